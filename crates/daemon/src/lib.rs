@@ -1,0 +1,1 @@
+//! The controller process: pumps between the pure core and the adapters.

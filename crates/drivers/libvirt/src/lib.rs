@@ -1,0 +1,1 @@
+//! Driver for libvirt: an own asynchronous client of its RPC protocol.

@@ -1,0 +1,1 @@
+//! How Mainstay decides: pure, no I/O, no clock.

@@ -1,0 +1,1 @@
+//! The nouns: ids, specs, facts, actions, recovery points, alarms; configuration and its errors.

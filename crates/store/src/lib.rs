@@ -1,0 +1,1 @@
+//! What Mainstay remembers: SQLite.
