@@ -1,1 +1,29 @@
-//! The nouns: ids, specs, facts, actions, recovery points, alarms; configuration and its errors.
+//! The nouns of Mainstay: names, times, what should be ([`spec`]), what was seen ([`Fact`]), what is to be done
+//! ([`Action`]) and what came of it ([`Outcome`]), recovery points, alarms, history, and an operator's commands.
+//!
+//! Nothing here acts or decides. Every type can be written as JSON, since what the engine remembers is stored so.
+
+mod action;
+mod alarm;
+mod command;
+mod event;
+mod fact;
+mod id;
+mod point;
+mod resources;
+pub mod spec;
+mod time;
+
+pub use action::{Action, Detail, Failure, FailureKind, Order, Outcome, StopHow};
+pub use alarm::{Acknowledged, Alarm, Code, Severity, Subject};
+pub use command::{Command, Reply};
+pub use event::{Event, EventKind, Incident, IncidentCause, IncidentWorkload};
+pub use fact::{
+    Activity, DomainChange, DomainSeen, DomainState, Fact, GuestChannel, HostChannel, OffReason, PauseReason,
+    PowerState,
+};
+pub use id::{ActionId, CommandId, DeviceId, Epoch, HostId, IncidentId, PointId, SiteId, WorkloadId};
+pub use point::{PointBy, PointState, RecoveryPoint};
+pub use resources::{ResourceKind, Resources};
+pub use spec::{Cause, PointKind};
+pub use time::{NotASpan, Span, Time};

@@ -1,0 +1,93 @@
+//! History: events one by one, and incidents, which tell them as a story.
+
+use crate::{Cause, HostId, IncidentId, Severity, Span, Subject, Time};
+use serde::{Deserialize, Serialize};
+
+/// Something worth remembering.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Time,
+    /// About what.
+    pub subject: Subject,
+    /// How bad.
+    pub severity: Severity,
+    /// Which step of the loop it belongs to.
+    pub kind: EventKind,
+    /// One sentence.
+    pub text: String,
+    /// The incident it is part of.
+    pub incident: Option<IncidentId>,
+}
+
+/// Which step of the loop an event belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// A fact.
+    Seen,
+    /// A belief made of facts.
+    Believed,
+    /// A decision.
+    Decided,
+    /// An action left.
+    Ordered,
+    /// An action's outcome came.
+    Outcome,
+    /// A command of an operator.
+    Command,
+    /// An alarm was raised or cleared.
+    Alarm,
+    /// The configuration or the controller itself.
+    Controller,
+}
+
+/// From the first sign of trouble until all is well, or a person took over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// Its number.
+    pub id: IncidentId,
+    /// About what: a host with all its workloads, or one workload.
+    pub subject: Subject,
+    /// Why.
+    pub cause: IncidentCause,
+    /// The last moment at which all was known to be well.
+    pub well_until: Time,
+    /// When the trouble was believed.
+    pub opened_at: Time,
+    /// When it ended.
+    pub closed_at: Option<Time>,
+    /// Workloads hit, each with what became of it.
+    pub workloads: Vec<IncidentWorkload>,
+    /// The story; bounded, the middle is dropped first.
+    pub timeline: Vec<Event>,
+}
+
+/// Why an incident was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IncidentCause {
+    /// A host was lost.
+    HostLost,
+    /// A workload fell into trouble.
+    Workload(Cause),
+}
+
+/// What became of a workload in an incident.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncidentWorkload {
+    /// Which.
+    pub workload: crate::WorkloadId,
+    /// Where it ran.
+    pub from: Option<HostId>,
+    /// Where it runs now.
+    pub to: Option<HostId>,
+    /// Last moment at which it was known to be well.
+    pub well_until: Time,
+    /// When it was seen running again.
+    pub running_at: Option<Time>,
+    /// When it answered again (only workloads that are probed).
+    pub answering_at: Option<Time>,
+    /// The most that can have been lost: zero if it went on from its disk, else the age of the recovery point.
+    pub data_loss: Option<Span>,
+}

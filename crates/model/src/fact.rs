@@ -1,0 +1,278 @@
+//! Facts: what a sensor saw. They can be late, doubled, out of order or missing; the engine makes belief of them.
+
+use crate::{HostId, PointId, Resources, Time, WorkloadId};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+/// Something a sensor saw.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "fact")]
+pub enum Fact {
+    /// A sign of life of a host on one channel.
+    HostHeard {
+        /// The host.
+        host: HostId,
+        /// Where it was heard.
+        channel: HostChannel,
+    },
+    /// A host was asked on one channel and gave no answer.
+    HostSilent {
+        /// The host.
+        host: HostId,
+        /// Where it was asked.
+        channel: HostChannel,
+        /// What went wrong, for people.
+        error: String,
+    },
+    /// A complete list of a host's domains, asked for at `asked_at`: what is not in it was not there then.
+    Inventory {
+        /// The host.
+        host: HostId,
+        /// When the question left; events seen later than this are newer than the list.
+        asked_at: Time,
+        /// What the host has in all.
+        capacity: Resources,
+        /// Every domain, running or not.
+        domains: BTreeMap<WorkloadId, DomainSeen>,
+    },
+    /// A pushed event about one domain.
+    Domain {
+        /// The host.
+        host: HostId,
+        /// The domain.
+        workload: WorkloadId,
+        /// What happened to it.
+        change: DomainChange,
+    },
+    /// Statistics of one running domain.
+    Activity {
+        /// The host.
+        host: HostId,
+        /// The domain.
+        workload: WorkloadId,
+        /// The counters, which only grow while the domain runs.
+        activity: Activity,
+    },
+    /// A sign of life of a guest.
+    GuestHeard {
+        /// The guest.
+        workload: WorkloadId,
+        /// Where it was heard.
+        channel: GuestChannel,
+    },
+    /// A guest was asked and gave no answer.
+    GuestSilent {
+        /// The guest.
+        workload: WorkloadId,
+        /// Where it was asked.
+        channel: GuestChannel,
+    },
+    /// A fence device told whether a host has power.
+    Power {
+        /// The host.
+        host: HostId,
+        /// When the device was asked.
+        asked_at: Time,
+        /// What it said.
+        state: PowerState,
+    },
+    /// The snapshots which a host holds of a workload: a complete list.
+    PointsSeen {
+        /// The workload.
+        workload: WorkloadId,
+        /// When the question left.
+        asked_at: Time,
+        /// Their names.
+        points: BTreeSet<PointId>,
+    },
+}
+
+/// Where a host is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostChannel {
+    /// Its hypervisor's management answers (libvirtd).
+    Hypervisor,
+    /// Its address answers ping.
+    Ping,
+}
+
+/// Where a guest is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuestChannel {
+    /// Its address answers ping.
+    Ping,
+    /// Its guest agent answers.
+    Agent,
+    /// A TCP port accepts.
+    Tcp,
+    /// A URL answers.
+    Http,
+}
+
+/// Whether a host has power, as its fence device says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PowerState {
+    /// It has.
+    On,
+    /// It has not: nothing runs there.
+    Off,
+}
+
+/// One domain in an inventory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainSeen {
+    /// Identity that survives a rename.
+    pub uuid: String,
+    /// What it does.
+    pub state: DomainState,
+    /// What it needs by its definition.
+    pub needs: Resources,
+    /// Started by the hypervisor itself when the host boots: dangerous for a protected workload.
+    pub autostart: bool,
+    /// Tags in its definition.
+    pub tags: BTreeSet<String>,
+    /// Where its disks lie, for limits (pool or directory).
+    pub datastores: BTreeSet<String>,
+    /// False if something binds it to its host (a local disk, a passed-through device).
+    pub movable: bool,
+}
+
+/// What a domain does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DomainState {
+    /// It executes (so the hypervisor says).
+    Running,
+    /// It is held; its memory is there, it does not execute now, but may at any moment.
+    Paused(PauseReason),
+    /// Its guest panicked and the hypervisor keeps it for inspection; it does not execute.
+    Panicked,
+    /// It does not exist as a process.
+    Off(OffReason),
+}
+
+/// Why a domain is paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PauseReason {
+    /// Its disk failed.
+    IoError,
+    /// A person or tool suspended it.
+    Person,
+    /// A migration or snapshot holds it for a moment.
+    Busy,
+    /// Its watchdog fired.
+    Watchdog,
+    /// Anything else.
+    Other,
+}
+
+/// Why a domain is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OffReason {
+    /// The guest shut itself down: its owner, inside, or a graceful stop from outside.
+    Shutdown,
+    /// It was destroyed through the hypervisor.
+    Destroyed,
+    /// The guest panicked.
+    Panicked,
+    /// The hypervisor process died.
+    Crashed,
+    /// The hypervisor process ended on a signal from the host.
+    Signalled,
+    /// It went to another host.
+    Migrated,
+    /// A person saved it to disk.
+    Saved,
+    /// Its definition is gone.
+    Undefined,
+    /// Off, and the hypervisor does not know why: never started since its host booted.
+    Unknown,
+}
+
+impl DomainState {
+    /// True if it executes or may go on executing at any moment: then it must run nowhere else.
+    pub fn is_live(self) -> bool {
+        !matches!(self, DomainState::Off(_))
+    }
+}
+
+/// A pushed event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DomainChange {
+    /// It is now in this state.
+    State(DomainState),
+    /// Its definition was made or changed.
+    Defined,
+    /// Its definition was removed.
+    Undefined,
+    /// The guest rebooted by itself.
+    Rebooted,
+    /// Its watchdog fired.
+    Watchdog,
+}
+
+/// Counters of a running domain. A guest that still writes is not reset for a missed heartbeat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activity {
+    /// CPU time used, in milliseconds.
+    pub cpu_ms: u64,
+    /// Bytes read from all disks.
+    pub disk_read: u64,
+    /// Bytes written to all disks.
+    pub disk_written: u64,
+    /// Bytes received over all interfaces.
+    pub net_received: u64,
+    /// Bytes sent over all interfaces.
+    pub net_sent: u64,
+}
+
+impl fmt::Display for HostChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            HostChannel::Hypervisor => "hypervisor",
+            HostChannel::Ping => "ping",
+        })
+    }
+}
+
+impl fmt::Display for GuestChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            GuestChannel::Ping => "ping",
+            GuestChannel::Agent => "guest agent",
+            GuestChannel::Tcp => "tcp",
+            GuestChannel::Http => "http",
+        })
+    }
+}
+
+impl fmt::Display for DomainState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            DomainState::Running => "running",
+            DomainState::Paused(PauseReason::IoError) => "paused on an I/O error",
+            DomainState::Paused(PauseReason::Person) => "paused by a person",
+            DomainState::Paused(PauseReason::Watchdog) => "paused by its watchdog",
+            DomainState::Paused(_) => "paused",
+            DomainState::Panicked => "panicked",
+            DomainState::Off(OffReason::Shutdown) => "shut down",
+            DomainState::Off(OffReason::Destroyed) => "destroyed",
+            DomainState::Off(OffReason::Panicked) => "off after a panic",
+            DomainState::Off(OffReason::Crashed) => "off: its process died",
+            DomainState::Off(OffReason::Signalled) => "off: its process was ended by a signal",
+            DomainState::Off(OffReason::Migrated) => "migrated away",
+            DomainState::Off(OffReason::Saved) => "saved to disk",
+            DomainState::Off(OffReason::Undefined) => "not defined",
+            DomainState::Off(OffReason::Unknown) => "off",
+        })
+    }
+}

@@ -1,0 +1,86 @@
+//! What a workload's own policy says: whether it is managed, how important it is, where it may run, how it is probed.
+
+use super::HostRule;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Policy of a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadPolicy {
+    /// Whether Mainstay acts for it.
+    pub managed: Managed,
+    /// Higher is started first.
+    pub priority: i32,
+    /// Tags given by the configuration (the workload's own are added).
+    pub tags: BTreeSet<String>,
+    /// Where it may or should run.
+    pub hosts: Vec<HostRule>,
+    /// What to do if a person stopped it.
+    pub on_person_stop: PersonStop,
+    /// Whether it goes back when its home or preferred host returns.
+    pub fail_back: FailBack,
+    /// Memory to count for placement in MiB, if not what the definition says.
+    pub memory_mib: Option<u64>,
+    /// How it is asked for signs of life.
+    pub probes: Probes,
+}
+
+impl Default for WorkloadPolicy {
+    fn default() -> WorkloadPolicy {
+        WorkloadPolicy {
+            managed: Managed::Yes,
+            priority: 0,
+            tags: BTreeSet::new(),
+            hosts: Vec::new(),
+            on_person_stop: PersonStop::Alarm,
+            fail_back: FailBack::Stay,
+            memory_mib: None,
+            probes: Probes::default(),
+        }
+    }
+}
+
+/// Whether Mainstay acts for a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Managed {
+    /// Watched and recovered.
+    Yes,
+    /// Watched; only alarms.
+    WatchOnly,
+}
+
+/// What to do if a person stopped a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PersonStop {
+    /// Leave it off and raise an alarm.
+    Alarm,
+    /// Power it on again.
+    PowerOn,
+}
+
+/// Whether a workload goes back when its preferred host returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailBack {
+    /// It stays where it is: no movement without need.
+    Stay,
+    /// It migrates back to a preferred host (or the host it left for maintenance) when that is well again.
+    Return,
+}
+
+/// How a workload is asked for signs of life. Any answer counts; a workload without probes is judged by the hypervisor alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probes {
+    /// Its address, if it cannot be found through agent, lease or ARP.
+    pub address: Option<String>,
+    /// ICMP echo.
+    pub ping: bool,
+    /// Guest agent.
+    pub agent: bool,
+    /// TCP ports that accept a connection.
+    pub tcp: Vec<u16>,
+    /// URLs that answer with a status below 400; `{address}` stands for the address.
+    pub http: Vec<String>,
+}
