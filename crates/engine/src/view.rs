@@ -1,0 +1,126 @@
+//! What people and programs are shown: a picture of the engine's belief, made on demand. Serialised as it stands by the
+//! HTTP API and by `--json`, so its field names are a public contract (`version` grows with every breaking change).
+
+use mainstay_model::{
+    Alarm, HostId, Incident, IncidentId, PointId, RecoveryPoint, Resources, Severity, SiteId, Span, Time, WorkloadId,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// The whole cluster at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClusterView {
+    /// Of this contract.
+    pub version: u32,
+    /// When the picture was made.
+    pub at: Time,
+    /// Cluster's name.
+    pub name: String,
+    /// The verdict first.
+    pub verdict: Verdict,
+    /// True while the controller believes itself cut off and acts on nothing.
+    pub cut_off: bool,
+    /// Hosts by name.
+    pub hosts: Vec<HostView>,
+    /// Workloads by name.
+    pub workloads: Vec<WorkloadView>,
+    /// Alarms, worst first.
+    pub alarms: Vec<Alarm>,
+    /// Open incidents.
+    pub incidents: Vec<Incident>,
+}
+
+/// One sentence on how things are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// How bad.
+    pub severity: Severity,
+    /// The sentence.
+    pub text: String,
+    /// The command to type next, if one helps.
+    pub next: Option<String>,
+}
+
+/// A host as believed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostView {
+    /// Its name.
+    pub host: HostId,
+    /// Its site.
+    pub site: SiteId,
+    /// Its health in one word: `online`, `suspect`, `lost`, `fencing`, `fenced`, `returning`, `draining`, `maintenance`,
+    /// `unmanaged` (its management does not answer), `unknown`, `evicted`.
+    pub health: String,
+    /// Since when.
+    pub since: Time,
+    /// The evidence, one sentence a channel.
+    pub evidence: Vec<String>,
+    /// What is being done or waited for.
+    pub doing: Option<String>,
+    /// True if it may get work now.
+    pub in_service: bool,
+    /// True if it is a spare.
+    pub spare: bool,
+    /// What it has for workloads.
+    pub capacity: Resources,
+    /// What is taken.
+    pub used: Resources,
+    /// Workloads that run there or may.
+    pub workloads: BTreeSet<WorkloadId>,
+    /// When it was last heard on any channel.
+    pub heard: Option<Time>,
+    /// True if it has a fence device.
+    pub fenceable: bool,
+}
+
+/// A workload as believed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkloadView {
+    /// Its name.
+    pub workload: WorkloadId,
+    /// Its health in one word: `running`, `starting`, `unresponsive`, `crashed`, `stopped` (by a person), `paused`,
+    /// `migrating`, `down`, `unknown`.
+    pub health: String,
+    /// Since when.
+    pub since: Time,
+    /// The evidence.
+    pub evidence: Vec<String>,
+    /// Where it runs.
+    pub host: Option<HostId>,
+    /// Where it may run, until proved otherwise.
+    pub may_run_on: BTreeSet<HostId>,
+    /// What is being done or waited for, and why.
+    pub doing: Option<String>,
+    /// True if Mainstay acts for it.
+    pub managed: bool,
+    /// Its priority.
+    pub priority: i32,
+    /// What it needs.
+    pub needs: Resources,
+    /// Whether it answers its probes; `None`: not probed.
+    pub answers: Option<bool>,
+    /// The newest good recovery point.
+    pub last_point: Option<PointSummary>,
+    /// Recovery points on record.
+    pub points: u32,
+    /// The interval in which they should be taken, if protected.
+    pub protected_every: Option<Span>,
+    /// The incident it is part of.
+    pub incident: Option<IncidentId>,
+    /// CPU use in percent of one CPU over the last interval.
+    pub cpu_percent: Option<f64>,
+    /// Rates in bytes a second: disk read, disk written, net received, net sent.
+    pub rates: Option<[f64; 4]>,
+}
+
+/// A recovery point in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PointSummary {
+    /// Its name.
+    pub id: PointId,
+    /// When it was taken.
+    pub taken_at: Time,
+}
+
+/// The recovery points of one workload.
+pub type Points = Vec<RecoveryPoint>;
