@@ -1,0 +1,261 @@
+//! A fence device: an agent with its options, and the verbs done with it. A verb succeeds by the fact, which is what the
+//! device's `status` says afterwards, whatever the exit code of the order was.
+//!
+//! ```text
+//! off: delay ──▶ status ──off──▶ Already
+//!                  │ on, or no answer
+//!                  ▼
+//!              order off ──▶ status until off ──▶ Switched
+//!                  ▲             │ still on: next attempt ──▶ Stayed
+//!                  └─────────────┘ no answer             ──▶ Unverified
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+use crate::agent::METADATA_TIMEOUT;
+use crate::{Agent, Error, Options, Problem};
+
+/// Between two looks at the power state; BMCs answer slowly and dislike haste.
+const POLL_PAUSE: Duration = Duration::from_millis(250);
+/// Before an order is given again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// A device that switches the power of one or more hosts.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// What the operator calls it.
+    pub name: String,
+    /// The program that drives it.
+    pub agent: Agent,
+    /// How to reach it.
+    pub options: Options,
+    /// What each host is called at this device (outlet, VM, slot). A host not listed gets no plug: the device is its own.
+    pub plugs: BTreeMap<String, String>,
+    /// For one call of the agent, and again for the power state to follow an order.
+    pub timeout: Duration,
+    /// How often an order that had no effect is given again.
+    pub retries: u32,
+    /// Before `off`, so that of two hosts that fence each other one is first.
+    pub delay: Duration,
+}
+
+/// What a device says about a host's power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PowerState {
+    /// It runs, or may run.
+    On,
+    /// It cannot run.
+    Off,
+}
+
+/// How a wanted power state came about. The device's `status` said so in both cases.
+#[derive(Debug)]
+pub enum Done {
+    /// It was so before any order.
+    Already,
+    /// It is so after the order; which may have failed by its exit code.
+    Switched {
+        /// Why the order seemed to fail.
+        despite: Option<Error>,
+    },
+}
+
+/// Why a wanted power state is not proved.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDone {
+    /// The device says that the opposite is the case.
+    #[error("`{order}` {}, but `status` still says {}", outcome(order_failed), order.opposite())]
+    Stayed {
+        /// What was ordered.
+        order: PowerState,
+        /// Why, if the order itself failed; the device lied if it did not.
+        order_failed: Option<Error>,
+    },
+    /// The device does not say what is the case: never to be read as done.
+    #[error("unverified: `{order}` {}, and `status` gives no answer", outcome(order_failed))]
+    Unverified {
+        /// What was ordered.
+        order: PowerState,
+        /// Why, if the order itself failed.
+        order_failed: Option<Error>,
+        /// Why there is no status.
+        #[source]
+        status: Error,
+    },
+}
+
+/// A target that a device can switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its name at the device.
+    pub plug: String,
+    /// Its description there, may be empty.
+    pub alias: String,
+}
+
+impl Device {
+    /// All that is wrong with its options.
+    ///
+    /// # Errors
+    /// If the agent's metadata cannot be had.
+    pub async fn check(&self) -> Result<Vec<Problem>, Error> {
+        let options = match self.plugs.keys().next() {
+            Some(host) => self.options_for(host).await,
+            None => self.options.clone(),
+        };
+        self.agent.check(&options).await
+    }
+
+    /// The power state of `host`.
+    ///
+    /// # Errors
+    /// If the device cannot tell; the host is then to be taken as running.
+    pub async fn status(&self, host: &str) -> Result<PowerState, Error> {
+        self.look(&self.options_for(host).await).await
+    }
+
+    /// Cuts the power of `host` and makes certain of it. A host already off is fenced.
+    ///
+    /// # Errors
+    /// [`NotDone`] if the device did not say in the end that the host is off. The host is then not fenced.
+    pub async fn off(&self, host: &str) -> Result<Done, NotDone> {
+        sleep(self.delay).await;
+        self.switch(host, PowerState::Off).await
+    }
+
+    /// Powers `host` on and makes certain of it.
+    ///
+    /// # Errors
+    /// [`NotDone`] if the device did not say in the end that the host is on.
+    pub async fn on(&self, host: &str) -> Result<Done, NotDone> {
+        self.switch(host, PowerState::On).await
+    }
+
+    /// Whether the device can be reached and accepts the options.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn monitor(&self) -> Result<(), Error> {
+        self.agent.succeed("monitor", &self.options, self.timeout).await.map(drop)
+    }
+
+    /// The targets the device can switch; empty if it has but one, or cannot tell.
+    ///
+    /// # Errors
+    /// If the agent fails to list them.
+    pub async fn list(&self) -> Result<Vec<Target>, Error> {
+        let output = self.agent.succeed("list", &self.options, self.timeout).await?;
+        let separator = self.options.get("separator").filter(|text| !text.is_empty()).unwrap_or(",");
+        // "N/A" and "NOTICE: …" are how agents say that they have no list.
+        let lines = output.stdout.lines().map(str::trim);
+        let targets = lines.filter(|line| !line.is_empty() && *line != "N/A" && !line.starts_with("NOTICE:"));
+        let target = |line: &str| {
+            let (plug, alias) = line.split_once(separator).unwrap_or((line, ""));
+            Target { plug: plug.to_owned(), alias: alias.to_owned() }
+        };
+        Ok(targets.map(target).collect())
+    }
+
+    /// The longest that [`Device::off`] takes: what a deadline around it must leave.
+    pub fn longest(&self) -> Duration {
+        let attempt = RETRY_PAUSE + POLL_PAUSE + self.timeout * 3;
+        self.delay + METADATA_TIMEOUT + self.timeout + attempt * (self.retries + 1)
+    }
+
+    async fn switch(&self, host: &str, want: PowerState) -> Result<Done, NotDone> {
+        let options = self.options_for(host).await;
+        if matches!(self.look(&options).await, Ok(state) if state == want) {
+            return Ok(Done::Already);
+        }
+        let mut attempt = 0;
+        loop {
+            let order_failed = self.agent.succeed(want.action(), &options, self.timeout).await.err();
+            let Err(seen) = self.await_state(&options, want, order_failed.as_ref()).await else {
+                return Ok(Done::Switched { despite: order_failed });
+            };
+            let not_done = match seen {
+                Ok(_) => NotDone::Stayed { order: want, order_failed },
+                Err(status) => NotDone::Unverified { order: want, order_failed, status },
+            };
+            attempt += 1;
+            if attempt > self.retries {
+                return Err(not_done);
+            }
+            warn!(device = self.name, host, attempt, reason = %not_done, "fence order had no effect, giving it again");
+            sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// Looks until the power is as wanted; else the last that was seen. An order that was refused is not waited for.
+    async fn await_state(
+        &self,
+        options: &Options,
+        want: PowerState,
+        order_failed: Option<&Error>,
+    ) -> Result<(), Result<PowerState, Error>> {
+        let may_follow = matches!(order_failed, None | Some(Error::Deadline { .. })) && self.has_status().await;
+        let until = Instant::now() + if may_follow { self.timeout } else { Duration::ZERO };
+        loop {
+            let seen = self.look(options).await;
+            if matches!(&seen, Ok(state) if *state == want) {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                return Err(seen);
+            }
+            sleep(POLL_PAUSE).await;
+        }
+    }
+
+    async fn look(&self, options: &Options) -> Result<PowerState, Error> {
+        let output = self.agent.run("status", options, self.timeout).await?;
+        match output.code {
+            Some(0) => Ok(PowerState::On),
+            Some(2) => Ok(PowerState::Off),
+            _ => Err(self.agent.failed("status", &output)),
+        }
+    }
+
+    /// An agent that cannot describe itself just now may well have it.
+    async fn has_status(&self) -> bool {
+        self.agent.metadata().await.map_or(true, |metadata| metadata.actions.contains("status"))
+    }
+
+    async fn options_for(&self, host: &str) -> Options {
+        let Some(plug) = self.plugs.get(host) else { return self.options.clone() };
+        let parameter = self.agent.metadata().await.ok().and_then(|metadata| metadata.plug_parameter());
+        self.options.clone().with(parameter.unwrap_or("plug"), plug)
+    }
+}
+
+impl PowerState {
+    /// The action of the FenceAgentAPI that brings it about.
+    fn action(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+
+    fn opposite(self) -> Self {
+        match self {
+            Self::On => Self::Off,
+            Self::Off => Self::On,
+        }
+    }
+}
+
+impl fmt::Display for PowerState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.action())
+    }
+}
+
+fn outcome(order_failed: &Option<Error>) -> String {
+    order_failed.as_ref().map_or("was acknowledged".to_owned(), |reason| format!("failed ({reason})"))
+}

@@ -1,0 +1,98 @@
+//! A fencing level: devices that must all succeed, such as the two outlets of a host with two power supplies. They work at the
+//! same time.
+
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use serde::Serialize;
+use tracing::{error, info};
+
+use crate::{Device, Done, NotDone};
+
+/// Devices that together fence a host.
+#[derive(Debug, Clone)]
+pub struct Level(pub Vec<Device>);
+
+/// What a level did to a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LevelReport {
+    /// The host.
+    pub host: String,
+    /// What each device did, in the level's order.
+    pub devices: Vec<DeviceReport>,
+}
+
+/// What one device did to a host. Holds no secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeviceReport {
+    /// The device.
+    pub device: String,
+    /// Its agent.
+    pub agent: String,
+    /// What came of it.
+    pub result: DeviceResult,
+    /// Time from the first call to the last, the device's delay included.
+    pub took_ms: u64,
+    /// What went wrong on the way, also when the result is good.
+    pub trouble: Option<String>,
+}
+
+/// What came of fencing by one device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceResult {
+    /// Its `status` said off before any order.
+    AlreadyOff,
+    /// Its `status` says off after the order.
+    TurnedOff,
+    /// Its `status` says on.
+    StillOn,
+    /// Its `status` says nothing.
+    Unverified,
+}
+
+impl DeviceResult {
+    /// Whether the device said that the host is off.
+    pub fn is_off(self) -> bool {
+        matches!(self, Self::AlreadyOff | Self::TurnedOff)
+    }
+}
+
+impl LevelReport {
+    /// Whether the host is proved off. A level without devices proves nothing.
+    pub fn is_fenced(&self) -> bool {
+        !self.devices.is_empty() && self.devices.iter().all(|device| device.result.is_off())
+    }
+}
+
+/// Fences `host` by all devices of `level`. Ends within the [`Device::longest`] of its slowest device.
+pub async fn fence_level(level: &Level, host: &str) -> LevelReport {
+    let devices = join_all(level.0.iter().map(|device| fence_device(device, host))).await;
+    LevelReport { host: host.to_owned(), devices }
+}
+
+async fn fence_device(device: &Device, host: &str) -> DeviceReport {
+    let started = Instant::now();
+    let outcome = device.off(host).await;
+    let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (result, trouble) = match outcome {
+        Ok(Done::Already) => (DeviceResult::AlreadyOff, None),
+        Ok(Done::Switched { despite }) => (DeviceResult::TurnedOff, despite.map(|reason| with_causes(&reason))),
+        Err(reason @ NotDone::Stayed { .. }) => (DeviceResult::StillOn, Some(with_causes(&reason))),
+        Err(reason @ NotDone::Unverified { .. }) => (DeviceResult::Unverified, Some(with_causes(&reason))),
+    };
+    if result.is_off() {
+        info!(device = device.name, host, took_ms, ?result, trouble, "fenced");
+    } else {
+        error!(device = device.name, host, took_ms, ?result, trouble, "not fenced");
+    }
+    DeviceReport { device: device.name.clone(), agent: device.agent.name().to_owned(), result, took_ms, trouble }
+}
+
+/// The reason and what is behind it, in one line.
+fn with_causes(reason: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(reason), |reason| reason.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
