@@ -177,7 +177,7 @@ async fn secrets_are_in_no_report_and_no_debug_output() {
             assert!(!debug.contains("hunter2") && !debug.contains("odd"), "{debug}");
             let (report, _dir) = bench.fence().await;
             let trouble = report.devices[0].trouble.as_deref().unwrap();
-            assert!(trouble.ends_with("sh -c ipmitool -P *** power off: refused"), "{trouble}");
+            assert!(trouble.contains("sh -c ipmitool -P *** power off: refused"), "{trouble}");
         }
     }
 }
