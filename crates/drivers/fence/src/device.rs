@@ -34,10 +34,12 @@ pub struct Device {
     pub agent: Agent,
     /// How to reach it.
     pub options: Options,
-    /// What each host is called at this device (outlet, VM, slot). A host not listed gets no plug: the device is its own.
+    /// What a host is called at this device (outlet, VM, slot), if not by its own name. The option `plug` goes before.
     pub plugs: BTreeMap<String, String>,
-    /// For one call of the agent, and again for the power state to follow an order.
+    /// For one call of the agent.
     pub timeout: Duration,
+    /// For the power state to follow an order.
+    pub verify_within: Duration,
     /// How often an order that had no effect is given again.
     pub retries: u32,
     /// Before `off`, so that of two hosts that fence each other one is first.
@@ -104,10 +106,8 @@ impl Device {
     /// # Errors
     /// If the agent's metadata cannot be had.
     pub async fn check(&self) -> Result<Vec<Problem>, Error> {
-        let options = match self.plugs.keys().next() {
-            Some(host) => self.options_for(host).await,
-            None => self.options.clone(),
-        };
+        let any_host = self.plugs.keys().next().map_or("host", String::as_str);
+        let options = self.options_for(any_host).await;
         self.agent.check(&options).await
     }
 
@@ -163,7 +163,7 @@ impl Device {
 
     /// The longest that [`Device::off`] takes: what a deadline around it must leave.
     pub fn longest(&self) -> Duration {
-        let attempt = RETRY_PAUSE + POLL_PAUSE + self.timeout * 3;
+        let attempt = RETRY_PAUSE + self.timeout + self.verify_within + POLL_PAUSE + self.timeout;
         self.delay + METADATA_TIMEOUT + self.timeout + attempt * (self.retries + 1)
     }
 
@@ -199,7 +199,7 @@ impl Device {
         order_failed: Option<&Error>,
     ) -> Result<(), Result<PowerState, Error>> {
         let may_follow = matches!(order_failed, None | Some(Error::Deadline { .. })) && self.has_status().await;
-        let until = Instant::now() + if may_follow { self.timeout } else { Duration::ZERO };
+        let until = Instant::now() + if may_follow { self.verify_within } else { Duration::ZERO };
         loop {
             let seen = self.look(options).await;
             if matches!(&seen, Ok(state) if *state == want) {
@@ -226,10 +226,17 @@ impl Device {
         self.agent.metadata().await.map_or(true, |metadata| metadata.actions.contains("status"))
     }
 
+    /// With the plug, if the agent serves more than one target.
     async fn options_for(&self, host: &str) -> Options {
-        let Some(plug) = self.plugs.get(host) else { return self.options.clone() };
-        let parameter = self.agent.metadata().await.ok().and_then(|metadata| metadata.plug_parameter());
-        self.options.clone().with(parameter.unwrap_or("plug"), plug)
+        let parameter = match self.agent.metadata().await {
+            Ok(metadata) => metadata.plug_parameter(),
+            Err(_) => Some("plug"),
+        };
+        let Some(parameter) = parameter else { return self.options.clone() };
+        if ["plug", "port"].iter().any(|name| self.options.get(name).is_some()) {
+            return self.options.clone();
+        }
+        self.options.clone().with(parameter, self.plugs.get(host).map_or(host, String::as_str))
     }
 }
 

@@ -1,7 +1,8 @@
 //! A fencing level: devices that must all succeed, such as the two outlets of a host with two power supplies. They work at the
 //! same time.
 
-use std::time::Instant;
+use std::fmt;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -95,4 +96,24 @@ fn with_causes(reason: &dyn std::error::Error) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(": ")
+}
+
+/// One line for people: `apc-1: turned off (1.2 s); bmc-1: still on (20.1 s): …`.
+impl fmt::Display for LevelReport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, report) in self.devices.iter().enumerate() {
+            let result = match report.result {
+                DeviceResult::AlreadyOff => "already off",
+                DeviceResult::TurnedOff => "turned off",
+                DeviceResult::StillOn => "still on",
+                DeviceResult::Unverified => "not known to be off",
+            };
+            let seconds = Duration::from_millis(report.took_ms).as_secs_f32();
+            write!(formatter, "{}{}: {result} ({seconds:.1} s)", if index > 0 { "; " } else { "" }, report.device)?;
+            if let Some(trouble) = &report.trouble {
+                write!(formatter, ": {trouble}")?;
+            }
+        }
+        Ok(())
+    }
 }

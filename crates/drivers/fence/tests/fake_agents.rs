@@ -29,7 +29,8 @@ fn bench(name: &str) -> Bench {
         agent: agent(name),
         options,
         plugs: [("h1".to_owned(), "p1".to_owned())].into(),
-        timeout: Duration::from_secs(2),
+        timeout: Duration::from_secs(5),
+        verify_within: Duration::from_secs(2),
         retries: 0,
         delay: Duration::ZERO,
     };
@@ -58,6 +59,16 @@ async fn a_good_device_fences_and_proves_it() {
     assert_eq!(bench.calls(), "status off status status ");
     assert!(matches!(bench.device.on("h1").await.unwrap(), Done::Switched { .. }));
     assert_eq!(bench.device.status("h1").await.unwrap(), PowerState::On);
+}
+
+#[tokio::test]
+async fn a_host_without_a_plug_is_called_by_its_name() {
+    let mut bench = bench("good");
+    bench.device.off("h2").await.unwrap();
+    assert!(bench.file("h2").exists());
+    bench.device.options.set("plug", "fixed");
+    bench.device.off("h3").await.unwrap();
+    assert!(bench.file("fixed").exists() && !bench.file("h3").exists());
 }
 
 #[tokio::test]
@@ -207,6 +218,8 @@ async fn a_level_needs_all_of_its_devices() {
     assert!(!mixed.is_fenced());
     let results: Vec<_> = mixed.devices.iter().map(|device| device.result).collect();
     assert_eq!(results, [DeviceResult::AlreadyOff, DeviceResult::StillOn]);
+    let told = mixed.to_string();
+    assert!(told.starts_with("good-device: already off (") && told.contains("; lying-device: still on ("), "{told}");
     assert!(!fence_level(&Level(Vec::new()), "h1").await.is_fenced(), "nothing done is nothing proved");
 }
 

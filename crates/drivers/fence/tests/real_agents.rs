@@ -19,6 +19,7 @@ fn dummy(state: &Path) -> Device {
         options: [("type", "file"), ("status_file", &state.to_string_lossy())].into_iter().collect(),
         plugs: BTreeMap::new(),
         timeout: Duration::from_secs(20),
+        verify_within: Duration::from_secs(5),
         retries: 0,
         delay: Duration::ZERO,
     }
