@@ -1,0 +1,144 @@
+//! What can go wrong, typed: the server said no, time ran out, the connection ended, or bytes made no sense.
+
+use std::{sync::Arc, time::Duration};
+
+use thiserror::Error;
+
+use crate::procedures::Procedure;
+pub use crate::{error_code::ErrorCode, uri::UriError, xdr::XdrError};
+
+/// Result of everything in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call, or opening a connection, failed.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The URI can't be understood.
+    #[error("libvirt URI {uri:?} can't be used")]
+    Uri {
+        /// The URI as given.
+        uri: String,
+        /// What is wrong with it.
+        source: UriError,
+    },
+    /// The transport did not come up: nobody listens, no route, certificates refused, ssh failed.
+    #[error("can't reach libvirt at {target}: {why}")]
+    Connect {
+        /// Address, socket path or host.
+        target: String,
+        /// The step that failed and what to check.
+        why: String,
+        /// The system's error, if it was one.
+        source: Option<std::io::Error>,
+    },
+    /// The server did not let us in.
+    #[error("libvirt at {target} refused authentication: {why}")]
+    Auth {
+        /// Address, socket path or host.
+        target: String,
+        /// Mechanism and reason.
+        why: String,
+    },
+    /// libvirt answered a call with an error.
+    #[error("{procedure}: {message} ({code})")]
+    Libvirt {
+        /// The call that failed.
+        procedure: Procedure,
+        /// libvirt's error code.
+        code: ErrorCode,
+        /// The part of libvirt that raised it (`virErrorDomain`).
+        domain: i32,
+        /// libvirt's own words.
+        message: String,
+    },
+    /// No answer came in time. Whether the call took effect is **unknown**.
+    #[error("{procedure}: no answer within {limit:?}; whether it took effect is not known")]
+    Deadline {
+        /// The call.
+        procedure: Procedure,
+        /// The deadline it was given.
+        limit: Duration,
+    },
+    /// The call never left: too many earlier calls of this connection are still unanswered (a stuck QEMU). It had no
+    /// effect. Open a fresh connection if this stays.
+    #[error("{procedure}: not sent within {limit:?}, {unanswered} earlier calls are still unanswered by libvirtd")]
+    Busy {
+        /// The call.
+        procedure: Procedure,
+        /// The deadline it was given.
+        limit: Duration,
+        /// Calls that libvirtd still owes an answer.
+        unanswered: usize,
+    },
+    /// The connection had ended, or ended before the answer. Whether the call took effect is **unknown**.
+    #[error("{procedure}: connection closed: {reason}")]
+    Closed {
+        /// The call.
+        procedure: Procedure,
+        /// Why the connection ended.
+        reason: Arc<CloseReason>,
+    },
+    /// The server's answer, or our arguments, do not fit the protocol.
+    #[error("{procedure}: malformed message")]
+    Malformed {
+        /// The call.
+        procedure: Procedure,
+        /// What did not fit.
+        source: XdrError,
+    },
+    /// The domain is not in the state, or not of the shape, that the verb needs.
+    #[error("{what}")]
+    Unfit {
+        /// What was found, what was needed, what to do.
+        what: String,
+    },
+    /// XML that libvirt sent, or that we were given, can't be read.
+    #[error("XML of {subject} can't be read: {why}")]
+    Xml {
+        /// What the XML describes.
+        subject: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl Error {
+    /// True if this is libvirt's error with `code`.
+    pub fn is(&self, code: ErrorCode) -> bool {
+        matches!(self, Self::Libvirt { code: found, .. } if *found == code)
+    }
+
+    /// True if the call may have taken effect although it failed for us.
+    pub fn outcome_unknown(&self) -> bool {
+        matches!(self, Self::Deadline { .. } | Self::Closed { .. } | Self::Malformed { .. })
+    }
+
+    pub(crate) fn unfit(what: impl Into<String>) -> Self {
+        Self::Unfit { what: what.into() }
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug, Error)]
+pub enum CloseReason {
+    /// The other side closed it: libvirtd stopped or was killed.
+    #[error("libvirtd closed it")]
+    EndOfFile,
+    /// Nothing was heard for the keepalive's whole time.
+    #[error("nothing heard for {silence:?}, {pings} keepalives unanswered")]
+    Silent {
+        /// How long nothing was heard.
+        silence: Duration,
+        /// Keepalives sent in vain.
+        pings: u32,
+    },
+    /// Reading or writing failed.
+    #[error("transport failed: {0}")]
+    Transport(#[from] std::io::Error),
+    /// The server sent bytes that are no message.
+    #[error("libvirtd sent nonsense: {0}")]
+    Malformed(#[from] XdrError),
+    /// We closed it.
+    #[error("closed by us")]
+    Local,
+}

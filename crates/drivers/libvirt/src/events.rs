@@ -1,0 +1,317 @@
+//! Events pushed by the server: what can be subscribed to, how each is read, and the bounded way to the subscriber.
+//!
+//! A subscriber that does not keep up loses events, but never silently: a `Lagged` with the count takes their place.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::{
+    connection::Connection,
+    error::Result,
+    lifecycle::Lifecycle,
+    procedures::Procedure,
+    types::{DomainRef, Uuid},
+    xdr::{Decode, Decoder, XdrError},
+};
+
+/// Events that wait for a slow subscriber. A host with hundreds of domains restarting sends a handful each.
+const QUEUE: usize = 4096;
+
+/// What can be subscribed to (`virDomainEventID`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// Defined, started, suspended, stopped, crashed and so on.
+    Lifecycle,
+    /// The guest rebooted.
+    Reboot,
+    /// The guest's watchdog fired.
+    Watchdog,
+    /// A disk failed, with the reason.
+    IoError,
+    /// libvirtd lost touch with a QEMU's monitor.
+    ControlError,
+    /// A block job (commit, copy, pull) ended or became ready.
+    BlockJob,
+    /// The guest agent came or went.
+    AgentLifecycle,
+    /// The host's memory failed under a guest.
+    MemoryFailure,
+}
+
+impl EventKind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Lifecycle,
+        Self::Reboot,
+        Self::Watchdog,
+        Self::IoError,
+        Self::ControlError,
+        Self::BlockJob,
+        Self::AgentLifecycle,
+        Self::MemoryFailure,
+    ];
+
+    fn number(self) -> i32 {
+        match self {
+            Self::Lifecycle => 0,
+            Self::Reboot => 1,
+            Self::Watchdog => 3,
+            Self::IoError => 6,
+            Self::ControlError => 7,
+            Self::BlockJob => 16,
+            Self::AgentLifecycle => 18,
+            Self::MemoryFailure => 25,
+        }
+    }
+}
+
+/// Something the server told unasked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Something happened to a domain.
+    Domain {
+        /// Its name at the time.
+        name: String,
+        /// Its identity.
+        uuid: Uuid,
+        /// What happened.
+        what: DomainEvent,
+    },
+    /// The server's own connection to the hypervisor closed (`virConnectCloseReason`).
+    HypervisorClosed {
+        /// 0 error, 1 end of file, 2 keepalive, 3 by request.
+        reason: i32,
+    },
+    /// This many events were lost here, because the subscriber did not keep up: look at everything anew.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// What happened to a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DomainEvent {
+    /// Its life took a turn.
+    Lifecycle(Lifecycle),
+    /// The guest rebooted.
+    Reboot,
+    /// Its watchdog fired, and QEMU does this about it.
+    Watchdog(WatchdogAction),
+    /// A disk failed.
+    IoError {
+        /// The image's path.
+        source: String,
+        /// The device's alias, such as `virtio-disk0`.
+        device: String,
+        /// What QEMU does about it.
+        action: IoErrorAction,
+        /// `enospc`, or empty when QEMU does not say.
+        reason: String,
+    },
+    /// libvirtd lost touch with its monitor: it may run, but can't be managed.
+    ControlError,
+    /// A block job changed.
+    BlockJob {
+        /// The disk's target, such as `vda`.
+        disk: String,
+        /// `virDomainBlockJobType`.
+        kind: i32,
+        /// Where the job stands now.
+        status: BlockJobStatus,
+    },
+    /// The guest agent came (true) or went (false).
+    Agent {
+        /// True if it is now connected.
+        connected: bool,
+    },
+    /// The host's memory failed.
+    MemoryFailure {
+        /// True if the guest's memory is hit, false if the hypervisor's own.
+        guest: bool,
+        /// `virDomainMemoryFailureActionType`.
+        action: i32,
+    },
+}
+
+macro_rules! wire_enum {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $number:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[$variant_meta])* $variant,)*
+            /// A number younger than this client.
+            Unknown(i32),
+        }
+        impl From<i32> for $name {
+            fn from(number: i32) -> Self {
+                match number { $($number => Self::$variant,)* other => Self::Unknown(other) }
+            }
+        }
+    };
+}
+pub(crate) use wire_enum;
+
+wire_enum! {
+    /// What QEMU does when the watchdog fires.
+    WatchdogAction {
+        /// Nothing.
+        None = 0,
+        /// Pauses the guest.
+        Pause = 1,
+        /// Resets it.
+        Reset = 2,
+        /// Switches it off.
+        PowerOff = 3,
+        /// Presses the power button.
+        Shutdown = 4,
+        /// Writes a debug message.
+        Debug = 5,
+        /// Injects a non-maskable interrupt.
+        InjectNmi = 6,
+    }
+}
+
+wire_enum! {
+    /// What QEMU does when a disk fails.
+    IoErrorAction {
+        /// Nothing.
+        None = 0,
+        /// Pauses the guest.
+        Pause = 1,
+        /// Reports the error to the guest.
+        Report = 2,
+    }
+}
+
+wire_enum! {
+    /// Where a block job stands.
+    BlockJobStatus {
+        /// Done.
+        Completed = 0,
+        /// Failed.
+        Failed = 1,
+        /// Aborted.
+        Canceled = 2,
+        /// In step: may be pivoted.
+        Ready = 3,
+    }
+}
+
+/// Reads the message of `procedure`. `None` if it is no event.
+pub(crate) fn decode(procedure: Procedure, payload: &[u8]) -> Result<Option<Event>, XdrError> {
+    let mut input = Decoder::new(payload);
+    let input = &mut input;
+    if procedure == Procedure::ConnectEventConnectionClosed {
+        return Ok(Some(Event::HypervisorClosed { reason: i32::decode(input)? }));
+    }
+    // All domain events begin alike: callback number, domain.
+    let mut domain = || <(i32, DomainRef)>::decode(input).map(|(_, domain)| domain);
+    let (domain, what) = match procedure {
+        Procedure::DomainEventCallbackLifecycle => {
+            let domain = domain()?;
+            let (event, detail) = Decode::decode(input)?;
+            (domain, DomainEvent::Lifecycle(Lifecycle::new(event, detail)))
+        }
+        Procedure::DomainEventCallbackReboot => (domain()?, DomainEvent::Reboot),
+        Procedure::DomainEventCallbackWatchdog => (domain()?, DomainEvent::Watchdog(i32::decode(input)?.into())),
+        Procedure::DomainEventCallbackIoErrorReason => {
+            let domain = domain()?;
+            let (source, device, action, reason): (_, _, i32, _) = Decode::decode(input)?;
+            (domain, DomainEvent::IoError { source, device, action: action.into(), reason })
+        }
+        Procedure::DomainEventCallbackControlError => (domain()?, DomainEvent::ControlError),
+        Procedure::DomainEventBlockJob2 => {
+            let domain = domain()?;
+            let (disk, kind, status): (_, _, i32) = Decode::decode(input)?;
+            (domain, DomainEvent::BlockJob { disk, kind, status: status.into() })
+        }
+        Procedure::DomainEventCallbackAgentLifecycle => {
+            (domain()?, DomainEvent::Agent { connected: i32::decode(input)? == 1 })
+        }
+        Procedure::DomainEventMemoryFailure => {
+            let domain = domain()?;
+            let (recipient, action): (i32, i32) = Decode::decode(input)?;
+            (domain, DomainEvent::MemoryFailure { guest: recipient == 1, action })
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(Event::Domain { name: domain.name, uuid: domain.uuid, what }))
+}
+
+/// The subscriber's end.
+#[derive(Debug)]
+pub struct Events(mpsc::Receiver<Event>);
+
+impl Events {
+    /// The next event; `None` when the connection has ended (`Connection::closed` says why) or another subscription
+    /// took this one's place.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.0.recv().await
+    }
+}
+
+/// The connection's end: never blocks the reader.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    queue: mpsc::Sender<Event>,
+    missed: u64,
+}
+
+impl Sink {
+    pub(crate) fn new(capacity: usize) -> (Self, Events) {
+        let (queue, events) = mpsc::channel(capacity);
+        (Self { queue, missed: 0 }, Events(events))
+    }
+
+    pub(crate) fn push(&mut self, event: Event) {
+        if self.missed > 0 && self.queue.try_send(Event::Lagged { missed: self.missed }).is_ok() {
+            self.missed = 0;
+        }
+        // While a gap is not reported nothing may overtake it.
+        if self.missed > 0 || self.queue.try_send(event).is_err() {
+            self.missed += 1;
+        }
+    }
+}
+
+impl Connection {
+    /// Subscribes to `kinds` of all domains. Events come from now on; each subscription takes the place of the one
+    /// before. `limit` holds for each of the few calls it takes.
+    pub async fn subscribe(&self, kinds: &[EventKind], limit: Duration) -> Result<Events> {
+        let (sink, events) = Sink::new(QUEUE);
+        for kind in self.replace_sink(sink, kinds) {
+            let all_domains: Option<DomainRef> = None;
+            let (_callback,): (i32,) = self
+                .call(Procedure::ConnectDomainEventCallbackRegisterAny, &(kind.number(), all_domains), limit)
+                .await?;
+            self.registered(kind);
+        }
+        Ok(events)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_gap_is_reported_before_anything_later() {
+        let (mut sink, mut events) = Sink::new(2);
+        let event = |reason| Event::HypervisorClosed { reason };
+        (0..5).for_each(|reason| sink.push(event(reason)));
+        assert_eq!(events.next().await, Some(event(0)));
+        assert_eq!(events.next().await, Some(event(1)));
+        sink.push(event(5));
+        assert_eq!(events.next().await, Some(Event::Lagged { missed: 3 }));
+        assert_eq!(events.next().await, Some(event(5)));
+    }
+
+    #[test]
+    fn truncated_events_are_errors() {
+        for kind in [Procedure::DomainEventCallbackLifecycle, Procedure::DomainEventBlockJob2] {
+            assert!(decode(kind, &[0, 0, 0, 1, 0, 0, 0, 9]).is_err());
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! TLS as libvirt sets it up: a CA both sides trust, a client certificate, and one byte by which the server says that
+//! it accepted that certificate.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+};
+use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::unreachable;
+use crate::error::{Error, Result};
+
+const ACCEPTED: u8 = 1;
+
+pub(super) async fn connect(
+    stream: TcpStream,
+    host: &str,
+    pki_path: Option<&Path>,
+    verify: bool,
+) -> Result<TlsStream<TcpStream>> {
+    let config = configuration(&Files::new(pki_path), verify).map_err(|why| Error::Connect {
+        target: host.to_owned(),
+        why,
+        source: None,
+    })?;
+    let name = match host.parse::<IpAddr>() {
+        Ok(address) => ServerName::from(address),
+        Err(_) => ServerName::try_from(host.to_owned()).map_err(|_| Error::Connect {
+            target: host.to_owned(),
+            why: "is no host name that a certificate can carry".to_owned(),
+            source: None,
+        })?,
+    };
+    let mut stream = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .map_err(|source| unreachable(host, "TLS handshake failed; check both sides' certificates and CA", source))?;
+    // libvirtd checks the client's certificate after the handshake and tells the verdict in one byte (or hangs up).
+    match stream.read_u8().await {
+        Ok(ACCEPTED) => Ok(stream),
+        Ok(other) => Err(Error::Connect {
+            target: host.to_owned(),
+            why: format!("libvirtd did not accept our certificate (answered {other}); see tls_allowed_dn_list there"),
+            source: None,
+        }),
+        Err(source) => Err(unreachable(host, "libvirtd refused our certificate; was it signed by its CA?", source)),
+    }
+}
+
+/// The three PEM files, at libvirt's standard places or together in `pkipath`.
+struct Files {
+    authority: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Files {
+    fn new(pki_path: Option<&Path>) -> Self {
+        match pki_path {
+            Some(folder) => Self {
+                authority: folder.join("cacert.pem"),
+                certificate: folder.join("clientcert.pem"),
+                key: folder.join("clientkey.pem"),
+            },
+            None => Self {
+                authority: "/etc/pki/CA/cacert.pem".into(),
+                certificate: "/etc/pki/libvirt/clientcert.pem".into(),
+                key: "/etc/pki/libvirt/private/clientkey.pem".into(),
+            },
+        }
+    }
+}
+
+fn configuration(files: &Files, verify: bool) -> Result<ClientConfig, String> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("TLS can't be set up: {error}"))?;
+    let builder = if verify {
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(&files.authority)? {
+            roots.add(certificate).map_err(|error| format!("{}: {error}", files.authority.display()))?;
+        }
+        builder.with_root_certificates(roots)
+    } else {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+    };
+    // A client certificate is optional for libvirtd (`tls_no_verify_certificate`), so its absence is no error here.
+    if !files.certificate.exists() {
+        return Ok(builder.with_no_client_auth());
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| format!("{}: {error}", files.key.display()))?;
+    builder
+        .with_client_auth_cert(certificates(&files.certificate)?, key)
+        .map_err(|error| format!("{} and {}: {error}", files.certificate.display(), files.key.display()))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let refuse = |error: rustls::pki_types::pem::Error| format!("{}: {error}", path.display());
+    CertificateDer::pem_file_iter(path).map_err(refuse)?.collect::<Result<_, _>>().map_err(refuse)
+}
+
+/// `no_verify=1`: any certificate will do; the handshake's signatures are still checked.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
