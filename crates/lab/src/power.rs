@@ -111,10 +111,10 @@ pub async fn serve(dir: &Path) -> Result<()> {
         let (connection, _) = listener.accept().await.at("accepting on", &socket)?;
         let controller = controller.clone();
         tokio::spawn(async move {
-            match tokio::time::timeout(REQUEST_LIMIT, read_request(connection)).await {
-                Ok(Ok((request, connection))) => controller.answer(&request, connection).await,
-                // It hung up or said nothing; whoever it was knows.
-                Ok(Err(_)) | Err(_) => {}
+            // A client that hung up or said nothing knows so itself.
+            let asked = tokio::time::timeout(REQUEST_LIMIT, read_request(connection)).await;
+            if let Ok(Ok((request, connection))) = asked {
+                controller.answer(&request, connection).await;
             }
         });
     }
