@@ -1,0 +1,106 @@
+//! The open store: one writer, a few readers, and the batch as the only way in which the engine's memory changes.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::{SqliteConnection, SqlitePool};
+use tokio::time::timeout;
+
+use crate::writer::Writer;
+use crate::{Batch, Change, Error, EventQuery, Kind, Row, StoredEvent, events};
+
+/// SQLite answers in milliseconds. A disk silent for so long is gone, and a controller that cannot remember must not act.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The memory of one controller, held exclusively until closed or dropped.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) path: PathBuf,
+    pub(crate) writer: Writer,
+    pub(crate) readers: SqlitePool,
+    /// Released by the operating system when the process ends, however it ends.
+    pub(crate) _lock: File,
+}
+
+impl Store {
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a batch durable: all of it or nothing. Batches take place in the order of the calls.
+    ///
+    /// # Errors
+    /// After any error nothing of the batch may be acted upon; after [`Error::Stuck`], and if this future is dropped, it is not
+    /// known whether it took place until the store is opened again.
+    pub async fn commit(&self, batch: &Batch) -> Result<(), Error> {
+        let work = self.writer.transact(async |transaction: &mut SqliteConnection| {
+            for change in &batch.changes {
+                apply(transaction, change, batch.at_ms).await?;
+            }
+            for event in &batch.events {
+                events::append(transaction, event).await?;
+            }
+            Ok(())
+        });
+        self.bounded("writing the engine's memory", DEADLINE, work).await
+    }
+
+    /// All rows, by kind and key: what the engine goes on from after a restart.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn load(&self) -> Result<Vec<Row>, Error> {
+        let work = async {
+            let mut transaction = self.readers.begin().await?;
+            let mut rows = Vec::new();
+            for &kind in Kind::ALL {
+                let found: Vec<(String, String)> = sqlx::query_as(kind.select()).fetch_all(&mut *transaction).await?;
+                rows.extend(found.into_iter().map(|(key, body)| Row { kind, key, body }));
+            }
+            Ok(rows)
+        };
+        self.bounded("reading the engine's memory", DEADLINE, work).await
+    }
+
+    /// Events that match, the newest first.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, Error> {
+        self.bounded("reading events", DEADLINE, events::select(&self.readers, query)).await
+    }
+
+    /// Writes back what is pending and releases the lock. A store that is only dropped loses nothing either.
+    pub async fn close(self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    pub(crate) async fn bounded<T>(
+        &self,
+        doing: &'static str,
+        deadline: Duration,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, Error> {
+        match timeout(deadline, work).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(source)) => Err(Error::from_sql(&self.path, doing, source)),
+            Err(_) => Err(Error::Stuck { path: self.path.clone(), doing, after: deadline }),
+        }
+    }
+}
+
+async fn apply(transaction: &mut SqliteConnection, change: &Change, at_ms: u64) -> Result<(), sqlx::Error> {
+    let query = match &change.body {
+        Some(body) => sqlx::query(change.kind.upsert()).bind(&change.key).bind(body).bind(signed(at_ms)),
+        None => sqlx::query(change.kind.delete()).bind(&change.key),
+    };
+    query.execute(transaction).await.map(drop)
+}
+
+/// SQLite's integers are signed; no clock reaches their end, but "until for ever" does.
+pub(crate) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
