@@ -1,0 +1,69 @@
+//! What the API asks of a controller. The daemon's [`Handle`] is one; tests bring a small one of their own.
+
+use mainstay_daemon::{EventQuery, Handle, Health, News, NoAnswer, ReloadRefused, ReloadReport, WorkloadStats};
+use mainstay_engine::view::{ClusterView, Points};
+use mainstay_model::{Command, Event, Incident, Reply, Time, WorkloadId};
+use std::{future::Future, sync::Arc};
+use tokio::sync::broadcast;
+
+/// A running controller as the API sees it.
+pub trait Controller: Clone + Send + Sync + 'static {
+    /// Its clock.
+    fn now(&self) -> Time;
+    /// Whether it does its work.
+    fn health(&self) -> Health;
+    /// What is believed now.
+    fn view(&self) -> impl Future<Output = Result<Arc<ClusterView>, NoAnswer>> + Send;
+    /// News from now on.
+    fn watch(&self) -> broadcast::Receiver<News>;
+    /// Gives a command.
+    fn command(&self, command: Command) -> impl Future<Output = Result<Reply, NoAnswer>> + Send;
+    /// Why things are as they are.
+    fn explain(&self, subject: &str) -> impl Future<Output = Result<Option<String>, NoAnswer>> + Send;
+    /// Recovery points of a workload.
+    fn points(&self, workload: &WorkloadId) -> impl Future<Output = Result<Points, NoAnswer>> + Send;
+    /// Incidents on record.
+    fn incidents(&self) -> impl Future<Output = Result<Vec<Incident>, NoAnswer>> + Send;
+    /// Events on record.
+    fn events(&self, query: EventQuery) -> impl Future<Output = Result<Vec<Event>, NoAnswer>> + Send;
+    /// Statistics of every workload.
+    fn all_stats(&self) -> Vec<WorkloadStats>;
+    /// Reads the configuration again.
+    fn reload(&self) -> impl Future<Output = Result<Result<ReloadReport, ReloadRefused>, NoAnswer>> + Send;
+}
+
+impl Controller for Handle {
+    fn now(&self) -> Time {
+        Handle::now(self)
+    }
+    fn health(&self) -> Health {
+        Handle::health(self)
+    }
+    async fn view(&self) -> Result<Arc<ClusterView>, NoAnswer> {
+        Handle::view(self).await
+    }
+    fn watch(&self) -> broadcast::Receiver<News> {
+        Handle::watch(self)
+    }
+    async fn command(&self, command: Command) -> Result<Reply, NoAnswer> {
+        Handle::command(self, command).await
+    }
+    async fn explain(&self, subject: &str) -> Result<Option<String>, NoAnswer> {
+        Handle::explain(self, subject).await
+    }
+    async fn points(&self, workload: &WorkloadId) -> Result<Points, NoAnswer> {
+        Handle::points(self, workload).await
+    }
+    async fn incidents(&self) -> Result<Vec<Incident>, NoAnswer> {
+        Handle::incidents(self).await
+    }
+    async fn events(&self, query: EventQuery) -> Result<Vec<Event>, NoAnswer> {
+        Handle::events(self, query).await
+    }
+    fn all_stats(&self) -> Vec<WorkloadStats> {
+        Handle::all_stats(self)
+    }
+    async fn reload(&self) -> Result<Result<ReloadReport, ReloadRefused>, NoAnswer> {
+        Handle::reload(self).await
+    }
+}

@@ -1,0 +1,26 @@
+//! Everything that changes something.
+
+use super::{Answer, Api};
+use crate::{Controller, Problem};
+use axum::{
+    Json,
+    extract::{State, rejection::JsonRejection},
+};
+use mainstay_daemon::ReloadReport;
+use mainstay_model::{Command, Reply};
+
+pub(super) async fn command<C: Controller>(
+    State(api): State<Api<C>>,
+    command: Result<Json<Command>, JsonRejection>,
+) -> Answer<Reply> {
+    let Json(command) = command?;
+    tracing::info!(?command, "asked by an operator");
+    match api.controller.command(command).await? {
+        Reply::Refused { text } => Err(Problem::refused(text)),
+        reply => api.answer(reply),
+    }
+}
+
+pub(super) async fn reload<C: Controller>(State(api): State<Api<C>>) -> Answer<ReloadReport> {
+    api.answer(api.controller.reload().await??)
+}
