@@ -15,6 +15,7 @@
 
 mod cgroup;
 mod command;
+mod configuration;
 mod error;
 pub mod faults;
 mod guest;

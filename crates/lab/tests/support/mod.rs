@@ -34,6 +34,7 @@ pub fn unique(purpose: &str) -> String {
 }
 
 /// Builds a lab, or fails with what is missing on this machine.
+#[allow(clippy::print_stdout, reason = "the steps are shown when the test fails")]
 pub async fn up(spec: LabSpec) -> TestLab {
     let name = spec.name.clone();
     let building = Lab::up(spec, PowerRunner::Task, |step| println!("{name}: {step}"));
