@@ -1,6 +1,6 @@
 //! Opening: lock, then look whether the file is ours, whole and not newer than we are, then bring it up to date.
 //!
-//! Nothing is written into a file that fails one of these.
+//! A file that fails one of these is left as it is.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, SqlSafeStr, Sqlite};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr, Sqlite};
 
 use crate::store::DEADLINE;
 use crate::writer::{BUSY_TIMEOUT, Writer};
@@ -21,6 +21,9 @@ const APPLICATION_ID: i64 = 0x4d53_5459;
 
 /// People read at the same time as the controller; more at once may wait.
 const READERS: u32 = 4;
+
+/// Tables that are there before the first migration has taken place are the migrator's own.
+const FOREIGN_TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name != '_sqlx_migrations'";
 
 /// Checking the pages of a large store on a slow disk.
 const CHECK_DEADLINE: Duration = Duration::from_secs(300);
@@ -36,27 +39,30 @@ impl Store {
         let store = Store {
             path: path.to_owned(),
             writer: Writer::new(options.clone()),
-            readers: readers().connect_lazy_with(options.read_only(true)),
+            readers: readers().connect_lazy_with(options.clone().read_only(true)),
             _lock: lock,
         };
-        let old = path.metadata().is_ok_and(|file| file.len() > 0);
-        if old {
-            store.inspect().await?;
+        let exists = path.metadata().is_ok_and(|file| file.len() > 0);
+        if exists {
+            store.inspect(&options).await?;
         }
         store.migrate().await?;
         Ok(store)
     }
 
-    /// Whether the file is ours and whole. By a reader, since the writer's first act is to set the journal mode.
-    async fn inspect(&self) -> Result<(), Error> {
+    /// Whether the file is ours and whole. Not by the writer, whose first act is to set the journal mode; nor by a reader,
+    /// which cannot roll back what a killed process left half done.
+    async fn inspect(&self, options: &SqliteConnectOptions) -> Result<(), Error> {
         let look = async {
-            let id: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&self.readers).await?;
-            let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&self.readers).await?;
-            let findings: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(3)").fetch_all(&self.readers).await?;
+            let mut connection = options.connect().await?;
+            let id: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut connection).await?;
+            let tables: i64 = sqlx::query_scalar(FOREIGN_TABLES).fetch_one(&mut connection).await?;
+            let findings: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(3)").fetch_all(&mut connection).await?;
+            connection.close().await?;
             Ok((id, tables, findings))
         };
         let (id, tables, findings) = self.bounded("checking it", CHECK_DEADLINE, look).await?;
-        // Without tables it was being made when something interrupted that.
+        // Without tables of its own it was just being made when something interrupted that.
         if id != APPLICATION_ID && tables > 0 {
             return Err(Error::NotOurs { path: self.path.clone() });
         }

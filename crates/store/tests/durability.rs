@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mainstay_store::{Batch, Change, Event, EventQuery, Kind, Store, Subject};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout_at};
 
 /// Tells the test binary, started again by itself, to be the process that is killed.
@@ -45,14 +45,18 @@ async fn child_that_commits_until_killed() {
     }
 }
 
-/// Lets a child commit, kills it when it has had the store open for `life`, and tells what it acknowledged.
-async fn live_and_die(path: &Path, life: Duration) -> BTreeSet<u64> {
-    let mut child = Command::new(std::env::current_exe().expect("this test binary"))
+fn start_child(path: &Path) -> Child {
+    Command::new(std::env::current_exe().expect("this test binary"))
         .args(["--exact", "child_that_commits_until_killed", "--nocapture"])
         .env(CHILD_STORE, path)
         .stdout(Stdio::piped())
         .spawn()
-        .expect("the test binary starts again");
+        .expect("the test binary starts again")
+}
+
+/// Lets a child commit, kills it when it has had the store open for `life`, and tells what it acknowledged.
+async fn live_and_die(path: &Path, life: Duration) -> BTreeSet<u64> {
+    let mut child = start_child(path);
     let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
     let mut acknowledged = BTreeSet::new();
     let mut death = Instant::now() + Duration::from_secs(60);
@@ -96,6 +100,19 @@ async fn a_killed_controller_forgets_nothing_it_acknowledged() {
         store.close().await;
     }
     assert!(acknowledged.len() > 20, "only {} batches were tried", acknowledged.len());
+}
+
+#[tokio::test]
+async fn a_store_whose_making_was_interrupted_is_made() {
+    for life in (0..40).step_by(2).map(Duration::from_millis) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mainstay.db");
+        let mut child = start_child(&path);
+        tokio::time::sleep(life).await;
+        child.kill().await.unwrap();
+        let store = Store::open(&path).await.unwrap_or_else(|error| panic!("killed after {life:?}: {error:?}"));
+        store.commit(&numbered(1_000_000)).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -63,6 +63,17 @@ async fn an_empty_file_is_a_new_store() {
     Store::open(&path).await.unwrap().commit(&host("h1", 1)).await.unwrap();
 }
 
+/// The scenario: killed after the migrator had made its own table, before the first migration.
+#[tokio::test]
+async fn a_store_without_its_first_migration_is_made() {
+    let (_dir, path) = directory();
+    let migrators_own = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+                         installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, \
+                         checksum BLOB NOT NULL, execution_time BIGINT NOT NULL)";
+    sql(&path, migrators_own).await;
+    Store::open(&path).await.unwrap().commit(&host("h1", 1)).await.unwrap();
+}
+
 #[tokio::test]
 async fn damage_is_found_at_the_start() {
     let (_dir, path) = directory();
