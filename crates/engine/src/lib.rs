@@ -10,6 +10,7 @@
 
 pub mod control;
 mod io;
+pub mod place;
 pub mod view;
 
 pub use io::{Change, Input, Row, Step, Table};

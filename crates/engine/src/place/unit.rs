@@ -1,0 +1,194 @@
+//! Units of placement: one workload, or several that must be together and of which none runs yet.
+
+use super::{Bond, Groups, HostCandidate, Reach, Refusal, Request, board::Board};
+use mainstay_model::{
+    HostId, Resources, WorkloadId,
+    spec::{HostRule, Origin, Strength},
+};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// What goes to one host as a whole.
+pub(super) struct Unit<'a> {
+    /// Who, by name.
+    pub members: Vec<(&'a WorkloadId, &'a Request)>,
+    /// What all need.
+    pub needs: Resources,
+    /// The highest of its members: who must be together waits for nobody less than the most important of them.
+    pub priority: i32,
+    /// Hosts that nothing lasting speaks against.
+    pub open: Vec<Open>,
+    /// Required `apart` groups of its members.
+    pub apart: Vec<usize>,
+    /// Preferred groups of its members, with points for every other member on a host.
+    pub preferred: Vec<(usize, i64)>,
+    /// Members of required `together` groups that have their places already.
+    anchors: Vec<Anchor<'a>>,
+    /// Two members that must be together and apart: no host will ever do.
+    torn: Option<(&'a WorkloadId, &'a Arc<Origin>)>,
+}
+
+/// A host that nothing lasting speaks against.
+#[derive(Clone, Copy)]
+pub(super) struct Open {
+    pub host: usize,
+    /// Points of the location rules.
+    pub preference: i64,
+}
+
+#[derive(Clone)]
+struct Anchor<'a> {
+    workload: &'a WorkloadId,
+    on: &'a BTreeSet<HostId>,
+    origin: &'a Arc<Origin>,
+}
+
+impl<'a> Unit<'a> {
+    fn new(members: Vec<(&'a WorkloadId, &'a Request)>, anchors: Vec<Anchor<'a>>, board: &Board<'a>) -> Unit<'a> {
+        let groups = board.groups;
+        let mut unit = Unit {
+            needs: members.iter().fold(Resources::ZERO, |sum, (_, request)| sum.plus(request.needs)),
+            priority: members.iter().map(|(_, request)| request.priority).max().unwrap_or_default(),
+            members,
+            open: Vec::new(),
+            apart: Vec::new(),
+            preferred: Vec::new(),
+            anchors,
+            torn: None,
+        };
+        let mut seen = BTreeSet::new();
+        for (workload, _) in &unit.members {
+            for index in groups.indexes_of(workload) {
+                let (group, first) = (groups.get(*index), seen.insert(*index));
+                match group.points() {
+                    Some(points) if first => unit.preferred.push((*index, points)),
+                    None if group.bond == Bond::Apart && first => unit.apart.push(*index),
+                    None if group.bond == Bond::Apart => unit.torn = Some((workload, &group.origin)),
+                    _ => {}
+                }
+            }
+        }
+        unit.open = (0..board.hosts.len())
+            .filter(|host| unit.lasting_refusal(*host, board).is_none())
+            .map(|host| Open { host, preference: unit.preference(board.hosts[host]) })
+            .collect();
+        unit
+    }
+
+    /// True if the workload is a member.
+    pub fn has(&self, workload: &WorkloadId) -> bool {
+        self.members.iter().any(|(member, _)| *member == workload)
+    }
+
+    /// How many members run or ran on the host.
+    pub fn at_home(&self, host: &HostId) -> usize {
+        self.members.iter().filter(|(_, request)| request.current.as_ref() == Some(host)).count()
+    }
+
+    /// Importance, then size, then name: the lesser comes first.
+    pub fn rank(&self) -> impl Ord + use<'a> {
+        let Resources { memory_mib, cpu_centi } = self.needs;
+        (Reverse(self.priority), Reverse(memory_mib), Reverse(cpu_centi), self.members[0].0)
+    }
+
+    /// What speaks against a host whatever else is placed there.
+    pub fn lasting_refusal(&self, host: usize, board: &Board<'a>) -> Option<Refusal> {
+        let (id, candidate) = board.hosts[host];
+        if let Some(refusal) = &candidate.refused {
+            return Some(refusal.clone());
+        }
+        if let Some((workload, origin)) = self.torn {
+            return Some(Refusal::KeptApartFrom { workload: workload.clone(), origin: origin.clone() });
+        }
+        for (_, request) in &self.members {
+            if let Some(refusal) = request.excluded.get(id) {
+                return Some(refusal.clone());
+            }
+            match &request.reach {
+                Reach::Site(site) if *site != candidate.site => return Some(Refusal::OtherSite { site: site.clone() }),
+                Reach::Host(home) if home != id => return Some(Refusal::DiskOn { host: home.clone() }),
+                _ => {}
+            }
+            if required_elsewhere(&request.rules, id, candidate) {
+                return Some(Refusal::NotAmongRequired { origin: request.origin.clone() });
+            }
+        }
+        let far = self.anchors.iter().find(|anchor| !anchor.on.contains(id))?;
+        Some(Refusal::MustBeWith { workload: far.workload.clone(), on: far.on.clone(), origin: far.origin.clone() })
+    }
+
+    fn preference(&self, (id, candidate): (&HostId, &HostCandidate)) -> i64 {
+        self.members.iter().flat_map(|(_, request)| preferences(&request.rules, id, candidate)).map(i64::from).sum()
+    }
+}
+
+/// True if a required location rule leaves the host out.
+pub(super) fn required_elsewhere(rules: &[HostRule], id: &HostId, candidate: &HostCandidate) -> bool {
+    rules.iter().any(|rule| rule.strength == Strength::Required && !names(rule, id, candidate))
+}
+
+/// Points of the preferred location rules that name the host.
+pub(super) fn preferences(rules: &[HostRule], id: &HostId, candidate: &HostCandidate) -> impl Iterator<Item = i32> {
+    rules.iter().filter_map(move |rule| match rule.strength {
+        Strength::Preferred(points) if names(rule, id, candidate) => Some(points),
+        _ => None,
+    })
+}
+
+fn names(rule: &HostRule, id: &HostId, candidate: &HostCandidate) -> bool {
+    rule.hosts.contains(id) || rule.host_tags.iter().any(|tag| candidate.tags.contains(tag))
+}
+
+/// The units that requests make, in the order of [`Unit::rank`].
+pub(super) fn gather<'a>(requests: &'a BTreeMap<WorkloadId, Request>, board: &Board<'a>) -> Vec<Unit<'a>> {
+    let mut units = Vec::new();
+    let mut taken = BTreeSet::new();
+    for workload in requests.keys() {
+        if taken.contains(workload) {
+            continue;
+        }
+        let (members, anchors) = bound_to(workload, requests, board.groups);
+        taken.extend(members.iter().map(|(member, _)| *member));
+        if anchors.is_empty() {
+            units.push(Unit::new(members, anchors, board));
+        } else {
+            // Their host is settled already: whoever still fits there may start.
+            units.extend(members.into_iter().map(|member| Unit::new(vec![member], anchors.clone(), board)));
+        }
+    }
+    units.sort_by_cached_key(Unit::rank);
+    units
+}
+
+/// The requested workloads that must be with `first`, itself included, and the placed ones that they must be with.
+/// A requested workload counts as not placed: it is about to get a new place.
+fn bound_to<'a>(
+    first: &'a WorkloadId,
+    requests: &'a BTreeMap<WorkloadId, Request>,
+    groups: &'a Groups,
+) -> (Vec<(&'a WorkloadId, &'a Request)>, Vec<Anchor<'a>>) {
+    let mut members = BTreeMap::from([(first, &requests[first])]);
+    let (mut anchors, mut seen, mut queue) = (Vec::new(), BTreeSet::new(), vec![first]);
+    while let Some(workload) = queue.pop() {
+        for index in groups.indexes_of(workload) {
+            let group = groups.get(*index);
+            if !group.requires(Bond::Together) || !seen.insert(*index) {
+                continue;
+            }
+            for other in &group.members {
+                if let Some(request) = requests.get(other) {
+                    if members.insert(other, request).is_none() {
+                        queue.push(other);
+                    }
+                } else if let Some(on) = groups.places_of(other) {
+                    anchors.push(Anchor { workload: other, on, origin: &group.origin });
+                }
+            }
+        }
+    }
+    anchors.sort_by_key(|anchor| anchor.workload);
+    (members.into_iter().collect(), anchors)
+}
