@@ -10,6 +10,7 @@ use crate::{
     connection::Connection,
     error::Result,
     lifecycle::Lifecycle,
+    numbers::wire_enum,
     procedures::Procedure,
     types::{DomainRef, Uuid},
     xdr::{Decode, Decoder, XdrError},
@@ -134,24 +135,6 @@ pub enum DomainEvent {
         action: i32,
     },
 }
-
-macro_rules! wire_enum {
-    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $number:literal,)* }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum $name {
-            $($(#[$variant_meta])* $variant,)*
-            /// A number younger than this client.
-            Unknown(i32),
-        }
-        impl From<i32> for $name {
-            fn from(number: i32) -> Self {
-                match number { $($number => Self::$variant,)* other => Self::Unknown(other) }
-            }
-        }
-    };
-}
-pub(crate) use wire_enum;
 
 wire_enum! {
     /// What QEMU does when the watchdog fires.

@@ -75,8 +75,11 @@ impl Header {
     }
 }
 
-/// The first whole message in `buffer`: header, payload, and how many bytes both took. `None` until one is complete.
-pub fn first(buffer: &[u8]) -> Result<Option<(Header, &[u8], usize)>, XdrError> {
+/// A message within a buffer: header, payload, and how many bytes of the buffer it takes.
+pub type Message<'a> = (Header, &'a [u8], usize);
+
+/// The first whole message in `buffer`; `None` until one is complete.
+pub fn first(buffer: &[u8]) -> Result<Option<Message<'_>>, XdrError> {
     if buffer.len() < LENGTH_WORD {
         return Ok(None);
     }

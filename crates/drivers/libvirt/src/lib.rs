@@ -10,25 +10,31 @@
 //!
 //! let connection = Connection::open(&"qemu+tcp://h1/system".parse()?, &Options::default()).await?;
 //! let mut events = connection.subscribe(&EventKind::ALL, Duration::from_secs(2)).await?;
-//! let domains = connection.list_domains(Duration::from_secs(2)).await?;
+//! let domains = connection.inventory(Duration::from_secs(2)).await?;
 //! while let Some(event) = events.next().await { /* … */ }
 //! # Ok(()) }
 //! ```
 
 pub mod auth;
 pub mod connection;
+pub mod definition;
 pub mod domain;
 mod error;
 mod error_code;
 pub mod events;
 pub mod frame;
+pub mod host;
 pub mod lifecycle;
+mod numbers;
 pub mod procedures;
 mod pump;
+pub mod storage;
 pub mod transport;
+pub mod typed_params;
 pub mod types;
 pub mod uri;
 pub mod xdr;
+pub mod xml;
 
 pub use auth::Credentials;
 pub use connection::{Connection, Keepalive, Options};

@@ -1,44 +1,29 @@
 //! What happened in a domain's life, and how a stop came about: by a person, by the guest, or by a fault.
 
-use crate::events::wire_enum;
+use crate::numbers::{detailed_enum, wire_enum};
 
-macro_rules! lifecycle {
-    ($($(#[$meta:meta])* $turn:ident($detail:ident) = $number:literal,)*) => {
-        /// A turn in a domain's life (`virDomainEventType`) with its detail.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Lifecycle {
-            $($(#[$meta])* $turn($detail),)*
-            /// A turn younger than this client: type and detail.
-            Unknown(i32, i32),
-        }
-        impl Lifecycle {
-            /// From libvirt's two numbers.
-            pub fn new(event: i32, detail: i32) -> Self {
-                match event { $($number => Self::$turn(detail.into()),)* _ => Self::Unknown(event, detail) }
-            }
-        }
-    };
-}
-
-lifecycle! {
-    /// Its definition was made or changed.
-    Defined(Defined) = 0,
-    /// Its definition is gone.
-    Undefined(Undefined) = 1,
-    /// It runs.
-    Started(Started) = 2,
-    /// It is paused.
-    Suspended(Suspended) = 3,
-    /// It goes on.
-    Resumed(Resumed) = 4,
-    /// It is off.
-    Stopped(Stopped) = 5,
-    /// The guest has finished shutting down; `Stopped` follows.
-    Shutdown(Shutdown) = 6,
-    /// The guest put itself to sleep.
-    PmSuspended(PmSuspended) = 7,
-    /// The guest's kernel panicked.
-    Crashed(Crashed) = 8,
+detailed_enum! {
+    /// A turn in a domain's life (`virDomainEventType`) with its detail.
+    Lifecycle {
+        /// Its definition was made or changed.
+        Defined(Defined) = 0,
+        /// Its definition is gone.
+        Undefined(Undefined) = 1,
+        /// It runs.
+        Started(Started) = 2,
+        /// It is paused.
+        Suspended(Suspended) = 3,
+        /// It goes on.
+        Resumed(Resumed) = 4,
+        /// It is off.
+        Stopped(Stopped) = 5,
+        /// The guest has finished shutting down; `Stopped` follows.
+        Shutdown(Shutdown) = 6,
+        /// The guest put itself to sleep.
+        PmSuspended(PmSuspended) = 7,
+        /// The guest's kernel panicked.
+        Crashed(Crashed) = 8,
+    }
 }
 
 wire_enum! {
@@ -187,8 +172,9 @@ pub enum StopCause {
 }
 
 impl Stopped {
-    /// How the stop came about. Of `Shutdown`, a signal that killed QEMU in order (SIGTERM) is told by the `Shutdown`
-    /// event before it having the detail `Host`.
+    /// How the stop came about. Before a stop by a signal to QEMU (`Destroyed`, or SIGTERM from outside libvirt, which
+    /// looks like `Shutdown` here) comes a [`Lifecycle::Shutdown`] with the detail `Host`; before one that began in the
+    /// guest, with the detail `Guest`.
     pub fn cause(self) -> StopCause {
         match self {
             Self::Shutdown => StopCause::ShutDown,

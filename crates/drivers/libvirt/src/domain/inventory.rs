@@ -1,14 +1,123 @@
-//! Which domains there are.
+//! Which domains there are, and what of each is known without asking its QEMU: never blocks on a stuck guest.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use crate::{connection::Connection, error::Result, procedures::Procedure, types::DomainRef};
+use super::state::DomainState;
+use crate::{
+    connection::Connection,
+    error::{ErrorCode, Result},
+    numbers::flags,
+    procedures::Procedure,
+    types::{DomainRef, Uuid},
+};
+
+flags! {
+    /// Which domains to list; flags of one line's kind widen, of different kinds narrow (`virConnectListAllDomainsFlags`).
+    ListFlags {
+        /// Running or paused.
+        ACTIVE = 0,
+        /// Off.
+        INACTIVE = 1,
+        /// With a definition.
+        PERSISTENT = 2,
+        /// Gone when switched off.
+        TRANSIENT = 3,
+        /// With a saved state that the next start continues from.
+        MANAGED_SAVE = 8,
+        /// Started with the host.
+        AUTOSTART = 10,
+        /// With snapshots.
+        HAS_SNAPSHOT = 12,
+    }
+}
+
+flags! {
+    /// Which description to get (`virDomainXMLFlags`).
+    XmlFlags {
+        /// With passwords.
+        SECURE = 0,
+        /// What the next start will use, not what runs now.
+        INACTIVE = 1,
+        /// Fit to be defined on another host.
+        MIGRATABLE = 3,
+    }
+}
+
+/// What is known of a domain from libvirt alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inventoried {
+    /// Its identity.
+    pub domain: DomainRef,
+    /// What it does and why; `None` if it went away while we asked.
+    pub state: Option<DomainState>,
+    /// False: its definition is gone when it stops.
+    pub persistent: bool,
+    /// Started with the host.
+    pub autostart: bool,
+    /// The next start continues from a saved state.
+    pub managed_save: bool,
+    /// Has snapshots that libvirt knows.
+    pub has_snapshots: bool,
+}
 
 impl Connection {
-    /// All domains, running or not.
-    pub async fn list_domains(&self, limit: Duration) -> Result<Vec<DomainRef>> {
+    /// The domains that `flags` select; all of them with none.
+    pub async fn list_domains(&self, flags: ListFlags, limit: Duration) -> Result<Vec<DomainRef>> {
         let (domains, _count): (Vec<DomainRef>, u32) =
-            self.call(Procedure::ConnectListAllDomains, &(1_i32, 0_u32), limit).await?;
+            self.call(Procedure::ConnectListAllDomains, &(1_i32, flags), limit).await?;
         Ok(domains)
+    }
+
+    /// All domains with all that libvirt knows of them, in six calls however many they are. `limit` holds for each.
+    pub async fn inventory(&self, limit: Duration) -> Result<Vec<Inventoried>> {
+        let domains = self.list_domains(ListFlags::NONE, limit).await?;
+        let states = self.domain_states(limit).await?;
+        let persistent = self.uuids(ListFlags::PERSISTENT, limit).await?;
+        let autostart = self.uuids(ListFlags::AUTOSTART, limit).await?;
+        let managed_save = self.uuids(ListFlags::MANAGED_SAVE, limit).await?;
+        let has_snapshots = self.uuids(ListFlags::HAS_SNAPSHOT, limit).await?;
+        let inventoried = domains.into_iter().map(|domain| Inventoried {
+            state: states.get(&domain.uuid).copied(),
+            persistent: persistent.contains(&domain.uuid),
+            autostart: autostart.contains(&domain.uuid),
+            managed_save: managed_save.contains(&domain.uuid),
+            has_snapshots: has_snapshots.contains(&domain.uuid),
+            domain,
+        });
+        Ok(inventoried.collect())
+    }
+
+    async fn uuids(&self, flags: ListFlags, limit: Duration) -> Result<BTreeSet<Uuid>> {
+        Ok(self.list_domains(flags, limit).await?.into_iter().map(|domain| domain.uuid).collect())
+    }
+
+    /// The domain called `name`; `None` if there is none.
+    pub async fn find_domain(&self, name: &str, limit: Duration) -> Result<Option<DomainRef>> {
+        none_if_missing(self.call(Procedure::DomainLookupByName, &(name,), limit).await)
+    }
+
+    /// The domain with `uuid`; `None` if there is none.
+    pub async fn find_domain_by_uuid(&self, uuid: Uuid, limit: Duration) -> Result<Option<DomainRef>> {
+        none_if_missing(self.call(Procedure::DomainLookupByUuid, &(uuid,), limit).await)
+    }
+
+    /// What it does and why. Does not ask its QEMU: a stuck one is still said to be running.
+    pub async fn domain_state(&self, domain: &DomainRef, limit: Duration) -> Result<DomainState> {
+        let (state, reason) = self.call(Procedure::DomainGetState, &(domain, 0_u32), limit).await?;
+        Ok(DomainState::new(state, reason))
+    }
+
+    /// Its description as XML.
+    pub async fn domain_xml(&self, domain: &DomainRef, flags: XmlFlags, limit: Duration) -> Result<String> {
+        let (xml,) = self.call(Procedure::DomainGetXmlDesc, &(domain, flags), limit).await?;
+        Ok(xml)
+    }
+}
+
+fn none_if_missing(found: Result<(DomainRef,)>) -> Result<Option<DomainRef>> {
+    match found {
+        Ok((domain,)) => Ok(Some(domain)),
+        Err(error) if error.is(ErrorCode::NO_DOMAIN) => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -1,3 +1,12 @@
 //! The verbs on domains, a file for each group. All are methods of `Connection`, take a `DomainRef` and a time limit.
 
+pub mod agent;
+pub mod block;
+pub mod external;
 pub mod inventory;
+pub mod migration;
+pub mod power;
+pub mod screenshot;
+pub mod snapshot;
+pub mod state;
+pub mod statistics;

@@ -1,0 +1,243 @@
+//! A domain's definition: what Mainstay reads from it, and the one edit it makes, switching a disk to another image.
+
+use crate::{
+    error::{Error, Result},
+    types::Uuid,
+    xml::{Element, spliced},
+};
+
+/// What Mainstay reads from a domain's XML.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    /// Its name.
+    pub name: String,
+    /// Its identity.
+    pub uuid: Uuid,
+    /// Most memory it may have.
+    pub memory_kib: u64,
+    /// Virtual processors.
+    pub vcpus: u32,
+    /// Its disks, CD drives included.
+    pub disks: Vec<Disk>,
+    /// Its network cards.
+    pub nics: Vec<Nic>,
+    /// It has a channel for the guest agent (whether one answers is another matter).
+    pub agent_channel: bool,
+    /// What its watchdog does, if it has one.
+    pub watchdog: Option<String>,
+    /// A panic of its kernel reaches libvirt.
+    pub panic_device: bool,
+    /// It has a screen to take pictures of.
+    pub video: bool,
+    /// Kernel and initrd it boots directly from; the host must have them.
+    pub boot_files: Vec<String>,
+    /// The `<metadata>` element as XML.
+    pub metadata: Option<String>,
+}
+
+/// A disk or drive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// Such as `vda`.
+    pub target: String,
+    /// `disk`, `cdrom`, `floppy`, `lun`.
+    pub device: String,
+    /// `file`, `block`, `network`, `volume` and others.
+    pub kind: String,
+    /// Path of file or block device; `None` for an empty drive and for network disks.
+    pub source: Option<String>,
+    /// `qcow2`, `raw` and others.
+    pub format: Option<String>,
+    /// The guest can't write to it.
+    pub read_only: bool,
+    /// Several guests may have it at once.
+    pub shareable: bool,
+}
+
+/// A network card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nic {
+    /// Its MAC address.
+    pub mac: Option<String>,
+    /// Bridge or libvirt network it is plugged into.
+    pub plugged_into: Option<String>,
+}
+
+impl Definition {
+    /// Reads a `<domain>` document.
+    pub fn parse(xml: &str) -> Result<Self> {
+        let root = Element::parse(xml, "a domain")?;
+        let name = root.text_of(&["name"]).unwrap_or_default().to_owned();
+        let missing =
+            |what: &str| Error::Xml { subject: format!("domain {name:?}"), why: format!("{what} is missing") };
+        let uuid = root.text_of(&["uuid"]).and_then(|uuid| uuid.parse().ok()).ok_or_else(|| missing("<uuid>"))?;
+        let memory = root.find(&["memory"]).ok_or_else(|| missing("<memory>"))?;
+        let devices = |kind| root.find(&["devices"]).into_iter().flat_map(move |devices| devices.all(kind));
+        let has = |kind| devices(kind).next().is_some();
+        let boot_file = |kind| root.text_of(&["os", kind]).map(str::to_owned);
+        Ok(Self {
+            uuid,
+            memory_kib: kib(memory).ok_or_else(|| missing("a size in <memory>"))?,
+            vcpus: root.text_of(&["vcpu"]).and_then(|count| count.parse().ok()).unwrap_or(1),
+            disks: devices("disk").filter_map(Disk::new).collect(),
+            nics: devices("interface").map(Nic::new).collect(),
+            agent_channel: devices("channel").any(|channel| {
+                channel.find(&["target"]).and_then(|target| target.attribute("name")) == Some("org.qemu.guest_agent.0")
+            }),
+            watchdog: devices("watchdog").next().map(|dog| dog.attribute("action").unwrap_or("reset").to_owned()),
+            panic_device: has("panic"),
+            video: has("video"),
+            boot_files: ["kernel", "initrd"].into_iter().filter_map(boot_file).collect(),
+            metadata: root.find(&["metadata"]).map(|metadata| xml[metadata.span.clone()].to_owned()),
+            name,
+        })
+    }
+
+    /// The disk at `target`.
+    pub fn disk(&self, target: &str) -> Option<&Disk> {
+        self.disks.iter().find(|disk| disk.target == target)
+    }
+}
+
+impl Disk {
+    fn new(element: &Element) -> Option<Self> {
+        let attribute = |child, name| element.find(&[child]).and_then(|child| child.attribute(name)).map(str::to_owned);
+        Some(Self {
+            target: attribute("target", "dev")?,
+            device: element.attribute("device").unwrap_or("disk").to_owned(),
+            kind: element.attribute("type").unwrap_or("file").to_owned(),
+            source: attribute("source", "file").or_else(|| attribute("source", "dev")),
+            format: attribute("driver", "type"),
+            read_only: element.find(&["readonly"]).is_some(),
+            shareable: element.find(&["shareable"]).is_some(),
+        })
+    }
+}
+
+impl Nic {
+    fn new(element: &Element) -> Self {
+        let attribute = |child, name| element.find(&[child]).and_then(|child| child.attribute(name)).map(str::to_owned);
+        Self {
+            mac: attribute("mac", "address"),
+            plugged_into: attribute("source", "bridge").or_else(|| attribute("source", "network")),
+        }
+    }
+}
+
+/// A size with libvirt's units, rounded up to KiB.
+fn kib(element: &Element) -> Option<u64> {
+    let bytes: u64 = match element.attribute("unit").unwrap_or("KiB") {
+        "b" | "bytes" => 1,
+        "KB" => 1000,
+        "k" | "KiB" => 1 << 10,
+        "MB" => 1_000_000,
+        "M" | "MiB" => 1 << 20,
+        "GB" => 1_000_000_000,
+        "G" | "GiB" => 1 << 30,
+        "TB" => 1_000_000_000_000,
+        "T" | "TiB" => 1 << 40,
+        _ => return None,
+    };
+    Some(element.text.trim().parse::<u64>().ok()?.checked_mul(bytes)?.div_ceil(1024))
+}
+
+/// An image a disk can be switched to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Image<'a> {
+    pub(crate) file: &'a str,
+    pub(crate) format: &'a str,
+}
+
+/// The document with the disk at `target` switched to `image`. `path` leads from the root to the domain (nowhere in a
+/// `<domain>`, to `domain` in a `<domainsnapshot>`). Any `<backingStore>` of the disk goes: it described the old image,
+/// and libvirt reads the new one's from the image itself.
+pub(crate) fn with_disk_image(xml: &str, path: &[&str], target: &str, image: Image<'_>) -> Result<String> {
+    let root = Element::parse(xml, "a domain")?;
+    let disks = root.find(path).and_then(|domain| domain.find(&["devices"]));
+    let disk = disks
+        .into_iter()
+        .flat_map(|devices| devices.all("disk"))
+        .find(|disk| disk.find(&["target"]).and_then(|target| target.attribute("dev")) == Some(target));
+    let disk = disk.ok_or_else(|| Error::unfit(format!("the definition has no disk {target}")))?;
+    let source = disk.find(&["source"]).filter(|source| source.attribute("file").is_some());
+    let source =
+        source.ok_or_else(|| Error::unfit(format!("disk {target} is no file: its image can't be switched")))?;
+    let mut pieces = vec![(source.opening.clone(), source.opening_with("file", image.file))];
+    if let Some(driver) = disk.find(&["driver"]).filter(|driver| driver.attribute("type") != Some(image.format)) {
+        pieces.push((driver.opening.clone(), driver.opening_with("type", image.format)));
+    }
+    pieces.extend(disk.all("backingStore").map(|backing| (backing.span.clone(), String::new())));
+    Ok(spliced(xml, pieces))
+}
+
+/// The images of the disk at `target` in a running domain's XML: the one written to first, then what it lies on.
+pub(crate) fn image_chain(xml: &str, target: &str) -> Result<Vec<String>> {
+    let root = Element::parse(xml, "a domain")?;
+    let disks = root.find(&["devices"]).into_iter().flat_map(|devices| devices.all("disk"));
+    let mut layer =
+        disks.into_iter().find(|disk| disk.find(&["target"]).and_then(|found| found.attribute("dev")) == Some(target));
+    let mut chain = Vec::new();
+    while let Some(element) = layer {
+        chain.extend(element.find(&["source"]).and_then(|source| source.attribute("file")).map(str::to_owned));
+        layer = element.find(&["backingStore"]);
+    }
+    Ok(chain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const XML: &str = "<domain type='kvm'>
+  <name>a&amp;b &apos;\u{202e}x</name><uuid>77000000-0000-4000-8000-000000000001</uuid>
+  <metadata><m:x xmlns:m='urn:m'>k&lt;</m:x></metadata>
+  <memory unit='MiB'>96</memory><vcpu placement='static'>2</vcpu>
+  <os><type>hvm</type><kernel>/boot/vmlinux</kernel></os>
+  <devices>
+    <disk type='file' device='disk'><driver name='qemu' type='raw' cache='none'/><source file='/s/a.raw' index='1'><seclabel relabel='no'/></source>
+      <backingStore type='file'><format type='qcow2'/><source file='/s/base'/></backingStore><target dev='vda' bus='virtio'/></disk>
+    <disk type='file' device='cdrom'><target dev='sda'/><readonly/></disk>
+    <disk type='block' device='disk'><source dev='/dev/vg/x'/><target dev='vdb'/><shareable/></disk>
+    <interface type='bridge'><mac address='52:54:00:77:00:01'/><source bridge='br0'/></interface>
+    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+    <watchdog model='i6300esb' action='pause'/><panic model='isa'/>
+  </devices></domain>";
+
+    #[test]
+    fn reads_what_is_there() {
+        let definition = Definition::parse(XML).unwrap();
+        assert_eq!(definition.name, "a&b '\u{202e}x");
+        assert_eq!((definition.memory_kib, definition.vcpus), (96 * 1024, 2));
+        assert_eq!(definition.boot_files, ["/boot/vmlinux"]);
+        assert!(definition.agent_channel && definition.panic_device && !definition.video);
+        assert_eq!(definition.watchdog.as_deref(), Some("pause"));
+        assert_eq!(definition.metadata.as_deref(), Some("<metadata><m:x xmlns:m='urn:m'>k&lt;</m:x></metadata>"));
+        assert_eq!(definition.nics[0].plugged_into.as_deref(), Some("br0"));
+        let disks: Vec<_> =
+            definition.disks.iter().map(|disk| (disk.target.as_str(), disk.source.as_deref())).collect();
+        assert_eq!(disks, [("vda", Some("/s/a.raw")), ("sda", None), ("vdb", Some("/dev/vg/x"))]);
+        assert!(definition.disks[1].read_only && definition.disks[2].shareable);
+    }
+
+    #[test]
+    fn switching_an_image_leaves_the_rest_alone() {
+        let edited = with_disk_image(XML, &[], "vda", Image { file: "/s/o'v.qcow2", format: "qcow2" }).unwrap();
+        let disk = Definition::parse(&edited).unwrap().disk("vda").cloned().unwrap();
+        assert_eq!((disk.source.as_deref(), disk.format.as_deref()), (Some("/s/o'v.qcow2"), Some("qcow2")));
+        assert!(!edited.contains("backingStore") && edited.contains("<seclabel relabel='no'/></source>"), "{edited}");
+        assert!(edited.contains("cache='none'"), "{edited}");
+        let anywhere = Image { file: "/x", format: "qcow2" };
+        assert!(with_disk_image(XML, &[], "vdb", anywhere).is_err(), "a block device is no file");
+        assert!(with_disk_image(XML, &[], "vdz", anywhere).is_err());
+        assert_eq!(image_chain(XML, "vda").unwrap(), ["/s/a.raw", "/s/base"]);
+    }
+
+    #[test]
+    fn units_are_libvirts() {
+        let of = |text: &str| kib(&Element::parse(text, "test").unwrap());
+        assert_eq!(of("<memory>5</memory>"), Some(5));
+        assert_eq!(of("<memory unit='GiB'>2</memory>"), Some(2 << 20));
+        assert_eq!(of("<memory unit='KB'>1</memory>"), Some(1));
+        assert_eq!(of("<memory unit='parsec'>1</memory>"), None);
+    }
+}
