@@ -6,6 +6,7 @@
 mod action;
 mod alarm;
 mod command;
+pub mod config;
 mod event;
 mod fact;
 mod id;

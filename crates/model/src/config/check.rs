@@ -1,0 +1,183 @@
+//! Holds a parsed document against the description of the keys: unknown keys, wrong values and missing keys are
+//! reported, all of them; what fits becomes a [`Table`], with defaults filled in.
+
+use super::key::{Key, Kind, Presence, Section, names};
+use super::nearest::nearest;
+use super::problem::{MISSING_KEY, NOT_TOML, Report, TWICE, UNKNOWN_KEY, WRONG_VALUE};
+use super::table::{Entry, Node, Table, Value};
+use super::{format::Format, keys};
+use std::{collections::BTreeMap, ops::Range};
+use toml::de::{DeTable, DeValue};
+
+/// Parses the text and holds it against the description of the whole file.
+pub fn document(text: &str, report: &mut Report) -> Table {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let span = error.span().unwrap_or(text.len()..text.len());
+        if error.message().starts_with("duplicate key") {
+            let key = text.get(span.clone()).unwrap_or_default();
+            report.error(TWICE, &span, format!("`{key}` is written twice")).help("keep one of the two");
+        } else {
+            report.error(NOT_TOML, &span, format!("this is not TOML: {}", error.message()));
+        }
+    }
+    Checker { report, path: vec![] }.table(&keys::FILE, document.get_ref(), 0..0)
+}
+
+/// Where the walk is, as the keys that lead there.
+struct Checker<'r> {
+    report: &'r mut Report,
+    path: Vec<String>,
+}
+
+impl Checker<'_> {
+    fn table(&mut self, section: &'static Section, table: &DeTable<'_>, at: Range<usize>) -> Table {
+        let mut fields = BTreeMap::new();
+        for (name, value) in table {
+            match section.key(name.get_ref()) {
+                None => self.unknown_key(section, name.get_ref(), &name.span()),
+                Some(key) => {
+                    let node = self.inside(key.name, |checker| checker.value(&key.kind, value.get_ref(), value.span()));
+                    fields.insert(key.name, node.unwrap_or_else(|| stand_in(key, value.span())));
+                }
+            }
+        }
+        for key in section.keys {
+            match &key.presence {
+                _ if fields.contains_key(key.name) => {}
+                Presence::Optional => {}
+                Presence::Required => {
+                    self.missing_key(key, &at);
+                    fields.insert(key.name, stand_in(key, at.clone()));
+                }
+                Presence::Default(_) => {
+                    fields.insert(key.name, stand_in(key, at.clone()));
+                }
+            }
+        }
+        Table { section, at, path: self.path.join("."), fields }
+    }
+
+    fn value(&mut self, kind: &'static Kind, value: &DeValue<'_>, at: Range<usize>) -> Option<Node> {
+        let value = match (kind, value) {
+            (Kind::OneOf(kinds), value) => match kinds.iter().find(|kind| kind.takes(value)) {
+                Some(kind) => return self.value(kind, value, at),
+                None => return self.wrong(kind, &described(value), &at, String::new()),
+            },
+            (Kind::Flag, DeValue::Boolean(flag)) => Value::Flag(*flag),
+            (Kind::Whole(least, most), DeValue::Integer(number)) => {
+                match i64::from_str_radix(number.as_str(), number.radix()) {
+                    Ok(whole) if (least..=most).contains(&&whole) => Value::Whole(whole),
+                    _ => return self.wrong(kind, &number.to_string(), &at, String::new()),
+                }
+            }
+            (Kind::Number(least, most), DeValue::Integer(_) | DeValue::Float(_)) => {
+                let number = match value {
+                    DeValue::Integer(whole) => {
+                        i64::from_str_radix(whole.as_str(), whole.radix()).ok().map(|w| w as f64)
+                    }
+                    DeValue::Float(float) => float.as_str().parse().ok(),
+                    _ => None,
+                };
+                match number {
+                    Some(number) if (least..=most).contains(&&number) => Value::Number(number),
+                    _ => return self.wrong(kind, &described(value), &at, String::new()),
+                }
+            }
+            (Kind::Text(format), DeValue::String(text)) => match (format.check)(text) {
+                Ok(()) => Value::Text(text.to_string()),
+                Err(help) => return self.wrong(kind, &described(value), &at, help),
+            },
+            (Kind::Choice(words), DeValue::String(text)) => {
+                if !words.contains(&text.as_ref()) {
+                    let near = nearest(text, words.iter().copied()).map(|near| format!("did you mean \"{near}\"?"));
+                    return self.wrong(kind, &described(value), &at, near.unwrap_or_default());
+                }
+                Value::Text(text.to_string())
+            }
+            (Kind::List(kind), DeValue::Array(items)) => {
+                Value::List(items.iter().filter_map(|item| self.value(kind, item.get_ref(), item.span())).collect())
+            }
+            (Kind::Table(section), DeValue::Table(table)) => Value::Table(self.table(section, table, at.clone())),
+            (Kind::Named(format, kind), DeValue::Table(table)) => Value::Named(self.named(format, kind, table)),
+            (kind, value) => return self.wrong(kind, &described(value), &at, String::new()),
+        };
+        Some(Node { at, value })
+    }
+
+    fn named(&mut self, format: &'static Format, kind: &'static Kind, table: &DeTable<'_>) -> Vec<Entry> {
+        let mut entries = vec![];
+        for (name, value) in table {
+            if let Err(help) = (format.check)(name.get_ref()) {
+                let message = format!("`{}` in {} is not {}", name.get_ref(), self.here(), format.what);
+                self.report.error(WRONG_VALUE, &name.span(), message).help(help);
+            }
+            let node = self.inside(name.get_ref(), |checker| checker.value(kind, value.get_ref(), value.span()));
+            entries.extend(node.map(|node| Entry { name: name.get_ref().to_string(), at: name.span(), node }));
+        }
+        entries
+    }
+
+    fn inside<T>(&mut self, name: &str, walk: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(name.to_owned());
+        let result = walk(self);
+        self.path.pop();
+        result
+    }
+
+    fn here(&self) -> String {
+        if self.path.is_empty() { "the file".to_owned() } else { format!("`{}`", self.path.join(".")) }
+    }
+
+    fn unknown_key(&mut self, section: &'static Section, name: &str, at: &Range<usize>) {
+        let near = nearest(name, section.keys.iter().map(|key| key.name));
+        let elsewhere = || keys::FILE.all().into_iter().find(|section| section.key(name).is_some());
+        let help = match (near, elsewhere()) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, Some(other)) if !other.header.is_empty() => {
+                format!("`{name}` belongs in {}; known here: {}", other.header, names(section.keys))
+            }
+            _ => format!("known here: {}", names(section.keys)),
+        };
+        self.report.error(UNKNOWN_KEY, at, format!("{} has no key `{name}`", self.here())).help(help);
+    }
+
+    fn missing_key(&mut self, key: &Key, at: &Range<usize>) {
+        let message = format!("{} lacks `{}`", self.here(), key.name);
+        self.report.error(MISSING_KEY, at, message).help(format!("expected {}: {}", key.kind.expected(), key.doc));
+    }
+
+    fn wrong(&mut self, kind: &Kind, found: &str, at: &Range<usize>, help: String) -> Option<Node> {
+        let message = format!("{} is {found}; expected {}", self.here(), kind.expected());
+        self.report.error(WRONG_VALUE, at, message).help(help);
+        None
+    }
+}
+
+/// The value of a key that is not written, or is written wrong: its default, if it has one.
+fn stand_in(key: &'static Key, at: Range<usize>) -> Node {
+    let text = match (&key.presence, &key.kind) {
+        (Presence::Default(text), _) => text,
+        (_, Kind::Choice(words)) => return Node { at, value: Value::Text(words[0].to_owned()) },
+        _ => return Node { at, value: Value::Nothing },
+    };
+    let mut report = Report::new("default", text);
+    let parsed = DeValue::parse(text).expect("defaults are TOML, see the test `every_default_fits_its_key`");
+    let node = Checker { report: &mut report, path: vec![] }.value(&key.kind, parsed.get_ref(), at.clone());
+    debug_assert!(!report.has_errors(), "the default of `{}` does not fit it", key.name);
+    Node { at, ..node.expect("defaults fit their keys, see the test `every_default_fits_its_key`") }
+}
+
+/// The value in words, short.
+fn described(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) if text.chars().count() <= 60 => format!("\"{text}\""),
+        DeValue::String(_) => "a long text".to_owned(),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Datetime(_) => "a date".to_owned(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
