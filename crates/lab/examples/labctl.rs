@@ -57,6 +57,43 @@ async fn main() -> Result<()> {
                 "ping" => println!("{}", lab.guest_pings(a[2]).await?),
                 "freeze" => lab.freeze(a[2]).await?,
                 "thaw" => lab.thaw(a[2]).await?,
+                "pcmk" => {
+                    peer::pacemaker_up(
+                        &lab,
+                        peer::PacemakerSettings { token_ms: 3000, monitor_s: a[2].parse().unwrap() },
+                    )
+                    .await?
+                }
+                "pcmk-down" => peer::pacemaker_down(&lab).await?,
+                "pcmk-wait" => peer::wait_online(&lab).await?,
+                "kill" => println!("{}", lab.guest_kill(a[2]).await?),
+                "measure" => {
+                    let kill = a[2] == "kill";
+                    let guest = a[3];
+                    lab.wait_guest_answers(guest, std::time::Duration::from_secs(60)).await?;
+                    let host = lab.where_runs(guest)?[0].clone();
+                    let t = std::time::SystemTime::now();
+                    if kill {
+                        lab.guest_kill(guest).await?;
+                    } else {
+                        lab.power_cut(&host).await?;
+                    }
+                    loop {
+                        if let Some(s) = lab.qemu_started_at(guest)?.and_then(|s| s.duration_since(t).ok()) {
+                            println!("{host} -> {:?} in {s:?}", lab.where_runs(guest)?);
+                            break;
+                        }
+                        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                    }
+                    println!(
+                        "{:?}",
+                        lab.power_history()?
+                            .into_iter()
+                            .filter(|r| r.at > t)
+                            .map(|r| (r.at.duration_since(t).unwrap(), r.action, r.host))
+                            .collect::<Vec<_>>()
+                    );
+                }
                 other => panic!("{other}?"),
             }
             Ok(())

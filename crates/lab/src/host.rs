@@ -20,6 +20,9 @@ use crate::network;
 /// PID 1 of every host.
 const INIT: &str = include_str!("../host/init.sh");
 
+/// If this file is in a host's folder and executable, it runs at each boot of the host (`host/init.sh` starts it).
+pub(crate) const BOOT_SCRIPT: &str = "rc.local";
+
 /// A loaded machine starts a libvirtd in well under a second; ten times that means that it will not start.
 const LIBVIRT_LIMIT: Duration = Duration::from_secs(30);
 

@@ -197,25 +197,52 @@ impl Lab {
         Ok(())
     }
 
-    async fn start_guests(&self, progress: &impl Fn(Step)) -> Result<()> {
-        let hosts = &self.host_names()[..usize::from(self.spec.hosts)];
-        for (guest, host) in self.spec.guests.iter().zip(hosts.iter().cycle()) {
-            self.define_and_start(&guest.name, host).await?;
-            progress(Step::Guest { guest: guest.name.clone(), host: host.clone() });
+    /// Which guest starts on which host at first: in turn over the hosts that are no spares.
+    pub fn first_spread(&self) -> Vec<(String, String)> {
+        let hosts = self.host_names().into_iter().take(self.spec.hosts.into()).collect::<Vec<_>>();
+        self.guest_names().into_iter().zip(hosts.into_iter().cycle()).collect()
+    }
+
+    pub(crate) async fn start_guests(&self, progress: &impl Fn(Step)) -> Result<()> {
+        for (guest, host) in self.first_spread() {
+            self.define_and_start(&guest, &host).await?;
+            progress(Step::Guest { guest, host });
         }
-        for guest in &self.spec.guests {
-            self.wait_guest_answers(&guest.name, BOOT_LIMIT).await?;
+        for guest in self.guest_names() {
+            self.wait_guest_answers(&guest, BOOT_LIMIT).await?;
         }
         let cache = image::cache_dir();
         if !host_disk::capabilities_cache(&cache).exists() {
-            host_disk::keep_capabilities(&self.layout, &hosts[0], &cache)?;
+            host_disk::keep_capabilities(&self.layout, "h1", &cache)?;
         }
         progress(Step::Answering);
         Ok(())
     }
+
+    /// Brings every guest back to where it was at first: stopped wherever it runs, forgotten wherever it is defined,
+    /// started anew from its disk as that is now. All hosts must be on. For measurements that begin from one state.
+    pub async fn restart_guests(&self) -> Result<()> {
+        self.clear_guests().await?;
+        self.start_guests(&|_| ()).await
+    }
+
+    /// Stops and undefines every guest on every host.
+    pub(crate) async fn clear_guests(&self) -> Result<()> {
+        for host in self.host_names() {
+            for guest in self.virsh(&host, &["list", "--name"]).await?.split_whitespace() {
+                self.virsh(&host, &["destroy", guest]).await?;
+            }
+            for guest in self.virsh(&host, &["list", "--all", "--name"]).await?.split_whitespace() {
+                let metadata = ["--snapshots-metadata", "--checkpoints-metadata", "--managed-save"];
+                self.virsh(&host, &[&["undefine", guest], &metadata[..]].concat()).await?;
+            }
+        }
+        Ok(())
+    }
 }
 
-fn require(program: &str) -> Result<()> {
+/// Fails if a program is not installed.
+pub(crate) fn require(program: &str) -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|folder| folder.join(program).exists());
     found.then_some(()).ok_or_else(|| LabError::Missing { what: format!("the program {program}") })

@@ -19,6 +19,7 @@ use crate::cgroup::Cgroups;
 use crate::command::{poll_until, spawn_detached};
 use crate::error::{AtPath, Result};
 use crate::host;
+use crate::lab::Lab;
 use crate::layout::Layout;
 
 const FENCE_AGENT: &str = include_str!("../host/fence_mainstay_lab");
@@ -53,6 +54,37 @@ pub enum PowerFault {
     },
     /// `on`, `off` and `reboot` report success and do nothing; `status` tells the truth.
     Lying,
+}
+
+/// One request that the power controller has answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PowerRecord {
+    /// When the answer was given.
+    pub at: SystemTime,
+    /// `on`, `off`, `reboot`, `status`, …
+    pub action: String,
+    /// The host.
+    pub host: String,
+    /// The fence agent's exit code: 0 is done.
+    pub code: u8,
+}
+
+impl PowerRecord {
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split(' ');
+        let at = UNIX_EPOCH + Duration::try_from_secs_f64(words.next()?.parse().ok()?).ok()?;
+        let (action, host) = (words.next()?.to_owned(), words.next()?.to_owned());
+        Some(Self { at, action, host, code: words.next()?.parse().ok()? })
+    }
+}
+
+impl Lab {
+    /// Everything that was asked of the power controller so far, oldest first.
+    pub fn power_history(&self) -> Result<Vec<PowerRecord>> {
+        let log = self.layout().power_log();
+        let text = fs::read_to_string(&log).at("reading", log)?;
+        Ok(text.lines().filter_map(PowerRecord::parse).collect())
+    }
 }
 
 /// A power controller that runs in this process; it ends when this is dropped.

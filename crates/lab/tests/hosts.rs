@@ -58,6 +58,7 @@ async fn every_way_of_failing_looks_different() {
     assert!(lab.virsh("h1", &["list", "--name"]).await.unwrap().contains("web-1"));
 
     // Fenced: every process gone at once; the other host is untouched.
+    let counted = lab.wait_guest_answers("web-1", SOON).await.unwrap();
     assert_eq!(fence(&lab, "off", "h1").await, 0);
     assert_eq!(fence(&lab, "status", "h1").await, 2, "power is off");
     assert_eq!(lab.where_runs("web-1").unwrap(), [""; 0]);
@@ -66,6 +67,9 @@ async fn every_way_of_failing_looks_different() {
     lab.power_on("h1").await.unwrap();
     let domains = lab.virsh("h1", &["list", "--all"]).await.unwrap();
     assert!(domains.contains("web-1") && domains.contains("shut off"), "its disk was kept: {domains}");
+    lab.virsh("h1", &["start", "web-1"]).await.unwrap();
+    let back = lab.wait_guest_answers("web-1", SOON).await.unwrap();
+    assert!(back.disk_counter >= counted.disk_counter, "written through, yet lost: {counted:?} {back:?}");
 
     // Power devices fail, too.
     lab.power_fault("h2", Some(PowerFault::Dead)).unwrap();
