@@ -1,0 +1,53 @@
+//! Rule 6: restarts are bounded.
+
+use super::{Checker, Rule};
+use crate::world::World;
+use mainstay_model::{Time, WorkloadId, spec::RecoveryPolicy};
+
+/// Starts of one workload by the controller.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Attempts {
+    starts: Vec<Time>,
+    /// Faults of hosts, people and commands that justify one more start each.
+    disturbances: usize,
+    reported: bool,
+}
+
+/// Starts beyond the ladder that are nobody's loop: a start that was lost with its host, a cold move.
+const SLACK: usize = 2;
+
+impl Attempts {
+    /// Something happened that is not the workload's own doing.
+    pub fn disturbed(&mut self) {
+        self.disturbances += 1;
+    }
+}
+
+impl Checker {
+    pub(super) fn count_start(&mut self, world: &World, workload: &WorkloadId) {
+        let Some(guest) = world.guests.get(workload) else { return };
+        let default = RecoveryPolicy::default();
+        let policy = world.spec.recovery_rule(workload, &guest.tags).map_or(&default, |rule| &rule.policy);
+        let ladders = policy.by_cause.values().chain([&policy.ladder]);
+        // One cause may hand over to another, so all ladders may be climbed within one window.
+        let allowed: u32 = ladders.map(|ladder| ladder.iter().map(|step| step.attempts).sum::<u32>()).sum();
+        let (window, stable_after) = (policy.window, policy.stable_after);
+        let attempts = self.attempts.entry(workload.clone()).or_default();
+        if attempts.starts.last().is_some_and(|last| world.now.since(*last) > stable_after.times(2)) {
+            *attempts = Attempts::default();
+        }
+        attempts.starts.push(world.now);
+        attempts.starts.retain(|start| world.now.since(*start) <= window);
+        let (count, disturbances) = (attempts.starts.len(), attempts.disturbances);
+        let bound = allowed as usize + SLACK + 2 * disturbances;
+        let broken = count > bound && !attempts.reported;
+        attempts.reported |= broken;
+        if count > 1 {
+            self.stake(Rule::Bounded);
+        }
+        if broken {
+            let text = format!("{workload} was started {count} times within {window}, the policy allows {bound}");
+            self.violate(world, Rule::Bounded, text);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The checker's own small belief: where a workload may run by all that was told to the controller. It is kept apart
+//! from the engine's on purpose; a start elsewhere while it holds a host is a start without proof.
+
+use mainstay_model::{
+    Action, ActionId, Command, Detail, DomainChange, Fact, HostId, Order, Outcome, PowerState, Time, WorkloadId,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where workloads may run, as far as was told.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Evidence {
+    /// Seen executing there, and not proved off since.
+    live: BTreeMap<WorkloadId, BTreeSet<HostId>>,
+    /// Orders that may bring a workload to a host, until they are answered or proved ineffective.
+    open: BTreeMap<ActionId, Open>,
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    order: Order,
+    /// Set when its outcome is unknown: from then on only a list that was asked for later, or a fence, clears it.
+    unknown_since: Option<Time>,
+}
+
+impl Evidence {
+    /// Hosts on which the workload may run, and why.
+    pub fn may_run(&self, workload: &WorkloadId) -> BTreeMap<HostId, String> {
+        let mut hosts: BTreeMap<HostId, String> = BTreeMap::new();
+        for open in self.open.values().filter(|open| open.order.action.workload() == Some(workload)) {
+            if let Some(host) = open.order.action.may_run_on() {
+                hosts.insert(host.clone(), format!("order {} ({}) may still happen", open.order.id, open.order.action));
+            }
+        }
+        for host in self.live.get(workload).into_iter().flatten() {
+            hosts.insert(host.clone(), "it was seen there and not proved off".to_owned());
+        }
+        hosts
+    }
+
+    /// True if an order about the workload is under way or unknown.
+    pub fn has_open(&self, workload: &WorkloadId) -> bool {
+        self.open.values().any(|open| open.order.action.workload() == Some(workload))
+    }
+
+    /// Number of orders without a certain outcome.
+    pub fn open_orders(&self) -> usize {
+        self.open.len()
+    }
+
+    pub fn left(&mut self, order: &Order) {
+        self.open.insert(order.id, Open { order: order.clone(), unknown_since: None });
+    }
+
+    /// The controller died: it will never hear what came of its orders.
+    pub fn controller_died(&mut self, now: Time) {
+        self.open.values_mut().for_each(|open| {
+            open.unknown_since.get_or_insert(now);
+        });
+    }
+
+    pub fn command(&mut self, command: &Command) {
+        if let Command::ConfirmOff { host } = command {
+            self.proved_off(host);
+        }
+    }
+
+    pub fn fact(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Inventory { host, asked_at, domains, .. } => {
+                let cleared = |open: &Open| {
+                    open.unknown_since.is_some_and(|since| *asked_at > since.max(open.order.deadline))
+                        && open.order.action.may_run_on() == Some(host)
+                };
+                self.open.retain(|_, open| !cleared(open));
+                for (workload, hosts) in &mut self.live {
+                    if !domains.get(workload).is_some_and(|seen| seen.state.is_live()) {
+                        hosts.remove(host);
+                    }
+                }
+                for (workload, _) in domains.iter().filter(|(_, seen)| seen.state.is_live()) {
+                    self.live.entry(workload.clone()).or_default().insert(host.clone());
+                }
+            }
+            Fact::Domain { host, workload, change: DomainChange::State(state) } => {
+                let hosts = self.live.entry(workload.clone()).or_default();
+                if state.is_live() {
+                    hosts.insert(host.clone());
+                } else {
+                    hosts.remove(host);
+                }
+            }
+            Fact::Power { host, state: PowerState::Off, .. } => self.proved_off(host),
+            _ => {}
+        }
+    }
+
+    /// The order's outcome was told; gives back the order.
+    pub fn outcome(&mut self, id: ActionId, outcome: &Outcome, now: Time) -> Option<Order> {
+        let open = self.open.get_mut(&id)?;
+        if let Outcome::Unknown { .. } = outcome {
+            open.unknown_since.get_or_insert(now);
+            return Some(open.order.clone());
+        }
+        let order = self.open.remove(&id)?.order;
+        let Outcome::Done { detail } = outcome else { return Some(order) };
+        match (&order.action, detail) {
+            (Action::Fence { host, .. }, _) | (Action::CheckPower { host }, Detail::Power(PowerState::Off)) => {
+                self.proved_off(host);
+            }
+            (Action::Stop { workload, host, .. }, _) => {
+                self.live.entry(workload.clone()).or_default().remove(host);
+            }
+            (Action::Migrate { workload, from, to }, _) => {
+                let hosts = self.live.entry(workload.clone()).or_default();
+                hosts.remove(from);
+                hosts.insert(to.clone());
+            }
+            (action, _) => {
+                if let Some((workload, host)) = action.workload().zip(action.may_run_on()) {
+                    self.live.entry(workload.clone()).or_default().insert(host.clone());
+                }
+            }
+        }
+        Some(order)
+    }
+
+    fn proved_off(&mut self, host: &HostId) {
+        self.live.values_mut().for_each(|hosts| {
+            hosts.remove(host);
+        });
+        self.open.retain(|_, open| open.order.action.may_run_on() != Some(host));
+    }
+}

@@ -1,0 +1,236 @@
+//! The checker: after every step it holds the eight safety rules of the design against the true state of the world.
+//!
+//! It sees three things: what was told to the controller (so that it never blames it for what it could not know), what
+//! the controller ordered, and what truly happened. How often each rule was really at stake is counted: a rule never at
+//! stake was not tested.
+
+mod bounds;
+mod evidence;
+mod liveness;
+mod order;
+mod points;
+mod rule;
+
+pub use rule::Rule;
+
+use crate::{
+    store::Store,
+    world::{Power, Starter, Truth, World},
+};
+use bounds::Attempts;
+use evidence::Evidence;
+use mainstay_engine::Input;
+use mainstay_model::{
+    ActionId, Command, Detail, DomainChange, DomainState, Epoch, Fact, HostId, OffReason, Outcome, PowerState, Time,
+    WorkloadId,
+};
+use points::Points;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A rule was broken.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Violation {
+    /// Seconds since the beginning.
+    pub at_s: f64,
+    /// Which rule.
+    pub rule: Rule,
+    /// What happened.
+    pub text: String,
+}
+
+/// Watches one run.
+#[derive(Default)]
+pub(crate) struct Checker {
+    violations: Vec<Violation>,
+    at_stake: BTreeMap<Rule, u64>,
+    evidence: Evidence,
+    /// Hosts that a lying device or a mistaken person called off while they had power: rule 1 can't be kept there.
+    falsely_off: BTreeSet<HostId>,
+    /// Person's stops that the controller was told of.
+    told_stops: BTreeMap<WorkloadId, Time>,
+    /// States told of each workload that are not well, since when the controller knows.
+    told_sick: BTreeMap<WorkloadId, Time>,
+    last_ran: BTreeMap<WorkloadId, HostId>,
+    attempts: BTreeMap<WorkloadId, Attempts>,
+    points: Points,
+    /// Highest of which an order left.
+    epoch: Epoch,
+    /// Orders of the present controller are of this epoch or a later one.
+    oldest_allowed: Epoch,
+    left: BTreeSet<ActionId>,
+}
+
+impl Checker {
+    /// A controller begins.
+    pub fn controller_begins(&mut self, now: Time) {
+        self.evidence.controller_died(now);
+        if self.evidence.open_orders() > 0 {
+            self.stake(Rule::OneEpoch);
+            self.stake(Rule::DurableIntent);
+        }
+        self.oldest_allowed = Epoch(self.epoch.0 + 1);
+    }
+
+    /// The controller can't read its own memory.
+    pub fn cannot_begin(&mut self, world: &World, error: &str) {
+        self.violate(world, Rule::DurableIntent, format!("the controller can't begin again: {error}"));
+    }
+
+    /// What the controller was told in a step that was made durable.
+    pub fn told(&mut self, world: &World, inputs: &[Input]) {
+        for input in inputs {
+            match input {
+                Input::Fact(fact) => self.told_fact(world, fact),
+                Input::Outcome { id, outcome } => self.told_outcome(world, *id, outcome),
+                Input::Command { .. } | Input::Spec(_) | Input::Tick => {}
+            }
+        }
+    }
+
+    /// A command that the controller accepted.
+    pub fn accepted(&mut self, world: &World, command: &Command) {
+        self.evidence.command(command);
+        match command {
+            Command::ConfirmOff { host } => self.claimed_off(world, host),
+            Command::StopWorkload { workload, .. } => {
+                self.told_stops.insert(workload.clone(), world.now);
+                self.stake(Rule::PersonsStop);
+            }
+            Command::StartWorkload { workload, .. }
+            | Command::RestartWorkload { workload, .. }
+            | Command::MoveWorkload { workload, .. }
+            | Command::Revert { workload, .. } => {
+                self.told_stops.remove(workload);
+                self.attempts.entry(workload.clone()).or_default().disturbed();
+            }
+            Command::DeletePoint { workload, point } => self.points.person_deletes(workload, point),
+            _ => {}
+        }
+    }
+
+    fn told_fact(&mut self, world: &World, fact: &Fact) {
+        self.evidence.fact(fact);
+        match fact {
+            Fact::Domain { workload, change: DomainChange::State(state), .. } => self.told_state(world, workload, *state),
+            Fact::Inventory { host, domains, .. } => {
+                for (workload, seen) in domains {
+                    if self.last_ran.get(workload).is_none_or(|ran| ran == host) {
+                        self.told_state(world, workload, seen.state);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn told_state(&mut self, world: &World, workload: &WorkloadId, state: DomainState) {
+        let sick = matches!(state, DomainState::Panicked | DomainState::Paused(_));
+        if sick {
+            self.told_sick.entry(workload.clone()).or_insert(world.now);
+        } else {
+            self.told_sick.remove(workload);
+        }
+        let stop = matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Destroyed));
+        let by_person = world.guests.get(workload).is_some_and(|guest| guest.stopped_by_person.is_some());
+        if stop && by_person && !self.evidence.has_open(workload) && !self.told_stops.contains_key(workload) {
+            self.told_stops.insert(workload.clone(), world.now);
+            self.stake(Rule::PersonsStop);
+        }
+    }
+
+    fn told_outcome(&mut self, world: &World, id: ActionId, outcome: &Outcome) {
+        let order = self.evidence.outcome(id, outcome, world.now);
+        let says_off = matches!(
+            outcome,
+            Outcome::Done { detail: Detail::Fenced { .. } | Detail::Power(PowerState::Off) }
+        );
+        if let Some(order) = order.filter(|_| says_off) {
+            self.claimed_off(world, order.action.host());
+        }
+    }
+
+    fn claimed_off(&mut self, world: &World, host: &HostId) {
+        if world.hosts.get(host).is_some_and(|host| host.power == Power::On) {
+            self.falsely_off.insert(host.clone());
+        }
+    }
+
+    /// What truly happened.
+    pub fn happened(&mut self, world: &World, truth: &Truth) {
+        match truth {
+            Truth::Started { guest, host, by } => self.started(world, guest, host, *by),
+            Truth::Moved { guest, to, by, .. } => {
+                self.last_ran.insert(guest.clone(), to.clone());
+                if *by == Starter::Person {
+                    self.told_stops.remove(guest);
+                }
+            }
+            Truth::PowerLost { host } => {
+                self.falsely_off.remove(host);
+                self.disturb_guests_of(host);
+            }
+            Truth::PointDeleted { guest, point, .. } => self.points.gone(guest, point),
+            _ => {}
+        }
+    }
+
+    fn started(&mut self, world: &World, guest: &WorkloadId, host: &HostId, by: Starter) {
+        self.last_ran.insert(guest.clone(), host.clone());
+        if by == Starter::Person {
+            self.told_stops.remove(guest);
+            self.attempts.entry(guest.clone()).or_default().disturbed();
+        }
+        if by == Starter::Controller {
+            self.count_start(world, guest);
+            let others = self.true_others(world, guest, host);
+            if let Some(other) = others.first() {
+                self.violate(world, Rule::NeverTwice, format!("{guest} began to execute on {host} while it executes on {other}"));
+            }
+        }
+    }
+
+    /// Other hosts on which the workload truly executes, and of which the controller could know.
+    fn true_others(&self, world: &World, guest: &WorkloadId, host: &HostId) -> Vec<HostId> {
+        let Some(guest) = world.guests.get(guest) else { return Vec::new() };
+        let known = |other: &&HostId| {
+            *other != host
+                && !self.falsely_off.contains(*other)
+                && guest.processes.get(*other).is_some_and(|process| !process.unannounced)
+        };
+        guest.runs_on().filter(known).cloned().collect()
+    }
+
+    fn disturb_guests_of(&mut self, host: &HostId) {
+        let here: Vec<_> = self.last_ran.iter().filter(|(_, ran)| *ran == host).map(|(guest, _)| guest.clone()).collect();
+        for guest in here {
+            self.attempts.entry(guest).or_default().disturbed();
+        }
+    }
+
+    fn stake(&mut self, rule: Rule) {
+        *self.at_stake.entry(rule).or_default() += 1;
+    }
+
+    fn violate(&mut self, world: &World, rule: Rule, text: String) {
+        self.violations.push(Violation { at_s: world.now.0 as f64 / 1000.0, rule, text });
+    }
+
+    /// True if no rule was broken so far.
+    pub fn is_content(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    /// What was found, and how often each rule was at stake.
+    pub fn verdict(self) -> (Vec<Violation>, BTreeMap<Rule, u64>) {
+        (self.violations, self.at_stake)
+    }
+
+    /// Checks memory after it changed.
+    pub fn persisted(&mut self, world: &World, store: &Store) {
+        let wrong = self.points.persisted(world, store);
+        for text in wrong {
+            self.violate(world, Rule::LastGoodPoint, text);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Checks on an order at the moment at which it leaves the controller.
+
+use super::{Checker, Rule};
+use crate::{store::Store, world::World};
+use mainstay_model::{Action, HostId, Order, WorkloadId, spec::PersonStop};
+
+impl Checker {
+    /// An order leaves.
+    pub fn leaves(&mut self, world: &World, store: &Store, order: &Order) {
+        if !self.left.insert(order.id) {
+            self.violate(world, Rule::DurableIntent, format!("{} ({}) left twice", order.id, order.action));
+        }
+        if !store.knows_order(order.id) {
+            let text = format!("{} ({}) left before it was durable", order.id, order.action);
+            self.violate(world, Rule::DurableIntent, text);
+        }
+        if order.epoch < self.oldest_allowed {
+            let text = format!("{} ({}) left in {} although {} leads", order.id, order.action, order.epoch, self.oldest_allowed);
+            self.violate(world, Rule::OneEpoch, text);
+        }
+        self.epoch = self.epoch.max(order.epoch);
+        match &order.action {
+            Action::Start { workload, host } | Action::Revert { workload, host, .. } => {
+                self.person_stop_holds(world, order, workload);
+                self.alone(world, order, workload, &[host]);
+            }
+            Action::Resume { workload, host } => self.alone(world, order, workload, &[host]),
+            Action::Migrate { workload, from, to } => self.alone(world, order, workload, &[from, to]),
+            Action::TakePoint { workload, point, .. } => {
+                let sick = self.known_sick(world, workload);
+                if sick.is_some() {
+                    self.stake(Rule::LastGoodPoint);
+                }
+                self.points.taking(workload, point, sick);
+            }
+            Action::DeletePoint { workload, point, .. } => {
+                self.stake(Rule::LastGoodPoint);
+                if let Some(text) = self.points.deleting(store, workload, point) {
+                    self.violate(world, Rule::LastGoodPoint, text);
+                }
+            }
+            _ => {}
+        }
+        self.evidence.left(order);
+    }
+
+    fn person_stop_holds(&mut self, world: &World, order: &Order, workload: &WorkloadId) {
+        let Some(since) = self.told_stops.get(workload).copied() else { return };
+        let Some(guest) = world.guests.get(workload).filter(|guest| guest.stopped_by_person.is_some()) else { return };
+        let wants_power = world
+            .spec
+            .workload_rule(workload, &guest.tags)
+            .is_some_and(|rule| rule.policy.on_person_stop == PersonStop::PowerOn);
+        if !wants_power {
+            let text = format!("{} although a person stopped it (told {:.1} s)", order.action, since.0 as f64 / 1000.0);
+            self.violate(world, Rule::PersonsStop, text);
+        }
+    }
+
+    /// The workload may run nowhere but on these hosts: neither by what was told, nor in truth.
+    fn alone(&mut self, world: &World, order: &Order, workload: &WorkloadId, hosts: &[&HostId]) {
+        let may_run = self.evidence.may_run(workload);
+        let elsewhere = may_run.iter().find(|(host, _)| !hosts.contains(host));
+        let target = order.action.may_run_on();
+        if target != self.last_ran.get(workload) {
+            self.stake(Rule::NeverTwice);
+            self.stake(Rule::ProofBeforeStart);
+        }
+        if let Some((host, why)) = elsewhere {
+            let text = format!("{} while it may run on {host}: {why}", order.action);
+            self.violate(world, Rule::ProofBeforeStart, text);
+            return;
+        }
+        let Some(host) = target else { return };
+        if let Some(other) = self.true_others(world, workload, host).into_iter().find(|other| !hosts.contains(&other)) {
+            let text = format!("{} while it truly executes on {other}", order.action);
+            self.violate(world, Rule::ProofBeforeStart, text);
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Everything that can be done to the simulated world from outside: faults, people, operators. Each deed is one line of
+//! a script and prints as the line it was read from, so that what a seed drew can be written down as a scenario.
+
+use mainstay_model::{Code, Command, DeviceId, HostId, PointId, Span, StopHow, Subject, WorkloadId};
+use std::fmt;
+
+/// Declares an enum of single words, each with its spelling in scripts.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum $name { $($variant),+ }
+        impl $name {
+            pub const ALL: &[$name] = &[$($name::$variant),+];
+            pub fn parse(word: &str) -> Option<$name> {
+                match word { $($word => Some($name::$variant),)+ _ => None }
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(match self { $($name::$variant => $word),+ })
+            }
+        }
+    };
+}
+
+words!(
+    /// What can happen to a host.
+    HostDeed {
+        PowerCut = "power-cut",
+        MainsCut = "mains-cut",
+        MainsBack = "mains-back",
+        PowerOn = "power-on",
+        Shutdown = "host-shutdown",
+        Reboot = "host-reboot",
+        NetworkDown = "network-down",
+        NetworkUp = "network-up",
+        Freeze = "freeze",
+        Thaw = "thaw",
+        LibvirtdStop = "libvirtd-stop",
+        LibvirtdContinue = "libvirtd-continue",
+        LibvirtdKill = "libvirtd-kill",
+        LibvirtdStart = "libvirtd-start",
+    }
+);
+words!(
+    /// What can happen to a guest, by itself or by its owner inside.
+    GuestDeed {
+        Kill = "guest-kill",
+        Signal = "guest-signal",
+        Stop = "guest-stop",
+        Continue = "guest-continue",
+        Panic = "guest-panic",
+        Hang = "guest-hang",
+        Deaf = "guest-deaf",
+        Wake = "guest-wake",
+        Damage = "guest-damage",
+        Mend = "guest-mend",
+        Shutdown = "guest-shutdown",
+        Reboot = "guest-reboot",
+    }
+);
+words!(
+    /// What shared storage does.
+    StorageState { Ok = "ok", Slow = "slow", Hang = "hang", IoError = "io-error", Full = "full" }
+);
+words!(
+    /// What a fence device does.
+    DeviceState { Ok = "ok", Slow = "slow", Fails = "fails", Dead = "dead", Lies = "lies", Hangs = "hangs" }
+);
+words!(
+    /// How a call to a hypervisor or fence device can go wrong.
+    CallFault {
+        Fail = "fail",
+        Lie = "lie",
+        Unanswered = "unanswered",
+        Slow = "slow",
+    }
+);
+words!(
+    /// How facts can go wrong on their way.
+    Weather { Drop = "drop", Double = "double", Delay = "delay" }
+);
+words!(
+    /// Where in its step the controller dies.
+    CrashPoint {
+        Now = "now",
+        BeforePersist = "before-persist",
+        AfterPersist = "after-persist",
+        BetweenOrders = "between-orders",
+    }
+);
+
+/// What people do behind the controller's back, through libvirt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PersonDeed {
+    Destroy(WorkloadId),
+    Shutdown(WorkloadId),
+    Start(WorkloadId, HostId),
+    Suspend(WorkloadId),
+    Resume(WorkloadId),
+    Undefine(WorkloadId, HostId),
+    Migrate(WorkloadId, HostId),
+    Autostart(WorkloadId, HostId, bool),
+    /// The named point, or the newest.
+    SnapshotDelete(WorkloadId, Option<PointId>),
+}
+
+/// One thing done to the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    Host(HostDeed, HostId),
+    Guest(GuestDeed, WorkloadId),
+    Storage(String, StorageState),
+    Device(DeviceId, DeviceState),
+    Person(PersonDeed),
+    StartFails(WorkloadId, u32, Option<HostId>),
+    MigrationFails(WorkloadId, u32),
+    /// So many of a thousand calls.
+    Calls(CallFault, u64),
+    /// So many of a thousand facts; for delays: up to so many milliseconds.
+    Weather(Weather, u64),
+    /// The controller dies in its next step, and starts again after a while.
+    Crash(CrashPoint, Span),
+    Operator(Command),
+    /// The configuration is replaced by that of another file in the scenario's folder.
+    Reload(String),
+}
+
+impl Deed {
+    /// Reads a deed; the error says what was expected.
+    pub fn parse(text: &str) -> Result<Deed, String> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let deed = match words.as_slice() {
+            [verb, host] if HostDeed::parse(verb).is_some() => {
+                HostDeed::parse(verb).map(|deed| Deed::Host(deed, HostId::from(*host)))
+            }
+            [verb, guest] if GuestDeed::parse(verb).is_some() => {
+                GuestDeed::parse(verb).map(|deed| Deed::Guest(deed, WorkloadId::from(*guest)))
+            }
+            ["storage", name, state] => StorageState::parse(state).map(|state| Deed::Storage((*name).to_owned(), state)),
+            ["fence-device", name, state] => {
+                DeviceState::parse(state).map(|state| Deed::Device(DeviceId::from(*name), state))
+            }
+            ["virsh", rest @ ..] => person(rest).map(Deed::Person),
+            ["start-fails", guest, times] => {
+                times.parse().ok().map(|times| Deed::StartFails(WorkloadId::from(*guest), times, None))
+            }
+            ["start-fails", guest, times, "on", host] => {
+                times.parse().ok().map(|times| Deed::StartFails(WorkloadId::from(*guest), times, Some(HostId::from(*host))))
+            }
+            ["migration-fails", guest, times] => {
+                times.parse().ok().map(|times| Deed::MigrationFails(WorkloadId::from(*guest), times))
+            }
+            ["calls", fault, permille] => {
+                CallFault::parse(fault).zip(permille.parse().ok()).map(|(fault, permille)| Deed::Calls(fault, permille))
+            }
+            ["weather", kind, amount] => {
+                Weather::parse(kind).zip(amount.parse().ok()).map(|(kind, amount)| Deed::Weather(kind, amount))
+            }
+            ["controller-crash", point, "for", span] => {
+                CrashPoint::parse(point).zip(span.parse().ok()).map(|(point, span)| Deed::Crash(point, span))
+            }
+            ["controller-crash", "for", span] => {
+                span.parse().ok().map(|span| Deed::Crash(CrashPoint::Now, span))
+            }
+            ["operator", rest @ ..] => command(rest).map(Deed::Operator),
+            ["reload", file] => Some(Deed::Reload((*file).to_owned())),
+            _ => None,
+        };
+        deed.ok_or_else(|| format!("`{text}` is not a deed; docs/simulator.md lists them, for example `power-cut h1`"))
+    }
+}
+
+fn person(words: &[&str]) -> Option<PersonDeed> {
+    let workload = WorkloadId::from(*words.get(1)?);
+    Some(match *words {
+        ["destroy", _] => PersonDeed::Destroy(workload),
+        ["shutdown", _] => PersonDeed::Shutdown(workload),
+        ["start", _, host] => PersonDeed::Start(workload, host.into()),
+        ["suspend", _] => PersonDeed::Suspend(workload),
+        ["resume", _] => PersonDeed::Resume(workload),
+        ["undefine", _, host] => PersonDeed::Undefine(workload, host.into()),
+        ["migrate", _, host] => PersonDeed::Migrate(workload, host.into()),
+        ["autostart", _, host, "on"] => PersonDeed::Autostart(workload, host.into(), true),
+        ["autostart", _, host, "off"] => PersonDeed::Autostart(workload, host.into(), false),
+        ["snapshot-delete", _, "newest"] => PersonDeed::SnapshotDelete(workload, None),
+        ["snapshot-delete", _, point] => PersonDeed::SnapshotDelete(workload, Some(point.into())),
+        _ => return None,
+    })
+}
+
+fn command(words: &[&str]) -> Option<Command> {
+    let name = *words.get(1)?;
+    let (host, workload) = (HostId::from(name), WorkloadId::from(name));
+    Some(match *words {
+        ["confirm-off", _] => Command::ConfirmOff { host },
+        ["fence", _] => Command::FenceHost { host },
+        ["maintenance", _, "on"] => Command::Maintenance { host, on: true },
+        ["maintenance", _, "off"] => Command::Maintenance { host, on: false },
+        ["start", _] => Command::StartWorkload { workload, host: None },
+        ["start", _, on] => Command::StartWorkload { workload, host: Some(on.into()) },
+        ["stop", _] => Command::StopWorkload { workload, how: StopHow::Graceful },
+        ["stop", _, "force"] => Command::StopWorkload { workload, how: StopHow::Force },
+        ["restart", _] => Command::RestartWorkload { workload, how: StopHow::Graceful },
+        ["restart", _, "force"] => Command::RestartWorkload { workload, how: StopHow::Force },
+        ["move", _] => Command::MoveWorkload { workload, to: None },
+        ["move", _, to] => Command::MoveWorkload { workload, to: Some(to.into()) },
+        ["protect", _] => Command::Protect { workload },
+        ["unprotect", _] => Command::Unprotect { workload },
+        ["snapshot", _] => Command::TakePoint { workload, name: None },
+        ["snapshot", _, point] => Command::TakePoint { workload, name: Some(point.into()) },
+        ["revert", _] => Command::Revert { workload, point: None },
+        ["revert", _, point] => Command::Revert { workload, point: Some(point.into()) },
+        ["delete-snapshot", _, point] => Command::DeletePoint { workload, point: point.into() },
+        ["ack", code, kind, subject] => Command::Acknowledge {
+            code: Code(code.strip_prefix("MS")?.parse().ok()?),
+            subject: match kind {
+                "host" => Subject::Host(subject.into()),
+                "vm" => Subject::Workload(subject.into()),
+                _ => Subject::Cluster,
+            },
+            by: "script".to_owned(),
+        },
+        _ => return None,
+    })
+}
+
+impl fmt::Display for Deed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Deed::Host(deed, host) => write!(f, "{deed} {host}"),
+            Deed::Guest(deed, guest) => write!(f, "{deed} {guest}"),
+            Deed::Storage(name, state) => write!(f, "storage {name} {state}"),
+            Deed::Device(name, state) => write!(f, "fence-device {name} {state}"),
+            Deed::Person(deed) => write!(f, "virsh {deed}"),
+            Deed::StartFails(guest, times, None) => write!(f, "start-fails {guest} {times}"),
+            Deed::StartFails(guest, times, Some(host)) => write!(f, "start-fails {guest} {times} on {host}"),
+            Deed::MigrationFails(guest, times) => write!(f, "migration-fails {guest} {times}"),
+            Deed::Calls(fault, permille) => write!(f, "calls {fault} {permille}"),
+            Deed::Weather(kind, amount) => write!(f, "weather {kind} {amount}"),
+            Deed::Crash(CrashPoint::Now, span) => write!(f, "controller-crash for {span}"),
+            Deed::Crash(point, span) => write!(f, "controller-crash {point} for {span}"),
+            Deed::Operator(command) => write!(f, "operator {}", Spoken(command)),
+            Deed::Reload(file) => write!(f, "reload {file}"),
+        }
+    }
+}
+
+impl fmt::Display for PersonDeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PersonDeed::Destroy(guest) => write!(f, "destroy {guest}"),
+            PersonDeed::Shutdown(guest) => write!(f, "shutdown {guest}"),
+            PersonDeed::Start(guest, host) => write!(f, "start {guest} {host}"),
+            PersonDeed::Suspend(guest) => write!(f, "suspend {guest}"),
+            PersonDeed::Resume(guest) => write!(f, "resume {guest}"),
+            PersonDeed::Undefine(guest, host) => write!(f, "undefine {guest} {host}"),
+            PersonDeed::Migrate(guest, host) => write!(f, "migrate {guest} {host}"),
+            PersonDeed::Autostart(guest, host, on) => {
+                write!(f, "autostart {guest} {host} {}", if *on { "on" } else { "off" })
+            }
+            PersonDeed::SnapshotDelete(guest, None) => write!(f, "snapshot-delete {guest} newest"),
+            PersonDeed::SnapshotDelete(guest, Some(point)) => write!(f, "snapshot-delete {guest} {point}"),
+        }
+    }
+}
+
+/// A command as a script says it.
+struct Spoken<'a>(&'a Command);
+
+impl fmt::Display for Spoken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let force = |how: &StopHow| if *how == StopHow::Force { " force" } else { "" };
+        let and = |name: Option<&str>| name.map(|name| format!(" {name}")).unwrap_or_default();
+        match self.0 {
+            Command::ConfirmOff { host } => write!(f, "confirm-off {host}"),
+            Command::FenceHost { host } => write!(f, "fence {host}"),
+            Command::Maintenance { host, on } => write!(f, "maintenance {host} {}", if *on { "on" } else { "off" }),
+            Command::StartWorkload { workload, host } => {
+                write!(f, "start {workload}{}", and(host.as_ref().map(HostId::as_str)))
+            }
+            Command::StopWorkload { workload, how } => write!(f, "stop {workload}{}", force(how)),
+            Command::RestartWorkload { workload, how } => write!(f, "restart {workload}{}", force(how)),
+            Command::MoveWorkload { workload, to } => {
+                write!(f, "move {workload}{}", and(to.as_ref().map(HostId::as_str)))
+            }
+            Command::Protect { workload } => write!(f, "protect {workload}"),
+            Command::Unprotect { workload } => write!(f, "unprotect {workload}"),
+            Command::TakePoint { workload, name } => {
+                write!(f, "snapshot {workload}{}", and(name.as_ref().map(PointId::as_str)))
+            }
+            Command::Revert { workload, point } => {
+                write!(f, "revert {workload}{}", and(point.as_ref().map(PointId::as_str)))
+            }
+            Command::DeletePoint { workload, point } => write!(f, "delete-snapshot {workload} {point}"),
+            Command::Acknowledge { code, subject, .. } => match subject {
+                Subject::Host(host) => write!(f, "ack {code} host {host}"),
+                Subject::Workload(workload) => write!(f, "ack {code} vm {workload}"),
+                Subject::Cluster => write!(f, "ack {code} the cluster"),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_deed_prints_as_the_line_it_was_read_from() {
+        for line in [
+            "power-cut h1",
+            "guest-kill web-1",
+            "storage san hang",
+            "fence-device ipmi lies",
+            "virsh destroy web-1",
+            "virsh start web-1 h2",
+            "virsh autostart web-1 h2 on",
+            "virsh snapshot-delete web-1 newest",
+            "start-fails web-1 3",
+            "start-fails web-1 3 on h1",
+            "migration-fails web-1 1",
+            "calls lie 100",
+            "weather delay 300",
+            "controller-crash after-persist for 5s",
+            "controller-crash for 5s",
+            "operator maintenance h1 on",
+            "operator stop web-1 force",
+            "operator move web-1 h2",
+            "operator ack MS1201 vm web-1",
+            "operator ack MS1001 the cluster",
+            "reload other.toml",
+        ] {
+            assert_eq!(Deed::parse(line).unwrap().to_string(), line);
+        }
+    }
+
+    #[test]
+    fn what_is_no_deed_is_refused() {
+        for line in ["", "power-cut", "power-cut h1 h2", "storage san wet", "operator dance h1", "calls lie often"] {
+            assert!(Deed::parse(line).unwrap_err().contains("is not a deed"), "{line}");
+        }
+    }
+}

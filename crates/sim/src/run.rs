@@ -1,0 +1,237 @@
+//! One run: the world and the controller take turns, and the checker looks on.
+//!
+//! ```text
+//!   world ──news──▶ controller.step ──▶ persist changes ──▶ orders leave ──▶ world
+//!                        ╳ before            ╳ after            ╳ between       (where a crash can strike)
+//! ```
+
+use crate::{
+    check::Checker,
+    deed::{CrashPoint, Deed},
+    leader::{Elect, Leader},
+    record::Record,
+    scenario::setup::WorldSetup,
+    store::Store,
+    world::{News, World},
+};
+use mainstay_engine::{Input, Step, view::ClusterView};
+use mainstay_model::{Command, CommandId, Reply, Span, Time, spec::ClusterSpec};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// An armed crash that met no orders strikes after this all the same.
+const CRASH_WAITS: Span = Span::secs(10);
+
+/// A run under way.
+pub(crate) struct Simulation {
+    pub world: World,
+    pub checker: Checker,
+    pub record: Record,
+    elect: Elect,
+    leader: Option<Box<dyn Leader>>,
+    store: Store,
+    wake_at: Option<Time>,
+    restart_at: Option<Time>,
+    crash: Option<Crash>,
+    commands: BTreeMap<CommandId, Command>,
+    /// Configurations that a script can reload, by file name.
+    reloads: BTreeMap<String, Arc<ClusterSpec>>,
+    /// What reaches the controller in its next step.
+    inbox: Vec<Input>,
+    /// Set when the controller can't go on; the run is over.
+    broken: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Crash {
+    point: CrashPoint,
+    down_for: Span,
+    armed_at: Time,
+}
+
+impl Simulation {
+    /// A run at its beginning, its controller just started.
+    pub fn new(
+        setup: &WorldSetup,
+        spec: Arc<ClusterSpec>,
+        reloads: BTreeMap<String, Arc<ClusterSpec>>,
+        seed: u64,
+        elect: Elect,
+    ) -> Simulation {
+        let world = World::new(setup, spec, seed);
+        let mut simulation = Simulation {
+            record: Record::new(&world),
+            world,
+            checker: Checker::default(),
+            elect,
+            leader: None,
+            store: Store::default(),
+            wake_at: None,
+            restart_at: None,
+            crash: None,
+            commands: BTreeMap::new(),
+            reloads,
+            inbox: Vec::new(),
+            broken: false,
+        };
+        simulation.begin();
+        simulation
+    }
+
+    /// Lets the world go on until that time.
+    pub fn run_until(&mut self, end: Time) {
+        while !self.broken {
+            let wake_at = self.wake_at.filter(|_| self.leader.is_some());
+            let Some(now) = [self.world.next_at(), wake_at, self.restart_at].into_iter().flatten().min() else { break };
+            if now > end {
+                break;
+            }
+            while self.world.next_at().is_some_and(|next| next <= now) {
+                let (news, deed) = self.world.advance();
+                self.look();
+                if let Some(news) = news.filter(|_| self.leader.is_some()) {
+                    self.record.news(self.world.now, &news);
+                    self.inbox.push(match news {
+                        News::Fact(fact) => Input::Fact(fact),
+                        News::Outcome(id, outcome) => Input::Outcome { id, outcome },
+                    });
+                }
+                if let Some(deed) = deed {
+                    self.deed(deed);
+                }
+            }
+            self.world.now = now;
+            if self.restart_at.is_some_and(|at| at <= now) {
+                self.begin();
+            }
+            if self.leader.is_some() && (!self.inbox.is_empty() || self.wake_at.is_some_and(|at| at <= now)) {
+                self.step();
+            }
+        }
+        self.world.now = self.world.now.max(end);
+    }
+
+    /// What truly happened is told to the checker and written down.
+    fn look(&mut self) {
+        let truths = self.world.take_truths();
+        for truth in &truths {
+            self.record.truth(&self.world, truth);
+            self.checker.happened(&self.world, truth);
+        }
+        self.record.outages(&self.world);
+    }
+
+    /// Plans a deed.
+    pub fn plan(&mut self, at: Time, deed: Deed) {
+        self.world.plan_deed(at, deed);
+    }
+
+    fn deed(&mut self, deed: Deed) {
+        self.record.note(self.world.now, format!("» {deed}"));
+        match deed {
+            Deed::Crash(CrashPoint::Now, down_for) => self.die(down_for),
+            Deed::Crash(point, down_for) => self.crash = Some(Crash { point, down_for, armed_at: self.world.now }),
+            Deed::Operator(command) if self.leader.is_some() => {
+                let id = CommandId(self.commands.len() as u64 + 1);
+                self.commands.insert(id, command.clone());
+                self.inbox.push(Input::Command { id, command });
+            }
+            Deed::Operator(_) => self.record.note(self.world.now, "no controller is there to hear it".to_owned()),
+            Deed::Reload(file) => {
+                if let Some(spec) = self.reloads.get(&file) {
+                    self.world.spec = spec.clone();
+                    self.inbox.push(Input::Spec(spec.clone()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The controller begins a term with what is in its memory.
+    fn begin(&mut self) {
+        let now = self.world.now;
+        self.restart_at = None;
+        self.world.new_session();
+        self.checker.controller_begins(now);
+        match (self.elect)(self.world.spec.clone(), self.store.rows(), now) {
+            Ok((leader, step)) => {
+                self.leader = Some(leader);
+                self.record.note(now, "the controller begins".to_owned());
+                self.carry_out(step, &[]);
+            }
+            Err(error) => {
+                self.checker.cannot_begin(&self.world, &error.to_string());
+                self.broken = true;
+            }
+        }
+    }
+
+    fn die(&mut self, down_for: Span) {
+        self.leader = None;
+        self.crash = None;
+        self.inbox.clear();
+        self.restart_at = Some(self.world.now + down_for);
+        self.record.note(self.world.now, format!("the controller dies, for {down_for}"));
+    }
+
+    fn step(&mut self) {
+        let Some(leader) = self.leader.as_mut() else { return };
+        let mut inputs = std::mem::take(&mut self.inbox);
+        if inputs.is_empty() {
+            inputs.push(Input::Tick);
+        }
+        let step = leader.step(self.world.now, inputs.clone());
+        self.carry_out(step, &inputs);
+    }
+
+    fn carry_out(&mut self, step: Step, inputs: &[Input]) {
+        let now = self.world.now;
+        let crash = self.crash.filter(|crash| !step.orders.is_empty() || now.since(crash.armed_at) > CRASH_WAITS);
+        let strikes = |point| crash.filter(|crash| crash.point == point).map(|crash| crash.down_for);
+        if let Some(down_for) = strikes(CrashPoint::BeforePersist) {
+            return self.die(down_for);
+        }
+        self.store.persist(&step.changes);
+        self.checker.told(&self.world, inputs);
+        self.checker.persisted(&self.world, &self.store);
+        self.record.changes(now, &step);
+        for (id, reply) in &step.replies {
+            if let Some(command) = self.commands.get(id).cloned() {
+                self.answered(&command, reply);
+            }
+        }
+        if let Some(down_for) = strikes(CrashPoint::AfterPersist) {
+            return self.die(down_for);
+        }
+        let between = strikes(CrashPoint::BetweenOrders);
+        let leaving = if between.is_some() { step.orders.len().div_ceil(2) } else { step.orders.len() };
+        for order in step.orders.into_iter().take(leaving) {
+            self.checker.leaves(&self.world, &self.store, &order);
+            self.record.order(now, &order);
+            self.world.carry_out(order);
+        }
+        if let Some(down_for) = between {
+            return self.die(down_for);
+        }
+        // An engine that wants to be called at once again would stop virtual time.
+        self.wake_at = step.wake_at.map(|at| at.max(now + Span(1)));
+    }
+
+    fn answered(&mut self, command: &Command, reply: &Reply) {
+        self.record.reply(self.world.now, reply);
+        if matches!(reply, Reply::Accepted { .. }) {
+            self.world.person_commands(command);
+            self.checker.accepted(&self.world, command);
+            self.look();
+        }
+    }
+
+    /// What the controller believes now; `None` while it is dead.
+    pub fn view(&self) -> Option<ClusterView> {
+        self.leader.as_ref().map(|leader| leader.view(self.world.now))
+    }
+
+    /// What the controller says of a subject.
+    pub fn explain(&self, subject: &str) -> Option<String> {
+        self.leader.as_ref()?.explain(subject, self.world.now)
+    }
+}

@@ -1,0 +1,44 @@
+//! The controller's durable memory, simulated: what survives its death.
+
+use mainstay_engine::{Change, Row, Table};
+use mainstay_model::{ActionId, RecoveryPoint};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Store {
+    rows: BTreeMap<(Table, String), String>,
+}
+
+impl Store {
+    /// Makes changes durable, all of them.
+    pub fn persist(&mut self, changes: &[Change]) {
+        for change in changes {
+            let key = (change.table, change.key.clone());
+            match &change.body {
+                Some(body) => self.rows.insert(key, body.clone()),
+                None => self.rows.remove(&key),
+            };
+        }
+    }
+
+    /// All that is remembered.
+    pub fn rows(&self) -> Vec<Row> {
+        let row = |((table, key), body): (&(Table, String), &String)| Row { table: *table, key: key.clone(), body: body.clone() };
+        self.rows.iter().map(row).collect()
+    }
+
+    /// True if the journal holds the order.
+    pub fn knows_order(&self, id: ActionId) -> bool {
+        self.of(Table::Order).any(|(key, _)| key.trim_start_matches(|c: char| !c.is_ascii_digit()).parse() == Ok(id.0))
+    }
+
+    /// Recovery points on record.
+    pub fn points(&self) -> Vec<RecoveryPoint> {
+        self.of(Table::Point).filter_map(|(_, body)| serde_json::from_str(body).ok()).collect()
+    }
+
+    fn of(&self, table: Table) -> impl Iterator<Item = (&String, &String)> {
+        let rows = self.rows.range((table, String::new())..);
+        rows.take_while(move |((of, _), _)| *of == table).map(|((_, key), body)| (key, body))
+    }
+}

@@ -1,0 +1,432 @@
+//! Orders carried out, as the daemon's executors and the hypervisors behind them do: a request travels, waits, takes
+//! effect, and is answered; each of these can fail by itself, so that what was done and what was said differ.
+//!
+//! ```text
+//!   order ─▶ arrive ─▶ effect ─▶ reply
+//!              │ host off, network cut: lost                  connection closed, deadline passed: unknown
+//!              └ management stopped: waits, and happens when it goes on, however late
+//! ```
+
+use super::{
+    Condition, DeviceState, Disk, Management, News, Planned, Point, Power, StorageState, Truth, World, life::Refusal,
+    truth::Starter,
+};
+use crate::deed::CallFault;
+use mainstay_model::{
+    Action, ActionId, Detail, FailureKind, HostId, OffReason, Order, Outcome, PointId, PointKind, PowerState, Span,
+    StopHow, WorkloadId,
+};
+
+/// An order on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    order: Order,
+    fault: Option<CallFault>,
+    /// The connection it went over; `None`: a fence device.
+    connection: Option<(HostId, u64)>,
+    /// The host's life it arrived in.
+    boots: u64,
+    begun: bool,
+    pub replied: bool,
+}
+
+impl Call {
+    /// Its connection is closed: true if that leaves it without an answer.
+    pub fn lose(&mut self, host: &HostId, number: u64) -> bool {
+        let mine = self.connection.as_ref().is_some_and(|(name, of)| name == host && *of == number);
+        let lost = mine && !self.replied && self.fault != Some(CallFault::Unanswered);
+        self.replied |= lost;
+        lost
+    }
+}
+
+/// What an attempt to take effect came to.
+enum Effect {
+    Answer(Outcome),
+    /// Not yet: look again after this.
+    Wait(Span),
+    /// The fence devices have to be asked for this long.
+    Never,
+}
+
+impl World {
+    /// Takes an order from the controller.
+    pub fn carry_out(&mut self, order: Order) {
+        let id = order.id;
+        let deadline = order.deadline.since(self.now);
+        let at_device =
+            matches!(order.action, Action::CheckPower { .. } | Action::Fence { .. } | Action::PowerOn { .. });
+        let name = order.action.host().clone();
+        let old = order.epoch < self.highest_epoch;
+        self.highest_epoch = self.highest_epoch.max(order.epoch);
+        let fault = self.draw_fault();
+        let connection = self.hosts.get(&name).map(|host| (host.connection.open, host.connection.number, host.boots));
+        let Some((open, number, boots)) = connection else {
+            return self.answer_at(Span(1), id, Outcome::failed(FailureKind::NotThere, format!("no host {name}")));
+        };
+        let connection = (!at_device).then(|| (name.clone(), number));
+        let target_gone = matches!(&order.action, Action::Migrate { to, .. }
+            if !self.hosts.get(to).is_some_and(|host| host.connection.open));
+        let call = Call { order, fault, connection, boots, begun: false, replied: false };
+        let takes = if at_device { self.device_time(&call.order.action) } else { Span(self.call_random.between(1, 4)) };
+        self.calls.insert(id, call);
+        self.plan(deadline + Span(1), Planned::Expire(id));
+        if old {
+            self.refuse(id, FailureKind::OldEpoch, "a newer leader has acted");
+        } else if !at_device && (!open || target_gone) {
+            self.refuse(id, FailureKind::Unreachable, "not connected");
+        } else if at_device {
+            self.plan(takes, Planned::Effect(id));
+        } else {
+            self.plan(takes, Planned::Arrive(id));
+        }
+    }
+
+    fn refuse(&mut self, id: ActionId, kind: FailureKind, message: &str) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.replied = true;
+        }
+        self.answer_at(Span(1), id, Outcome::failed(kind, message));
+    }
+
+    fn answer_at(&mut self, delay: Span, id: ActionId, outcome: Outcome) {
+        self.hear(delay, News::Outcome(id, outcome));
+    }
+
+    fn draw_fault(&mut self) -> Option<CallFault> {
+        let faults: Vec<_> = self.call_faults.iter().map(|(fault, permille)| (*fault, *permille)).collect();
+        faults.into_iter().find(|(_, permille)| self.call_random.chance(*permille)).map(|(fault, _)| fault)
+    }
+
+    /// The request is at the host.
+    pub(super) fn arrive(&mut self, id: ActionId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(host) = self.hosts.get_mut(call.order.action.host()) else { return };
+        if host.power != Power::On || !host.network || host.management == Management::Dead {
+            return;
+        }
+        if host.frozen || host.management == Management::Stopped {
+            host.backlog.push(id);
+            return;
+        }
+        call.boots = host.boots;
+        let (low, high) = match &call.order.action {
+            Action::Start { .. } => (250, 500),
+            Action::Stop { .. } => (200, 300),
+            Action::Migrate { .. } => (600, 1_100),
+            Action::TakePoint { .. } => (60, 300),
+            Action::Revert { .. } => (900, 1_300),
+            Action::DeletePoint { .. } => (60, 120),
+            _ => (10, 60),
+        };
+        let slow = if call.fault == Some(CallFault::Slow) { 40 } else { 1 };
+        let latency = Span(self.call_random.between(low, high) * slow);
+        self.plan(latency, Planned::Effect(id));
+        if let Some(Action::Migrate { workload, from, to }) = self.calls.get(&id).map(|call| call.order.action.clone())
+            && let Err((kind, message)) = self.begin_migration(&workload, &from, &to)
+        {
+            self.reply(id, Outcome::failed(kind, message));
+        } else if let Some(call) = self.calls.get_mut(&id) {
+            call.begun = true;
+        }
+    }
+
+    /// The host's management goes on: what waited arrives now.
+    pub(super) fn work_off(&mut self, host: &HostId) {
+        let waiting = self.hosts.get_mut(host).map(|host| std::mem::take(&mut host.backlog)).unwrap_or_default();
+        for id in waiting {
+            if self.calls.get(&id).is_some_and(|call| call.begun) {
+                self.plan(Span(1), Planned::Effect(id));
+            } else {
+                self.plan(Span(1), Planned::Arrive(id));
+            }
+        }
+    }
+
+    pub(super) fn effect(&mut self, id: ActionId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let (action, fault) = (call.order.action.clone(), call.fault);
+        let late = call.replied && call.connection.is_some() && !call.begun;
+        if let Some((name, _)) = &call.connection {
+            let Some(host) = self.hosts.get_mut(name) else { return };
+            if late || host.power != Power::On || host.boots != call.boots || host.management == Management::Dead {
+                return;
+            }
+            if host.frozen || host.management == Management::Stopped {
+                host.backlog.push(id);
+                return;
+            }
+        }
+        if fault == Some(CallFault::Fail) {
+            return self.reply(id, Outcome::failed(FailureKind::Other, "internal error (simulated)"));
+        }
+        let effect = match &action {
+            Action::CheckPower { host } => self.check_power(host),
+            Action::Fence { host, level } => self.fence(host, *level),
+            Action::PowerOn { host } => self.switch_on(host),
+            _ if self.stalls(&action) => Effect::Wait(Span::millis(500)),
+            _ => self.at_hypervisor(&action, fault == Some(CallFault::Lie)),
+        };
+        match effect {
+            Effect::Answer(outcome) => self.reply(id, outcome),
+            Effect::Wait(after) => self.plan(after, Planned::Effect(id)),
+            Effect::Never => {}
+        }
+    }
+
+    /// True if the action has to touch a disk that does not answer.
+    fn stalls(&self, action: &Action) -> bool {
+        let guest = action.workload().and_then(|name| self.guests.get(name));
+        let touches = !matches!(
+            action,
+            Action::Undefine { .. } | Action::DisableAutostart { .. } | Action::Screenshot { .. }
+        );
+        touches && guest.is_some_and(|guest| self.storage_of(guest) == StorageState::Hang)
+    }
+
+    fn at_hypervisor(&mut self, action: &Action, lies: bool) -> Effect {
+        let result = match action {
+            Action::Start { workload, host } => self.start(workload, host, Starter::Controller).map(|()| Detail::None),
+            Action::Stop { workload, host, how } => return self.stop(workload, host, *how),
+            Action::Resume { workload, host } => {
+                self.resume(workload, host);
+                let state = self.guests.get(workload).and_then(|guest| guest.processes.get(host)).map(|it| it.state());
+                match state {
+                    Some(mainstay_model::DomainState::Running) => Ok(Detail::None),
+                    _ => Err((FailureKind::NotThere, format!("{workload} is not paused on {host}"))),
+                }
+            }
+            Action::Undefine { workload, host } => {
+                if self.guests.get(workload).is_some_and(|guest| guest.processes.contains_key(host)) {
+                    Err((FailureKind::Refused, format!("{workload} runs on {host}")))
+                } else {
+                    self.undefine(workload, host);
+                    Ok(Detail::None)
+                }
+            }
+            Action::DisableAutostart { workload, host } => {
+                let definition = self.hosts.get_mut(host).and_then(|host| host.domains.get_mut(workload));
+                if let Some(definition) = definition {
+                    definition.autostart = false;
+                }
+                Ok(Detail::None)
+            }
+            Action::Migrate { workload, from, to } => {
+                self.finish_migration(workload, from, to, Starter::Controller).map(|()| Detail::None)
+            }
+            Action::TakePoint { workload, host, point, kind, freeze } => {
+                self.take_point(workload, host, point, *kind, *freeze)
+            }
+            Action::DeletePoint { workload, point, .. } => {
+                self.delete_point(workload, point);
+                Ok(Detail::None)
+            }
+            Action::Revert { workload, host, point, .. } => self.revert(workload, host, point),
+            Action::Screenshot { workload, .. } => Ok(Detail::File(format!("{workload}.png"))),
+            Action::CheckPower { .. } | Action::Fence { .. } | Action::PowerOn { .. } => return Effect::Never,
+        };
+        if lies && let (Some(name), Some(host)) = (action.workload(), action.may_run_on()) {
+            let process = self.guests.get_mut(name).and_then(|guest| guest.processes.get_mut(host));
+            if let Some(process) = process {
+                process.unannounced = true;
+            }
+        }
+        Effect::Answer(answer(result))
+    }
+
+    fn stop(&mut self, name: &WorkloadId, on: &HostId, how: StopHow) -> Effect {
+        let Some(process) = self.guests.get(name).and_then(|guest| guest.processes.get(on)) else {
+            return Effect::Answer(Outcome::done());
+        };
+        if how == StopHow::Graceful {
+            let able = process.writes();
+            if able {
+                self.begin_shutdown(name, on, false);
+            }
+            return Effect::Wait(Span::secs(4));
+        }
+        // A process that is stopped by a signal is killed only after libvirt has asked it kindly for a while.
+        if process.halted && self.call_random.chance(900) {
+            return Effect::Wait(Span::secs(1));
+        }
+        self.end_process(name, on, OffReason::Destroyed);
+        Effect::Answer(Outcome::done())
+    }
+
+    fn take_point(
+        &mut self,
+        name: &WorkloadId,
+        on: &HostId,
+        point: &PointId,
+        kind: PointKind,
+        freeze: bool,
+    ) -> Result<Detail, Refusal> {
+        let now = self.now;
+        let storage = self.guests.get(name).map_or(StorageState::Ok, |guest| self.storage_of(guest));
+        let gone = || (FailureKind::NotThere, format!("{name} does not run on {on}"));
+        let guest = self.guests.get_mut(name).ok_or_else(gone)?;
+        let process = guest.processes.get(on).filter(|process| process.condition != Condition::Incoming).ok_or_else(gone)?;
+        if process.halted {
+            return Err((FailureKind::Other, "timed out: cannot acquire state change lock".into()));
+        }
+        match storage {
+            StorageState::Full => return Err((FailureKind::Other, "No space left on device".into())),
+            StorageState::IoError => return Err((FailureKind::Other, "Input/output error".into())),
+            _ => {}
+        }
+        let sick = !process.is_well();
+        let frozen = freeze && !sick && kind == PointKind::Disk;
+        let made = Point { disk: guest.disk, taken_at: now, sick };
+        if guest.points.insert(point.clone(), made).is_none() {
+            self.truths.push(Truth::PointTaken { guest: name.clone(), point: point.clone(), sick });
+        }
+        let kind = if kind == PointKind::Auto { PointKind::Memory } else { kind };
+        Ok(Detail::Point { kind, frozen, handle: point.to_string(), bytes: Some(64 << 20) })
+    }
+
+    fn delete_point(&mut self, name: &WorkloadId, point: &PointId) {
+        if let Some(guest) = self.guests.get_mut(name)
+            && guest.points.remove(point).is_some()
+        {
+            self.truths.push(Truth::PointDeleted { guest: name.clone(), point: point.clone(), by: Starter::Controller });
+        }
+    }
+
+    fn revert(&mut self, name: &WorkloadId, on: &HostId, point: &PointId) -> Result<Detail, Refusal> {
+        let gone = || (FailureKind::NotThere, format!("no snapshot {point} of {name}"));
+        let disk: Disk = self.guests.get(name).and_then(|guest| guest.points.get(point)).ok_or_else(gone)?.disk;
+        self.end_process(name, on, OffReason::Destroyed);
+        self.start(name, on, Starter::Controller)?;
+        if let Some(guest) = self.guests.get_mut(name) {
+            let lost_ms = guest.disk.written_ms.saturating_sub(disk.written_ms);
+            guest.disk = Disk { corrupted: guest.disk.corrupted, ..disk };
+            self.truths.push(Truth::Reverted { guest: name.clone(), point: point.clone(), lost_ms });
+        }
+        Ok(Detail::None)
+    }
+
+    /// The executor answers, as the call's fault has it.
+    fn reply(&mut self, id: ActionId, outcome: Outcome) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.replied) else { return };
+        let outcome = match (call.fault, outcome) {
+            (Some(CallFault::Unanswered), _) => return,
+            (Some(CallFault::Lie), Outcome::Done { .. }) => {
+                Outcome::failed(FailureKind::Other, "internal error (simulated; it was done)")
+            }
+            (_, outcome) => outcome,
+        };
+        let connection = call.connection.clone();
+        if let Some((name, number)) = connection {
+            let heard = self
+                .hosts
+                .get(&name)
+                .is_some_and(|host| host.connection.open && host.connection.number == number && host.answers_management());
+            if !heard {
+                return;
+            }
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.replied = true;
+            }
+            self.answer_at(Span(2), id, outcome);
+            self.ask_list_once(&name);
+            self.points_of(&name);
+        } else {
+            call.replied = true;
+            self.answer_at(Span(2), id, outcome);
+        }
+    }
+
+    pub(super) fn expire(&mut self, id: ActionId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if !call.replied && call.fault != Some(CallFault::Unanswered) {
+            call.replied = true;
+            self.answer_at(Span(1), id, Outcome::unknown("no answer before the deadline"));
+        }
+    }
+
+    // Fence devices: they are asked over their own network, whatever becomes of the host's.
+
+    fn level(&self, host: &HostId, level: usize) -> Vec<(DeviceState, Span)> {
+        let names = self.spec.hosts.get(host).and_then(|spec| spec.fence.get(level)).cloned().unwrap_or_default();
+        let state = |name| {
+            let device = self.devices.get(name)?;
+            let unfed = |host: &HostId| self.hosts.get(host).is_some_and(|host| !host.mains);
+            let dead = device.dies_with.as_ref().is_some_and(unfed);
+            Some((if dead { DeviceState::Dead } else { device.state }, device.takes))
+        };
+        names.iter().filter_map(state).collect()
+    }
+
+    fn device_time(&mut self, action: &Action) -> Span {
+        let level = if let Action::Fence { level, .. } = action { *level } else { 0 };
+        let devices = self.level(action.host(), level);
+        let jitter = self.call_random.between(80, 120);
+        let takes = devices.iter().map(|(state, takes)| match state {
+            DeviceState::Ok | DeviceState::Lies => takes.0,
+            DeviceState::Slow => takes.0 * 8,
+            DeviceState::Fails | DeviceState::Dead | DeviceState::Hangs => takes.0 * 3,
+        });
+        Span(takes.sum::<u64>().max(5) * jitter / 100)
+    }
+
+    fn fence(&mut self, host: &HostId, level: usize) -> Effect {
+        let devices = self.level(host, level);
+        if let Some(effect) = unusable(&devices) {
+            return effect;
+        }
+        let already_off = self.hosts.get(host).is_some_and(|host| host.power == Power::Off);
+        let lies = devices.iter().all(|(state, _)| *state == DeviceState::Lies);
+        if !lies {
+            self.power_off(host);
+        }
+        let by = format!("level {}", level + 1);
+        Effect::Answer(Outcome::Done { detail: Detail::Fenced { already_off, by } })
+    }
+
+    fn check_power(&mut self, host: &HostId) -> Effect {
+        let levels = self.spec.hosts.get(host).map_or(0, |spec| spec.fence.len());
+        let able = (0..levels).map(|level| self.level(host, level)).find(|devices| unusable(devices).is_none());
+        let Some(devices) = able else {
+            return unusable(&self.level(host, 0)).unwrap_or(Effect::Never);
+        };
+        let on = self.hosts.get(host).is_some_and(|host| host.power != Power::Off);
+        let lies = devices.iter().any(|(state, _)| *state == DeviceState::Lies);
+        let said = if on && !lies { PowerState::On } else { PowerState::Off };
+        Effect::Answer(Outcome::Done { detail: Detail::Power(said) })
+    }
+
+    fn switch_on(&mut self, host: &HostId) -> Effect {
+        if let Some(effect) = unusable(&self.level(host, 0)) {
+            return effect;
+        }
+        if self.power_on(host) {
+            Effect::Answer(Outcome::done())
+        } else {
+            Effect::Answer(Outcome::failed(FailureKind::Other, "the plug is on, the host has no power"))
+        }
+    }
+}
+
+/// What a level answers that can't do its work.
+fn unusable(devices: &[(DeviceState, Span)]) -> Option<Effect> {
+    let any = |wanted| devices.iter().any(|(state, _)| *state == wanted);
+    let failed = |kind, message: &str| Some(Effect::Answer(Outcome::failed(kind, message)));
+    if devices.is_empty() {
+        failed(FailureKind::Refused, "no fence device")
+    } else if any(DeviceState::Hangs) {
+        Some(Effect::Never)
+    } else if any(DeviceState::Dead) {
+        failed(FailureKind::Unreachable, "the fence device does not answer")
+    } else if any(DeviceState::Fails) {
+        failed(FailureKind::Other, "the fence agent failed")
+    } else {
+        None
+    }
+}
+
+fn answer(result: Result<Detail, Refusal>) -> Outcome {
+    match result {
+        Ok(detail) => Outcome::Done { detail },
+        Err((kind, message)) => Outcome::failed(kind, message),
+    }
+}

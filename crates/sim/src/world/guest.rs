@@ -1,0 +1,153 @@
+//! A workload as it truly is: its disk, its recovery points, and the processes that execute it, of which there must
+//! never be two.
+
+use crate::random::Stream;
+use mainstay_model::{
+    Activity, DomainState, HostId, PauseReason, PointId, Resources, Span, Time, WorkloadId,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A workload as it truly is.
+#[derive(Clone, Debug)]
+pub(crate) struct Guest {
+    pub name: WorkloadId,
+    pub uuid: String,
+    pub needs: Resources,
+    pub tags: BTreeSet<String>,
+    pub datastore: String,
+    /// False: its disk lies on one host.
+    pub movable: bool,
+    /// From the start of its process until it answers.
+    pub boot_time: Span,
+    pub disk: Disk,
+    pub points: BTreeMap<PointId, Point>,
+    /// By host. More than one that is not an incoming migration is what must never be.
+    pub processes: BTreeMap<HostId, Process>,
+    /// Since when a person wants it off.
+    pub stopped_by_person: Option<Time>,
+    /// Its next starts fail, anywhere or on one host.
+    pub failing_starts: Vec<FailingStart>,
+    /// Its next migrations fail.
+    pub failing_migrations: u32,
+    pub random: Stream,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct FailingStart {
+    pub host: Option<HostId>,
+    pub times: u32,
+}
+
+/// What is written on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Disk {
+    /// How long it has been written to, in milliseconds: the guest's own counter.
+    pub written_ms: u64,
+    /// The system on it falls over soon after every boot.
+    pub damaged: bool,
+    /// Two processes wrote to it.
+    pub corrupted: bool,
+}
+
+/// A recovery point as it truly is.
+#[derive(Clone, Debug)]
+pub(crate) struct Point {
+    pub disk: Disk,
+    pub taken_at: Time,
+    /// The guest was not well when it was taken.
+    pub sick: bool,
+}
+
+/// A process that executes a guest.
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    /// Tells this process from an earlier one on the same host.
+    pub number: u64,
+    pub since: Time,
+    pub condition: Condition,
+    /// Since when it has been in that condition.
+    pub condition_since: Time,
+    /// Stopped by SIGSTOP: the hypervisor still says running.
+    pub halted: bool,
+    /// Nobody could have told the controller of it yet: started by a person, by autostart, or by a call that lied.
+    pub unannounced: bool,
+    pub activity: Activity,
+}
+
+/// What a guest does inside its process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// Target of a migration under way: does not execute.
+    Incoming,
+    Booting,
+    Well,
+    /// Answers nobody, but works and writes.
+    Deaf,
+    Hung,
+    Panicked,
+    Paused(PauseReason),
+}
+
+impl Guest {
+    /// Hosts with a process that executes or may go on executing.
+    pub fn runs_on(&self) -> impl Iterator<Item = &HostId> {
+        self.processes.iter().filter(|(_, process)| process.condition != Condition::Incoming).map(|(host, _)| host)
+    }
+
+    /// The one that runs, if exactly one does.
+    pub fn host(&self) -> Option<HostId> {
+        let mut hosts = self.runs_on();
+        hosts.next().filter(|_| hosts.next().is_none()).cloned()
+    }
+}
+
+impl Process {
+    pub fn new(number: u64, now: Time, condition: Condition) -> Process {
+        Process {
+            number,
+            since: now,
+            condition,
+            condition_since: now,
+            halted: false,
+            unannounced: false,
+            activity: Activity::default(),
+        }
+    }
+
+    /// What the hypervisor says of it.
+    pub fn state(&self) -> DomainState {
+        match self.condition {
+            Condition::Incoming => DomainState::Paused(PauseReason::Busy),
+            Condition::Paused(reason) => DomainState::Paused(reason),
+            Condition::Panicked => DomainState::Panicked,
+            Condition::Booting | Condition::Well | Condition::Deaf | Condition::Hung => DomainState::Running,
+        }
+    }
+
+    /// Its guest does its work and says so.
+    pub fn is_well(&self) -> bool {
+        self.condition == Condition::Well && !self.halted
+    }
+
+    /// It neither answers nor works, although its hypervisor says that it runs.
+    pub fn has_hung(&self) -> bool {
+        self.halted || self.condition == Condition::Hung
+    }
+
+    /// Its guest writes to its disk.
+    pub fn writes(&self) -> bool {
+        matches!(self.condition, Condition::Well | Condition::Deaf | Condition::Booting) && !self.halted
+    }
+
+    pub fn become_(&mut self, condition: Condition, now: Time) {
+        self.condition = condition;
+        self.condition_since = now;
+    }
+}
+
+impl FailingStart {
+    /// True if the next start on this host is to fail.
+    pub fn applies_to(&self, host: &HostId) -> bool {
+        self.times > 0 && self.host.as_ref().is_none_or(|only| only == host)
+    }
+}

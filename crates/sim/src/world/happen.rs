@@ -1,0 +1,241 @@
+//! Deeds take effect: what a script or a seed does to the world.
+
+use super::{Condition, Definition, Management, Planned, StorageState, World, guest::FailingStart, truth::Starter, truth::Truth};
+use crate::deed::{Deed, GuestDeed, HostDeed, PersonDeed};
+use mainstay_model::{Command, DomainChange, DomainState, HostId, OffReason, PauseReason, Span, WorkloadId};
+
+impl World {
+    /// Does a deed; gives back what is not the world's to do (the controller's and the operator's).
+    pub(super) fn happen(&mut self, deed: Deed) -> Option<Deed> {
+        match deed {
+            Deed::Host(deed, host) => self.host_deed(deed, &host),
+            Deed::Guest(deed, guest) => self.guest_deed(deed, &guest),
+            Deed::Storage(name, state) => self.storage_becomes(name, state),
+            Deed::Device(name, state) => {
+                if let Some(device) = self.devices.get_mut(&name) {
+                    device.state = state;
+                }
+            }
+            Deed::Person(deed) => self.person(deed),
+            Deed::StartFails(guest, times, host) => {
+                if let Some(guest) = self.guests.get_mut(&guest) {
+                    guest.failing_starts.push(FailingStart { host, times });
+                }
+            }
+            Deed::MigrationFails(guest, times) => {
+                if let Some(guest) = self.guests.get_mut(&guest) {
+                    guest.failing_migrations = times;
+                }
+            }
+            Deed::Calls(fault, permille) => set(&mut self.call_faults, fault, permille),
+            Deed::Weather(kind, amount) => set(&mut self.weather, kind, amount),
+            other @ (Deed::Crash(..) | Deed::Operator(_) | Deed::Reload(_)) => return Some(other),
+        }
+        None
+    }
+
+    fn host_deed(&mut self, deed: HostDeed, name: &HostId) {
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        match deed {
+            HostDeed::PowerCut => self.power_off(name),
+            HostDeed::MainsCut => {
+                host.mains = false;
+                self.power_off(name);
+            }
+            HostDeed::MainsBack => host.mains = true,
+            HostDeed::PowerOn => {
+                self.power_on(name);
+            }
+            HostDeed::Shutdown | HostDeed::Reboot if host.executes() => {
+                self.begin_host_shutdown(name, deed == HostDeed::Reboot);
+            }
+            HostDeed::Shutdown | HostDeed::Reboot => {}
+            HostDeed::NetworkDown => host.network = false,
+            HostDeed::NetworkUp => host.network = true,
+            HostDeed::Freeze => host.frozen = true,
+            HostDeed::Thaw => {
+                host.frozen = false;
+                self.work_off(name);
+            }
+            HostDeed::LibvirtdStop if host.management == Management::Runs => host.management = Management::Stopped,
+            HostDeed::LibvirtdContinue if host.management == Management::Stopped => {
+                host.management = Management::Runs;
+                self.work_off(name);
+            }
+            HostDeed::LibvirtdKill if host.executes() => {
+                host.management = Management::Dead;
+                host.backlog.clear();
+                self.hang_up(name, "connection reset");
+            }
+            HostDeed::LibvirtdStart if host.executes() && host.management == Management::Dead => {
+                host.management = Management::Runs;
+            }
+            _ => {}
+        }
+    }
+
+    fn guest_deed(&mut self, deed: GuestDeed, name: &WorkloadId) {
+        let now = self.now;
+        let Some(guest) = self.guests.get_mut(name) else { return };
+        match deed {
+            GuestDeed::Damage => guest.disk.damaged = true,
+            GuestDeed::Mend => guest.disk.damaged = false,
+            _ => {}
+        }
+        let Some(host) = guest.host() else { return };
+        let executes = self.hosts.get(&host).is_some_and(|host| host.executes());
+        let Some(process) = guest.processes.get_mut(&host) else { return };
+        let (running, number) = (process.state() == DomainState::Running, process.number);
+        match deed {
+            GuestDeed::Kill if executes => self.end_process(name, &host, OffReason::Crashed),
+            GuestDeed::Signal if executes && !process.halted => self.end_process(name, &host, OffReason::Signalled),
+            GuestDeed::Stop if !process.halted => {
+                process.halted = true;
+                process.condition_since = now;
+                self.truths.push(Truth::Trouble { guest: name.clone(), host, what: "is stopped by a signal" });
+            }
+            GuestDeed::Continue => process.halted = false,
+            GuestDeed::Panic if running && executes => self.panic(name, &host),
+            GuestDeed::Hang if running => self.become_(name, &host, Condition::Hung, "hangs"),
+            GuestDeed::Deaf if running => self.become_(name, &host, Condition::Deaf, "answers nobody, but works"),
+            GuestDeed::Wake if matches!(process.condition, Condition::Hung | Condition::Deaf) => {
+                process.become_(Condition::Well, now);
+                self.doom_if_damaged(name, &host, number);
+            }
+            GuestDeed::Damage => self.doom_if_damaged(name, &host, number),
+            GuestDeed::Shutdown if executes => self.begin_shutdown(name, &host, true),
+            GuestDeed::Reboot if running && executes => {
+                process.become_(Condition::Booting, now);
+                let boot_time = guest.boot_time;
+                self.plan(boot_time, Planned::GuestUp(name.clone(), host.clone(), number));
+                self.push(&host, name, DomainChange::Rebooted);
+            }
+            _ => {}
+        }
+    }
+
+    fn storage_becomes(&mut self, name: String, state: StorageState) {
+        self.storage.insert(name.clone(), state);
+        let processes: Vec<_> = self
+            .guests
+            .values()
+            .filter(|guest| guest.datastore == name)
+            .flat_map(|guest| guest.processes.iter().map(|(host, process)| (guest.name.clone(), host.clone(), process.number)))
+            .collect();
+        for (guest, host, number) in processes {
+            self.meet_disk(&guest, &host, number);
+        }
+    }
+
+    /// People use libvirt on the host itself; where that does not run they can do nothing.
+    fn person(&mut self, deed: PersonDeed) {
+        match deed {
+            PersonDeed::Destroy(guest) => {
+                if let Some(host) = self.manageable(&guest) {
+                    self.person_stopped(&guest);
+                    self.end_process(&guest, &host, OffReason::Destroyed);
+                }
+            }
+            PersonDeed::Shutdown(guest) => {
+                if let Some(host) = self.manageable(&guest) {
+                    self.begin_shutdown(&guest, &host, true);
+                }
+            }
+            PersonDeed::Start(guest, host) => {
+                if self.hosts.get(&host).is_some_and(|host| host.executes() && host.management == Management::Runs) {
+                    if let Some(guest) = self.guests.get_mut(&guest) {
+                        guest.stopped_by_person = None;
+                    }
+                    // A person whose start is refused sees that.
+                    let _ = self.start(&guest, &host, Starter::Person);
+                }
+            }
+            PersonDeed::Suspend(guest) => {
+                if let Some(host) = self.manageable(&guest) {
+                    let paused = PauseReason::Person;
+                    self.become_(&guest, &host, Condition::Paused(paused), "is suspended by a person");
+                    self.push(&host, &guest, DomainChange::State(DomainState::Paused(paused)));
+                }
+            }
+            PersonDeed::Resume(guest) => {
+                if let Some(host) = self.manageable(&guest) {
+                    self.resume(&guest, &host);
+                }
+            }
+            PersonDeed::Undefine(guest, host) => self.undefine(&guest, &host),
+            PersonDeed::Migrate(guest, to) => {
+                if let Some(from) = self.manageable(&guest)
+                    && self.begin_migration(&guest, &from, &to).is_ok()
+                {
+                    self.plan(Span::millis(800), Planned::PersonMigration(guest, from, to));
+                }
+            }
+            PersonDeed::Autostart(guest, host, on) => {
+                if let Some(definition) = self.hosts.get_mut(&host).and_then(|host| host.domains.get_mut(&guest)) {
+                    definition.autostart = on;
+                }
+            }
+            PersonDeed::SnapshotDelete(name, point) => {
+                let Some(guest) = self.guests.get_mut(&name) else { return };
+                let newest = || guest.points.iter().max_by_key(|(_, point)| point.taken_at).map(|(id, _)| id.clone());
+                let point = point.or_else(newest);
+                if let Some(point) = point.filter(|point| guest.points.remove(point).is_some()) {
+                    self.truths.push(Truth::PointDeleted { guest: name, point, by: Starter::Person });
+                }
+            }
+        }
+    }
+
+    /// A command that the controller accepted says what a person wants.
+    pub fn person_commands(&mut self, command: &Command) {
+        match command {
+            Command::StopWorkload { workload, .. } => self.person_stopped(workload),
+            Command::StartWorkload { workload, .. }
+            | Command::RestartWorkload { workload, .. }
+            | Command::Revert { workload, .. } => {
+                if let Some(guest) = self.guests.get_mut(workload) {
+                    guest.stopped_by_person = None;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The definition goes; a running process goes on without one.
+    pub(super) fn undefine(&mut self, guest: &WorkloadId, host: &HostId) {
+        let runs = self.guests.get(guest).is_some_and(|guest| guest.processes.contains_key(host));
+        let Some(on) = self.hosts.get_mut(host) else { return };
+        let known = match runs {
+            true => on.domains.get_mut(guest).map(|definition| definition.persistent = false).is_some(),
+            false => on.domains.remove(guest).is_some(),
+        };
+        if known {
+            self.push(host, guest, DomainChange::Undefined);
+        }
+    }
+
+    /// Defines the domain on a host that does not know it yet.
+    pub(super) fn define(&mut self, guest: &WorkloadId, host: &HostId) {
+        if let Some(on) = self.hosts.get_mut(host)
+            && !on.domains.contains_key(guest)
+        {
+            on.domains.insert(guest.clone(), Definition::new());
+            self.push(host, guest, DomainChange::Defined);
+        }
+    }
+
+    /// Where the guest runs, if its hypervisor can be spoken to there.
+    fn manageable(&self, guest: &WorkloadId) -> Option<HostId> {
+        let name = self.guests.get(guest)?.host()?;
+        let host = self.hosts.get(&name)?;
+        (host.executes() && host.management == Management::Runs).then_some(name)
+    }
+}
+
+fn set<K: Ord>(faults: &mut std::collections::BTreeMap<K, u64>, kind: K, amount: u64) {
+    if amount == 0 {
+        faults.remove(&kind);
+    } else {
+        faults.insert(kind, amount);
+    }
+}

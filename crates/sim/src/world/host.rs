@@ -1,0 +1,109 @@
+//! A host as it truly is, and the connection the controller has to it.
+
+use crate::random::Stream;
+use mainstay_model::{ActionId, HostId, OffReason, Resources, Span, Time, WorkloadId};
+use std::collections::BTreeMap;
+
+/// A host as it truly is.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    pub name: HostId,
+    pub capacity: Resources,
+    pub boot_time: Span,
+    pub power: Power,
+    /// Grows with every loss of power, so that what was begun before is known to be over.
+    pub boots: u64,
+    /// False: its mains are cut, and with them the fence devices that it feeds.
+    pub mains: bool,
+    /// False: cut off from the controller; its guests and its storage go on.
+    pub network: bool,
+    /// True: nothing on it executes, guests included, but it may go on at any moment.
+    pub frozen: bool,
+    pub management: Management,
+    pub domains: BTreeMap<WorkloadId, Definition>,
+    pub connection: Connection,
+    /// Requests that reached it while its management was stopped.
+    pub backlog: Vec<ActionId>,
+    pub random: Stream,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Power {
+    Off,
+    /// It has power, and nothing runs yet.
+    Booting,
+    On,
+}
+
+/// The hypervisor's management daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Management {
+    Runs,
+    /// Stopped by a signal or stuck: takes requests, answers none.
+    Stopped,
+    Dead,
+}
+
+/// A domain as a host has it defined.
+#[derive(Clone, Debug)]
+pub(crate) struct Definition {
+    pub autostart: bool,
+    /// False: it vanishes with its process.
+    pub persistent: bool,
+    /// Why it is off, as the hypervisor remembers it.
+    pub off: OffReason,
+}
+
+/// The controller's connection to a host's management.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Connection {
+    pub open: bool,
+    /// Grows with each connection: replies of an older one are lost.
+    pub number: u64,
+    /// Keepalives without an answer.
+    pub misses: u32,
+    /// What was sent last over it arrives then; nothing overtakes it.
+    pub last_arrival: Time,
+}
+
+impl Host {
+    pub fn new(name: HostId, capacity: Resources, boot_time: Span, seed: u64) -> Host {
+        let random = Stream::new(seed, &format!("host/{name}"));
+        Host {
+            name,
+            capacity,
+            boot_time,
+            power: Power::On,
+            boots: 0,
+            mains: true,
+            network: true,
+            frozen: false,
+            management: Management::Runs,
+            domains: BTreeMap::new(),
+            connection: Connection::default(),
+            backlog: Vec::new(),
+            random,
+        }
+    }
+
+    /// Its kernel answers the network.
+    pub fn answers_ping(&self) -> bool {
+        self.power == Power::On && self.network && !self.frozen
+    }
+
+    /// Its management answers the controller.
+    pub fn answers_management(&self) -> bool {
+        self.answers_ping() && self.management == Management::Runs
+    }
+
+    /// Something on it executes.
+    pub fn executes(&self) -> bool {
+        self.power == Power::On && !self.frozen
+    }
+}
+
+impl Definition {
+    pub fn new() -> Definition {
+        Definition { autostart: false, persistent: true, off: OffReason::Unknown }
+    }
+}

@@ -1,0 +1,279 @@
+//! The simulated world as it truly is, with virtual time: hosts, guests, storage, fence devices, and what of it reaches
+//! the controller.
+//!
+//! ```text
+//!   deeds ──▶ happen ─▶ life (true state) ──▶ sense ──▶ news to the controller
+//!   orders ─▶ call ───▶      │                                  ▲
+//!                            └─ truths (for checker and report) │ outcomes
+//! ```
+//!
+//! It knows nothing of the engine's belief, and judges nothing: that is the checker's.
+
+mod call;
+mod guest;
+mod happen;
+mod host;
+mod life;
+mod migrate;
+mod queue;
+mod sense;
+mod truth;
+
+pub(crate) use guest::{Condition, Disk, Guest, Process};
+pub(crate) use host::{Host, Power};
+pub(crate) use truth::{Starter, Truth};
+
+use crate::{
+    deed::{CallFault, Deed, DeviceState, StorageState, Weather},
+    random::Stream,
+    scenario::setup::WorldSetup,
+};
+use call::Call;
+use guest::Point;
+use host::{Definition, Management};
+use mainstay_model::{ActionId, DeviceId, Epoch, Fact, HostId, Outcome, Span, Time, WorkloadId, spec::ClusterSpec};
+use queue::Queue;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What reaches the controller.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum News {
+    Fact(Fact),
+    Outcome(ActionId, Outcome),
+}
+
+/// What is planned.
+#[derive(Clone, Debug)]
+enum Planned {
+    Deed(Deed),
+    /// Ask the host for a sign of life on both channels.
+    Heartbeat(HostId),
+    /// Ask for its list of domains.
+    AskList(HostId),
+    /// The question arrives; it was asked at that time.
+    List(HostId, Time),
+    /// Ask for statistics of its running domains.
+    Statistics(HostId),
+    /// Ask the host for the snapshots of its domains.
+    AskPoints(HostId),
+    Probe(WorkloadId),
+    /// Arrives at the controller, if it is still the one that asked.
+    Arrival(u64, News),
+    /// A host is through with booting, if it was not cut off from power since.
+    HostUp(HostId, u64),
+    /// A host goes down in good order; true: and comes up again.
+    HostDown(HostId, bool),
+    /// A guest answers, if its process is still that one.
+    GuestUp(WorkloadId, HostId, u64),
+    /// A damaged guest falls over.
+    GuestFalls(WorkloadId, HostId, u64),
+    /// A guest shut itself down; true: a person wanted it.
+    GuestOff(WorkloadId, HostId, u64, bool),
+    /// A guest meets its failing disk.
+    DiskFails(WorkloadId, HostId, u64),
+    /// A migration that a person began ends.
+    PersonMigration(WorkloadId, HostId, HostId),
+    /// An order reaches its host.
+    Arrive(ActionId),
+    /// An order takes effect.
+    Effect(ActionId),
+    /// An order's deadline passes.
+    Expire(ActionId),
+}
+
+/// A fence device as it truly is.
+#[derive(Clone, Debug)]
+pub(crate) struct Device {
+    pub state: DeviceState,
+    /// How long one switching takes.
+    pub takes: Span,
+    /// Fed by this host's mains, as many management boards are.
+    pub dies_with: Option<HostId>,
+}
+
+/// The simulated world.
+pub(crate) struct World {
+    pub now: Time,
+    /// What the sensors are told to look at.
+    pub spec: Arc<ClusterSpec>,
+    /// A second process is refused the disk of a running one, as qcow2's file lock does.
+    pub locks: bool,
+    pub hosts: BTreeMap<HostId, Host>,
+    pub guests: BTreeMap<WorkloadId, Guest>,
+    pub storage: BTreeMap<String, StorageState>,
+    pub devices: BTreeMap<DeviceId, Device>,
+    queue: Queue<Planned>,
+    calls: BTreeMap<ActionId, Call>,
+    call_faults: BTreeMap<CallFault, u64>,
+    weather: BTreeMap<Weather, u64>,
+    call_random: Stream,
+    weather_random: Stream,
+    /// Number of the controller's present life; news for an earlier one is lost.
+    session: u64,
+    highest_epoch: Epoch,
+    processes: u64,
+    settled: Time,
+    truths: Vec<Truth>,
+}
+
+impl World {
+    /// A world at its beginning: every host on, guests running where the setup says.
+    pub fn new(setup: &WorldSetup, spec: Arc<ClusterSpec>, seed: u64) -> World {
+        let mut world = World {
+            now: Time(0),
+            locks: setup.locks,
+            hosts: BTreeMap::new(),
+            guests: BTreeMap::new(),
+            storage: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            queue: Queue::default(),
+            calls: BTreeMap::new(),
+            call_faults: BTreeMap::new(),
+            weather: BTreeMap::new(),
+            call_random: Stream::new(seed, "calls"),
+            weather_random: Stream::new(seed, "weather"),
+            session: 0,
+            highest_epoch: Epoch(0),
+            processes: 0,
+            settled: Time(0),
+            truths: Vec::new(),
+            spec,
+        };
+        for (name, host) in &setup.host {
+            let mut made = Host::new(name.clone(), host.capacity(), host.boot_time, seed);
+            if !host.on {
+                made.power = Power::Off;
+            }
+            world.hosts.insert(name.clone(), made);
+            world.watch_host(name);
+        }
+        for (name, device) in &setup.fence_device {
+            let device = Device { state: DeviceState::Ok, takes: device.takes, dies_with: device.dies_with.clone() };
+            world.devices.insert(name.clone(), device);
+        }
+        for device in world.spec.fence_devices.keys() {
+            let ordinary = Device { state: DeviceState::Ok, takes: Span::secs(1), dies_with: None };
+            world.devices.entry(device.clone()).or_insert(ordinary);
+        }
+        for (name, vm) in &setup.vm {
+            world.storage.insert(vm.datastore.clone(), StorageState::Ok);
+            world.guests.insert(name.clone(), vm.guest(name, seed));
+            if let Some(host) = world.hosts.get_mut(&vm.on) {
+                host.domains.insert(name.clone(), Definition { autostart: vm.autostart, ..Definition::new() });
+            }
+            if vm.running && world.hosts.get(&vm.on).is_some_and(|host| host.power == Power::On) {
+                world.processes += 1;
+                let process = Process::new(world.processes, Time(0), Condition::Well);
+                if let Some(guest) = world.guests.get_mut(name) {
+                    guest.processes.insert(vm.on.clone(), process);
+                }
+            }
+            world.watch_guest(name);
+        }
+        world
+    }
+
+    /// Plans a deed.
+    pub fn plan_deed(&mut self, at: Time, deed: Deed) {
+        self.queue.plan(at, Planned::Deed(deed));
+    }
+
+    /// When something happens next.
+    pub fn next_at(&self) -> Option<Time> {
+        self.queue.next_at()
+    }
+
+    /// Lets the next thing happen; what of it reaches the controller at that moment, and what only the run can do.
+    pub fn advance(&mut self) -> (Option<News>, Option<Deed>) {
+        let Some((at, planned)) = self.queue.pop() else { return (None, None) };
+        self.now = at;
+        match planned {
+            Planned::Arrival(session, news) => return ((session == self.session).then_some(news), None),
+            Planned::Heartbeat(host) => self.heartbeat(&host),
+            Planned::AskList(host) => self.ask_list(&host),
+            Planned::List(host, asked_at) => self.list(&host, asked_at),
+            Planned::Statistics(host) => self.statistics(&host),
+            Planned::AskPoints(host) => self.ask_points(&host),
+            Planned::Probe(guest) => self.probe(&guest),
+            Planned::Deed(deed) => {
+                self.settle();
+                return (None, self.happen(deed));
+            }
+            other => {
+                self.settle();
+                self.live(other);
+            }
+        }
+        (None, None)
+    }
+
+    /// The rest of what is planned: the course of things once set going.
+    fn live(&mut self, planned: Planned) {
+        match planned {
+            Planned::HostUp(host, boots) => self.host_up(&host, boots),
+            Planned::HostDown(host, again) => self.host_down(&host, again),
+            Planned::GuestUp(guest, host, number) => self.guest_up(&guest, &host, number),
+            Planned::GuestFalls(guest, host, number) => self.guest_falls(&guest, &host, number),
+            Planned::GuestOff(guest, host, number, person) => self.guest_off(&guest, &host, number, person),
+            Planned::DiskFails(guest, host, number) => self.disk_fails(&guest, &host, number),
+            Planned::PersonMigration(guest, from, to) => self.person_migration(&guest, &from, &to),
+            Planned::Arrive(id) => self.arrive(id),
+            Planned::Effect(id) => self.effect(id),
+            Planned::Expire(id) => self.expire(id),
+            _ => {}
+        }
+    }
+
+    fn plan(&mut self, after: Span, planned: Planned) {
+        self.queue.plan(self.now + after, planned);
+    }
+
+    /// A controller begins: all connections are new, and news for the one before it is lost.
+    pub fn new_session(&mut self) {
+        self.session += 1;
+        for host in self.hosts.values_mut() {
+            host.connection.open = false;
+            host.connection.number += 1;
+        }
+        for call in self.calls.values_mut() {
+            call.replied = true;
+        }
+    }
+
+    /// What truly happened since this was asked last.
+    pub fn take_truths(&mut self) -> Vec<Truth> {
+        std::mem::take(&mut self.truths)
+    }
+
+    /// True if the host may be reached by the controller at all.
+    pub fn storage_of(&self, guest: &Guest) -> StorageState {
+        self.storage.get(&guest.datastore).copied().unwrap_or(StorageState::Ok)
+    }
+
+    /// True if the guest's process on this host does its work now and says so.
+    pub fn is_well_on(&self, guest: &Guest, host: &HostId) -> bool {
+        let executes = self.hosts.get(host).is_some_and(Host::executes);
+        let stalled = matches!(self.storage_of(guest), StorageState::Hang);
+        executes && !stalled && guest.processes.get(host).is_some_and(Process::is_well)
+    }
+
+    /// Adds up what each guest wrote since the last time; two writers spoil a disk.
+    fn settle(&mut self) {
+        let passed = self.now.since(self.settled).0;
+        self.settled = self.now;
+        for guest in self.guests.values_mut() {
+            let stalled = !matches!(
+                self.storage.get(&guest.datastore),
+                None | Some(StorageState::Ok | StorageState::Slow)
+            );
+            let writers = guest.processes.iter().filter(|(host, process)| {
+                !stalled && process.writes() && self.hosts.get(*host).is_some_and(Host::executes)
+            });
+            let writers = writers.count();
+            if writers > 0 {
+                guest.disk.written_ms += passed;
+            }
+            guest.disk.corrupted |= writers > 1;
+        }
+    }
+}

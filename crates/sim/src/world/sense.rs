@@ -1,0 +1,285 @@
+//! What the controller's sensors see of the world: keepalive and ping, lists, statistics, probes, pushed events; each
+//! with the delays, losses and half-truths that they have in life.
+
+use super::{Condition, Host, Management, News, Planned, World};
+use crate::deed::{StorageState, Weather};
+use mainstay_model::{
+    Activity, DomainChange, DomainSeen, DomainState, Fact, GuestChannel, HostChannel, HostId, Outcome, Span, Time,
+    WorkloadId,
+};
+use std::collections::BTreeMap;
+
+const LIST_EVERY: Span = Span::secs(5);
+const STATISTICS_EVERY: Span = Span::secs(2);
+const PROBE_EVERY: Span = Span::secs(1);
+const POINTS_EVERY: Span = Span::minutes(1);
+/// A probe that got no answer says so after this long.
+const PROBE_TIMEOUT: Span = Span::millis(800);
+/// Keepalives without an answer before a connection is given up.
+const MISSES: u32 = 3;
+
+impl World {
+    /// Begins to ask a host, each question at its own moment.
+    pub(super) fn watch_host(&mut self, name: &HostId) {
+        let every = self.spec.detection.heartbeat_every.0;
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        let [first, second, third, fourth] = [every, LIST_EVERY.0, STATISTICS_EVERY.0, POINTS_EVERY.0]
+            .map(|every| Span(host.random.between(1, every.max(1))));
+        self.plan(first, Planned::Heartbeat(name.clone()));
+        self.plan(second, Planned::AskList(name.clone()));
+        self.plan(third, Planned::Statistics(name.clone()));
+        self.plan(fourth, Planned::AskPoints(name.clone()));
+    }
+
+    /// Begins to probe a guest.
+    pub(super) fn watch_guest(&mut self, name: &WorkloadId) {
+        let Some(guest) = self.guests.get_mut(name) else { return };
+        let first = Span(guest.random.between(1, PROBE_EVERY.0));
+        self.plan(first, Planned::Probe(name.clone()));
+    }
+
+    pub(super) fn heartbeat(&mut self, name: &HostId) {
+        let every = self.spec.detection.heartbeat_every;
+        self.plan(every, Planned::Heartbeat(name.clone()));
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        if !self.spec.hosts.contains_key(name) {
+            return;
+        }
+        let delay = Span(host.random.between(1, 15));
+        let (pings, manages, was_open) = (host.answers_ping(), host.answers_management(), host.connection.open);
+        let refused = pings && host.management == Management::Dead;
+        if manages {
+            host.connection.misses = 0;
+            host.connection.open = true;
+            if !was_open {
+                host.connection.number += 1;
+            }
+        } else {
+            host.connection.misses += 1;
+        }
+        let give_up = was_open && !manages && (refused || host.connection.misses >= MISSES);
+        let pinged = self.spec.hosts.get(name).is_some_and(|spec| !spec.address.is_empty());
+        let error = if refused { "connection refused" } else { "no answer" };
+        if pinged {
+            self.tell(delay, host_fact(name, HostChannel::Ping, pings, error));
+        }
+        self.tell_over(name, delay, host_fact(name, HostChannel::Hypervisor, manages, error));
+        if give_up {
+            self.close(name, error);
+        }
+        if manages && !was_open {
+            self.ask_list_once(name);
+            self.points_of(name);
+        }
+    }
+
+    /// The connection to a host ends: what was under way over it is unknown from now on.
+    pub(super) fn close(&mut self, name: &HostId, error: &str) {
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        if !host.connection.open {
+            return;
+        }
+        host.connection.open = false;
+        let number = host.connection.number;
+        let lost: Vec<_> = self.calls.iter_mut().filter_map(|(id, call)| call.lose(name, number).then_some(*id)).collect();
+        for id in lost {
+            self.hear(Span(1), News::Outcome(id, Outcome::unknown(format!("connection to {name} lost: {error}"))));
+        }
+    }
+
+    /// The daemon went away and said so: the connection is closed at once.
+    pub(super) fn hang_up(&mut self, name: &HostId, error: &str) {
+        let Some(host) = self.hosts.get(name) else { return };
+        if host.connection.open && host.network {
+            self.tell_over(name, Span(2), host_fact(name, HostChannel::Hypervisor, false, error));
+            self.close(name, error);
+        }
+    }
+
+    pub(super) fn ask_list(&mut self, name: &HostId) {
+        self.plan(LIST_EVERY, Planned::AskList(name.clone()));
+        self.ask_list_once(name);
+    }
+
+    pub(super) fn ask_list_once(&mut self, name: &HostId) {
+        let asked_at = self.now;
+        let Some(host) = self.hosts.get_mut(name).filter(|host| host.connection.open) else { return };
+        let delay = Span(host.random.between(1, 8));
+        self.plan(delay, Planned::List(name.clone(), asked_at));
+    }
+
+    /// The question is at the host: it answers with what it has now.
+    pub(super) fn list(&mut self, name: &HostId, asked_at: Time) {
+        let Some(host) = self.hosts.get(name) else { return };
+        if !(host.connection.open && host.answers_management() && self.spec.hosts.contains_key(name)) {
+            return;
+        }
+        let mut domains = BTreeMap::new();
+        for (workload, definition) in &host.domains {
+            let Some(guest) = self.guests.get(workload) else { continue };
+            let state = guest.processes.get(name).map_or(DomainState::Off(definition.off), |process| process.state());
+            domains.insert(
+                workload.clone(),
+                DomainSeen {
+                    uuid: guest.uuid.clone(),
+                    state,
+                    needs: guest.needs,
+                    autostart: definition.autostart,
+                    tags: guest.tags.clone(),
+                    datastores: [guest.datastore.clone()].into(),
+                    movable: guest.movable,
+                },
+            );
+        }
+        let capacity = host.capacity;
+        let delay = self.reply_delay(name);
+        self.tell_over(name, delay, Fact::Inventory { host: name.clone(), asked_at, capacity, domains });
+    }
+
+    pub(super) fn ask_points(&mut self, name: &HostId) {
+        self.plan(POINTS_EVERY, Planned::AskPoints(name.clone()));
+        self.points_of(name);
+    }
+
+    /// Lists the snapshots of each domain on the host.
+    pub(super) fn points_of(&mut self, name: &HostId) {
+        let Some(host) = self.hosts.get(name) else { return };
+        if !(host.connection.open && host.answers_management()) {
+            return;
+        }
+        let lists: Vec<Fact> = host
+            .domains
+            .keys()
+            .filter_map(|workload| self.guests.get(workload))
+            .filter(|guest| guest.host().is_none_or(|runs_on| runs_on == *name))
+            .map(|guest| Fact::PointsSeen {
+                workload: guest.name.clone(),
+                asked_at: self.now,
+                points: guest.points.keys().cloned().collect(),
+            })
+            .collect();
+        for fact in lists {
+            let delay = self.reply_delay(name);
+            self.tell_over(name, delay, fact);
+        }
+    }
+
+    /// Statistics of the host's domains; a stopped process gives none.
+    pub(super) fn statistics(&mut self, name: &HostId) {
+        self.plan(STATISTICS_EVERY, Planned::Statistics(name.clone()));
+        let Some(host) = self.hosts.get(name) else { return };
+        if !(host.connection.open && host.answers_management()) {
+            return;
+        }
+        let mut facts = Vec::new();
+        for workload in host.domains.keys() {
+            let Some(guest) = self.guests.get_mut(workload) else { continue };
+            let moves = matches!(self.storage.get(&guest.datastore), None | Some(StorageState::Ok | StorageState::Slow));
+            let Some(process) = guest.processes.get_mut(name).filter(|process| !process.halted) else { continue };
+            grow(&mut process.activity, process.condition, moves);
+            let activity = process.activity;
+            facts.push(Fact::Activity { host: name.clone(), workload: workload.clone(), activity });
+        }
+        for fact in facts {
+            let delay = self.reply_delay(name);
+            self.tell_over(name, delay, fact);
+        }
+    }
+
+    /// Asks a guest on every channel that its policy names.
+    pub(super) fn probe(&mut self, name: &WorkloadId) {
+        self.plan(PROBE_EVERY, Planned::Probe(name.clone()));
+        let Some(guest) = self.guests.get(name) else { return };
+        let Some(rule) = self.spec.workload_rule(name, &guest.tags) else { return };
+        let probes = &rule.policy.probes;
+        let wanted = [
+            (GuestChannel::Ping, probes.ping),
+            (GuestChannel::Agent, probes.agent),
+            (GuestChannel::Tcp, !probes.tcp.is_empty()),
+            (GuestChannel::Http, !probes.http.is_empty()),
+        ];
+        let answering = |reach: fn(&Host) -> bool| {
+            guest.runs_on().any(|host| self.hosts.get(host).is_some_and(reach) && self.is_well_on(guest, host))
+        };
+        let (by_network, by_management) =
+            (answering(Host::answers_ping), answering(|host| host.connection.open && host.answers_management()));
+        for channel in wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(channel, _)| channel) {
+            let workload = name.clone();
+            let answers = if channel == GuestChannel::Agent { by_management } else { by_network };
+            if answers {
+                let delay = self.guests.get_mut(name).map_or(1, |guest| guest.random.between(1, 30));
+                self.tell(Span(delay), Fact::GuestHeard { workload, channel });
+            } else {
+                self.tell(PROBE_TIMEOUT, Fact::GuestSilent { workload, channel });
+            }
+        }
+    }
+
+    /// A domain event is pushed, if anybody listens.
+    pub(super) fn push(&mut self, name: &HostId, workload: &WorkloadId, change: DomainChange) {
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        if host.connection.open && host.answers_management() {
+            let delay = Span(host.random.between(5, 60));
+            self.tell_over(name, delay, Fact::Domain { host: name.clone(), workload: workload.clone(), change });
+        }
+    }
+
+    fn reply_delay(&mut self, name: &HostId) -> Span {
+        Span(self.hosts.get_mut(name).map_or(1, |host| host.random.between(1, 8)))
+    }
+
+    /// A fact over a host's connection: nothing overtakes what was sent before, unless the weather is bad.
+    pub(super) fn tell_over(&mut self, name: &HostId, delay: Span, fact: Fact) {
+        let now = self.now;
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        let arrival = (now + delay).max(host.connection.last_arrival);
+        host.connection.last_arrival = arrival;
+        self.tell(arrival.since(now), fact);
+    }
+
+    /// A fact on its way; bad weather drops, doubles or delays it.
+    pub(super) fn tell(&mut self, delay: Span, fact: Fact) {
+        let mut delay = delay;
+        if !self.weather.is_empty() {
+            let of = |kind| self.weather.get(&kind).copied().unwrap_or(0);
+            let (drop, double, slow) = (of(Weather::Drop), of(Weather::Double), of(Weather::Delay));
+            if self.weather_random.chance(drop) {
+                return;
+            }
+            if self.weather_random.chance(double) {
+                let later = Span(self.weather_random.between(1, 2_000));
+                self.hear(delay + later, News::Fact(fact.clone()));
+            }
+            delay = delay + Span(self.weather_random.between(0, slow));
+        }
+        self.hear(delay, News::Fact(fact));
+    }
+
+    pub(super) fn hear(&mut self, delay: Span, news: News) {
+        let session = self.session;
+        self.plan(delay, Planned::Arrival(session, news));
+    }
+}
+
+fn host_fact(name: &HostId, channel: HostChannel, heard: bool, error: &str) -> Fact {
+    let host = name.clone();
+    if heard { Fact::HostHeard { host, channel } } else { Fact::HostSilent { host, channel, error: error.to_owned() } }
+}
+
+/// Counters over one interval. The network brings something to every guest (others talk to it), also to a hung one.
+fn grow(activity: &mut Activity, condition: Condition, disk_moves: bool) {
+    activity.net_received += 300;
+    match condition {
+        Condition::Booting | Condition::Well | Condition::Deaf => {
+            activity.cpu_ms += 120;
+            if disk_moves {
+                activity.disk_written += 81_920;
+                activity.disk_read += 4_096;
+                activity.net_sent += 2_000;
+            }
+        }
+        // A hung kernel spins.
+        Condition::Hung => activity.cpu_ms += 2_000,
+        Condition::Incoming | Condition::Panicked | Condition::Paused(_) => {}
+    }
+}
