@@ -7,16 +7,20 @@ use super::problem::{MISSING_KEY, NOT_TOML, Report, TWICE, UNKNOWN_KEY, WRONG_VA
 use super::table::{Entry, Node, Table, Value};
 use super::{format::Format, keys};
 use std::{collections::BTreeMap, ops::Range};
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeInteger, DeTable, DeValue};
 
 /// Parses the text and holds it against the description of the whole file.
 pub fn document(text: &str, report: &mut Report) -> Table {
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let span = error.span().unwrap_or(text.len()..text.len());
+        let found = text.get(span.clone()).unwrap_or_default();
         if error.message().starts_with("duplicate key") {
-            let key = text.get(span.clone()).unwrap_or_default();
-            report.error(TWICE, &span, format!("`{key}` is written twice")).help("keep one of the two");
+            report.error(TWICE, &span, format!("`{found}` is written twice")).help("keep one of the two");
+        } else if found.starts_with(char::is_alphanumeric) && !error.message().contains("key") {
+            report
+                .error(NOT_TOML, &span, format!("this is not TOML: `{found}` is no value"))
+                .help(format!("texts stand in quotes: \"{found}\""));
         } else {
             report.error(NOT_TOML, &span, format!("this is not TOML: {}", error.message()));
         }
@@ -59,50 +63,48 @@ impl Checker<'_> {
     }
 
     fn value(&mut self, kind: &'static Kind, value: &DeValue<'_>, at: Range<usize>) -> Option<Node> {
-        let value = match (kind, value) {
-            (Kind::OneOf(kinds), value) => match kinds.iter().find(|kind| kind.takes(value)) {
-                Some(kind) => return self.value(kind, value, at),
-                None => return self.wrong(kind, &described(value), &at, String::new()),
-            },
-            (Kind::Flag, DeValue::Boolean(flag)) => Value::Flag(*flag),
+        self.fit(kind, kind, value, at)
+    }
+
+    /// The value as one of `kind`; what is told to have been expected is `stated`.
+    fn fit(&mut self, kind: &'static Kind, stated: &Kind, value: &DeValue<'_>, at: Range<usize>) -> Option<Node> {
+        let fitting = match (kind, value) {
+            (Kind::OneOf(kinds), value) => {
+                return match kinds.iter().find(|kind| kind.takes(value)) {
+                    Some(kind) => self.fit(kind, stated, value, at),
+                    None => self.wrong(stated, value, &at, String::new()),
+                };
+            }
+            (Kind::Flag, DeValue::Boolean(flag)) => Ok(Value::Flag(*flag)),
             (Kind::Whole(least, most), DeValue::Integer(number)) => {
-                match i64::from_str_radix(number.as_str(), number.radix()) {
-                    Ok(whole) if (least..=most).contains(&&whole) => Value::Whole(whole),
-                    _ => return self.wrong(kind, &number.to_string(), &at, String::new()),
-                }
+                let number = whole(number).filter(|number| (least..=most).contains(&number));
+                number.map(Value::Whole).ok_or_else(String::new)
             }
             (Kind::Number(least, most), DeValue::Integer(_) | DeValue::Float(_)) => {
                 let number = match value {
-                    DeValue::Integer(whole) => {
-                        i64::from_str_radix(whole.as_str(), whole.radix()).ok().map(|w| w as f64)
-                    }
-                    DeValue::Float(float) => float.as_str().parse().ok(),
-                    _ => None,
+                    DeValue::Integer(number) => whole(number).map(|whole| whole as f64),
+                    other => described(other).parse().ok(),
                 };
-                match number {
-                    Some(number) if (least..=most).contains(&&number) => Value::Number(number),
-                    _ => return self.wrong(kind, &described(value), &at, String::new()),
-                }
+                number.filter(|number| (least..=most).contains(&number)).map(Value::Number).ok_or_else(String::new)
             }
-            (Kind::Text(format), DeValue::String(text)) => match (format.check)(text) {
-                Ok(()) => Value::Text(text.to_string()),
-                Err(help) => return self.wrong(kind, &described(value), &at, help),
-            },
-            (Kind::Choice(words), DeValue::String(text)) => {
-                if !words.contains(&text.as_ref()) {
-                    let near = nearest(text, words.iter().copied()).map(|near| format!("did you mean \"{near}\"?"));
-                    return self.wrong(kind, &described(value), &at, near.unwrap_or_default());
-                }
-                Value::Text(text.to_string())
+            (Kind::Text(format), DeValue::String(text)) => (format.check)(text).map(|()| Value::Text(text.to_string())),
+            (Kind::Choice(words), DeValue::String(text)) if words.contains(&text.as_ref()) => {
+                Ok(Value::Text(text.to_string()))
             }
+            (Kind::Choice(words), DeValue::String(text)) => Err(nearest(text, words.iter().copied())
+                .map(|near| format!("did you mean \"{near}\"?"))
+                .unwrap_or_default()),
             (Kind::List(kind), DeValue::Array(items)) => {
-                Value::List(items.iter().filter_map(|item| self.value(kind, item.get_ref(), item.span())).collect())
+                Ok(Value::List(items.iter().filter_map(|item| self.value(kind, item.get_ref(), item.span())).collect()))
             }
-            (Kind::Table(section), DeValue::Table(table)) => Value::Table(self.table(section, table, at.clone())),
-            (Kind::Named(format, kind), DeValue::Table(table)) => Value::Named(self.named(format, kind, table)),
-            (kind, value) => return self.wrong(kind, &described(value), &at, String::new()),
+            (Kind::Table(section), DeValue::Table(table)) => Ok(Value::Table(self.table(section, table, at.clone()))),
+            (Kind::Named(format, kind), DeValue::Table(table)) => Ok(Value::Named(self.named(format, kind, table))),
+            _ => Err(String::new()),
         };
-        Some(Node { at, value })
+        match fitting {
+            Ok(fitting) => Some(Node { at, value: fitting }),
+            Err(help) => self.wrong(stated, value, &at, help),
+        }
     }
 
     fn named(&mut self, format: &'static Format, kind: &'static Kind, table: &DeTable<'_>) -> Vec<Entry> {
@@ -144,18 +146,18 @@ impl Checker<'_> {
 
     fn missing_key(&mut self, key: &Key, at: &Range<usize>) {
         let message = format!("{} lacks `{}`", self.here(), key.name);
-        self.report.error(MISSING_KEY, at, message).help(format!("expected {}: {}", key.kind.expected(), key.doc));
+        self.report.error(MISSING_KEY, at, message).help(format!("expected {}. {}", key.kind.expected(), key.doc));
     }
 
-    fn wrong(&mut self, kind: &Kind, found: &str, at: &Range<usize>, help: String) -> Option<Node> {
-        let message = format!("{} is {found}; expected {}", self.here(), kind.expected());
+    fn wrong(&mut self, stated: &Kind, found: &DeValue<'_>, at: &Range<usize>, help: String) -> Option<Node> {
+        let message = format!("{} is {}; expected {}", self.here(), described(found), stated.expected());
         self.report.error(WRONG_VALUE, at, message).help(help);
         None
     }
 }
 
 /// The value of a key that is not written, or is written wrong: its default, if it has one.
-fn stand_in(key: &'static Key, at: Range<usize>) -> Node {
+pub(super) fn stand_in(key: &'static Key, at: Range<usize>) -> Node {
     let text = match (&key.presence, &key.kind) {
         (Presence::Default(text), _) => text,
         (_, Kind::Choice(words)) => return Node { at, value: Value::Text(words[0].to_owned()) },
@@ -166,6 +168,10 @@ fn stand_in(key: &'static Key, at: Range<usize>) -> Node {
     let node = Checker { report: &mut report, path: vec![] }.value(&key.kind, parsed.get_ref(), at.clone());
     debug_assert!(!report.has_errors(), "the default of `{}` does not fit it", key.name);
     Node { at, ..node.expect("defaults fit their keys, see the test `every_default_fits_its_key`") }
+}
+
+fn whole(number: &DeInteger<'_>) -> Option<i64> {
+    i64::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
 /// The value in words, short.

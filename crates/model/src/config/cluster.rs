@@ -51,9 +51,13 @@ fn detection(table: &Table, report: &mut Report) -> Detection {
     let mut in_order = |less: &str, more: &str, why: &str| {
         let (low, high) = (table.span(less), table.span(more));
         if low > high {
-            let key = if table.is_default(more) { less } else { more };
+            let (key, other) = if table.is_default(more) { (less, more) } else { (more, less) };
             let message = format!("`{less}` is {low}, more than `{more}`, which is {high}");
-            report.error(CONTRADICTION, &table.at(key), message).help(why);
+            let problem = report.error(CONTRADICTION, &table.at(key), message);
+            problem.help(why);
+            if !table.is_default(other) {
+                problem.also(&table.at(other), "against this");
+            }
         }
     };
     in_order(

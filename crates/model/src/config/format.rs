@@ -23,20 +23,25 @@ pub static TEXT: Format = Format { what: "a text", pattern: "", check: |_| Ok(()
 
 /// A text that says something.
 pub static SOME: Format = Format {
-    what: "a text that is not empty",
+    what: "a text",
     pattern: r"\S",
-    check: |text| if text.trim().is_empty() { Err("leave the key out instead".to_owned()) } else { Ok(()) },
+    check: |text| if text.trim().is_empty() { Err("it is empty".to_owned()) } else { Ok(()) },
 };
 
 /// A name of a site, host or device.
 pub static NAME: Format = Format {
-    what: "a name of letters, digits, `-`, `_` and `.`, at most 64",
+    what: "a name",
     pattern: r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
     check: |text| {
         let fits = text.starts_with(|c: char| c.is_ascii_alphanumeric())
             && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
             && text.len() <= 64;
-        if fits { Ok(()) } else { Err("choose a name like `h1` or `rack-2.h1`".to_owned()) }
+        if fits {
+            Ok(())
+        } else {
+            Err("names are made of letters, digits, `-`, `_` and `.`, at most 64, such as `h1` or `rack-2.h1`"
+                .to_owned())
+        }
     },
 };
 
@@ -77,7 +82,7 @@ pub static STEP: Format = Format {
 
 /// A host or a tag of hosts.
 pub static HOST_OR_TAG: Format = Format {
-    what: "a host's name, or `tag:` and a tag of hosts",
+    what: "a host or \"tag:TAG\"",
     pattern: r"\S",
     check: |text| match text {
         "" | "tag:" => Err("write for example \"h1\" or \"tag:ssd\"".to_owned()),

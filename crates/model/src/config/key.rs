@@ -92,19 +92,29 @@ impl Section {
     }
     /// All sections below this one, itself first, in the order of the description.
     pub fn all(&'static self) -> Vec<&'static Section> {
-        let mut found = vec![self];
-        for key in self.keys {
-            key.kind.sections(&mut found);
-        }
+        let mut found = vec![];
+        self.collect(&mut found);
         found
+    }
+
+    fn collect(&'static self, found: &mut Vec<&'static Section>) {
+        if !found.iter().any(|other| std::ptr::eq(*other, self)) {
+            found.push(self);
+            self.keys.iter().for_each(|key| key.kind.collect(found));
+        }
     }
 }
 
 impl Kind {
     /// What was expected, as the end of a sentence.
     pub fn expected(&self) -> String {
+        if let Some(header) = self.header() {
+            let several = header.starts_with("[[") || header.ends_with("NAME]");
+            return format!("{} written as `{header}`", if several { "tables" } else { "a table" });
+        }
         match self {
             Kind::Flag => "`true` or `false`".to_owned(),
+            Kind::Whole(i64::MIN, i64::MAX) => "a whole number".to_owned(),
             Kind::Whole(least, most) => format!("a whole number from {least} to {most}"),
             Kind::Number(least, most) => format!("a number from {least} to {most}"),
             Kind::Text(format) => format.what.to_owned(),
@@ -112,7 +122,16 @@ impl Kind {
             Kind::List(kind) => format!("a list, each {}", kind.expected()),
             Kind::OneOf(kinds) => kinds.iter().map(Kind::expected).collect::<Vec<_>>().join("; or "),
             Kind::Table(section) => format!("a table with {}", names(section.keys)),
-            Kind::Named(name, kind) => format!("a table from {} to {}", name.what, kind.expected()),
+            Kind::Named(_, kind) => format!("a table, each value {}", kind.expected()),
+        }
+    }
+
+    /// The header under which a user writes such tables, if they have one of their own.
+    pub fn header(&self) -> Option<&'static str> {
+        match self {
+            Kind::Table(section) => Some(section.header).filter(|header| header.starts_with('[')),
+            Kind::List(kind) | Kind::Named(_, kind) => kind.header(),
+            _ => None,
         }
     }
 
@@ -130,11 +149,11 @@ impl Kind {
         }
     }
 
-    fn sections(&self, found: &mut Vec<&'static Section>) {
+    fn collect(&self, found: &mut Vec<&'static Section>) {
         match self {
-            Kind::Table(section) => found.extend(section.all()),
-            Kind::List(kind) | Kind::Named(_, kind) => kind.sections(found),
-            Kind::OneOf(kinds) => kinds.iter().for_each(|kind| kind.sections(found)),
+            Kind::Table(section) => section.collect(found),
+            Kind::List(kind) | Kind::Named(_, kind) => kind.collect(found),
+            Kind::OneOf(kinds) => kinds.iter().for_each(|kind| kind.collect(found)),
             _ => {}
         }
     }

@@ -28,6 +28,7 @@ mod problem;
 mod reference;
 mod rule;
 mod schema;
+mod secret;
 mod site;
 mod table;
 #[cfg(test)]

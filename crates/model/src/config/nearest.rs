@@ -6,8 +6,14 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let (word, length) = (folded(word), word.chars().count());
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word, &folded(candidate)), candidate))
-        .filter(|(distance, candidate)| *distance <= 1.max(length.max(candidate.chars().count()) / 3))
+        .map(|candidate| match folded(candidate) {
+            longer if length > 2 && longer.starts_with(&word) => (1, candidate),
+            other => (strsim::damerau_levenshtein(&word, &other), candidate),
+        })
+        .filter(|(distance, candidate)| {
+            let longest = length.max(candidate.chars().count());
+            *distance <= 1.max(longest / 3) && distance * 2 < longest
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -36,7 +42,9 @@ mod tests {
         let keys = ["priority", "memory", "on_person_stop"];
         assert_eq!(nearest("priorty", keys), Some("priority"));
         assert_eq!(nearest("on-person-stop", keys), Some("on_person_stop"));
+        assert_eq!(nearest("prio", keys), Some("priority"));
         assert_eq!(nearest("colour", keys), None);
+        assert_eq!(nearest("h2", ["h1"]), None, "one letter of two is no slip");
         assert_eq!(suggest("colour", ["memory"], ""), "known here: `memory`");
     }
 }

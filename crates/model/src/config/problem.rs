@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, and where: one [`Problem`] each, all of a run in [`Problems`].
 
+use super::secret::hidden;
 use crate::Code;
 use crate::spec::Origin;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode, SourceSpan};
@@ -63,7 +64,7 @@ pub(super) struct Report {
 
 impl Report {
     pub fn new(file: &str, text: &str) -> Report {
-        Report { source: Arc::new(NamedSource::new(file, text.to_owned()).with_language("TOML")), problems: vec![] }
+        Report { source: Arc::new(NamedSource::new(file, hidden(text)).with_language("TOML")), problems: vec![] }
     }
 
     /// Notes an error; the caller may add to it.
@@ -190,7 +191,7 @@ impl Diagnostic for Problem {
         Some(&*self.source)
     }
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let here = LabeledSpan::new_primary_with_span(Some("here".to_owned()), SourceSpan::from(self.span.clone()));
+        let here = LabeledSpan::new_primary_with_span(None, SourceSpan::from(self.span.clone()));
         let also =
             self.also.iter().map(|(span, label)| LabeledSpan::new_with_span(Some((*label).to_owned()), span.clone()));
         Some(Box::new(std::iter::once(here).chain(also)))

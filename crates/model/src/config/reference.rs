@@ -45,7 +45,7 @@ fn described(section: &Section) -> String {
     let inline = section.header.contains('{');
     let mut text = format!("{} `{}`\n\n{}\n\n", if inline { "###" } else { "##" }, section.header, section.doc);
     text += "| key | value | default | meaning |\n|---|---|---|---|\n";
-    for key in section.keys.iter().filter(|key| !has_own_header(&key.kind)) {
+    for key in section.keys.iter().filter(|key| key.kind.header().is_none()) {
         let default = match key.presence {
             Presence::Required => "*required*".to_owned(),
             Presence::Optional | Presence::Default("{}") => String::new(),
@@ -57,21 +57,13 @@ fn described(section: &Section) -> String {
     text + "\n"
 }
 
-/// True for tables that users write under a header of their own.
-fn has_own_header(kind: &Kind) -> bool {
-    match kind {
-        Kind::Table(section) => section.header.starts_with('['),
-        Kind::List(kind) | Kind::Named(_, kind) => has_own_header(kind),
-        _ => false,
-    }
-}
-
 fn value(kind: &Kind) -> String {
     match kind {
         Kind::Table(_) => "table, see below".to_owned(),
         Kind::List(kind) => format!("list of: {}", value(kind)),
         Kind::OneOf(kinds) => kinds.iter().map(value).collect::<Vec<_>>().join("; or "),
-        Kind::Named(name, kind) => format!("table from {} to {}", name.what, value(kind)),
+        Kind::Named(_, kind) => format!("table, each value: {}", value(kind)),
+        Kind::Text(format) => format.what.split(" such as").next().unwrap_or_default().trim_end_matches(',').to_owned(),
         other => other.expected(),
     }
 }

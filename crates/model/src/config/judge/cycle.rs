@@ -17,6 +17,13 @@ pub fn order_cycles(spec: &ClusterSpec, report: &mut Report) {
         for next in &circle[1..] {
             story += &format!(", and {} after {}", whom(&rules[*next].selector), whom(&rules[*next].policy.after));
         }
+        if circle.len() == 1 {
+            let both = shared(&rules[first].policy.after, &rules[first].selector);
+            story += &format!(
+                ", but {} is in both",
+                both.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+            );
+        }
         let spans: Vec<_> = circle.iter().map(|index| report.span_of(&rules[*index].origin)).collect();
         let problem = report.error(CYCLE, &spans[0], format!("{story}: they would wait for themselves for ever"));
         problem.help("take a rule out, make its patterns narrower, or give it strength = \"preferred\"");

@@ -35,8 +35,9 @@ pub fn too_few_hosts(spec: &ClusterSpec, report: &mut Report) {
         let placed = most_apart(&allowed);
         if placed < allowed.len() {
             let message = format!(
-                "{} are to be kept apart, but their hosts have room for only {placed} of them that way",
+                "{} are to be kept apart, but only {placed} of the {} can have a host of their own",
                 listed(allowed.iter().map(|(_, vm)| vm.as_str())),
+                allowed.len(),
             );
             let hosts: BTreeSet<&HostId> = allowed.iter().flat_map(|(hosts, _)| hosts).collect();
             report.error(IMPOSSIBLE, &report.span_of(&rule.origin), message).help(format!(

@@ -1,7 +1,7 @@
 //! The description of the keys agrees with the readers, the spec's own defaults, the example and the reference.
 
-use super::super::key::{Kind, Presence, Section};
-use super::super::{check, example, keys, problem::Report, reference, schema};
+use super::super::key::{Kind, Section};
+use super::super::{check, example, keys, reference, schema};
 use super::loaded;
 use crate::spec::{Cause, ClusterSpec, Detection, Limits, ProtectionPolicy, RecoveryPolicy, Revive, WorkloadPolicy};
 use std::{cell::RefCell, collections::BTreeSet};
@@ -31,13 +31,8 @@ fn every_key_is_read() {
 fn every_default_fits_its_key() {
     for section in keys::FILE.all() {
         for key in section.keys {
-            if let Presence::Default(text) = key.presence {
-                let table: toml::Table = toml::from_str(&format!("x = {text}")).expect(text);
-                assert!(table.contains_key("x"), "{}", key.name);
-            }
+            check::stand_in(key, 0..0);
         }
-        let mut report = Report::new("default", "");
-        check::document("", &mut report); // fills in all top tables
     }
 }
 
