@@ -63,26 +63,37 @@ impl Cgroups {
         .map(|_| ())
     }
 
-    /// Ends every process of the lab and removes its groups. A frozen process takes no signal in version 1, so thaw first.
-    pub(crate) async fn destroy(&self) -> Result<()> {
-        if !self.root.exists() {
+    /// Ends every process of a member. When this returns none of them runs, and their files and locks are released.
+    pub(crate) async fn end(&self, member: &str) -> Result<()> {
+        if !self.root.join(member).exists() {
             return Ok(());
         }
-        for member in self.members() {
-            self.freeze(&member, false).await?;
-        }
-        let hint = format!("; look at the processes in {}", self.root.display());
-        poll_until("the end of the lab's processes", hint, Duration::from_secs(20), || async {
-            for pid in self.members().iter().flat_map(|member| self.processes(member)) {
-                // A process that ended in between needs no signal.
-                let _ = kill_process(pid, Signal::KILL);
+        let hint = format!("; look at the processes in {}", self.root.join(member).display());
+        poll_until(format!("the end of {member}"), hint, Duration::from_secs(20), || async {
+            let living = self.processes(member);
+            for pid in &living {
+                // A process that ended in between needs no signal; what was forked meanwhile is met in the next round.
+                let _ = kill_process(*pid, Signal::KILL);
             }
-            for member in self.members() {
-                let _ = std::fs::remove_dir(self.root.join(member));
-            }
-            std::fs::remove_dir(&self.root).is_ok().then_some(())
+            // In version 1 a frozen process dies only once it is thawed; with the signal waiting, it does so before it
+            // runs another instruction of its own.
+            self.freeze(member, false).await.ok()?;
+            living.is_empty().then_some(())
         })
         .await
+    }
+
+    /// Ends every process of the lab and removes its groups.
+    pub(crate) async fn destroy(&self) -> Result<()> {
+        for member in self.members() {
+            self.end(&member).await?;
+            let path = self.root.join(member);
+            std::fs::remove_dir(&path).at("removing", path)?;
+        }
+        match std::fs::remove_dir(&self.root) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at("removing", &self.root),
+            _ => Ok(()),
+        }
     }
 
     fn members(&self) -> Vec<String> {

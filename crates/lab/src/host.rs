@@ -1,7 +1,7 @@
 //! A host's power and its processes, as seen from outside: on, off, alive, and signals to what runs inside.
 //!
 //! ```text
-//!   off ──power_on──▶ on (PID 1 lives) ──power_off: cable down, then SIGKILL to PID 1──▶ off
+//!   off ──power_on──▶ on (PID 1 lives) ──power_off: cable down, then SIGKILL to all──▶ off
 //! ```
 //! Nothing here needs the lab's creator: the power controller calls it from a process of its own.
 
@@ -9,7 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 
 use crate::cgroup::Cgroups;
 use crate::command::{poll_until, run, spawn_detached};
@@ -73,17 +73,12 @@ pub(crate) async fn power_on(layout: &Layout, host: &str) -> Result<()> {
         .map(|_| ())
 }
 
-/// Cuts the host's power. The cable goes down first, else the dying daemons' TCP FINs would tell their peers at once,
-/// which no power cut does. Returns when PID 1 is gone, and with it every process of the host.
+/// Cuts the host's power, also that of a frozen one. The cable goes down first, else the dying daemons' TCP FINs would
+/// tell their peers at once, which no power cut does. When this returns, no process of the host runs any more: a guest
+/// may be started elsewhere.
 pub(crate) async fn power_off(layout: &Layout, host: &str) -> Result<()> {
     network::set_cable(layout, host, false).await?;
-    let Some(init) = init_process(layout, host) else { return Ok(()) };
-    // Already gone is what we want.
-    let _ = kill_process(init, Signal::KILL);
-    poll_until(format!("the end of {host}"), "", Duration::from_secs(10), || async {
-        init_process(layout, host).is_none().then_some(())
-    })
-    .await
+    Cgroups::of_lab(&layout.name)?.end(host).await
 }
 
 /// Waits until the host's libvirtd takes connections.

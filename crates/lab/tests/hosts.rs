@@ -57,8 +57,9 @@ async fn every_way_of_failing_looks_different() {
     lab.libvirtd_start("h1").await.unwrap();
     assert!(lab.virsh("h1", &["list", "--name"]).await.unwrap().contains("web-1"));
 
-    // Fenced: every process gone at once; the other host is untouched.
+    // Fenced, even while frozen: every process gone at once; the other host is untouched.
     let counted = lab.wait_guest_answers("web-1", SOON).await.unwrap();
+    lab.freeze("h1").await.unwrap();
     assert_eq!(fence(&lab, "off", "h1").await, 0);
     assert_eq!(fence(&lab, "status", "h1").await, 2, "power is off");
     assert_eq!(lab.where_runs("web-1").unwrap(), [""; 0]);
