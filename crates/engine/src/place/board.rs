@@ -101,6 +101,11 @@ impl<'a> Board<'a> {
         share(self.used[host], self.hosts[host].1.capacity)
     }
 
+    /// Its use share with one more unit on it.
+    pub fn share_with(&self, unit: &Unit<'a>, host: usize) -> u64 {
+        share(self.used[host].plus(unit.needs), self.hosts[host].1.capacity).0
+    }
+
     /// What stands in the way of a unit on an open host.
     pub fn obstacle(&self, unit: &Unit<'a>, host: usize) -> Option<Obstacle<'a>> {
         for group in &unit.apart {
@@ -142,8 +147,7 @@ impl<'a> Board<'a> {
     /// How good an open host is for a unit.
     pub fn score(&self, unit: &Unit<'a>, open: Open, balance: Balance) -> Score {
         let (id, candidate) = self.hosts[open.host];
-        let (share, _) = share(self.used[open.host].plus(unit.needs), candidate.capacity);
-        let share = i64::try_from(share).unwrap_or(i64::MAX);
+        let share = i64::try_from(self.share_with(unit, open.host)).unwrap_or(i64::MAX);
         Score {
             spare: candidate.spare,
             preference: Reverse(self.preference(unit, open)),

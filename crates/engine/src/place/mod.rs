@@ -13,17 +13,25 @@
 
 mod board;
 mod group;
+mod rebalance;
 mod refusal;
 mod score;
 mod search;
+#[cfg(any(test, feature = "synthetic"))]
+pub mod synthetic;
 mod unit;
+mod violations;
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;
 
 pub use group::{Bond, Group, Groups};
+pub use rebalance::{Peak, Rebalance, RebalanceLimits, rebalance};
 pub use refusal::{NoHostFits, Refusal};
 pub use score::{Criterion, ScorePart};
+pub use violations::{Mend, Violation, violations};
 
 use board::Board;
 use mainstay_model::{
@@ -100,6 +108,19 @@ pub struct Chosen {
     pub host: HostId,
     /// Why this one.
     pub why: Vec<ScorePart>,
+}
+
+/// A proposed move of a running workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// Who.
+    pub workload: WorkloadId,
+    /// Where it runs.
+    pub from: HostId,
+    /// Where it would run.
+    pub to: HostId,
+    /// What is gained, in words.
+    pub why: String,
 }
 
 /// What a host means to one workload, as [`survey`] finds it.

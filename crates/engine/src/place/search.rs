@@ -60,11 +60,14 @@ pub(super) fn search<'a, 'u>(units: &'u [Unit<'a>], board: &Board<'a>) -> Attemp
     constrained_first.sort_by_key(|unit| (priority(*unit), units[*unit].open.len(), *unit));
     let mut cpu_first = by_rank.clone();
     cpu_first.sort_by_key(|unit| (priority(*unit), Reverse(units[*unit].needs.cpu_centi), *unit));
+    let mut smallest_first = by_rank.clone();
+    smallest_first.sort_by_key(|unit| (priority(*unit), units[*unit].needs, *unit));
     for (order, balance) in [
         (&constrained_first, Balance::Spread),
         (&by_rank, Balance::Pack),
         (&constrained_first, Balance::Pack),
         (&cpu_first, Balance::Pack),
+        (&smallest_first, Balance::Pack),
     ] {
         let pass = order.iter().map(|unit| units[*unit].open.len()).sum();
         let Some(left) = looks.checked_sub(pass) else { break };

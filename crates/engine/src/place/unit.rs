@@ -39,15 +39,17 @@ pub(super) struct Open {
     pub preference: i64,
 }
 
+/// A placed workload that a unit has to be with.
 #[derive(Clone)]
-struct Anchor<'a> {
+pub(super) struct Anchor<'a> {
     workload: &'a WorkloadId,
     on: &'a BTreeSet<HostId>,
     origin: &'a Arc<Origin>,
 }
 
 impl<'a> Unit<'a> {
-    fn new(members: Vec<(&'a WorkloadId, &'a Request)>, anchors: Vec<Anchor<'a>>, board: &Board<'a>) -> Unit<'a> {
+    /// Members that have to be together, and the placed ones that they have to be with.
+    pub fn new(members: Vec<(&'a WorkloadId, &'a Request)>, anchors: Vec<Anchor<'a>>, board: &Board<'a>) -> Unit<'a> {
         let groups = board.groups;
         let mut unit = Unit {
             needs: members.iter().fold(Resources::ZERO, |sum, (_, request)| sum.plus(request.needs)),
