@@ -1,2 +1,25 @@
-//! mainstay: the one binary.
-fn main() {}
+//! `mainstay`: the one binary. Commands parse, call the controller over its HTTP API, and print; they decide nothing.
+//!
+//! Data goes to stdout, talk to stderr. How it ended is the exit code: see [`failure::Exit`].
+
+mod arguments;
+mod client;
+mod commands;
+mod completion;
+mod failure;
+mod follow;
+mod output;
+mod pages;
+mod render;
+
+use clap::{CommandFactory, Parser};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    clap_complete::CompleteEnv::with_factory(arguments::Cli::command).complete();
+    let cli = arguments::Cli::parse();
+    let output = output::Output::new(cli.everywhere.json);
+    let result = commands::run(cli, &output);
+    let exit = result.unwrap_or_else(|failure| output.failure(&failure));
+    ExitCode::from(exit as u8)
+}

@@ -1,7 +1,7 @@
 //! What travels: the shapes of answers, shared with the command line. Their field names are public.
 
 use mainstay_engine::view::ClusterView;
-use mainstay_model::{Event, Time};
+use mainstay_model::{Event, Span, Time};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -21,6 +21,13 @@ pub struct Envelope<T> {
     pub leader: Leader,
     /// The answer.
     pub data: T,
+}
+
+impl<T> Envelope<T> {
+    /// The controller's clock when it answered, from which ages are counted.
+    pub fn now(&self) -> Time {
+        self.at + Span(self.age_ms)
+    }
 }
 
 /// The controller that leads.
@@ -85,4 +92,22 @@ pub enum Notice {
     Event(Arc<Event>),
     /// The reader was too slow: so many news are missing before this.
     Missed(u64),
+}
+
+/// What could happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "what_if")]
+pub enum WhatIf {
+    /// An operator gives this command.
+    Command {
+        /// The command.
+        command: mainstay_model::Command,
+    },
+}
+
+/// What would be done then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// Lines for people.
+    pub lines: Vec<String>,
 }

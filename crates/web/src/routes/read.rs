@@ -6,6 +6,7 @@ use axum::extract::{Path, Query, State, rejection::QueryRejection};
 use mainstay_daemon::{EventQuery, WorkloadStats};
 use mainstay_engine::view::{ClusterView, HostView, Points, WorkloadView};
 use mainstay_model::{Alarm, Event, Incident, IncidentId, Subject, Time, WorkloadId};
+use serde::Deserialize;
 
 /// More events than this in one answer help nobody.
 const EVENTS_AT_MOST: u32 = 1_000;
@@ -43,8 +44,27 @@ pub(super) async fn points<C: Controller>(State(api): Ask<C>, Path(name): Path<S
     api.answer(api.controller.points(vm).await?)
 }
 
-pub(super) async fn stats<C: Controller>(State(api): Ask<C>) -> Answer<Vec<WorkloadStats>> {
-    api.answer(api.controller.all_stats())
+/// Which VM's statistics are wanted; all if none is named.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StatsFilter {
+    vm: Option<String>,
+}
+
+pub(super) async fn stats<C: Controller>(
+    State(api): Ask<C>,
+    filter: Result<Query<StatsFilter>, QueryRejection>,
+) -> Answer<Vec<WorkloadStats>> {
+    let Query(StatsFilter { vm }) = filter?;
+    let mut stats = api.controller.all_stats();
+    if let Some(name) = vm {
+        let known: Vec<_> = stats.iter().map(|one| one.workload.to_string()).collect();
+        stats.retain(|one| one.workload.as_str() == name);
+        if stats.is_empty() {
+            return Err(Problem::no_such("VM", &name, known));
+        }
+    }
+    api.answer(stats)
 }
 
 pub(super) async fn alarms<C: Controller>(State(api): Ask<C>) -> Answer<Vec<Alarm>> {

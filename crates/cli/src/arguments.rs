@@ -1,0 +1,70 @@
+//! The command line as a tree. Each command's own arguments stand with the command.
+
+use crate::commands::*;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Where the controller listens unless told otherwise.
+pub const SOCKET: &str = "/run/mainstay/api.sock";
+
+/// Keeps virtual machines available: watches them, protects them by recovery points, brings them back.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mainstay",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  mainstay status                    how things are, and what needs you
+  mainstay explain web-1             why web-1 is as it is
+  mainstay what-if host-loss h1      what would happen, touching nothing
+  mainstay up                        run the controller here
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 degraded or blocked, 4 no controller or data too old."
+)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub everywhere: Everywhere,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Verb,
+}
+
+/// What holds for every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Everywhere {
+    /// Print JSON (versioned) instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Do not ask before changes
+    #[arg(long, short, global = true)]
+    pub yes: bool,
+    /// The controller's socket
+    #[arg(long, global = true, env = "MAINSTAY_SOCKET", default_value = SOCKET, value_name = "PATH", hide_env_values = true)]
+    pub socket: PathBuf,
+    /// The controller's TCP address instead of its socket; the token is read from MAINSTAY_TOKEN
+    #[arg(long, global = true, env = "MAINSTAY_API", value_name = "HOST:PORT", hide_env_values = true)]
+    pub api: Option<String>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Status(status::Status),
+    Watch(watch::Watch),
+    Explain(explain::Explain),
+    Events(events::Events),
+    Incidents(incidents::Incidents),
+    Vm(vm::Vm),
+    Snapshot(snapshot::Snapshot),
+    Host(host::Host),
+    Alarm(alarm::Alarm),
+    Stats(stats::Stats),
+    Completion(completion::Completion),
+    Man(man::Man),
+    #[command(hide = true)]
+    Openapi(openapi::Openapi),
+}

@@ -1,0 +1,219 @@
+//! The client of the HTTP API, over the UNIX socket or TCP. Every call has a deadline.
+
+use crate::{arguments::Everywhere, failure::Failure, render::span};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Method, Request, Response,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+    header,
+};
+use hyper_util::rt::TokioIo;
+use mainstay_model::{Command, Reply, Span};
+use mainstay_web::{Envelope, Notice, Problem};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fmt, io, path::PathBuf, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
+
+/// Longer than the controller itself allows for an answer, so that its own reason is heard.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// Older data than this is not shown as if it were true.
+const DATA_AT_MOST: Span = Span::secs(15);
+/// A silent stream is a dead one: views come every 5 s.
+const STREAM_SILENT_AT_MOST: Duration = Duration::from_secs(20);
+
+/// The way to a controller.
+#[derive(Clone, Debug)]
+pub struct Client {
+    endpoint: Endpoint,
+    token: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+enum Endpoint {
+    Socket(PathBuf),
+    Tcp(String),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Socket(path) => write!(f, "{}", path.display()),
+            Endpoint::Tcp(address) => f.write_str(address),
+        }
+    }
+}
+
+impl Client {
+    /// To the controller that the command line names.
+    pub fn new(everywhere: &Everywhere) -> Client {
+        let endpoint = match &everywhere.api {
+            Some(address) => Endpoint::Tcp(address.trim_start_matches("http://").trim_end_matches('/').to_owned()),
+            None => Endpoint::Socket(everywhere.socket.clone()),
+        };
+        Client { endpoint, token: std::env::var("MAINSTAY_TOKEN").ok() }
+    }
+
+    /// To the controller behind a socket.
+    pub fn at_socket(path: impl Into<PathBuf>) -> Client {
+        Client { endpoint: Endpoint::Socket(path.into()), token: None }
+    }
+
+    /// Reads something. Data that is too old is refused.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Envelope<T>, Failure> {
+        let answer: Envelope<T> = self.call(Method::GET, path, Bytes::new()).await?;
+        let age = Span(answer.age_ms);
+        if age > DATA_AT_MOST { Err(Failure::TooOld { age: span(age) }) } else { Ok(answer) }
+    }
+
+    /// Gives a command; a refusal is an error.
+    pub async fn command(&self, command: &Command) -> Result<Envelope<Reply>, Failure> {
+        self.post("/v1/commands", command).await
+    }
+
+    /// Sends something.
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<Envelope<T>, Failure> {
+        let body = serde_json::to_vec(body).expect("requests have text keys only, so they can be written as JSON");
+        self.call(Method::POST, path, body.into()).await
+    }
+
+    /// Follows what happens.
+    pub async fn watch(&self) -> Result<Watching, Failure> {
+        let response = self.within(self.send(Method::GET, "/v1/watch", Bytes::new())).await?;
+        Ok(Watching { client: self.clone(), body: response.into_body(), unread: Vec::new() })
+    }
+
+    async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, Failure> {
+        let exchange = async {
+            let response = self.send(method, path, body).await?;
+            let status = response.status();
+            let bytes = response.into_body().collect().await.map_err(|error| self.no_answer(error))?.to_bytes();
+            Ok((status, bytes))
+        };
+        let (status, bytes) = self.within(exchange).await?;
+        let not_understood = |source| Failure::Answer { path: path.to_owned(), source };
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(not_understood);
+        }
+        Err(Failure::Problem(serde_json::from_slice::<Problem>(&bytes).map_err(not_understood)?))
+    }
+
+    async fn within<T>(&self, exchange: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let late = || self.no_answer(format!("nothing came within {} s", ANSWER_WITHIN.as_secs()));
+        timeout(ANSWER_WITHIN, exchange).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, Failure> {
+        let unreachable = |source| Failure::NoController { endpoint: self.endpoint.to_string(), source };
+        match &self.endpoint {
+            Endpoint::Socket(path_of_socket) => {
+                let stream = UnixStream::connect(path_of_socket).await.map_err(unreachable)?;
+                self.exchange(stream, method, path, body).await
+            }
+            Endpoint::Tcp(address) => {
+                let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+                self.exchange(stream, method, path, body).await
+            }
+        }
+    }
+
+    async fn exchange<S>(
+        &self,
+        stream: S,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.no_answer(error))?;
+        // Ends with the last of request and response; its errors show there.
+        tokio::spawn(connection);
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, "mainstay");
+        request = request.header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request =
+            request.body(Full::new(body)).map_err(|error| Failure::Usage(format!("`{path}` is no path: {error}")))?;
+        sender.send_request(request).await.map_err(|error| self.no_answer(error))
+    }
+
+    fn no_answer(&self, reason: impl fmt::Display) -> Failure {
+        Failure::NoAnswer { endpoint: self.endpoint.to_string(), reason: reason.to_string() }
+    }
+}
+
+/// A stream of notices (server-sent events).
+#[derive(Debug)]
+pub struct Watching {
+    client: Client,
+    body: Incoming,
+    unread: Vec<u8>,
+}
+
+impl Watching {
+    /// The next notice.
+    ///
+    /// # Errors
+    /// When the controller has gone.
+    pub async fn next(&mut self) -> Result<Notice, Failure> {
+        loop {
+            while let Some(end) = self.unread.windows(2).position(|pair| pair == b"\n\n") {
+                let message: Vec<u8> = self.unread.drain(..end + 2).collect();
+                if let Some(notice) = notice(&String::from_utf8_lossy(&message))? {
+                    return Ok(notice);
+                }
+            }
+            let gone = |reason: &str| self.client.no_answer(format!("the stream of news ended ({reason})"));
+            let frame = timeout(STREAM_SILENT_AT_MOST, self.body.frame()).await.map_err(|_| gone("silence"))?;
+            let frame = frame.ok_or_else(|| gone("closed"))?.map_err(|error| gone(&error.to_string()))?;
+            if let Some(bytes) = frame.data_ref() {
+                self.unread.extend_from_slice(bytes);
+            }
+        }
+    }
+}
+
+/// One message of the stream; comments (keep-alive) and kinds not known here are nothing.
+fn notice(message: &str) -> Result<Option<Notice>, Failure> {
+    let field = |name: &str| message.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_start);
+    let (Some(kind), Some(data)) = (field("event:"), field("data:")) else { return Ok(None) };
+    let read = match kind {
+        "view" => serde_json::from_str(data).map(Notice::View),
+        "event" => serde_json::from_str(data).map(Notice::Event),
+        "missed" => serde_json::from_str(data).map(Notice::Missed),
+        _ => return Ok(None),
+    };
+    read.map(Some).map_err(|source| Failure::Answer { path: "/v1/watch".to_owned(), source })
+}
+
+/// A name as part of a path.
+pub fn segment(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
+    name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keep_alive_and_unknown_kinds_are_no_notices() {
+        assert_eq!(notice(":").unwrap(), None);
+        assert_eq!(notice("event: tea\ndata: {}").unwrap(), None);
+        assert_eq!(notice("event: missed\ndata: 7").unwrap(), Some(Notice::Missed(7)));
+    }
+
+    #[test]
+    fn names_cannot_leave_their_place_in_the_path() {
+        assert_eq!(segment("web-1"), "web-1");
+        assert_eq!(segment("a/../b?c"), "a%2F..%2Fb%3Fc");
+    }
+}

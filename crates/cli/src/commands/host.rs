@@ -1,0 +1,101 @@
+//! Hosts: looking at them, draining, fencing, confirming.
+
+use super::{Change, Context, Listing, detail, listing};
+use crate::{
+    client::segment,
+    completion::hosts,
+    failure::{Exit, Failure},
+    follow::Goal,
+    render,
+};
+use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::ArgValueCompleter;
+use mainstay_engine::view::HostView;
+use mainstay_model::{Command, HostId};
+
+/// Look at hosts; drain, fence, confirm off
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mainstay host list
+  mainstay host show h1
+  mainstay host maintenance h1 on --wait     drain it, and say when it is empty
+  mainstay host maintenance h1 off           take it back
+  mainstay host confirm-off h1               you have seen yourself that h1 is off")]
+pub struct Host {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// All hosts
+    List(Listing),
+    /// One host: what is believed of it, on which evidence
+    Show(One),
+    /// Drain a host and keep it out of service, or take it back
+    Maintenance {
+        #[command(flatten)]
+        host: One,
+        /// In or out
+        state: Switch,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Switch a host off through its fence devices, now
+    Fence {
+        #[command(flatten)]
+        host: One,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Say on your word that a host is off, so that its VMs may start elsewhere
+    ConfirmOff {
+        #[command(flatten)]
+        host: One,
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+#[derive(Debug, Args)]
+struct One {
+    /// Its name
+    #[arg(add = ArgValueCompleter::new(hosts))]
+    host: HostId,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+pub(super) async fn run(context: &Context<'_>, arguments: Host) -> Result<Exit, Failure> {
+    match arguments.verb {
+        Verb::List(list) => {
+            let render = |hosts: &Vec<HostView>, look: &_| render::hosts(hosts, look);
+            listing(context, &list, "/v1/hosts", "no host is configured", render).await
+        }
+        Verb::Show(One { host }) => {
+            detail(context, &format!("/v1/hosts/{}", segment(host.as_str())), render::host).await
+        }
+        Verb::Maintenance { host: One { host }, state, change } => {
+            let on = state == Switch::On;
+            let goal = Goal::Host(host.clone(), if on { "maintenance" } else { "online" });
+            change.give(context, Command::Maintenance { host, on }, None, Some(goal)).await
+        }
+        Verb::Fence { host: One { host }, change } => {
+            let question = Some(format!("Switch {host} off now? Every VM on it stops and starts elsewhere."));
+            let goal = Goal::Host(host.clone(), "fenced");
+            change.give(context, Command::FenceHost { host }, question, Some(goal)).await
+        }
+        Verb::ConfirmOff { host: One { host }, change } => {
+            let question = Some(format!(
+                "Have you seen yourself that {host} is off? If it is not, its VMs will run twice and destroy their disks."
+            ));
+            let goal = Goal::Host(host.clone(), "fenced");
+            change.give(context, Command::ConfirmOff { host }, question, Some(goal)).await
+        }
+    }
+}

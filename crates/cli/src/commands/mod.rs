@@ -1,0 +1,68 @@
+//! The commands, a file each, and what they share.
+
+pub mod alarm;
+pub mod completion;
+pub mod events;
+pub mod explain;
+pub mod host;
+pub mod incidents;
+pub mod man;
+pub mod openapi;
+pub mod snapshot;
+pub mod stats;
+pub mod status;
+pub mod vm;
+pub mod watch;
+pub mod what_if;
+
+mod change;
+mod listing;
+
+use crate::{
+    arguments::{Cli, Verb},
+    client::Client,
+    failure::{Exit, Failure},
+    output::Output,
+};
+use change::Change;
+use listing::{Listing, detail, listing};
+
+/// What a command needs to run.
+struct Context<'a> {
+    client: Client,
+    output: &'a Output,
+    yes: bool,
+}
+
+impl Context<'_> {
+    /// Asks before something that cannot be taken back, unless told not to.
+    fn confirm(&self, question: &str) -> Result<(), Failure> {
+        if self.yes { Ok(()) } else { self.output.confirm(question) }
+    }
+}
+
+/// Runs the command.
+pub fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build().map_err(|error| Failure::other("the runtime does not start", error))?;
+    let context = Context { client: Client::new(&cli.everywhere), output, yes: cli.everywhere.yes };
+    runtime.block_on(dispatch(&context, cli.command))
+}
+
+async fn dispatch(context: &Context<'_>, verb: Verb) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Status(command) => status::run(context, command).await,
+        Verb::Watch(command) => watch::run(context, command).await,
+        Verb::Explain(command) => explain::run(context, command).await,
+        Verb::Events(command) => events::run(context, command).await,
+        Verb::Incidents(command) => incidents::run(context, command).await,
+        Verb::Vm(command) => vm::run(context, command).await,
+        Verb::Snapshot(command) => snapshot::run(context, command).await,
+        Verb::Host(command) => host::run(context, command).await,
+        Verb::Alarm(command) => alarm::run(context, command).await,
+        Verb::Stats(command) => stats::run(context, command).await,
+        Verb::Completion(command) => completion::run(context, &command),
+        Verb::Man(command) => man::run(context, &command),
+        Verb::Openapi(_) => openapi::run(context),
+    }
+}

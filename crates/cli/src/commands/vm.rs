@@ -1,0 +1,150 @@
+//! VMs: looking at them and changing them.
+
+use super::{Change, Context, Listing, detail, listing};
+use crate::{
+    client::segment,
+    completion::{hosts, vms},
+    failure::{Exit, Failure},
+    follow::Goal,
+    render,
+};
+use clap::{Args, Subcommand};
+use clap_complete::ArgValueCompleter;
+use mainstay_engine::view::WorkloadView;
+use mainstay_model::{Command, HostId, StopHow, WorkloadId};
+
+/// Look at VMs; start, stop, restart, move, protect them
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mainstay vm list
+  mainstay vm show web-1
+  mainstay vm move web-1 --to h2 --wait
+  mainstay vm stop web-1 --dry-run
+  mainstay vm unprotect web-1          leave it alone until `vm protect`")]
+pub struct Vm {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// All VMs
+    List(Listing),
+    /// One VM: what is believed of it, on which evidence
+    Show(One),
+    /// Start a VM, also one that a person stopped
+    Start {
+        #[command(flatten)]
+        vm: One,
+        /// Where; the best host if not given
+        #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+        on: Option<HostId>,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Stop a VM and keep it stopped
+    Stop(Stop),
+    /// Stop a VM and start it again
+    Restart(Stop),
+    /// Move a running VM to another host, once
+    Move {
+        #[command(flatten)]
+        vm: One,
+        /// Where; the best other host if not given
+        #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+        to: Option<HostId>,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Manage a VM (again): recover it, take recovery points
+    Protect {
+        #[command(flatten)]
+        vm: One,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Leave a VM alone until told otherwise
+    Unprotect {
+        #[command(flatten)]
+        vm: One,
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+#[derive(Debug, Args)]
+struct One {
+    /// Its name
+    #[arg(add = ArgValueCompleter::new(vms))]
+    vm: WorkloadId,
+}
+
+#[derive(Debug, Args)]
+struct Stop {
+    #[command(flatten)]
+    vm: One,
+    /// Pull its plug instead of asking the guest
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    change: Change,
+}
+
+impl Stop {
+    fn how(&self) -> StopHow {
+        if self.force { StopHow::Force } else { StopHow::Graceful }
+    }
+
+    fn question(&self, verb: &str) -> Option<String> {
+        let how = if self.force { " by force: what it has not written to disk is lost" } else { "" };
+        Some(format!("{verb} {}{how}?", self.vm.vm))
+    }
+}
+
+pub(super) async fn run(context: &Context<'_>, arguments: Vm) -> Result<Exit, Failure> {
+    match arguments.verb {
+        Verb::List(list) => {
+            let render = |vms: &Vec<WorkloadView>, look: &_| render::vms(vms, look);
+            listing(context, &list, "/v1/vms", "no VM has been seen yet", render).await
+        }
+        Verb::Show(One { vm }) => detail(context, &format!("/v1/vms/{}", segment(vm.as_str())), render::vm).await,
+        Verb::Start { vm: One { vm: workload }, on: host, change } => {
+            let goal = Goal::Runs(workload.clone(), host.clone());
+            change.give(context, Command::StartWorkload { workload, host }, None, Some(goal)).await
+        }
+        Verb::Stop(stop) => {
+            let (workload, question) = (stop.vm.vm.clone(), stop.question("Stop"));
+            let goal = Goal::Off(workload.clone());
+            stop.change.give(context, Command::StopWorkload { workload, how: stop.how() }, question, Some(goal)).await
+        }
+        Verb::Restart(stop) => {
+            let (workload, question) = (stop.vm.vm.clone(), stop.question("Restart"));
+            let goal = Goal::RunsAnew(workload.clone());
+            stop.change
+                .give(context, Command::RestartWorkload { workload, how: stop.how() }, question, Some(goal))
+                .await
+        }
+        Verb::Move { vm: One { vm: workload }, to, change } => {
+            let goal = match (&to, change.wait) {
+                (Some(host), _) => Some(Goal::Runs(workload.clone(), Some(host.clone()))),
+                (None, true) => left(context, &workload).await?,
+                (None, false) => None,
+            };
+            change.give(context, Command::MoveWorkload { workload, to }, None, goal).await
+        }
+        Verb::Protect { vm: One { vm: workload }, change } => {
+            change.give(context, Command::Protect { workload }, None, None).await
+        }
+        Verb::Unprotect { vm: One { vm: workload }, change } => {
+            let question = Some(format!("Leave {workload} alone, whatever happens to it?"));
+            change.give(context, Command::Unprotect { workload }, question, None).await
+        }
+    }
+}
+
+/// The goal of a move without a destination: away from where it is.
+async fn left(context: &Context<'_>, workload: &WorkloadId) -> Result<Option<Goal>, Failure> {
+    let vm = context.client.get::<WorkloadView>(&format!("/v1/vms/{}", segment(workload.as_str()))).await?;
+    Ok(vm.data.host.map(|from| Goal::Left(workload.clone(), from)))
+}

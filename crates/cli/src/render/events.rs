@@ -1,0 +1,33 @@
+//! Events, a line each.
+
+use super::{Look, Tone};
+use mainstay_model::{Event, EventKind};
+
+/// Events in their order.
+pub fn events(events: &[Event], look: &Look) -> String {
+    events.iter().map(|one| event(one, look)).collect()
+}
+
+/// One event as a line.
+pub fn event(event: &Event, look: &Look) -> String {
+    let start = look.date(event.at);
+    let (kind, subject) = (kind(event.kind), event.subject.to_string());
+    let indent = start.len() + 2 + 10 + 12;
+    let tone = if event.severity == mainstay_model::Severity::Green { Tone::Plain } else { event.severity.into() };
+    let words = look.paint(tone, &look.wrap(&event.text, indent));
+    format!("{}  {kind:<10}{subject:<10}  {words}\n", look.paint(Tone::Dim, &start))
+}
+
+/// The step of the loop, as a verb in the past.
+pub(super) fn kind(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Seen => "seen",
+        EventKind::Believed => "believed",
+        EventKind::Decided => "decided",
+        EventKind::Ordered => "ordered",
+        EventKind::Outcome => "result",
+        EventKind::Command => "asked",
+        EventKind::Alarm => "alarm",
+        EventKind::Controller => "controller",
+    }
+}

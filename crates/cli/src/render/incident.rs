@@ -1,0 +1,103 @@
+//! Incidents: the list, and one told as a story with times counted from the last moment at which all was well.
+
+use super::{Cell, Look, Table, Tone, ago, count, events, span};
+use mainstay_model::{Incident, IncidentCause, IncidentWorkload, Span, Time};
+
+/// The list, newest last.
+pub fn incidents(incidents: &[Incident], look: &Look) -> String {
+    let mut table = Table::new(["INCIDENT", "BEGAN", "ABOUT", "WHAT", "VMS", "DOWN FOR", "LOST AT MOST", "STATE"]);
+    for incident in incidents {
+        table.row([
+            Cell::from(incident.id.to_string()),
+            look.date(incident.opened_at).into(),
+            incident.subject.to_string().into(),
+            cause(incident).into(),
+            incident.workloads.len().to_string().into(),
+            span(longest(incident, look.now)).into(),
+            worst_loss(incident).map_or(String::new(), loss).into(),
+            match incident.closed_at {
+                Some(_) => Cell::toned(Tone::Good, "over"),
+                None => Cell::toned(Tone::Bad, "under way"),
+            },
+        ]);
+    }
+    table.render(look)
+}
+
+/// One incident as a story.
+pub fn incident(incident: &Incident, look: &Look) -> String {
+    let title = format!("Incident {}: {} {}", incident.id, incident.subject, cause(incident));
+    let end = match incident.closed_at {
+        Some(closed) => format!("over after {}", span(closed.since(incident.well_until))),
+        None => format!("under way for {}", span(look.now.since(incident.well_until))),
+    };
+    let mut text = format!("{}, {end}\n\n", look.paint(Tone::Strong, &title));
+    text.push_str(&format!("   +0.000s  {:<10}last known well, {}\n", "", look.date(incident.well_until)));
+    for event in &incident.timeline {
+        let at = format!("+{:.3}s", event.at.since(incident.well_until).as_secs_f64());
+        let tone = if event.severity == mainstay_model::Severity::Green { Tone::Plain } else { event.severity.into() };
+        let words = look.paint(tone, &look.wrap(&event.text, 22));
+        text.push_str(&format!(
+            "{at:>10}  {}{words}\n",
+            look.paint(Tone::Dim, &format!("{:<10}", events::kind(event.kind)))
+        ));
+    }
+    text.push_str(&format!("\n{}", workloads(incident, look)));
+    let total: u64 = incident.workloads.iter().map(|vm| downtime(vm, look.now).0).sum();
+    let total = format!("\nDown in all: {}, {}", span(Span(total)), count(incident.workloads.len(), "VM"));
+    text.push_str(&format!("{total}; the longest {}.", span(longest(incident, look.now))));
+    text.push_str(&match worst_loss(incident) {
+        Some(most) if most == Span::ZERO => " No data written to disk was lost.\n".to_owned(),
+        Some(most) => format!(" Data written in up to {} before may be lost.\n", span(most)),
+        None => " What was lost is not known yet.\n".to_owned(),
+    });
+    text
+}
+
+fn workloads(incident: &Incident, look: &Look) -> String {
+    let mut table = Table::new(["VM", "FROM", "TO", "RUNNING", "ANSWERING", "DOWN FOR", "LOST AT MOST"]);
+    for vm in &incident.workloads {
+        let after =
+            |at: Option<Time>| at.map_or(String::new(), |at| format!("+{}", span(at.since(incident.well_until))));
+        let down = span(downtime(vm, look.now));
+        table.row([
+            Cell::from(vm.workload.as_str()),
+            vm.from.as_ref().map_or("", |host| host.as_str()).into(),
+            vm.to.as_ref().map_or("", |host| host.as_str()).into(),
+            after(vm.running_at).into(),
+            after(vm.answering_at).into(),
+            if back(vm).is_some() { down.into() } else { Cell::toned(Tone::Bad, format!("{down} so far")) },
+            vm.data_loss.map_or(String::new(), loss).into(),
+        ]);
+    }
+    table.render(look)
+}
+
+/// What happened, to be read after the subject.
+pub(super) fn cause(incident: &Incident) -> String {
+    match incident.cause {
+        IncidentCause::HostLost => "was lost".to_owned(),
+        IncidentCause::Workload(cause) => cause.to_string(),
+    }
+}
+
+/// When it was back: answering if it is probed, running otherwise.
+fn back(vm: &IncidentWorkload) -> Option<Time> {
+    vm.answering_at.or(vm.running_at)
+}
+
+fn downtime(vm: &IncidentWorkload, now: Time) -> Span {
+    back(vm).unwrap_or(now).since(vm.well_until)
+}
+
+fn longest(incident: &Incident, now: Time) -> Span {
+    incident.workloads.iter().map(|vm| downtime(vm, now)).max().unwrap_or(Span::ZERO)
+}
+
+fn worst_loss(incident: &Incident) -> Option<Span> {
+    incident.workloads.iter().filter_map(|vm| vm.data_loss).max()
+}
+
+fn loss(most: Span) -> String {
+    if most == Span::ZERO { "nothing on disk".to_owned() } else { ago(most) }
+}

@@ -1,0 +1,25 @@
+//! From values to text: pure functions, tried against golden texts. Nothing here asks or prints.
+
+mod alarms;
+mod amount;
+mod events;
+mod hosts;
+mod incident;
+mod look;
+mod points;
+mod stats;
+mod status;
+mod table;
+mod vms;
+
+pub use alarms::alarms;
+pub use amount::{ago, ago_in_words, bytes, count, rate, span};
+pub use events::{event, events};
+pub use hosts::{host, hosts};
+pub use incident::{incident, incidents};
+pub use look::{Look, Tone};
+pub use points::points;
+pub use stats::stats;
+pub use status::{footer, status};
+pub use table::{Cell, Table};
+pub use vms::{vm, vms};
