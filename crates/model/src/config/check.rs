@@ -4,6 +4,7 @@
 use super::key::{Key, Kind, Presence, Section, names};
 use super::nearest::nearest;
 use super::problem::{MISSING_KEY, NOT_TOML, Report, TWICE, UNKNOWN_KEY, WRONG_VALUE};
+use super::secret::is_secret;
 use super::table::{Entry, Node, Table, Value};
 use super::{format::Format, keys};
 use std::{collections::BTreeMap, ops::Range};
@@ -150,7 +151,9 @@ impl Checker<'_> {
     }
 
     fn wrong(&mut self, stated: &Kind, found: &DeValue<'_>, at: &Range<usize>, help: String) -> Option<Node> {
-        let message = format!("{} is {}; expected {}", self.here(), described(found), stated.expected());
+        let hide = self.path.last().is_some_and(|key| is_secret(key));
+        let found = if hide { "of the wrong type".to_owned() } else { described(found) };
+        let message = format!("{} is {found}; expected {}", self.here(), stated.expected());
         self.report.error(WRONG_VALUE, at, message).help(help);
         None
     }

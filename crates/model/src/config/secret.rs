@@ -1,7 +1,13 @@
 //! Hides passwords written into the file itself from the lines that messages quote.
 
-/// A key with one of these in its name holds a secret, unless it names a file. (As `mainstay-fence` has it.)
+/// A key with one of these in its name holds a secret, unless it names a file; the same as in `mainstay-fence`.
 const MARKS: [&str; 8] = ["passw", "secret", "token", "apikey", "api_key", "access_key", "community", "_kg"];
+
+/// True if the key of this name holds a secret.
+pub fn is_secret(key: &str) -> bool {
+    let key = key.to_lowercase();
+    MARKS.iter().any(|mark| key.contains(mark)) && !key.ends_with("_file")
+}
 
 /// The text with each byte of a secret replaced by one `*`, so that places stay the same.
 pub fn hidden(text: &str) -> String {
@@ -9,11 +15,10 @@ pub fn hidden(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('=') {
         let key = before.trim_end().rsplit(['\n', ' ', '\t', '{', ',', '.', '#']).next().unwrap_or_default();
-        let key = key.trim_matches(['"', '\'']).to_lowercase();
         shown.push_str(before);
         shown.push('=');
         rest = after;
-        if MARKS.iter().any(|mark| key.contains(mark)) && !key.ends_with("_file") {
+        if is_secret(key.trim_matches(['"', '\''])) {
             let (value, after) = after.split_at(value_length(after));
             shown.extend(value.bytes().map(|byte| if matches!(byte, b'\r' | b'\n') { byte as char } else { '*' }));
             rest = after;
