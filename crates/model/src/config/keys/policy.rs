@@ -91,9 +91,9 @@ pub static RECOVERY: Section = section(
     &[
         MATCH,
         TAGS,
-        key("ladder", LADDER, "Rungs in order, each with its attempts. After the last one a person is called.")
+        key("ladder", LADDER, "Rungs in order, each with its attempts; after the last one a person is called. For causes without a ladder of their own: `io-error`, `host-lost` and `vanished` have one, which is changed in `on`.")
             .or(r#"["restart x3", "revert", "relocate x2", "alarm"]"#),
-        key("on", Table(&ON), "Ladders of single causes, instead of `ladder`.").or("{}"),
+        key("on", Table(&ON), "Ladders of single causes, which count instead of `ladder`.").or("{}"),
         key("window", Text(&SPAN_ABOVE_ZERO), "Attempts older than this no longer count.").or(r#""10m""#),
         key(
             "backoff",
