@@ -2,8 +2,9 @@
 //! real faults are: no daemon is asked first.
 
 use std::fs;
-use std::io::Write;
 use std::time::Duration;
+
+use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::cgroup::Cgroups;
 use crate::error::{AtPath, LabError, Result};
@@ -146,11 +147,14 @@ impl Lab {
     pub async fn disk_full(&self, guest: &str) -> Result<()> {
         self.guest_with(guest, DiskKind::Small, "be filled")?;
         let path = self.filler();
-        let mut file = fs::File::create(&path).at("creating", &path)?;
-        let block = vec![0; 64 << 10];
-        while file.write_all(&block).is_ok() {}
-        // Written out now, so that space promised to our own pages is not taken from the guest later.
-        file.sync_all().at("filling the disk with", path)?;
+        let file = fs::File::create(&path).at("creating", &path)?;
+        // Piece by piece: the last bit of space is not to be had in one.
+        let mut offset = 0;
+        for piece in [1 << 20, 4 << 10] {
+            while fallocate(&file, FallocateFlags::empty(), offset, piece).is_ok() {
+                offset += piece;
+            }
+        }
         self.guest_dirty(guest, DIRTY_KIB_WHEN_FULL).await
     }
 

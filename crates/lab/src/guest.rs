@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::cgroup::Cgroups;
 use crate::command::{finish, run, spawn_detached};
-use crate::error::{AtPath, Result};
+use crate::error::{AtPath, LabError, Result};
 use crate::image::Image;
 use crate::lab::Lab;
 use crate::layout::Layout;
@@ -13,8 +13,8 @@ use crate::spec::{DiskKind, GuestSpec, LabSpec};
 
 /// Enough for kernel, busybox and agent; with 72 most guests do not come up.
 const MEMORY_MIB: u32 = 96;
-/// The file system for small disks: a guest's disk fits, and is filled in an instant.
-const SMALL_FILESYSTEM_MIB: u64 = 64;
+/// The file system for small disks: a guest's disk fits, with one or two recovery points.
+const SMALL_FILESYSTEM_MIB: u64 = 256;
 /// A faulty disk's device cannot grow, so it is made larger than its image can become.
 const FAULTY_DEVICE_MIB: u64 = 512;
 
@@ -116,7 +116,7 @@ pub(crate) async fn make_disks(layout: &Layout, spec: &LabSpec, image: &Image) -
         if guest.disk == DiskKind::Faulty {
             let file = fs::File::options().write(true).open(&disk).at("opening", &disk)?;
             file.set_len(FAULTY_DEVICE_MIB << 20).at("growing", &disk)?;
-            serve_faulty_disk(layout, guest)?;
+            serve_faulty_disk(layout, guest).await?;
         }
     }
     Ok(())
@@ -131,12 +131,13 @@ async fn mount_small_filesystem(layout: &Layout) -> Result<()> {
     run(&["mount", "-o", "loop", &image, &mount]).await.map(|_| ())
 }
 
-fn serve_faulty_disk(layout: &Layout, guest: &GuestSpec) -> Result<()> {
+/// Starts the guest's disk server, which is ready when this returns. As a daemon: in the foreground, nbdkit gets a SIGTERM
+/// when the process that started it ends, and answers EIO from then on.
+async fn serve_faulty_disk(layout: &Layout, guest: &GuestSpec) -> Result<()> {
     let cgroup = Cgroups::of_lab(&layout.name)?.make("storage")?;
     let log = layout.dir.join("storage.log");
     let argv = [
         "nbdkit".to_owned(),
-        "--foreground".to_owned(),
         format!("--unix={}", faulty_socket(layout, guest).display()),
         "--filter=error".to_owned(),
         "file".to_owned(),
@@ -145,9 +146,12 @@ fn serve_faulty_disk(layout: &Layout, guest: &GuestSpec) -> Result<()> {
         "error-rate=100%".to_owned(),
         format!("error-file={}", faulty_switch(layout, guest).display()),
     ];
-    let mut server = spawn_detached(&cgroup, &log, argv)?;
-    tokio::spawn(async move { server.wait().await });
-    Ok(())
+    let failed = |source| LabError::System { what: format!("serving the disk of {}", guest.name), source };
+    let status = spawn_detached(&cgroup, &log, argv)?.wait().await.map_err(failed)?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(failed(std::io::Error::other(format!("nbdkit: {status}; see {}", log.display())))),
+    }
 }
 
 impl Lab {
