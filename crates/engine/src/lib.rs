@@ -4,12 +4,25 @@
 //!   inputs ──▶ observe ──▶ believe ──▶ decide ──▶ step { changes, events, orders, replies, wake_at }
 //! ```
 //!
-//! [`control::Controller`] is what the daemon and the simulator drive: the engine with epochs, journal and recovery.
+//! [`control::Controller`] is what the daemon and the simulator drive: the engine with its term and its journal.
 
 #![forbid(unsafe_code)]
 
+mod agenda;
+mod alarms;
+mod belief;
+mod believe;
+mod command;
 pub mod control;
+mod decide;
+mod engine;
+pub mod explain;
+mod groups;
+mod incident;
 mod io;
+mod ledger;
+mod observe;
+mod outcome;
 pub mod place;
 pub mod view;
 

@@ -1,24 +1,32 @@
-//! The controller's core: the engine behind a journal. Intent is durable before an action leaves.
+//! The controller's core: the engine with its term and its journal, as one state machine. The daemon and the simulator
+//! drive this and nothing else.
+//!
+//! The contract of a [`Step`]: make its changes durable, then let its orders leave, then send its replies. Since an order
+//! is in the journal before it leaves, a controller that dies anywhere knows afterwards what may be under way.
+
+mod report;
 
 use crate::{
-    Input, Row, Step,
+    Input, Row, Step, Table,
+    belief::Belief,
+    engine::Engine,
     view::{ClusterView, Points},
 };
-use mainstay_model::{Incident, Time, WorkloadId, spec::ClusterSpec};
+use mainstay_model::{Epoch, EventKind, Incident, Severity, Subject, Time, WorkloadId, spec::ClusterSpec};
 use std::sync::Arc;
 
-/// The engine with its memory, as one state machine: input in, a [`Step`] out. Cloning it makes a what-if.
+/// The engine with its memory: input in, a [`Step`] out. Cloning it makes a what-if.
 #[derive(Clone, Debug)]
 pub struct Controller {
-    spec: Arc<ClusterSpec>,
+    pub(crate) engine: Engine,
 }
 
 /// Why memory could not be read back.
 #[derive(Debug, thiserror::Error)]
-#[error("row {key} of {table:?} can't be read: {source}")]
+#[error("row {key} of {table:?} can't be read")]
 pub struct BadRow {
     /// Its table.
-    pub table: crate::Table,
+    pub table: Table,
     /// Its key.
     pub key: String,
     /// What is wrong with it.
@@ -27,34 +35,58 @@ pub struct BadRow {
 
 impl Controller {
     /// A controller that begins a new term at `now`, remembering `rows` (none: it has never run). Orders found in the
-    /// journal without an outcome count as unknown. The first [`Step`] must be carried out before anything else.
-    pub fn start(spec: Arc<ClusterSpec>, _rows: Vec<Row>, _now: Time) -> Result<(Controller, Step), BadRow> {
-        Ok((Controller { spec }, Step::default()))
+    /// journal without an outcome count as unknown. The returned [`Step`] must be carried out before anything else.
+    pub fn start(spec: Arc<ClusterSpec>, rows: Vec<Row>, now: Time) -> Result<(Controller, Step), BadRow> {
+        let first = rows.is_empty();
+        let mut belief = Belief::restore(&rows)?;
+        let epoch = belief.meta.next_epoch();
+        let mut engine = Engine::new(spec, belief, now);
+        engine.resume(now);
+        let text = if first {
+            "the controller runs for the first time".to_owned()
+        } else {
+            format!("the controller runs again, term {epoch}")
+        };
+        engine.note(EventKind::Controller, Severity::Green, Subject::Cluster, text);
+        let step = engine.step(now, vec![]);
+        Ok((Controller { engine }, step))
     }
 
     /// One turn of the loop: observe, believe, decide.
-    pub fn step(&mut self, _now: Time, _inputs: Vec<Input>) -> Step {
-        Step::default()
+    pub fn step(&mut self, now: Time, inputs: Vec<Input>) -> Step {
+        self.engine.step(now, inputs)
+    }
+
+    /// The term of this controller.
+    pub fn epoch(&self) -> Epoch {
+        self.engine.belief.meta.epoch
+    }
+
+    /// What should be, as it is in use now.
+    pub fn spec(&self) -> &ClusterSpec {
+        &self.engine.spec
     }
 
     /// What is believed now.
-    pub fn view(&self, _now: Time) -> ClusterView {
-        unimplemented!("{}", self.spec.name)
+    pub fn view(&self, now: Time) -> ClusterView {
+        report::cluster(&self.engine, now)
     }
 
     /// The recovery points of a workload, oldest first.
-    pub fn points(&self, _workload: &WorkloadId) -> Points {
-        Vec::new()
+    pub fn points(&self, workload: &WorkloadId) -> Points {
+        let mut points: Points = self.engine.belief.points_of(workload).cloned().collect();
+        points.sort_by_key(|point| point.taken_at);
+        points
     }
 
     /// Incidents on record, oldest first, closed ones included.
     pub fn incidents(&self) -> Vec<Incident> {
-        Vec::new()
+        self.engine.belief.incidents.values().cloned().collect()
     }
 
     /// What is believed of a host or workload on which evidence, what is done or waited for and why, which line of the
     /// configuration says so, what would change it. `None`: no such thing.
-    pub fn explain(&self, _subject: &str, _now: Time) -> Option<String> {
-        None
+    pub fn explain(&self, subject: &str, now: Time) -> Option<String> {
+        report::explain(&self.engine, subject, now)
     }
 }

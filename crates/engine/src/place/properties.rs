@@ -148,7 +148,7 @@ fn some_case() -> impl Strategy<Value = Case> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn capacity_and_required_constraints_hold_and_every_refusal_has_its_reason(case in some_case()) {

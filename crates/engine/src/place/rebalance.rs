@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, fmt};
 /// Bounds of a proposal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RebalanceLimits {
-    /// At most so many moves. If a proposal uses them up, a later one may go on from there.
+    /// At most so many moves. If a proposal uses them up, the next one may go on from there.
     pub moves: usize,
     /// The largest use share must fall by so many percent points, or nothing is proposed.
     pub least_gain_percent: u64,
@@ -32,7 +32,7 @@ pub struct Rebalance {
     pub moves: Vec<Move>,
     /// The fullest host in service now; `None` if there is none.
     pub before: Option<Peak>,
-    /// The fullest one after `moves`, or (if none are proposed) after those that were found not worth it.
+    /// The fullest one after `moves`, or (if none are proposed) after as many as are allowed, which were not worth it.
     pub after: Option<Peak>,
     /// What was asked.
     pub limits: RebalanceLimits,
@@ -49,6 +49,9 @@ pub struct Peak {
     pub share: u64,
 }
 
+/// Steps looked ahead to learn what there is to gain, of which only those worth it are proposed.
+const STEPS: usize = 200;
+
 /// Proposes moves that even out load. `running` are the workloads that may be moved, with `current` where they run; they
 /// are counted in `used` of their hosts. Those that must be with others stay where they are.
 pub fn rebalance(
@@ -60,26 +63,24 @@ pub fn rebalance(
     let mut even = Evening::new(running, hosts, groups);
     let mut peaks: Vec<Peak> = even.peak().into_iter().collect();
     let mut moves = Vec::new();
-    while let Some(peak) = peaks.last().filter(|_| moves.len() < limits.moves) {
+    while let Some(peak) = peaks.last().filter(|_| moves.len() < STEPS) {
         let Some(step) = even.step(peak) else { break };
         let Some(after) = even.peak() else { break };
         moves.push(step);
         peaks.push(after);
     }
-    let worth = worth(&peaks, limits.least_gain_percent * 100);
+    let most = limits.moves.min(moves.len());
+    let least = (limits.least_gain_percent * 100).max(1);
+    let worth = worth(&peaks, least).map(|steps| steps.min(most));
+    let worth = worth.filter(|steps| peaks[0].share - peaks[*steps].share >= least);
     moves.truncate(worth.unwrap_or(0));
-    Rebalance {
-        moves,
-        before: peaks.first().cloned(),
-        after: peaks.get(worth.unwrap_or(peaks.len().saturating_sub(1))).cloned(),
-        limits,
-    }
+    let after = peaks.get(worth.unwrap_or(most)).cloned();
+    Rebalance { moves, before: peaks.into_iter().next(), after, limits }
 }
 
 /// The least number of steps that gain `least` and leave less than `least` to be gained.
 fn worth(peaks: &[Peak], least: u64) -> Option<usize> {
     let (first, last) = (peaks.first()?.share, peaks.last()?.share);
-    let least = least.max(1);
     peaks.iter().position(|peak| first - peak.share >= least && peak.share - last < least)
 }
 
@@ -185,8 +186,8 @@ impl fmt::Display for Rebalance {
             0 if gain == 0 => write!(f, "the largest use share is {before}; no move would lower it"),
             0 => write!(
                 f,
-                "the largest use share is {before}; {gain} points could be gained, less than the {} asked",
-                self.limits.least_gain_percent
+                "the largest use share is {before}; {gain} points could be gained by {} moves, less than the {} asked",
+                self.limits.moves, self.limits.least_gain_percent
             ),
             count => {
                 let lower = if count == 1 { "move lowers" } else { "moves lower" };

@@ -213,7 +213,7 @@ fn rebalancing_says_what_it_gains_or_why_it_rests() {
     let proposal = rebalance(&workloads, &hosts, &Groups::default(), RebalanceLimits::default());
     assert_eq!(
         proposal.to_string(),
-        "the largest use share is 37 % (memory of h1); 6 points could be gained, less than the 10 asked"
+        "the largest use share is 37 % (memory of h1); 6 points could be gained by 5 moves, less than the 10 asked"
     );
 }
 

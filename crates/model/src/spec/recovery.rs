@@ -26,11 +26,13 @@ pub enum Cause {
     HostRestarted,
     /// Its definition is gone from its host, without a person's stop having been seen.
     Vanished,
+    /// A person stopped it, and its policy says to power it on again.
+    PersonStop,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Cause; 9] = [
+    pub const ALL: [Cause; 10] = [
         Cause::Crashed,
         Cause::Panicked,
         Cause::Hung,
@@ -40,6 +42,7 @@ impl Cause {
         Cause::HostLost,
         Cause::HostRestarted,
         Cause::Vanished,
+        Cause::PersonStop,
     ];
 }
 
@@ -55,6 +58,7 @@ impl fmt::Display for Cause {
             Cause::HostLost => "lost with its host",
             Cause::HostRestarted => "stopped by its host's restart",
             Cause::Vanished => "vanished from its host",
+            Cause::PersonStop => "stopped by a person",
         })
     }
 }
@@ -129,9 +133,11 @@ impl Default for RecoveryPolicy {
         let step = |rung, attempts| LadderStep { rung, attempts };
         let dead = vec![step(Rung::Restart, 3), step(Rung::Revert, 1), step(Rung::Relocate, 2), step(Rung::Alarm, 1)];
         let paused = vec![step(Rung::Resume, 2), step(Rung::Restart, 2), step(Rung::Relocate, 2), step(Rung::Alarm, 1)];
+        let away = vec![step(Rung::Relocate, 5), step(Rung::Alarm, 1)];
+        let gone = vec![step(Rung::Alarm, 1)];
         RecoveryPolicy {
             ladder: dead,
-            by_cause: BTreeMap::from([(Cause::IoError, paused)]),
+            by_cause: BTreeMap::from([(Cause::IoError, paused), (Cause::HostLost, away), (Cause::Vanished, gone)]),
             window: Span::minutes(10),
             backoff: Span::secs(1),
             backoff_limit: Span::minutes(1),

@@ -1,0 +1,278 @@
+//! Alarms are level-triggered: each decision about a subject says which alarms should stand, and the difference to those
+//! that do is raised or cleared. So an alarm can neither be doubled nor forgotten.
+
+use crate::{
+    belief::{AlarmKey, HostPhase, Sight, StoppedHow, Want},
+    engine::Engine,
+    explain::{Blocked, Doing, WaitingOn},
+};
+use mainstay_model::{
+    Alarm, Cause, Code, DomainState, EventKind, HostChannel, HostId, PauseReason, Severity, Subject, WorkloadId,
+};
+
+/// An alarm that should stand.
+pub(crate) struct Draft {
+    pub code: Code,
+    pub severity: Severity,
+    pub text: String,
+    pub advice: String,
+}
+
+fn draft(code: Code, severity: Severity, text: impl Into<String>, advice: impl Into<String>) -> Draft {
+    Draft { code, severity, text: text.into(), advice: advice.into() }
+}
+
+impl Engine {
+    /// Makes the alarms of a subject those which should stand.
+    pub(crate) fn settle_alarms(&mut self, subject: Subject, drafts: Vec<Draft>) {
+        let first = AlarmKey(subject.clone(), Code(0));
+        let last = AlarmKey(subject.clone(), Code(u16::MAX));
+        let standing: Vec<AlarmKey> = self.belief.alarms.range(first..=last).map(|(key, _)| key.clone()).collect();
+        for key in standing {
+            if !drafts.iter().any(|draft| draft.code == key.1)
+                && let Some(alarm) = self.belief.alarms.remove(&key)
+            {
+                let text = format!("alarm {} cleared: {}", alarm.code, alarm.text);
+                self.note(EventKind::Alarm, Severity::Green, subject.clone(), text);
+            }
+        }
+        for draft in drafts {
+            let key = AlarmKey(subject.clone(), draft.code);
+            match self.belief.alarms.get(&key) {
+                None => {
+                    self.note(
+                        EventKind::Alarm,
+                        draft.severity,
+                        subject.clone(),
+                        format!("alarm {}: {}", draft.code, draft.text),
+                    );
+                    self.belief.alarms.put(Alarm {
+                        code: draft.code,
+                        subject: subject.clone(),
+                        severity: draft.severity,
+                        text: draft.text,
+                        advice: draft.advice,
+                        raised_at: self.now,
+                        acknowledged: None,
+                    });
+                }
+                Some(alarm) if alarm.text != draft.text || alarm.severity != draft.severity => {
+                    let worse = draft.severity > alarm.severity;
+                    let alarm = self.belief.alarms.get_mut(&key).expect("looked up above");
+                    (alarm.severity, alarm.text, alarm.advice) = (draft.severity, draft.text, draft.advice);
+                    if worse {
+                        alarm.acknowledged = None;
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    pub(crate) fn cluster_alarms(&mut self) {
+        let mut drafts = Vec::new();
+        if self.belief.cut_off {
+            drafts.push(draft(
+                Code::CUT_OFF,
+                Severity::Red,
+                "most hosts fell silent together: the controller itself seems cut off, and acts on nothing",
+                "look at the controller's network; if the hosts really are off: mainstay host confirm-off HOST",
+            ));
+        }
+        self.settle_alarms(Subject::Cluster, drafts);
+    }
+
+    pub(crate) fn host_alarms(&mut self, host: &HostId, doing: &Doing) {
+        let Some(record) = self.belief.hosts.get(host) else { return };
+        let Some(senses) = self.belief.host_senses.get(host) else { return };
+        let mut drafts = Vec::new();
+        match &record.phase {
+            HostPhase::Lost { exhausted, .. } => {
+                drafts.push(draft(
+                    Code::HOST_LOST,
+                    Severity::Red,
+                    format!("{host} is lost: no channel hears it"),
+                    format!("look at it; what is done: mainstay explain {host}"),
+                ));
+                if let Doing::Waiting { on: WaitingOn::ConfirmOff { .. }, .. } = doing {
+                    drafts.push(draft(
+                        Code::CONFIRM_OFF,
+                        Severity::Red,
+                        format!("{host} has no fence device: its workloads wait until a person says that it is off"),
+                        format!("make sure that {host} is off, then: mainstay host confirm-off {host}"),
+                    ));
+                }
+                if *exhausted {
+                    drafts.push(draft(
+                        Code::FENCE_FAILED,
+                        Severity::Red,
+                        format!("every fence level of {host} failed: its workloads can't be started elsewhere"),
+                        format!("switch {host} off by hand, then: mainstay host confirm-off {host}; and repair its fence device"),
+                    ));
+                }
+            }
+            HostPhase::Off { .. } => {
+                drafts.push(draft(
+                    Code::HOST_OUT,
+                    Severity::Yellow,
+                    format!("{host} is off and out of service"),
+                    format!(
+                        "find out why it was lost; it returns by itself once it answers: mainstay host show {host}"
+                    ),
+                ));
+                if let Doing::Blocked { by: Blocked::Flapping { power_ons } } = doing {
+                    drafts.push(draft(
+                        Code::HOST_FLAPPING,
+                        Severity::Red,
+                        format!(
+                            "{host} was powered on {power_ons} times within an hour and was lost again: it is left off"
+                        ),
+                        format!("repair {host}, then power it on; or: mainstay host maintenance {host} on"),
+                    ));
+                }
+            }
+            HostPhase::Online | HostPhase::Returning => {}
+        }
+        let hypervisor_silence = senses.silence_on(HostChannel::Hypervisor, self.now);
+        if senses.sight == Sight::Unmanaged && hypervisor_silence >= self.spec.detection.management_fault_after {
+            drafts.push(draft(
+                Code::MANAGEMENT_FAULT,
+                Severity::Yellow,
+                format!("the hypervisor management of {host} does not answer, though the host or its guests do: nothing is fenced, its workloads can't be managed"),
+                format!("look at libvirtd on {host} (systemctl status libvirtd)"),
+            ));
+        }
+        if matches!(senses.sight, Sight::Silent) && record.capacity == Default::default() {
+            drafts.push(draft(
+                Code::MANAGEMENT_FAULT,
+                Severity::Yellow,
+                format!("{host} has never been reached"),
+                format!("check its address and uri in the configuration: mainstay host show {host}"),
+            ));
+        }
+        if let Doing::Blocked { by: Blocked::Drain { workload, why } } = doing {
+            drafts.push(draft(
+                Code::DRAIN_BLOCKED,
+                Severity::Yellow,
+                format!("{host} can't be drained: {workload}: {why}"),
+                format!("make room or stop it: mainstay explain {workload}"),
+            ));
+        }
+        self.settle_alarms(Subject::Host(host.clone()), drafts);
+    }
+
+    pub(crate) fn workload_alarms(&mut self, workload: &WorkloadId, doing: &Doing) {
+        let subject = Subject::Workload(workload.clone());
+        if self.rule(workload).is_none() || self.belief.workloads.get(workload).is_none_or(|record| record.unprotected)
+        {
+            return self.settle_alarms(subject, vec![]);
+        }
+        let record = self.belief.workloads.get(workload).expect("checked above");
+        let mut drafts = Vec::new();
+        let live: Vec<&HostId> = record.may_run_on.iter().filter(|host| self.seen_live(workload, host)).collect();
+        let migrating = self
+            .life_order(workload)
+            .is_some_and(|order| matches!(order.order.action, mainstay_model::Action::Migrate { .. }));
+        if live.len() > 1 && !migrating {
+            let hosts: Vec<&str> = live.iter().map(|host| host.as_str()).collect();
+            drafts.push(draft(
+                Code::RUNS_TWICE,
+                Severity::Red,
+                format!("{workload} is seen running on {} at once", hosts.join(" and ")),
+                format!("stop one of them at once (virsh destroy {workload}); Mainstay touches neither"),
+            ));
+        }
+        if let Want::Stopped { how, .. } = &record.want {
+            let word = match how {
+                StoppedHow::FoundOff | StoppedHow::Operator => None,
+                StoppedHow::Shutdown => Some("shut down by its owner"),
+                StoppedHow::Destroyed => Some("destroyed through the hypervisor"),
+                StoppedHow::Saved => Some("saved to disk"),
+            };
+            if let Some(word) = word {
+                drafts.push(draft(
+                    Code::STOPPED_BY_PERSON,
+                    Severity::Yellow,
+                    format!("{workload} was {word} and is left alone"),
+                    format!(
+                        "start it again: mainstay vm start {workload}; or accept: mainstay alarm ack {} {workload}",
+                        Code::STOPPED_BY_PERSON
+                    ),
+                ));
+            }
+        }
+        let paused =
+            record.may_run_on.first().and_then(|host| self.belief.workload_senses.get(workload)?.seen.get(host));
+        if paused.is_some_and(|seen| seen.state == DomainState::Paused(PauseReason::Person)) {
+            drafts.push(draft(
+                Code::PAUSED_BY_PERSON,
+                Severity::Yellow,
+                format!("{workload} was paused by a person"),
+                format!("let it go on: virsh resume {workload}"),
+            ));
+        }
+        match doing {
+            Doing::Blocked { by: Blocked::NoHost { why } } => drafts.push(draft(
+                Code::NO_HOST_FITS,
+                Severity::Red,
+                format!("no host takes {workload}: {why}"),
+                "make room, bring in a host, or loosen the constraint that is named",
+            )),
+            Doing::Blocked { by: Blocked::Exhausted { cause } } => drafts.push(draft(
+                Code::RECOVERY_EXHAUSTED,
+                Severity::Red,
+                match cause {
+                    Cause::Vanished => format!("{workload} vanished from its host: removed or moved by somebody else?"),
+                    _ => format!("{workload} {cause}, and every way of bringing it back was tried"),
+                },
+                match cause {
+                    Cause::Vanished => format!("if it was removed on purpose: mainstay vm unprotect {workload}; else: mainstay vm start {workload}"),
+                    _ => format!("look at its console and log, then: mainstay vm start {workload}"),
+                },
+            )),
+            Doing::Waiting { on: WaitingOn::Predecessor { workload: other, .. }, .. } => drafts.push(draft(
+                Code::ORDER_BLOCKED,
+                Severity::Yellow,
+                format!("{workload} waits for {other}, which does not run yet"),
+                format!("see why: mainstay explain {other}"),
+            )),
+            Doing::Blocked { by: Blocked::WatchOnly { cause } } => drafts.push(draft(
+                Code::WATCH_ONLY_DOWN,
+                Severity::Yellow,
+                format!("{workload} {cause}; it is only watched"),
+                format!("start it: mainstay vm start {workload}; or let Mainstay manage it (manage = \"yes\")"),
+            )),
+            _ => {}
+        }
+        drafts.extend(self.protection_alarms(workload));
+        self.settle_alarms(subject, drafts);
+    }
+
+    fn protection_alarms(&self, workload: &WorkloadId) -> Vec<Draft> {
+        let mut drafts = Vec::new();
+        let (Some(record), Some(rule)) = (self.belief.workloads.get(workload), self.protection(workload)) else {
+            return drafts;
+        };
+        if record.point_failures >= 2 {
+            drafts.push(draft(
+                Code::POINT_FAILED,
+                Severity::Yellow,
+                format!("{} recovery points of {workload} in a row failed", record.point_failures),
+                format!("see why: mainstay events {workload}"),
+            ));
+        }
+        let newest = self.last_good_point(workload).map_or(record.known_since, |point| point.taken_at);
+        if record.want == Want::Running && self.now.since(newest) > rule.policy.every.times(2) && !self.belief.cut_off {
+            drafts.push(draft(
+                Code::POINT_OVERDUE,
+                Severity::Yellow,
+                format!(
+                    "the newest good recovery point of {workload} is older than twice its interval of {}",
+                    rule.policy.every
+                ),
+                format!("see why: mainstay explain {workload}"),
+            ));
+        }
+        drafts
+    }
+}

@@ -1,0 +1,219 @@
+//! What the engine holds true: durable records in ledgers, the senses of this term, and the indexes that keep a step
+//! independent of the cluster's size. The indexes follow the records through the few functions at the end of this file.
+
+mod host;
+mod order;
+mod silence;
+mod workload;
+
+pub(crate) use host::{HostPhase, HostRecord, HostSenses, Maintenance, OffProof, Sight};
+pub(crate) use order::{Meta, OrderRecord, Purpose};
+pub(crate) use workload::{
+    ActivitySense, Attempt, MoveWhy, Moving, Seen, StoppedHow, Trouble, Trying, Want, WorkloadRecord, WorkloadSenses,
+};
+
+use crate::{
+    Change, Row, Table,
+    control::BadRow,
+    ledger::{Ledger, Record},
+};
+use mainstay_model::{
+    ActionId, Alarm, Code, HostId, Incident, IncidentId, PointId, RecoveryPoint, Resources, Subject, WorkloadId,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+/// All belief.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Belief {
+    pub meta: Meta,
+    pub hosts: Ledger<HostRecord>,
+    pub workloads: Ledger<WorkloadRecord>,
+    pub points: Ledger<RecoveryPoint>,
+    pub orders: Ledger<OrderRecord>,
+    pub alarms: Ledger<Alarm>,
+    pub incidents: Ledger<Incident>,
+    pub host_senses: BTreeMap<HostId, HostSenses>,
+    pub workload_senses: BTreeMap<WorkloadId, WorkloadSenses>,
+    /// True while too many hosts are silent at once: the controller is cut off.
+    pub cut_off: bool,
+    on_host: BTreeMap<HostId, BTreeSet<WorkloadId>>,
+    in_flight: BTreeMap<Subject, BTreeSet<ActionId>>,
+}
+
+/// Key of a recovery point.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PointKey(pub WorkloadId, pub PointId);
+
+impl fmt::Display for PointKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.0, self.1)
+    }
+}
+
+impl Record for RecoveryPoint {
+    type Key = PointKey;
+    const TABLE: Table = Table::Point;
+    fn key(&self) -> PointKey {
+        PointKey(self.workload.clone(), self.id.clone())
+    }
+}
+
+/// Key of an alarm: one per subject and code.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct AlarmKey(pub Subject, pub Code);
+
+impl fmt::Display for AlarmKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.0 {
+            Subject::Cluster => "cluster",
+            Subject::Host(_) => "host",
+            Subject::Workload(_) => "vm",
+        };
+        write!(f, "{kind}/{}/{}", self.0, self.1)
+    }
+}
+
+impl Record for Alarm {
+    type Key = AlarmKey;
+    const TABLE: Table = Table::Alarm;
+    fn key(&self) -> AlarmKey {
+        AlarmKey(self.subject.clone(), self.code)
+    }
+}
+
+impl Record for Incident {
+    type Key = IncidentId;
+    const TABLE: Table = Table::Incident;
+    fn key(&self) -> IncidentId {
+        self.id
+    }
+}
+
+impl Belief {
+    /// Reads memory back, and builds the indexes from it.
+    pub(crate) fn restore(rows: &[Row]) -> Result<Belief, BadRow> {
+        let mut belief = Belief::default();
+        for row in rows {
+            match row.table {
+                Table::Meta => belief.meta.restore(row)?,
+                Table::Host => belief.hosts.restore(row)?,
+                Table::Workload => belief.workloads.restore(row)?,
+                Table::Point => belief.points.restore(row)?,
+                Table::Order => belief.orders.restore(row)?,
+                Table::Alarm => belief.alarms.restore(row)?,
+                Table::Incident => belief.incidents.restore(row)?,
+            }
+        }
+        for record in belief.workloads.values() {
+            for host in &record.may_run_on {
+                belief.on_host.entry(host.clone()).or_default().insert(record.workload.clone());
+            }
+        }
+        for record in belief.orders.values().filter(|record| record.ended.is_none()) {
+            for subject in record.subjects() {
+                belief.in_flight.entry(subject).or_default().insert(record.order.id);
+            }
+        }
+        Ok(belief)
+    }
+
+    /// What is to be made durable since the last call.
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        self.meta.take_changes(&mut changes);
+        self.hosts.take_changes(&mut changes);
+        self.workloads.take_changes(&mut changes);
+        self.points.take_changes(&mut changes);
+        self.orders.take_changes(&mut changes);
+        self.alarms.take_changes(&mut changes);
+        self.incidents.take_changes(&mut changes);
+        changes
+    }
+
+    /// From now on the workload may be executing there.
+    pub(crate) fn may_run(&mut self, workload: &WorkloadId, host: &HostId) {
+        let known = self.workloads.get(workload).is_some_and(|record| record.may_run_on.contains(host));
+        if !known && let Some(record) = self.workloads.get_mut(workload) {
+            record.may_run_on.insert(host.clone());
+            self.on_host.entry(host.clone()).or_default().insert(workload.clone());
+        }
+    }
+
+    /// It is proved that the workload does not execute there.
+    pub(crate) fn runs_not(&mut self, workload: &WorkloadId, host: &HostId) {
+        let known = self.workloads.get(workload).is_some_and(|record| record.may_run_on.contains(host));
+        if known && let Some(record) = self.workloads.get_mut(workload) {
+            record.may_run_on.remove(host);
+            if let Some(set) = self.on_host.get_mut(host) {
+                set.remove(workload);
+            }
+        }
+    }
+
+    /// Forgets a workload with all that belongs to it.
+    pub(crate) fn forget(&mut self, workload: &WorkloadId) {
+        self.workloads.remove(workload);
+        self.workload_senses.remove(workload);
+        for set in self.on_host.values_mut() {
+            set.remove(workload);
+        }
+        for key in self.point_keys(workload) {
+            self.points.remove(&key);
+        }
+    }
+
+    /// The workloads that may execute on a host.
+    pub(crate) fn on_host(&self, host: &HostId) -> impl Iterator<Item = &WorkloadId> {
+        self.on_host.get(host).into_iter().flatten()
+    }
+
+    /// What is taken on a host: by what may run there, and by starts and migrations on their way to it.
+    pub(crate) fn used(&self, host: &HostId) -> Resources {
+        self.on_host(host)
+            .filter_map(|workload| self.workloads.get(workload))
+            .fold(Resources::ZERO, |sum, record| sum.plus(record.needs))
+    }
+
+    /// Notes an order that left.
+    pub(crate) fn order_left(&mut self, record: OrderRecord) {
+        for subject in record.subjects() {
+            self.in_flight.entry(subject).or_default().insert(record.order.id);
+        }
+        self.orders.put(record);
+    }
+
+    /// Takes an order out of flight; `None` if it was not in flight (any more).
+    pub(crate) fn order_ended(&mut self, id: ActionId) -> Option<OrderRecord> {
+        let record = self.orders.get(&id).filter(|record| record.ended.is_none())?.clone();
+        for subject in record.subjects() {
+            if let Some(set) = self.in_flight.get_mut(&subject) {
+                set.remove(&id);
+            }
+        }
+        Some(record)
+    }
+
+    /// Orders under way about a host or workload.
+    pub(crate) fn in_flight<'a>(&'a self, subject: &Subject) -> impl Iterator<Item = &'a OrderRecord> + use<'a> {
+        self.in_flight.get(subject).into_iter().flatten().filter_map(|id| self.orders.get(id))
+    }
+
+    /// Every order under way.
+    pub(crate) fn all_in_flight(&self) -> BTreeSet<ActionId> {
+        self.in_flight.values().flatten().copied().collect()
+    }
+
+    /// Keys of a workload's recovery points, by name.
+    pub(crate) fn point_keys(&self, workload: &WorkloadId) -> Vec<PointKey> {
+        self.points_of(workload).map(|point| point.key()).collect()
+    }
+
+    /// A workload's recovery points, by name.
+    pub(crate) fn points_of(&self, workload: &WorkloadId) -> impl Iterator<Item = &RecoveryPoint> {
+        let from = PointKey(workload.clone(), PointId::from(""));
+        self.points.range(from..).map(|(_, point)| point).take_while(move |point| point.workload == *workload)
+    }
+}

@@ -1,0 +1,94 @@
+//! The journal: every order with its reason, and what came of it. An order is written here before it leaves.
+
+use crate::{Change, Row, Table, control::BadRow, ledger::Record};
+use mainstay_model::{Action, ActionId, Epoch, IncidentId, Order, Outcome, Subject, Time};
+use serde::{Deserialize, Serialize};
+
+/// An order in the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct OrderRecord {
+    pub order: Order,
+    pub purpose: Purpose,
+    pub ordered_at: Time,
+    pub incident: Option<IncidentId>,
+    /// When and how it ended.
+    pub ended: Option<(Time, Outcome)>,
+}
+
+/// Whether an order decides over the workload's life, so that nothing else may be decided until it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Purpose {
+    /// Starts, stops, moves, reverts; fencing and power.
+    Life,
+    /// Recovery points, pictures, housekeeping: recovery does not wait for them.
+    Side,
+}
+
+impl Record for OrderRecord {
+    type Key = ActionId;
+    const TABLE: Table = Table::Order;
+    fn key(&self) -> ActionId {
+        self.order.id
+    }
+}
+
+impl OrderRecord {
+    /// Whom it concerns: the workload, and every host it happens on.
+    pub(crate) fn subjects(&self) -> Vec<Subject> {
+        let action = &self.order.action;
+        let mut subjects = vec![Subject::Host(action.host().clone())];
+        if let Some(workload) = action.workload() {
+            subjects.push(Subject::Workload(workload.clone()));
+        }
+        if let Action::Migrate { to, .. } = action {
+            subjects.push(Subject::Host(to.clone()));
+        }
+        subjects
+    }
+}
+
+/// Counters that must never go back.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Meta {
+    pub epoch: Epoch,
+    pub next_order: u64,
+    pub next_incident: u64,
+    #[serde(skip)]
+    changed: bool,
+}
+
+const META_KEY: &str = "counters";
+
+impl Meta {
+    /// Begins the next term.
+    pub(crate) fn next_epoch(&mut self) -> Epoch {
+        self.changed = true;
+        self.epoch = Epoch(self.epoch.0 + 1);
+        self.epoch
+    }
+    pub(crate) fn new_order(&mut self) -> ActionId {
+        self.changed = true;
+        self.next_order += 1;
+        ActionId(self.next_order)
+    }
+    pub(crate) fn new_incident(&mut self) -> IncidentId {
+        self.changed = true;
+        self.next_incident += 1;
+        IncidentId(self.next_incident)
+    }
+    pub(crate) fn restore(&mut self, row: &Row) -> Result<(), BadRow> {
+        *self = serde_json::from_str(&row.body).map_err(|source| BadRow {
+            table: row.table,
+            key: row.key.clone(),
+            source,
+        })?;
+        Ok(())
+    }
+    pub(crate) fn take_changes(&mut self, changes: &mut Vec<Change>) {
+        if std::mem::take(&mut self.changed) {
+            let body = serde_json::to_string(self).expect("counters are numbers");
+            changes.push(Change { table: Table::Meta, key: META_KEY.to_owned(), body: Some(body) });
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What is believed of a workload: the durable record, and the senses of this term.
+//!
+//! The heart of safety rule 1 is [`WorkloadRecord::may_run_on`]: every host on which the workload may be executing, as far
+//! as anybody can know. A host enters it when the workload is seen live there, or when an order that may start it there
+//! leaves. It goes only by proof: a newer answer of that host that says so, or the host proved off. A workload is started
+//! on a host only if it may run nowhere else.
+
+use crate::{Table, ledger::Record};
+use mainstay_model::{
+    Activity, Cause, DomainState, GuestChannel, HostId, IncidentId, PointId, Resources, Time, WorkloadId, spec::Rung,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is remembered of a workload over restarts of the controller.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct WorkloadRecord {
+    pub workload: WorkloadId,
+    pub uuid: String,
+    pub needs: Resources,
+    pub tags: BTreeSet<String>,
+    pub datastores: BTreeSet<String>,
+    pub movable: bool,
+    /// First seen.
+    pub known_since: Time,
+    /// What should be.
+    pub want: Want,
+    /// Told by an operator to leave it alone.
+    pub unprotected: bool,
+    /// Where it runs, or ran last.
+    pub host: Option<HostId>,
+    /// See the module's doc.
+    pub may_run_on: BTreeSet<HostId>,
+    /// Hosts that must list their domains anew, asked later than this, before anything is decided: an order's outcome is
+    /// unknown there.
+    pub unsettled: BTreeMap<HostId, Time>,
+    /// Hosts it was taken from while they could not be asked: their definition of it is a leftover.
+    pub left: BTreeSet<HostId>,
+    /// What is wrong, while something is.
+    pub trouble: Option<Trouble>,
+    /// The rung being tried.
+    pub trying: Option<Trying>,
+    /// Recent tries of the ladder, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// A planned move under way.
+    pub moving: Option<Moving>,
+    /// Where it was before it had to leave, for fail-back.
+    pub came_from: Option<HostId>,
+    /// True if it ever answered a probe: then silence means something.
+    pub answers: bool,
+    /// The incident it is part of.
+    pub incident: Option<IncidentId>,
+    /// When the last recovery point was tried, and how often in a row that failed.
+    pub point_tried: Option<Time>,
+    pub point_failures: u32,
+    /// The point of the last revert, to blame it if that did not help.
+    pub reverted_to: Option<PointId>,
+}
+
+/// What should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Want {
+    /// It should run.
+    Running,
+    /// A person stopped it: through the hypervisor, inside the guest, or with `mainstay vm stop`.
+    Stopped { at: Time, how: StoppedHow },
+}
+
+/// How a person stopped a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StoppedHow {
+    /// It was off when Mainstay first saw it.
+    FoundOff,
+    /// The guest shut down: its owner inside, or a graceful request from outside.
+    Shutdown,
+    /// Destroyed through the hypervisor.
+    Destroyed,
+    /// Saved to disk.
+    Saved,
+    /// With `mainstay vm stop`.
+    Operator,
+}
+
+/// What is wrong with a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Trouble {
+    pub cause: Cause,
+    pub since: Time,
+    /// The last moment it was known to be well.
+    pub well_until: Time,
+    /// Put right by a start of which nothing was heard yet.
+    pub started_at: Option<Time>,
+}
+
+/// The rung being tried: stop first if it may still run, then start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Trying {
+    pub rung: Rung,
+    pub point: Option<PointId>,
+}
+
+/// One try of the ladder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Attempt {
+    pub rung: Rung,
+    pub at: Time,
+    /// Where it was started, once known; a host where it failed is avoided when relocating.
+    pub host: Option<HostId>,
+}
+
+/// A planned move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Moving {
+    /// Where to; none: the best host at the time.
+    pub to: Option<HostId>,
+    pub why: MoveWhy,
+    /// Live migrations that failed; after two it is moved cold if that is allowed.
+    pub failures: u32,
+    /// It was stopped for a cold move and is to be started.
+    pub cold: bool,
+}
+
+/// Why a workload is moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum MoveWhy {
+    /// An operator asked.
+    Operator,
+    /// Its host goes into maintenance.
+    Maintenance,
+    /// Its home is back.
+    FailBack,
+}
+
+impl WorkloadRecord {
+    pub(crate) fn new(workload: WorkloadId, uuid: String, now: Time) -> WorkloadRecord {
+        WorkloadRecord {
+            workload,
+            uuid,
+            needs: Resources::ZERO,
+            tags: BTreeSet::new(),
+            datastores: BTreeSet::new(),
+            movable: true,
+            known_since: now,
+            want: Want::Stopped { at: now, how: StoppedHow::FoundOff },
+            unprotected: false,
+            host: None,
+            may_run_on: BTreeSet::new(),
+            unsettled: BTreeMap::new(),
+            left: BTreeSet::new(),
+            trouble: None,
+            trying: None,
+            attempts: Vec::new(),
+            moving: None,
+            came_from: None,
+            answers: false,
+            incident: None,
+            point_tried: None,
+            point_failures: 0,
+            reverted_to: None,
+        }
+    }
+}
+
+impl Record for WorkloadRecord {
+    type Key = WorkloadId;
+    const TABLE: Table = Table::Workload;
+    fn key(&self) -> WorkloadId {
+        self.workload.clone()
+    }
+}
+
+/// What was seen of a workload in this term.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WorkloadSenses {
+    /// State per host that has it, with the time of the sighting.
+    pub seen: BTreeMap<HostId, Seen>,
+    pub channels: BTreeMap<GuestChannel, GuestSense>,
+    pub activity: Option<ActivitySense>,
+    /// When it was last seen to start (or this term began).
+    pub up_since: Option<Time>,
+    /// When it was first heard after `up_since`.
+    pub answered_since: Option<Time>,
+}
+
+/// A workload on one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub state: DomainState,
+    pub at: Time,
+    pub autostart: bool,
+}
+
+/// One channel of one guest.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct GuestSense {
+    pub heard: Option<Time>,
+    pub silent: Option<Time>,
+}
+
+/// Counters and when they last moved.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ActivitySense {
+    pub last: Activity,
+    pub at: Time,
+    /// When disk counters or sent bytes last grew. Received bytes do not count: others send them.
+    pub moved_at: Time,
+    /// Rates over the last interval, for people: CPU percent; disk read, written, net received, sent in bytes a second.
+    pub cpu_percent: f64,
+    pub rates: [f64; 4],
+}
+
+impl WorkloadSenses {
+    /// When it was last heard on any channel.
+    pub(crate) fn heard(&self) -> Option<Time> {
+        self.channels.values().filter_map(|sense| sense.heard).max()
+    }
+    /// When it was last asked in vain, if no channel was heard after that.
+    pub(crate) fn silent(&self) -> Option<Time> {
+        let silent = self.channels.values().filter_map(|sense| sense.silent).max()?;
+        self.heard().is_none_or(|heard| heard < silent).then_some(silent)
+    }
+}

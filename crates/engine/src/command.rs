@@ -1,0 +1,390 @@
+//! What an operator can ask. A command is checked against belief, then only changes what should be; the next decision, in
+//! the same step, does the rest. Refusals say what to do instead.
+
+use crate::{
+    belief::{AlarmKey, HostPhase, Maintenance, MoveWhy, Moving, OffProof, PointKey, Sight, StoppedHow, Want},
+    engine::Engine,
+};
+use mainstay_model::{
+    Acknowledged, Action, Cause, Code, Command, EventKind, HostId, PointBy, PointId, PointState, Reply, Severity,
+    StopHow, Subject, WorkloadId, spec::Rung,
+};
+
+fn accepted(text: impl Into<String>) -> Reply {
+    Reply::Accepted { text: text.into() }
+}
+fn nothing(text: impl Into<String>) -> Reply {
+    Reply::Nothing { text: text.into() }
+}
+fn refused(text: impl Into<String>) -> Reply {
+    Reply::Refused { text: text.into() }
+}
+
+impl Engine {
+    pub(crate) fn command(&mut self, command: Command) -> Reply {
+        match command {
+            Command::ConfirmOff { host } => self.confirm_off(&host),
+            Command::FenceHost { host } => self.fence_now(&host),
+            Command::Maintenance { host, on } => self.maintenance(&host, on),
+            Command::StartWorkload { workload, host } => self.start_now(&workload, host),
+            Command::StopWorkload { workload, how } => self.stop_now(&workload, how),
+            Command::RestartWorkload { workload, how } => self.restart_now(&workload, how),
+            Command::MoveWorkload { workload, to } => self.move_now(&workload, to),
+            Command::Protect { workload } => self.set_unprotected(&workload, false),
+            Command::Unprotect { workload } => self.set_unprotected(&workload, true),
+            Command::TakePoint { workload, name } => self.point_now(&workload, name),
+            Command::Revert { workload, point } => self.revert_now(&workload, point),
+            Command::DeletePoint { workload, point } => self.delete_point_now(&workload, point),
+            Command::Acknowledge { code, subject, by } => self.acknowledge(code, subject, by),
+        }
+    }
+
+    fn commanded(&mut self, subject: Subject, text: &str) {
+        self.note(EventKind::Command, Severity::Green, subject.clone(), text);
+        match &subject {
+            Subject::Host(host) => self.agenda.touch_host(host),
+            Subject::Workload(workload) => self.agenda.touch(workload),
+            Subject::Cluster => {}
+        }
+    }
+
+    // ---- hosts ----------------------------------------------------------------------------------------------------
+
+    fn known_host(&self, host: &HostId) -> Result<&HostPhase, Reply> {
+        match self.belief.hosts.get(host) {
+            Some(record) => Ok(&record.phase),
+            None => Err(refused(format!("there is no host {host}; see: mainstay host list"))),
+        }
+    }
+
+    fn confirm_off(&mut self, host: &HostId) -> Reply {
+        match self.known_host(host) {
+            Err(reply) => return reply,
+            Ok(HostPhase::Off { .. }) => return nothing(format!("{host} is known to be off")),
+            Ok(_) => {}
+        }
+        if !matches!(self.sight(host), Sight::Silent | Sight::Suspect | Sight::Unknown) {
+            return refused(format!(
+                "{host} answers, so it is not off; fence it (mainstay host fence {host}) or switch it off first"
+            ));
+        }
+        self.commanded(Subject::Host(host.clone()), "a person confirmed that it is off");
+        self.proved_off(host, OffProof::Person);
+        accepted(format!("{host} counts as off; its workloads start elsewhere"))
+    }
+
+    fn fence_now(&mut self, host: &HostId) -> Reply {
+        if let Err(reply) = self.known_host(host) {
+            return reply;
+        }
+        if self.host_spec(host).is_none_or(|spec| spec.fence.is_empty()) {
+            return refused(format!(
+                "{host} has no fence device; switch it off by hand, then: mainstay host confirm-off {host}"
+            ));
+        }
+        if self.belief.cut_off {
+            return refused("the controller seems cut off from most hosts, and acts on nothing");
+        }
+        self.commanded(Subject::Host(host.clone()), "a person asked to fence it");
+        let heard = self.belief.host_senses.get(host).and_then(|senses| senses.heard()).unwrap_or(self.now);
+        let now = self.now;
+        let record = self.belief.hosts.get_mut(host).expect("checked above");
+        record.phase = HostPhase::Lost { level: 0, try_at: now, exhausted: false, power: None };
+        record.since = now;
+        if let Some(senses) = self.belief.host_senses.get_mut(host) {
+            senses.inventory = None;
+        }
+        self.open_incident(Subject::Host(host.clone()), mainstay_model::IncidentCause::HostLost, heard);
+        let workloads: Vec<WorkloadId> = self.belief.on_host(host).cloned().collect();
+        for workload in &workloads {
+            self.join_incident(workload, host, heard);
+            self.agenda.touch(workload);
+        }
+        self.order(
+            Action::Fence { host: host.clone(), level: 0 },
+            mainstay_model::Span::minutes(2),
+            crate::belief::Purpose::Life,
+        );
+        accepted(format!("{host} is being fenced; {} workloads are on it", workloads.len()))
+    }
+
+    fn maintenance(&mut self, host: &HostId, on: bool) -> Reply {
+        if let Err(reply) = self.known_host(host) {
+            return reply;
+        }
+        let in_maintenance = self.belief.hosts.get(host).is_some_and(|record| record.maintenance.is_some());
+        match (on, in_maintenance) {
+            (true, true) => nothing(format!("{host} is in maintenance already")),
+            (false, false) => nothing(format!("{host} is not in maintenance")),
+            (true, false) => {
+                let left = self.belief.on_host(host).filter(|workload| self.manages(workload)).count();
+                self.set_maintenance(host, Some(Maintenance { since: self.now, by_window: false }));
+                accepted(format!("{host} goes into maintenance; {left} workloads leave it"))
+            }
+            (false, true) => {
+                self.set_maintenance(host, None);
+                accepted(format!("{host} is taken back into service"))
+            }
+        }
+    }
+
+    // ---- workloads ------------------------------------------------------------------------------------------------
+
+    /// The workload, if it is known and managed, and nothing else is being done with it.
+    fn free_workload(&self, workload: &WorkloadId) -> Result<(), Reply> {
+        let Some(record) = self.belief.workloads.get(workload) else {
+            return Err(refused(format!("there is no workload {workload}; see: mainstay vm list")));
+        };
+        if self.rule(workload).is_none() {
+            return Err(refused(format!(
+                "no [[vm]] rule of the configuration speaks of {workload}: it is not managed"
+            )));
+        }
+        if record.unprotected {
+            return Err(refused(format!("{workload} is unprotected; first: mainstay vm protect {workload}")));
+        }
+        if self.belief.cut_off {
+            return Err(refused("the controller seems cut off from most hosts, and acts on nothing"));
+        }
+        if let Some(order) = self.life_order(workload) {
+            return Err(refused(format!("{workload} is busy: {}; try again when that has ended", order.order.action)));
+        }
+        Ok(())
+    }
+
+    fn start_now(&mut self, workload: &WorkloadId, host: Option<HostId>) -> Reply {
+        if let Err(reply) = self.free_workload(workload) {
+            return reply;
+        }
+        let record = self.belief.workloads.get(workload).expect("checked above");
+        if let Some(at) = self.runs_on(workload) {
+            return nothing(format!("{workload} runs on {at}"));
+        }
+        if !record.may_run_on.is_empty() {
+            let hosts: Vec<&str> = record.may_run_on.iter().map(HostId::as_str).collect();
+            return refused(format!(
+                "{workload} may still run on {}; see: mainstay explain {workload}",
+                hosts.join(" and ")
+            ));
+        }
+        if let Some(host) = &host
+            && !self.in_service(host)
+        {
+            return refused(format!("{host} is not in service; see: mainstay host show {host}"));
+        }
+        self.commanded(Subject::Workload(workload.clone()), "a person asked to start it");
+        let record = self.belief.workloads.get_mut(workload).expect("checked above");
+        record.want = Want::Running;
+        record.attempts.clear();
+        record.trying = None;
+        record.trouble = None;
+        record.moving = Some(Moving { to: host, why: MoveWhy::Operator, failures: 0, cold: true });
+        accepted(format!("{workload} is being started"))
+    }
+
+    fn stop_now(&mut self, workload: &WorkloadId, how: StopHow) -> Reply {
+        if let Err(reply) = self.free_workload(workload) {
+            return reply;
+        }
+        let record = self.belief.workloads.get(workload).expect("checked above");
+        if record.want != Want::Running && record.may_run_on.is_empty() {
+            return nothing(format!("{workload} is stopped"));
+        }
+        let host = record.may_run_on.first().cloned();
+        if host.as_ref().is_some_and(|host| self.sight(host) != Sight::Heard) {
+            return refused(format!("the host of {workload} does not answer; see: mainstay explain {workload}"));
+        }
+        self.commanded(Subject::Workload(workload.clone()), "a person asked to stop it");
+        self.give_up_incident(workload);
+        let now = self.now;
+        let record = self.belief.workloads.get_mut(workload).expect("checked above");
+        record.want = Want::Stopped { at: now, how: StoppedHow::Operator };
+        record.trouble = None;
+        record.trying = None;
+        record.moving = None;
+        if let (StopHow::Force, Some(host)) = (how, host) {
+            let action = Action::Stop { workload: workload.clone(), host, how };
+            self.order(action, mainstay_model::Span::secs(30), crate::belief::Purpose::Life);
+        }
+        accepted(format!("{workload} is being stopped, and stays so"))
+    }
+
+    fn restart_now(&mut self, workload: &WorkloadId, how: StopHow) -> Reply {
+        if let Err(reply) = self.free_workload(workload) {
+            return reply;
+        }
+        let Some(host) = self.runs_on(workload).cloned() else {
+            return refused(format!("{workload} does not run; start it: mainstay vm start {workload}"));
+        };
+        self.commanded(Subject::Workload(workload.clone()), "a person asked to restart it");
+        let record = self.belief.workloads.get_mut(workload).expect("checked above");
+        record.moving = Some(Moving { to: Some(host.clone()), why: MoveWhy::Operator, failures: 0, cold: true });
+        let action = Action::Stop { workload: workload.clone(), host, how };
+        let bound = self.recovery(workload).stop_timeout.max(mainstay_model::Span::secs(30));
+        self.order(action, bound, crate::belief::Purpose::Life);
+        accepted(format!("{workload} is being restarted"))
+    }
+
+    fn move_now(&mut self, workload: &WorkloadId, to: Option<HostId>) -> Reply {
+        if let Err(reply) = self.free_workload(workload) {
+            return reply;
+        }
+        let Some(from) = self.runs_on(workload).cloned() else {
+            return refused(format!(
+                "{workload} does not run; start it there: mainstay vm start {workload} --host HOST"
+            ));
+        };
+        if to.as_ref() == Some(&from) {
+            return nothing(format!("{workload} runs on {from}"));
+        }
+        if let Some(to) = &to
+            && !self.in_service(to)
+        {
+            return refused(format!("{to} is not in service; see: mainstay host show {to}"));
+        }
+        self.commanded(Subject::Workload(workload.clone()), "a person asked to move it");
+        let record = self.belief.workloads.get_mut(workload).expect("checked above");
+        record.moving = Some(Moving { to, why: MoveWhy::Operator, failures: 0, cold: false });
+        accepted(format!("{workload} is being moved"))
+    }
+
+    fn set_unprotected(&mut self, workload: &WorkloadId, unprotected: bool) -> Reply {
+        let Some(record) = self.belief.workloads.get(workload) else {
+            return refused(format!("there is no workload {workload}; see: mainstay vm list"));
+        };
+        if record.unprotected == unprotected {
+            return nothing(format!("{workload} is {} already", if unprotected { "unprotected" } else { "protected" }));
+        }
+        if self.rule(workload).is_none() {
+            return refused(format!("no [[vm]] rule of the configuration speaks of {workload}: add one"));
+        }
+        let record = self.belief.workloads.get_mut(workload).expect("checked above");
+        record.unprotected = unprotected;
+        if unprotected {
+            record.trouble = None;
+            record.trying = None;
+            record.moving = None;
+            self.give_up_incident(workload);
+            self.commanded(Subject::Workload(workload.clone()), "a person said to leave it alone");
+            accepted(format!("{workload} is left alone until: mainstay vm protect {workload}"))
+        } else {
+            self.commanded(Subject::Workload(workload.clone()), "a person put it under protection");
+            accepted(format!("{workload} is protected"))
+        }
+    }
+
+    // ---- recovery points ------------------------------------------------------------------------------------------
+
+    fn point_now(&mut self, workload: &WorkloadId, name: Option<PointId>) -> Reply {
+        if let Err(reply) = self.free_workload(workload) {
+            return reply;
+        }
+        let Some(host) = self.runs_on(workload).cloned() else {
+            return refused(format!("{workload} does not run; a recovery point is taken of a running workload"));
+        };
+        if !self.is_well(workload) {
+            return refused(format!("{workload} is not well, and no recovery point is taken of a sick workload"));
+        }
+        if self.point_order(workload) {
+            return refused(format!("a recovery point of {workload} is being taken or deleted; try again in a moment"));
+        }
+        let name = name.unwrap_or_else(|| self.point_name(workload));
+        if self.belief.points.contains(&PointKey(workload.clone(), name.clone())) {
+            return refused(format!("{workload} has a recovery point {name} already"));
+        }
+        self.commanded(Subject::Workload(workload.clone()), "a person asked for a recovery point");
+        self.take_point(workload, &host, name.clone(), PointBy::Person);
+        accepted(format!("recovery point {name} of {workload} is being taken"))
+    }
+
+    fn revert_now(&mut self, workload: &WorkloadId, point: Option<PointId>) -> Reply {
+        if let Err(reply) = self.free_workload(workload) {
+            return reply;
+        }
+        let Some(point) = point.or_else(|| self.last_good_point(workload).map(|point| point.id.clone())) else {
+            return refused(format!("{workload} has no good recovery point; see: mainstay snapshot list {workload}"));
+        };
+        let state = self.belief.points.get(&PointKey(workload.clone(), point.clone())).map(|record| record.state);
+        if !matches!(state, Some(PointState::Good | PointState::Bad)) {
+            return refused(format!(
+                "{workload} has no recovery point {point}; see: mainstay snapshot list {workload}"
+            ));
+        }
+        let record = self.belief.workloads.get(workload).expect("checked above");
+        let place = match record.may_run_on.len() {
+            0 => record.host.clone().filter(|host| self.in_service(host)),
+            1 => record.may_run_on.first().filter(|host| self.sight(host) == Sight::Heard).cloned(),
+            _ => None,
+        };
+        let Some(host) = place else {
+            return refused(format!("it is not certain where {workload} is; see: mainstay explain {workload}"));
+        };
+        self.commanded(Subject::Workload(workload.clone()), &format!("a person asked to revert it to {point}"));
+        let keep_broken = self.protection(workload).is_none_or(|rule| rule.policy.keep_broken);
+        let record = self.belief.workloads.get_mut(workload).expect("checked above");
+        record.want = Want::Running;
+        record.trouble = None;
+        record.moving = None;
+        record.trying = None;
+        record.attempts.push(crate::belief::Attempt { rung: Rung::Revert, at: self.now, host: Some(host.clone()) });
+        let action = Action::Revert { workload: workload.clone(), host, point: point.clone(), keep_broken };
+        self.order(action, mainstay_model::Span::minutes(5), crate::belief::Purpose::Life);
+        self.trouble_by_revert(workload);
+        accepted(format!("{workload} is being reverted to {point}"))
+    }
+
+    /// A revert makes an incident of its own, so that its downtime and loss are on record.
+    fn trouble_by_revert(&mut self, workload: &WorkloadId) {
+        let well_until = self.now;
+        let record = self.belief.workloads.get_mut(workload).expect("checked by the caller");
+        record.trouble =
+            Some(crate::belief::Trouble { cause: Cause::PersonStop, since: well_until, well_until, started_at: None });
+        if record.incident.is_none() {
+            let cause = mainstay_model::IncidentCause::Workload(Cause::PersonStop);
+            self.open_incident(Subject::Workload(workload.clone()), cause, well_until);
+        }
+    }
+
+    fn delete_point_now(&mut self, workload: &WorkloadId, point: PointId) -> Reply {
+        let Some(record) = self.belief.points.get(&PointKey(workload.clone(), point.clone())) else {
+            return refused(format!(
+                "{workload} has no recovery point {point}; see: mainstay snapshot list {workload}"
+            ));
+        };
+        if record.state == PointState::Good && self.last_good_point(workload).is_some_and(|last| last.id == point) {
+            return refused(format!(
+                "{point} is the last good recovery point of {workload}; take another one first: mainstay snapshot create {workload}"
+            ));
+        }
+        if self.point_order(workload) {
+            return refused(format!("a recovery point of {workload} is being taken or deleted; try again in a moment"));
+        }
+        let host = self.belief.workloads.get(workload).and_then(|record| record.host.clone());
+        let Some(host) = host.filter(|host| self.sight(host) == Sight::Heard) else {
+            return refused(format!("the host of {workload} does not answer"));
+        };
+        self.commanded(
+            Subject::Workload(workload.clone()),
+            &format!("a person asked to delete recovery point {point}"),
+        );
+        self.delete_point(workload, &host, point.clone());
+        accepted(format!("recovery point {point} of {workload} is being deleted"))
+    }
+
+    // ---- alarms ---------------------------------------------------------------------------------------------------
+
+    fn acknowledge(&mut self, code: Code, subject: Subject, by: String) -> Reply {
+        let key = AlarmKey(subject.clone(), code);
+        match self.belief.alarms.get(&key) {
+            None => return refused(format!("there is no alarm {code} of {subject}; see: mainstay alarm list")),
+            Some(alarm) if alarm.acknowledged.is_some() => {
+                return nothing(format!("{code} of {subject} is acknowledged already"));
+            }
+            Some(_) => {}
+        }
+        let at = self.now;
+        self.note(EventKind::Command, Severity::Green, subject.clone(), format!("alarm {code} acknowledged by {by}"));
+        self.belief.alarms.get_mut(&key).expect("looked up above").acknowledged = Some(Acknowledged { at, by });
+        accepted(format!("{code} of {subject} is acknowledged"))
+    }
+}

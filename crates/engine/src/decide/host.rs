@@ -1,0 +1,194 @@
+//! What to do about a host: nothing, revive, fence, power on, wait.
+//!
+//! ```text
+//! Lost ── revive bound ──▶ fence level 1 ──▶ level 2 … ──▶ all failed: alarm, again after a while
+//!   │ no device: wait for a person          │ verified off
+//!   └───────────────────────────────────────┴──▶ Off ──▶ power on (policy) ──▶ Returning ──▶ Online
+//! ```
+
+use super::{waiting, waiting_until};
+use crate::{
+    belief::{HostPhase, OffProof, Purpose, Sight},
+    engine::Engine,
+    explain::{Blocked, Doing, WaitingOn, Why},
+};
+use mainstay_model::{Action, HostId, PowerState, Span, Subject, Time, spec::AfterFence};
+
+/// A host is powered on this long after it was proved off: first the starts elsewhere, then the return.
+const POWER_ON_PAUSE: Span = Span::secs(5);
+/// A host that was powered on should answer within this; longer, and it is left to a person.
+const BOOT_PATIENCE: Span = Span::minutes(15);
+/// How often a silent host's power is asked about while the controller is cut off, or nothing is to be saved there.
+const POWER_CHECK_EVERY: Span = Span::secs(15);
+/// Bound for asking about power, and for switching on.
+const POWER_TIMEOUT: Span = Span::secs(60);
+
+impl Engine {
+    pub(super) fn decide_host(&mut self, host: &HostId) -> Doing {
+        self.keep_window(host);
+        let Some(record) = self.belief.hosts.get(host) else { return Doing::Nothing { why: Why::NotManaged } };
+        if self.host_spec(host).is_none() {
+            return Doing::Nothing { why: Why::NotManaged };
+        }
+        if let Some(order) = self.host_order(host) {
+            return order;
+        }
+        if self.belief.cut_off {
+            return self.ask_power_while_cut_off(host);
+        }
+        let since = record.since;
+        match record.phase.clone() {
+            HostPhase::Online => self.online(host),
+            HostPhase::Lost { level, try_at, power, .. } => self.lost(host, since, level, try_at, power),
+            HostPhase::Off { proof, powered_on } => self.off(host, since, proof, powered_on),
+            HostPhase::Returning => {
+                let span = self.spec.detection.host_stable_for;
+                let well_since = self.belief.host_senses.get(host).and_then(|senses| senses.well_since);
+                waiting_until(WaitingOn::Stability { span }, well_since.unwrap_or(self.now) + span)
+            }
+        }
+    }
+
+    /// An order about the host itself that is under way.
+    fn host_order(&self, host: &HostId) -> Option<Doing> {
+        let mut orders = self.belief.in_flight(&Subject::Host(host.clone()));
+        let order = orders.find(|record| record.order.action.workload().is_none())?;
+        let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
+        Some(waiting_until(on, order.order.deadline))
+    }
+
+    fn online(&mut self, host: &HostId) -> Doing {
+        let record = self.belief.hosts.get(host).expect("decided on record");
+        let in_maintenance = record.maintenance.is_some();
+        let never_reached = record.capacity == Default::default();
+        match self.sight(host) {
+            Sight::Heard if in_maintenance => self.draining(host),
+            Sight::Heard if self.is_idle_spare(host) => Doing::Nothing { why: Why::Spare },
+            Sight::Heard => Doing::Nothing { why: Why::Well },
+            Sight::Unknown => waiting(WaitingOn::Answer { host: host.clone() }),
+            Sight::Unmanaged => waiting(WaitingOn::Management { host: host.clone() }),
+            Sight::Silent if never_reached => Doing::Blocked { by: Blocked::NeverReached },
+            Sight::Suspect | Sight::Silent | Sight::Hung => waiting(WaitingOn::Clarity { host: host.clone() }),
+        }
+    }
+
+    fn lost(&mut self, host: &HostId, since: Time, level: usize, try_at: Time, power: Option<PowerState>) -> Doing {
+        let spec = self.host_spec(host).expect("checked by decide_host");
+        if spec.fence.is_empty() {
+            return waiting(WaitingOn::ConfirmOff { host: host.clone() });
+        }
+        let revive_until = since + spec.revive.within;
+        let to_save = self.belief.on_host(host).any(|workload| self.manages(workload));
+        if self.now < revive_until || !to_save {
+            return match power {
+                None => self.order_host(Action::CheckPower { host: host.clone() }, POWER_TIMEOUT, "it is lost"),
+                Some(_) if to_save => waiting_until(WaitingOn::Revive { power }, revive_until),
+                // Nothing of ours may run there, so there is no need to take its power away.
+                Some(_) => waiting(WaitingOn::Revive { power }),
+            };
+        }
+        if self.now < try_at {
+            return waiting_until(WaitingOn::FenceRetry, try_at);
+        }
+        if self.fencings() >= self.spec.limits.fencings as usize {
+            return waiting_until(WaitingOn::FenceLimit, self.now + Span::secs(1));
+        }
+        let within = self.fence_bound(host, level);
+        self.order_host(Action::Fence { host: host.clone(), level }, within, "its workloads may still run there")
+    }
+
+    fn off(&mut self, host: &HostId, since: Time, proof: OffProof, powered_on: Option<Time>) -> Doing {
+        let left_off = Doing::Nothing { why: Why::LeftOff };
+        if let Some(at) = powered_on {
+            let patience = at + BOOT_PATIENCE;
+            return if self.now < patience { waiting_until(WaitingOn::Boot, patience) } else { left_off };
+        }
+        let spec = self.host_spec(host).expect("checked by decide_host");
+        let record = self.belief.hosts.get(host).expect("decided on record");
+        let unwanted = proof == OffProof::Person || spec.revive.after_fence == AfterFence::LeaveOff;
+        if unwanted || spec.fence.is_empty() || record.maintenance.is_some() {
+            return left_off;
+        }
+        let hour_ago = self.now - Span::hours(1);
+        let recent = record.power_ons.iter().filter(|at| **at > hour_ago).count() as u32;
+        if recent >= spec.revive.power_ons_per_hour {
+            return Doing::Blocked { by: Blocked::Flapping { power_ons: recent } };
+        }
+        let pause = if spec.revive.within > Span::ZERO { Span::ZERO } else { POWER_ON_PAUSE };
+        if self.now < since + pause {
+            return waiting_until(WaitingOn::Boot, since + pause);
+        }
+        let now = self.now;
+        let record = self.belief.hosts.get_mut(host).expect("decided on record");
+        record.power_ons.retain(|at| *at > hour_ago);
+        record.power_ons.push(now);
+        record.phase = HostPhase::Off { proof, powered_on: Some(now) };
+        self.order_host(Action::PowerOn { host: host.clone() }, POWER_TIMEOUT, "it is off and is wanted back")
+    }
+
+    /// True while workloads of a host that was found off wait for it to come back (revive) rather than start elsewhere.
+    pub(super) fn reviving_until(&self, host: &HostId) -> Option<Time> {
+        let record = self.belief.hosts.get(host)?;
+        let within = self.host_spec(host)?.revive.within;
+        match record.phase {
+            HostPhase::Off { proof: OffProof::FoundOff, powered_on } if within > Span::ZERO => {
+                Some(powered_on.unwrap_or(record.since) + within).filter(|until| *until > self.now)
+            }
+            HostPhase::Returning if within > Span::ZERO && !record.power_ons.is_empty() => {
+                Some(record.since + self.spec.detection.host_stable_for + Span::secs(1))
+                    .filter(|until| *until > self.now)
+            }
+            _ => None,
+        }
+    }
+
+    /// To ask changes nothing, and a fence device that answers may prove that a silent host is really off.
+    fn ask_power_while_cut_off(&mut self, host: &HostId) -> Doing {
+        let fenceable = self.host_spec(host).is_some_and(|spec| !spec.fence.is_empty());
+        if !fenceable || self.sight(host) != Sight::Silent {
+            return waiting(WaitingOn::Sight);
+        }
+        let asked = self.belief.host_senses.get(host).and_then(|senses| senses.power_asked);
+        let again = asked.map_or(self.now, |asked| asked + POWER_CHECK_EVERY);
+        if self.now < again {
+            return waiting_until(WaitingOn::Sight, again);
+        }
+        self.belief.host_senses.get_mut(host).expect("it has a sight").power_asked = Some(self.now);
+        self.order_host(
+            Action::CheckPower { host: host.clone() },
+            POWER_TIMEOUT,
+            "the controller seems cut off: is the host really off?",
+        )
+    }
+
+    fn order_host(&mut self, action: Action, within: Span, because: &str) -> Doing {
+        let text = action.to_string();
+        let id = self.order(action, within, Purpose::Life);
+        Doing::Ordered { id, text, because: because.to_owned() }
+    }
+
+    fn fencings(&self) -> usize {
+        let all = self.belief.all_in_flight();
+        let fences = all.iter().filter_map(|id| self.belief.orders.get(id));
+        fences.filter(|record| matches!(record.order.action, Action::Fence { .. })).count()
+    }
+
+    /// How long one fence level may take by its devices' own bounds, one after the other.
+    fn fence_bound(&self, host: &HostId, level: usize) -> Span {
+        let devices = self.host_spec(host).and_then(|spec| spec.fence.get(level)).into_iter().flatten();
+        let bounds = devices.filter_map(|id| self.spec.fence_devices.get(id)).map(|device| {
+            device.delay + (device.timeout + device.verify_within).times(u64::from(device.retries) + 1) + device.timeout
+        });
+        bounds.fold(Span::secs(2), |sum, bound| sum + bound)
+    }
+
+    /// A spare that nobody has called in yet.
+    pub(crate) fn is_idle_spare(&self, host: &HostId) -> bool {
+        let called_in = self.belief.hosts.get(host).is_some_and(|record| record.called_in);
+        self.host_spec(host).is_some_and(|spec| spec.spare) && !called_in
+    }
+
+    pub(super) fn wake_host_at(&mut self, host: &HostId, at: Time) {
+        self.agenda.wake_earlier(Subject::Host(host.clone()), at);
+    }
+}

@@ -1,0 +1,131 @@
+//! The recovery ladder: which way of bringing a workload back is tried next, and when. Attempts are counted within a
+//! window, waits double, and after the last rung a person is called; so restarts are bounded whatever happens.
+
+use super::{Next, PlaceFor, waiting_until};
+use crate::{
+    belief::{Attempt, Trying},
+    engine::Engine,
+    explain::{Blocked, Doing, WaitingOn},
+};
+use mainstay_model::{
+    Action, Cause, HostId, PointId, PointState, RecoveryPoint, StopHow, Time, WorkloadId,
+    spec::{RecoveryPolicy, Rung},
+};
+
+/// Which rung is next.
+enum Chosen {
+    /// This one, now.
+    Now(Rung),
+    /// This one, later.
+    At(Rung, Time),
+    /// None is left.
+    Exhausted,
+}
+
+impl Engine {
+    /// Brings a workload in trouble back. `running_on`: the one host on which it still may run, in sight.
+    pub(super) fn recover(&mut self, workload: &WorkloadId, running_on: Option<&HostId>) -> Next {
+        let record = self.belief.workloads.get(workload).expect("decided on record");
+        let cause = record.trouble.as_ref().map_or(Cause::StartFailed, |trouble| trouble.cause);
+        if self.watch_only(workload) {
+            return Next::Is(Doing::Blocked { by: Blocked::WatchOnly { cause } });
+        }
+        let rung = match record.trying.as_ref().map(|trying| trying.rung) {
+            Some(rung) => rung,
+            None => match self.choose_rung(workload, cause, running_on) {
+                Chosen::Now(rung) => rung,
+                Chosen::At(rung, at) => return Next::Is(waiting_until(WaitingOn::Backoff { rung }, at)),
+                Chosen::Exhausted => return Next::Is(Doing::Blocked { by: Blocked::Exhausted { cause } }),
+            },
+        };
+        match (rung, running_on) {
+            (Rung::Resume, Some(host)) => {
+                self.count_attempt(workload, rung, Some(host.clone()));
+                let action = Action::Resume { workload: workload.clone(), host: host.clone() };
+                let bound = self.recovery(workload).start_timeout;
+                Next::Is(self.order_life(action, bound, &format!("it {cause}")))
+            }
+            (_, Some(host)) => {
+                if matches!(cause, Cause::Hung | Cause::Panicked) {
+                    self.order_side(Action::Screenshot { workload: workload.clone(), host: host.clone() });
+                }
+                self.count_attempt(workload, rung, None);
+                Next::Is(self.stop(workload, host, StopHow::Force, &format!("it {cause}, and must stop before {rung}")))
+            }
+            (_, None) => Next::Place(PlaceFor::Recovery { rung, cause }),
+        }
+    }
+
+    /// Counts an attempt, unless it is the one under way already.
+    pub(super) fn count_attempt(&mut self, workload: &WorkloadId, rung: Rung, host: Option<HostId>) {
+        let point =
+            if rung == Rung::Revert { self.last_good_point(workload).map(|point| point.id.clone()) } else { None };
+        let now = self.now;
+        let record = self.belief.workloads.get_mut(workload).expect("decided on record");
+        if record.trying.is_none() {
+            record.attempts.push(Attempt { rung, at: now, host });
+            record.trying = Some(Trying { rung, point });
+        } else if let Some(attempt) = record.attempts.last_mut() {
+            attempt.host = host.or_else(|| attempt.host.clone());
+        }
+    }
+
+    fn choose_rung(&mut self, workload: &WorkloadId, cause: Cause, running_on: Option<&HostId>) -> Chosen {
+        let policy = self.recovery(workload);
+        let oldest = self.now - policy.window;
+        if self
+            .belief
+            .workloads
+            .get(workload)
+            .is_some_and(|record| record.attempts.iter().any(|attempt| attempt.at <= oldest))
+        {
+            let record = self.belief.workloads.get_mut(workload).expect("looked up above");
+            record.attempts.retain(|attempt| attempt.at > oldest);
+        }
+        let record = self.belief.workloads.get(workload).expect("decided on record");
+        let next = policy.ladder_for(cause).iter().find(|step| {
+            let tried = record.attempts.iter().filter(|attempt| attempt.rung == step.rung).count();
+            tried < step.attempts as usize && self.applies(workload, step.rung, running_on)
+        });
+        match next {
+            None => Chosen::Exhausted,
+            Some(step) if step.rung == Rung::Alarm => Chosen::Exhausted,
+            Some(step) => match backoff(&policy, &record.attempts).filter(|at| *at > self.now) {
+                Some(at) => Chosen::At(step.rung, at),
+                None => Chosen::Now(step.rung),
+            },
+        }
+    }
+
+    /// Whether a rung makes sense at all for this workload now.
+    fn applies(&self, workload: &WorkloadId, rung: Rung, running_on: Option<&HostId>) -> bool {
+        let record = self.belief.workloads.get(workload).expect("decided on record");
+        match rung {
+            Rung::Resume => running_on.is_some(),
+            Rung::Revert => self.last_good_point(workload).is_some(),
+            Rung::Relocate => record.movable && self.spec.hosts.len() > 1,
+            Rung::Restart | Rung::Alarm => true,
+        }
+    }
+
+    /// The newest recovery point that can be trusted.
+    pub(crate) fn last_good_point(&self, workload: &WorkloadId) -> Option<&RecoveryPoint> {
+        self.belief
+            .points_of(workload)
+            .filter(|point| point.state == PointState::Good)
+            .max_by_key(|point| point.taken_at)
+    }
+
+    /// The point a revert under way goes back to.
+    pub(super) fn point_to_revert_to(&self, workload: &WorkloadId) -> Option<PointId> {
+        let trying = self.belief.workloads.get(workload)?.trying.as_ref()?;
+        trying.point.clone()
+    }
+}
+
+/// No attempt before this: the first at once, then doubling waits.
+fn backoff(policy: &RecoveryPolicy, attempts: &[Attempt]) -> Option<Time> {
+    let last = attempts.last()?;
+    let doublings = (attempts.len() as u32 - 1).min(20);
+    Some(last.at + policy.backoff.times(1 << doublings).min(policy.backoff_limit))
+}

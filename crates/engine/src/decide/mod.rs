@@ -1,0 +1,122 @@
+//! Third step: what to do about what is believed. Hosts first, then workloads by priority, then places for those that need
+//! one, then recovery points. Each leaves a [`Doing`]: an order, or the reason why there is none.
+
+mod host;
+mod ladder;
+mod maintenance;
+mod moving;
+mod placing;
+mod protect;
+mod workload;
+
+use crate::{
+    engine::Engine,
+    explain::{Doing, WaitingOn},
+    groups::Relations,
+};
+use mainstay_model::{HostId, Subject, Time, WorkloadId};
+use placing::PlaceFor;
+use std::{cmp::Reverse, collections::BTreeMap};
+
+/// What the decision about one workload came to.
+enum Next {
+    /// It is decided.
+    Is(Doing),
+    /// It needs a host first.
+    Place(PlaceFor),
+}
+
+impl Engine {
+    pub(crate) fn decide(&mut self) {
+        if self.relations.outdated {
+            self.relations = Relations::resolve(&self.spec, &self.belief);
+        }
+        self.cluster_alarms();
+        for host in self.agenda.take_hosts() {
+            let doing = self.decide_host(&host);
+            self.decided_host(&host, doing);
+        }
+        let mut to_place = BTreeMap::new();
+        for workload in self.by_priority() {
+            match self.decide_workload(&workload) {
+                Next::Is(doing) => self.decided(&workload, doing),
+                Next::Place(request) => {
+                    to_place.insert(workload, request);
+                }
+            }
+        }
+        self.place_and_start(to_place);
+    }
+
+    /// The touched workloads, the most important first.
+    fn by_priority(&mut self) -> Vec<WorkloadId> {
+        let mut workloads: Vec<_> = self.agenda.take_workloads().into_iter().collect();
+        workloads.sort_by_cached_key(|workload| Reverse(self.priority(workload)));
+        workloads
+    }
+
+    pub(crate) fn priority(&self, workload: &WorkloadId) -> i32 {
+        self.rule(workload).map_or(i32::MIN, |rule| rule.policy.priority)
+    }
+
+    fn decided_host(&mut self, host: &HostId, doing: Doing) {
+        self.host_alarms(host, &doing);
+        if let Some(until) = until(&doing) {
+            self.wake_host_at(host, until);
+        }
+        self.doing.insert(Subject::Host(host.clone()), doing);
+    }
+
+    /// Notes the decision, settles the alarms that follow from it, and sees to recovery points and the next look.
+    fn decided(&mut self, workload: &WorkloadId, doing: Doing) {
+        let next_point = self.protect(workload);
+        self.workload_alarms(workload, &doing);
+        if matches!(doing, Doing::Blocked { .. } | Doing::Waiting { .. })
+            && !matches!(doing, Doing::Waiting { on: WaitingOn::Order { .. }, .. })
+        {
+            self.agenda.wait(workload);
+        }
+        let wake = [until(&doing), next_point, self.next_change(workload)]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > self.now)
+            .min();
+        let subject = Subject::Workload(workload.clone());
+        self.agenda.wake(subject.clone(), wake);
+        if self.belief.workloads.contains(workload) {
+            self.doing.insert(subject, doing);
+        } else {
+            self.doing.remove(&subject);
+        }
+    }
+
+    /// When the belief about a workload changes although nothing new is heard: it counts as hung, or as well again.
+    fn next_change(&self, workload: &WorkloadId) -> Option<Time> {
+        let record = self.belief.workloads.get(workload)?;
+        let senses = self.belief.workload_senses.get(workload)?;
+        let policy = self.recovery(workload);
+        let hung = senses.hung_at(record.answers, &policy);
+        let stable = record.trouble.as_ref().and_then(|trouble| trouble.started_at).map(|at| at + policy.stable_after);
+        // The ladder's window moves on, and what is too old no longer counts: a slow, bounded retry.
+        let again =
+            record.trouble.as_ref().and_then(|_| record.attempts.first()).map(|attempt| attempt.at + policy.window);
+        [hung, stable, again].into_iter().flatten().filter(|at| *at > self.now).min()
+    }
+}
+
+fn until(doing: &Doing) -> Option<Time> {
+    match doing {
+        Doing::Waiting { until, .. } => *until,
+        _ => None,
+    }
+}
+
+/// Waiting for something that announces itself.
+fn waiting(on: WaitingOn) -> Doing {
+    Doing::Waiting { on, until: None }
+}
+
+/// Waiting, but not for ever.
+fn waiting_until(on: WaitingOn, until: Time) -> Doing {
+    Doing::Waiting { on, until: Some(until) }
+}

@@ -1,0 +1,57 @@
+//! Planned moves: live where possible, cold after live migration has failed twice and the reason allows it.
+
+use super::{Next, PlaceFor, waiting};
+use crate::{
+    belief::{MoveWhy, Moving},
+    engine::Engine,
+    explain::{Doing, WaitingOn},
+};
+use mainstay_model::{Action, HostId, Span, StopHow, Subject, WorkloadId};
+
+/// Live migrations tried before a workload is moved cold.
+const LIVE_TRIES: u32 = 2;
+/// Bound for a live migration; then its outcome is unknown, and both hosts are asked.
+pub(super) const MIGRATE_TIMEOUT: Span = Span::minutes(10);
+
+impl Engine {
+    /// Goes on with a move of a workload that runs well on `host`.
+    pub(super) fn move_on(&mut self, workload: &WorkloadId, host: &HostId, moving: Moving) -> Next {
+        if self.move_is_over(workload, host, &moving) {
+            self.belief.workloads.get_mut(workload).expect("decided on record").moving = None;
+            self.agenda.touch_host(host);
+            return Next::Is(Doing::Nothing { why: crate::explain::Why::Well });
+        }
+        if moving.failures >= LIVE_TRIES {
+            return Next::Is(self.move_cold(workload, host, moving));
+        }
+        let limit = self.spec.limits.migrations_per_host as usize;
+        if self.migrations_on(host) >= limit {
+            return Next::Is(waiting(WaitingOn::Limit { what: "migrations".to_owned(), host: host.clone() }));
+        }
+        Next::Place(PlaceFor::LiveMove { to: moving.to, why: moving.why })
+    }
+
+    /// True if the reason of the move is gone.
+    fn move_is_over(&self, workload: &WorkloadId, host: &HostId, moving: &Moving) -> bool {
+        let arrived = moving.to.as_ref() == Some(host);
+        let in_maintenance = self.belief.hosts.get(host).is_some_and(|record| record.maintenance.is_some());
+        let home_gone = moving.to.as_ref().is_some_and(|home| !self.in_service(home));
+        match moving.why {
+            MoveWhy::Operator => arrived,
+            MoveWhy::Maintenance => !in_maintenance,
+            MoveWhy::FailBack => arrived || home_gone || moving.failures > 0 || !self.is_well(workload),
+        }
+    }
+
+    fn move_cold(&mut self, workload: &WorkloadId, host: &HostId, moving: Moving) -> Doing {
+        let record = self.belief.workloads.get_mut(workload).expect("decided on record");
+        record.moving = Some(Moving { cold: true, ..moving });
+        self.stop(workload, host, StopHow::Graceful, "live migration failed twice, so it is moved cold")
+    }
+
+    /// Live migrations under way from or to a host.
+    pub(super) fn migrations_on(&self, host: &HostId) -> usize {
+        let subject = Subject::Host(host.clone());
+        self.belief.in_flight(&subject).filter(|record| matches!(record.order.action, Action::Migrate { .. })).count()
+    }
+}

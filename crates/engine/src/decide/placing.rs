@@ -1,0 +1,327 @@
+//! From "needs a host" to an order: the hosts as they are, one placement for all that need one in this step, then starts
+//! and migrations by priority within the limits.
+
+use super::{moving::MIGRATE_TIMEOUT, waiting};
+use crate::{
+    belief::{HostPhase, MoveWhy, Sight, Want, WorkloadRecord},
+    engine::Engine,
+    explain::{Blocked, Doing, WaitingOn},
+    place::{HostCandidate, NoHostFits, Reach, Refusal, Request, place},
+};
+use mainstay_model::{
+    Action, Cause, EventKind, HostId, Resources, Severity, Subject, WorkloadId,
+    spec::{Rung, Strength},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// What a host is needed for.
+#[derive(Clone, Debug)]
+pub(super) enum PlaceFor {
+    /// A rung of the ladder.
+    Recovery { rung: Rung, cause: Cause },
+    /// A live migration.
+    LiveMove { to: Option<HostId>, why: MoveWhy },
+    /// The start that ends a cold move.
+    ColdMove { to: Option<HostId> },
+}
+
+impl Engine {
+    pub(super) fn place_and_start(&mut self, wanted: BTreeMap<WorkloadId, PlaceFor>) {
+        if wanted.is_empty() {
+            return;
+        }
+        let mut ready = BTreeMap::new();
+        for (workload, what) in wanted {
+            match self.predecessor(&workload, &what) {
+                Some(doing) => self.decided(&workload, doing),
+                None => {
+                    ready.insert(workload, what);
+                }
+            }
+        }
+        let hosts = self.candidates();
+        let requests: BTreeMap<WorkloadId, Request> = ready
+            .iter()
+            .filter_map(|(workload, what)| Some((workload.clone(), self.request(workload, what)?)))
+            .collect();
+        self.locate_groups();
+        let placement = place(&requests, &hosts, &self.relations.groups);
+        let mut order: Vec<&WorkloadId> = ready.keys().collect();
+        order.sort_by_key(|workload| std::cmp::Reverse(self.priority(workload)));
+        for workload in order {
+            let what = &ready[workload];
+            let doing = match placement.placed.get(workload) {
+                Some(chosen) => {
+                    let why: Vec<String> = chosen.why.iter().map(ToString::to_string).collect();
+                    self.send_to(workload, what, &chosen.host, &why.join(", "))
+                }
+                None => self.nowhere(placement.unplaced.get(workload).cloned().unwrap_or_default()),
+            };
+            self.decided(workload, doing);
+        }
+    }
+
+    fn nowhere(&self, why: NoHostFits) -> Doing {
+        Doing::Blocked { by: Blocked::NoHost { why } }
+    }
+
+    /// A workload that has to run before this one may start, if there is one that does not.
+    fn predecessor(&self, workload: &WorkloadId, what: &PlaceFor) -> Option<Doing> {
+        if matches!(what, PlaceFor::LiveMove { .. }) {
+            return None;
+        }
+        let after = self.relations.after.get(workload)?;
+        let missing = after.iter().find(|(other, rule)| {
+            let Some(record) = self.belief.workloads.get(*other) else { return false };
+            let wanted = record.want == Want::Running && self.manages(other);
+            let being_started = record.trouble.is_some();
+            let counts = rule.policy == Strength::Required || being_started;
+            let stopped = record.want != Want::Running && rule.policy == Strength::Required;
+            (wanted && counts && !self.is_well(other)) || stopped
+        });
+        let (other, rule) = missing?;
+        Some(waiting(WaitingOn::Predecessor { workload: other.clone(), origin: rule.origin.clone() }))
+    }
+
+    /// Every host as placement sees it.
+    pub(crate) fn candidates(&self) -> BTreeMap<HostId, HostCandidate> {
+        let hosts = self.spec.hosts.iter();
+        hosts
+            .map(|(host, spec)| {
+                let candidate = HostCandidate {
+                    site: spec.site.clone(),
+                    tags: spec.tags.clone(),
+                    capacity: self.capacity(host),
+                    used: self.belief.used(host),
+                    spare: self.is_idle_spare(host),
+                    refused: self.refusal(host),
+                };
+                (host.clone(), candidate)
+            })
+            .collect()
+    }
+
+    /// What a host has for workloads: its own reserve subtracted, CPU overcommitted as configured.
+    pub(crate) fn capacity(&self, host: &HostId) -> Resources {
+        let Some(spec) = self.host_spec(host) else { return Resources::ZERO };
+        let seen = self.belief.hosts.get(host).map_or(Resources::ZERO, |record| record.capacity);
+        let mut capacity = spec.capacity.unwrap_or(seen).minus(spec.reserve);
+        capacity.cpu_centi = capacity.cpu_centi.saturating_mul(u64::from(spec.cpu_overcommit_percent)) / 100;
+        capacity
+    }
+
+    /// Why a host may not get work now.
+    fn refusal(&self, host: &HostId) -> Option<Refusal> {
+        let record = self.belief.hosts.get(host)?;
+        if record.phase == HostPhase::Online && record.maintenance.is_some() {
+            return Some(Refusal::Maintenance);
+        }
+        (!self.in_service(host)).then(|| Refusal::NotOnline { health: self.host_word(host).to_owned() })
+    }
+
+    pub(crate) fn locate_groups(&mut self) {
+        let members: Vec<WorkloadId> = self.relations.groups.members().cloned().collect();
+        for member in members {
+            let on: BTreeSet<HostId> =
+                self.belief.workloads.get(&member).map(|record| record.may_run_on.clone()).unwrap_or_default();
+            self.relations.groups.locate(&member, on);
+        }
+    }
+
+    /// What a workload needs of a host, and which hosts are out of question for it.
+    fn request(&self, workload: &WorkloadId, what: &PlaceFor) -> Option<Request> {
+        let record = self.belief.workloads.get(workload)?;
+        let rule = self.rule(workload)?;
+        let mut excluded = BTreeMap::new();
+        let only = |excluded: &mut BTreeMap<HostId, Refusal>, to: &HostId| {
+            for host in self.spec.hosts.keys().filter(|host| *host != to) {
+                excluded.insert(host.clone(), Refusal::ToLeave);
+            }
+        };
+        let mut current = record.host.clone();
+        match what {
+            PlaceFor::Recovery { rung: Rung::Relocate, cause } => {
+                for attempt in record.attempts.iter().filter(|attempt| attempt.rung == Rung::Relocate) {
+                    attempt.host.iter().for_each(|host| {
+                        excluded.insert(host.clone(), Refusal::FailedThere);
+                    });
+                }
+                if *cause != Cause::HostLost
+                    && let Some(host) = &record.host
+                {
+                    excluded.insert(host.clone(), Refusal::ToLeave);
+                }
+                if excluded.len() >= self.spec.hosts.len() {
+                    excluded.clear(); // every host was tried: begin anew
+                }
+            }
+            PlaceFor::Recovery { .. } => {
+                // Restart and revert stay on their host while it can take them.
+                if let Some(host) = record.host.clone().filter(|host| self.takes(host, record)) {
+                    only(&mut excluded, &host);
+                }
+            }
+            PlaceFor::LiveMove { to: Some(to), .. } => only(&mut excluded, to),
+            PlaceFor::ColdMove { to: Some(to) } if self.takes(to, record) => only(&mut excluded, to),
+            PlaceFor::LiveMove { to: None, .. } | PlaceFor::ColdMove { .. } => {
+                if let Some(host) = &record.host {
+                    excluded.insert(host.clone(), Refusal::ToLeave);
+                }
+                current = None;
+            }
+        }
+        Some(Request {
+            needs: self.needs(record),
+            priority: rule.policy.priority,
+            rules: rule.policy.hosts.clone(),
+            origin: Arc::new(rule.origin.clone()),
+            reach: self.reach(record),
+            current,
+            excluded,
+        })
+    }
+
+    /// The question "where could it run?", for `explain`.
+    pub(crate) fn request_for_survey(&self, record: &WorkloadRecord) -> Option<Request> {
+        let what = PlaceFor::Recovery { rung: Rung::Alarm, cause: Cause::HostLost };
+        let request = self.request(&record.workload, &what)?;
+        Some(Request { excluded: BTreeMap::new(), ..request })
+    }
+
+    /// True if a host is in service and has room for a workload that does not run.
+    fn takes(&self, host: &HostId, record: &WorkloadRecord) -> bool {
+        self.in_service(host) && self.capacity(host).minus(self.belief.used(host)).lacks(self.needs(record)).is_none()
+    }
+
+    pub(crate) fn needs(&self, record: &WorkloadRecord) -> Resources {
+        let memory = self.rule(&record.workload).and_then(|rule| rule.policy.memory_mib);
+        Resources { memory_mib: memory.unwrap_or(record.needs.memory_mib), ..record.needs }
+    }
+
+    /// From where the workload's disks can be used.
+    fn reach(&self, record: &WorkloadRecord) -> Reach {
+        let home = record.host.clone().or_else(|| record.left.first().cloned());
+        let Some(home) = home else { return Reach::Host(HostId::from("nowhere")) };
+        let site = self.host_spec(&home).map(|spec| spec.site.clone());
+        match site {
+            Some(site) if record.movable && self.spec.sites.get(&site).is_some_and(|site| site.shared_storage) => {
+                Reach::Site(site)
+            }
+            _ => Reach::Host(home),
+        }
+    }
+
+    fn send_to(&mut self, workload: &WorkloadId, what: &PlaceFor, host: &HostId, why: &str) -> Doing {
+        let live = matches!(what, PlaceFor::LiveMove { .. });
+        let (busy, limit, word) = if live {
+            (self.migrations_on(host), self.spec.limits.migrations_per_host, "migrations")
+        } else {
+            (self.starts_on(host), self.spec.limits.starts_per_host, "starts")
+        };
+        if busy >= limit as usize {
+            return waiting(WaitingOn::Limit { what: word.to_owned(), host: host.clone() });
+        }
+        self.call_in(host);
+        let policy = self.recovery(workload);
+        let (workload_name, host_name) = (workload.clone(), host.clone());
+        match what {
+            PlaceFor::LiveMove { why: reason, .. } => {
+                let from = self.belief.workloads.get(workload).and_then(|record| record.host.clone());
+                let Some(from) = from else { return waiting(WaitingOn::Answer { host: host.clone() }) };
+                if matches!(reason, MoveWhy::Operator)
+                    && let Some(record) = self.belief.workloads.get_mut(workload)
+                {
+                    record.came_from = None; // a person's wish is not undone by fail-back
+                }
+                let because = match reason {
+                    MoveWhy::Operator => "an operator asked for it",
+                    MoveWhy::Maintenance => "its host goes into maintenance",
+                    MoveWhy::FailBack => "its home is back",
+                };
+                self.order_life(
+                    Action::Migrate { workload: workload_name, from, to: host_name },
+                    MIGRATE_TIMEOUT,
+                    because,
+                )
+            }
+            PlaceFor::ColdMove { .. } => {
+                if let Some(record) = self.belief.workloads.get_mut(workload)
+                    && let Some(from) = record.host.clone()
+                {
+                    record.left.insert(from);
+                }
+                let action = Action::Start { workload: workload_name, host: host_name };
+                self.order_life(action, policy.start_timeout, "it was stopped to be moved")
+            }
+            PlaceFor::Recovery { rung, cause } => {
+                self.count_attempt(workload, *rung, Some(host.clone()));
+                let record = self.belief.workloads.get_mut(workload).expect("placed on record");
+                if let Some(from) = record.host.clone().filter(|from| from != host) {
+                    record.left.insert(from);
+                }
+                let revert_to = self.point_to_revert_to(workload);
+                let keep_broken = self.protection(workload).is_some_and(|rule| rule.policy.keep_broken);
+                let because = format!("it {cause}; {host}: {why}");
+                match revert_to {
+                    Some(point) => {
+                        let action = Action::Revert { workload: workload_name, host: host_name, point, keep_broken };
+                        let bound = self.protection(workload).map_or(policy.start_timeout, |rule| rule.policy.timeout);
+                        self.order_life(action, bound.max(policy.start_timeout), &because)
+                    }
+                    None => {
+                        let action = Action::Start { workload: workload_name, host: host_name };
+                        self.order_life(action, policy.start_timeout, &because)
+                    }
+                }
+            }
+        }
+    }
+
+    /// A spare that gets work is a spare no longer.
+    fn call_in(&mut self, host: &HostId) {
+        if self.is_idle_spare(host)
+            && let Some(record) = self.belief.hosts.get_mut(host)
+        {
+            record.called_in = true;
+            let text = "the spare is brought in: no other host has room";
+            self.note(EventKind::Decided, Severity::Yellow, Subject::Host(host.clone()), text);
+            self.agenda.touch_host(host);
+        }
+    }
+
+    /// Starts under way on a host.
+    fn starts_on(&self, host: &HostId) -> usize {
+        let subject = Subject::Host(host.clone());
+        let orders = self.belief.in_flight(&subject);
+        orders.filter(|record| matches!(record.order.action, Action::Start { .. } | Action::Revert { .. })).count()
+    }
+
+    /// The host's health in one word, as people are shown it.
+    pub(crate) fn host_word(&self, host: &HostId) -> &'static str {
+        let Some(record) = self.belief.hosts.get(host) else { return "unknown" };
+        let fencing = self
+            .belief
+            .in_flight(&Subject::Host(host.clone()))
+            .any(|order| matches!(order.order.action, Action::Fence { .. }));
+        match (&record.phase, self.sight(host)) {
+            _ if fencing => "fencing",
+            (HostPhase::Lost { .. }, _) => "lost",
+            (HostPhase::Off { .. }, _) => "fenced",
+            (HostPhase::Returning, _) => "returning",
+            (HostPhase::Online, Sight::Unknown) => "unknown",
+            (HostPhase::Online, Sight::Suspect | Sight::Silent | Sight::Hung) => "suspect",
+            (HostPhase::Online, Sight::Unmanaged) => "unmanaged",
+            (HostPhase::Online, Sight::Heard) if record.maintenance.is_some() => {
+                if self.belief.on_host(host).any(|workload| self.manages(workload)) {
+                    "draining"
+                } else {
+                    "maintenance"
+                }
+            }
+            (HostPhase::Online, Sight::Heard) => "online",
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What to do about a workload, read from the top: may anything be done at all; where may it run; if nowhere, start it; if
+//! in one place in sight, see how it is there.
+
+use super::{Next, PlaceFor, waiting, waiting_until};
+use crate::{
+    belief::{HostPhase, MoveWhy, Moving, Purpose, Seen, Sight, StoppedHow, Want},
+    engine::Engine,
+    explain::{Blocked, Doing, WaitingOn, Why},
+};
+use mainstay_model::{
+    Action, Cause, DomainState, HostId, PauseReason, Span, StopHow, Subject, WorkloadId,
+    spec::{FailBack, Managed},
+};
+
+/// Bound for small housekeeping orders.
+const TIDY_TIMEOUT: Span = Span::secs(30);
+
+impl Engine {
+    pub(super) fn decide_workload(&mut self, workload: &WorkloadId) -> Next {
+        match self.may_act(workload) {
+            Some(reason) => Next::Is(reason),
+            None => self.where_is_it(workload),
+        }
+    }
+
+    /// Why nothing may be done now, if so.
+    fn may_act(&self, workload: &WorkloadId) -> Option<Doing> {
+        let Some(record) = self.belief.workloads.get(workload) else {
+            return Some(Doing::Nothing { why: Why::NotManaged });
+        };
+        if self.rule(workload).is_none() {
+            return Some(Doing::Nothing { why: Why::NotManaged });
+        }
+        if record.unprotected {
+            return Some(Doing::Nothing { why: Why::Unprotected });
+        }
+        if self.belief.cut_off {
+            return Some(waiting(WaitingOn::Sight));
+        }
+        if let Some(order) = self.life_order(workload) {
+            let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
+            return Some(waiting_until(on, order.order.deadline));
+        }
+        let doubtful = record.unsettled.keys().next()?;
+        Some(self.waiting_for_host(doubtful).unwrap_or_else(|| waiting(WaitingOn::Answer { host: doubtful.clone() })))
+    }
+
+    /// What a workload waits for if a host on which it may run is not in sight.
+    fn waiting_for_host(&self, host: &HostId) -> Option<Doing> {
+        let host_of = || host.clone();
+        match self.belief.hosts.get(host).map(|record| &record.phase) {
+            Some(HostPhase::Lost { .. }) => {
+                let fenceable = self.host_spec(host).is_some_and(|spec| !spec.fence.is_empty());
+                let on = if fenceable {
+                    WaitingOn::Fence { host: host_of() }
+                } else {
+                    WaitingOn::ConfirmOff { host: host_of() }
+                };
+                return Some(waiting(on));
+            }
+            None => return Some(waiting(WaitingOn::Answer { host: host_of() })),
+            Some(_) => {}
+        }
+        let listed = self.belief.host_senses.get(host).is_some_and(|senses| senses.inventory.is_some());
+        match self.sight(host) {
+            Sight::Heard if listed => None,
+            Sight::Heard | Sight::Unknown => Some(waiting(WaitingOn::Answer { host: host_of() })),
+            Sight::Unmanaged => Some(waiting(WaitingOn::Management { host: host_of() })),
+            Sight::Suspect | Sight::Silent | Sight::Hung => Some(waiting(WaitingOn::Clarity { host: host_of() })),
+        }
+    }
+
+    fn where_is_it(&mut self, workload: &WorkloadId) -> Next {
+        let hosts: Vec<HostId> = self
+            .belief
+            .workloads
+            .get(workload)
+            .map(|record| record.may_run_on.iter().cloned().collect())
+            .unwrap_or_default();
+        if let Some(doing) = hosts.iter().find_map(|host| self.waiting_for_host(host)) {
+            return Next::Is(doing);
+        }
+        match hosts.as_slice() {
+            [] => self.runs_nowhere(workload),
+            [host] => self.runs_here(workload, host),
+            _ => Next::Is(Doing::Blocked { by: Blocked::RunsTwice }),
+        }
+    }
+
+    // ---- off everywhere -------------------------------------------------------------------------------------------
+
+    fn runs_nowhere(&mut self, workload: &WorkloadId) -> Next {
+        self.tidy(workload);
+        let record = self.belief.workloads.get(workload).expect("decided on record");
+        if record.want != Want::Running {
+            return Next::Is(Doing::Nothing { why: Why::StoppedByPerson });
+        }
+        if let Some(moving) = record.moving.clone().filter(|moving| moving.cold) {
+            return Next::Place(PlaceFor::ColdMove { to: moving.to });
+        }
+        let Some(trouble) = &record.trouble else {
+            return Next::Is(waiting_until(WaitingOn::Arrival, self.now + Span::secs(1)));
+        };
+        if let Some(host) = &record.host
+            && trouble.cause == Cause::HostLost
+            && let Some(until) = self.reviving_until(host)
+        {
+            let on = WaitingOn::Revive { power: Some(mainstay_model::PowerState::Off) };
+            return Next::Is(waiting_until(on, until));
+        }
+        self.recover(workload, None)
+    }
+
+    // ---- in one place, in sight -----------------------------------------------------------------------------------
+
+    fn runs_here(&mut self, workload: &WorkloadId, host: &HostId) -> Next {
+        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host)).copied();
+        let Some(Seen { state, autostart, .. }) = seen else {
+            return Next::Is(waiting(WaitingOn::Answer { host: host.clone() }));
+        };
+        if autostart {
+            self.disable_autostart(workload, host);
+        }
+        let record = self.belief.workloads.get(workload).expect("decided on record");
+        if let Want::Stopped { how, .. } = record.want {
+            return Next::Is(match how {
+                StoppedHow::Operator => self.stop(workload, host, StopHow::Graceful, "an operator asked for it"),
+                _ => Doing::Nothing { why: Why::StoppedByPerson },
+            });
+        }
+        let in_trouble = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
+        if in_trouble || record.trying.is_some() {
+            return self.recover(workload, Some(host));
+        }
+        match state {
+            DomainState::Paused(PauseReason::Person) => Next::Is(Doing::Nothing { why: Why::PausedByPerson }),
+            DomainState::Running => self.runs_well(workload, host),
+            _ => Next::Is(waiting(WaitingOn::Answer { host: host.clone() })),
+        }
+    }
+
+    fn runs_well(&mut self, workload: &WorkloadId, host: &HostId) -> Next {
+        self.tidy(workload);
+        if let Some(why) = self.reason_to_move(workload, host) {
+            let to = match &why {
+                MoveWhy::FailBack => self.belief.workloads.get(workload).and_then(|record| record.came_from.clone()),
+                _ => None,
+            };
+            let record = self.belief.workloads.get_mut(workload).expect("decided on record");
+            record.moving = Some(Moving { to, why, failures: 0, cold: false });
+            if why == MoveWhy::Maintenance {
+                record.came_from.get_or_insert_with(|| host.clone());
+            }
+        }
+        let record = self.belief.workloads.get(workload).expect("decided on record");
+        if let Some(moving) = record.moving.clone() {
+            return self.move_on(workload, host, moving);
+        }
+        let answered = self.belief.workload_senses.get(workload).is_some_and(|senses| senses.answered_since.is_some());
+        if record.answers && !answered {
+            return Next::Is(waiting(WaitingOn::Guest));
+        }
+        if record.came_from.as_ref() == Some(host) {
+            self.belief.workloads.get_mut(workload).expect("looked up above").came_from = None;
+        }
+        Next::Is(Doing::Nothing { why: Why::Well })
+    }
+
+    /// Why a well workload should leave its host, if it should and no move is under way.
+    fn reason_to_move(&self, workload: &WorkloadId, host: &HostId) -> Option<MoveWhy> {
+        let record = self.belief.workloads.get(workload)?;
+        if record.moving.is_some() || !self.manages(workload) {
+            return None;
+        }
+        if self.belief.hosts.get(host)?.maintenance.is_some() {
+            return Some(MoveWhy::Maintenance);
+        }
+        let home = record.came_from.as_ref().filter(|home| *home != host)?;
+        let returns = self.rule(workload)?.policy.fail_back == FailBack::Return;
+        (returns && self.is_well(workload) && self.in_service(home)).then_some(MoveWhy::FailBack)
+    }
+
+    /// True if the host may get work now.
+    pub(crate) fn in_service(&self, host: &HostId) -> bool {
+        self.sight(host) == Sight::Heard
+            && self.host_spec(host).is_some()
+            && self.belief.hosts.get(host).is_some_and(|record| {
+                record.phase == HostPhase::Online
+                    && record.maintenance.is_none()
+                    && record.capacity != Default::default()
+            })
+    }
+
+    // ---- orders ---------------------------------------------------------------------------------------------------
+
+    pub(super) fn stop(&mut self, workload: &WorkloadId, host: &HostId, how: StopHow, because: &str) -> Doing {
+        let bound = match how {
+            StopHow::Graceful => self.recovery(workload).stop_timeout,
+            StopHow::Force => Span::secs(30), // libvirt gives a stopped process 10 s before it kills it
+        };
+        let action = Action::Stop { workload: workload.clone(), host: host.clone(), how };
+        self.order_life(action, bound, because)
+    }
+
+    pub(super) fn order_life(&mut self, action: Action, within: Span, because: &str) -> Doing {
+        let text = action.to_string();
+        let id = self.order(action, within, Purpose::Life);
+        Doing::Ordered { id, text, because: because.to_owned() }
+    }
+
+    /// Housekeeping where a workload is not: leftovers of it on hosts it was taken from, that nobody may start.
+    fn tidy(&mut self, workload: &WorkloadId) {
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        if record.left.is_empty() || !self.manages(workload) {
+            return;
+        }
+        let current = record.host.clone();
+        let leftovers: Vec<HostId> = record
+            .left
+            .iter()
+            .filter(|host| Some(*host) != current.as_ref() && self.in_service(host))
+            .cloned()
+            .collect();
+        for host in leftovers {
+            let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(&host));
+            match seen.map(|seen| seen.state.is_live()) {
+                Some(true) => {}
+                Some(false) if self.runs_on(workload).is_some() => {
+                    let action = Action::Undefine { workload: workload.clone(), host };
+                    self.order_side(action);
+                }
+                Some(false) => {}
+                None => {
+                    // Its newest list does not have it: nothing is left there.
+                    self.belief.workloads.get_mut(workload).expect("looked up above").left.remove(&host);
+                }
+            }
+        }
+    }
+
+    /// A protected workload must never be started by its host alone: after a failover it would run twice.
+    fn disable_autostart(&mut self, workload: &WorkloadId, host: &HostId) {
+        if self.manages(workload) {
+            self.order_side(Action::DisableAutostart { workload: workload.clone(), host: host.clone() });
+        }
+    }
+
+    /// Orders a side action, unless the same is under way.
+    pub(super) fn order_side(&mut self, action: Action) {
+        let subject = Subject::Workload(action.workload().expect("side actions are about workloads").clone());
+        let under_way = self.belief.in_flight(&subject).any(|record| record.order.action == action);
+        if !under_way {
+            self.order(action, TIDY_TIMEOUT, Purpose::Side);
+        }
+    }
+
+    pub(super) fn watch_only(&self, workload: &WorkloadId) -> bool {
+        self.rule(workload).is_some_and(|rule| rule.policy.managed == Managed::WatchOnly)
+    }
+}

@@ -1,0 +1,211 @@
+//! One turn of the loop, as it reads: observe, believe, decide. Each step is a file of its own.
+//!
+//! The engine is level-triggered, yet a step costs what changed, not what is there: whatever a fact touches goes on the
+//! [`Agenda`], and only that is looked at. Nothing is lost by this, since whoever waits says for what or until when.
+
+use crate::{
+    Input, Step,
+    agenda::Agenda,
+    belief::{Belief, HostSenses, OrderRecord, Purpose, WorkloadRecord},
+    explain::Doing,
+    groups::Relations,
+};
+use mainstay_model::{
+    Action, ActionId, Event, EventKind, HostId, IncidentId, Order, Severity, Span, Subject, Time, WorkloadId,
+    spec::{ClusterSpec, HostSpec, ProtectionPolicy, RecoveryPolicy, Rule, WorkloadPolicy},
+};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Longer than this many heartbeats between two steps, and it was the controller that slept.
+const SLEPT_HEARTBEATS: u64 = 4;
+
+/// The engine: what should be, what is believed, what is on the agenda.
+#[derive(Clone, Debug)]
+pub(crate) struct Engine {
+    pub now: Time,
+    pub spec: Arc<ClusterSpec>,
+    pub belief: Belief,
+    pub agenda: Agenda,
+    pub relations: Relations,
+    /// The last decision about each host and workload, for `explain`.
+    pub doing: BTreeMap<Subject, Doing>,
+    /// What this step has produced so far.
+    pub out: Step,
+}
+
+impl Engine {
+    pub(crate) fn new(spec: Arc<ClusterSpec>, belief: Belief, now: Time) -> Engine {
+        let mut engine = Engine {
+            now,
+            spec,
+            belief,
+            agenda: Agenda::default(),
+            relations: Relations::default(),
+            doing: BTreeMap::new(),
+            out: Step::default(),
+        };
+        engine.adopt_spec();
+        engine
+    }
+
+    /// One turn of the loop.
+    pub(crate) fn step(&mut self, now: Time, inputs: Vec<Input>) -> Step {
+        self.begin(now);
+        for input in inputs {
+            self.observe(input);
+        }
+        self.expire_orders();
+        self.believe();
+        self.decide();
+        self.finish()
+    }
+
+    /// Time goes on. If the controller itself slept, its silence about the hosts is not theirs.
+    fn begin(&mut self, now: Time) {
+        let slept = now.since(self.now);
+        self.now = self.now.max(now);
+        if slept > self.spec.detection.heartbeat_every.times(SLEPT_HEARTBEATS).max(Span::secs(2)) {
+            for senses in self.belief.host_senses.values_mut() {
+                senses.watch_anew(now);
+            }
+            self.agenda.touch_all_hosts(&self.belief);
+        }
+        self.agenda.due(self.now);
+    }
+
+    /// Orders whose deadline passed without an outcome: unknown, never done.
+    fn expire_orders(&mut self) {
+        while let Some(id) = self.agenda.next_expired(self.now) {
+            self.outcome(id, mainstay_model::Outcome::unknown("its deadline passed without an answer"));
+        }
+    }
+
+    fn finish(&mut self) -> Step {
+        let mut step = std::mem::take(&mut self.out);
+        step.changes = self.belief.take_changes();
+        let pulse = self.now + self.spec.detection.heartbeat_every.max(Span::millis(50));
+        step.wake_at = Some(self.agenda.next_wake().map_or(pulse, |wake| wake.min(pulse)).max(self.now + Span(1)));
+        step
+    }
+
+    /// Takes the configuration into use: hosts that are new are watched, those that are gone are forgotten if nothing may
+    /// run there, everything is looked at again.
+    pub(crate) fn adopt_spec(&mut self) {
+        let spec = self.spec.clone();
+        for host in spec.hosts.keys() {
+            if !self.belief.hosts.contains(host) {
+                self.belief.hosts.put(crate::belief::HostRecord::new(host.clone(), self.now));
+            }
+            self.belief.host_senses.entry(host.clone()).or_insert_with(|| HostSenses::new(self.now));
+        }
+        let gone: Vec<HostId> =
+            self.belief.hosts.keys().filter(|host| !spec.hosts.contains_key(*host)).cloned().collect();
+        for host in gone {
+            if self.belief.on_host(&host).next().is_none() {
+                self.belief.hosts.remove(&host);
+                self.belief.host_senses.remove(&host);
+                self.settle_alarms(Subject::Host(host.clone()), vec![]);
+                self.doing.remove(&Subject::Host(host));
+            }
+        }
+        self.relations.outdated = true;
+        self.agenda.touch_all_hosts(&self.belief);
+        self.agenda.touch_all_workloads(&self.belief);
+    }
+
+    // ---- what should be -------------------------------------------------------------------------------------------
+
+    pub(crate) fn host_spec(&self, host: &HostId) -> Option<&HostSpec> {
+        self.spec.hosts.get(host)
+    }
+
+    /// The workload's rule, if it is to be looked after at all.
+    pub(crate) fn rule(&self, workload: &WorkloadId) -> Option<&Rule<WorkloadPolicy>> {
+        let record = self.belief.workloads.get(workload)?;
+        self.spec.workload_rule(workload, &record.tags)
+    }
+
+    /// The workload's own tags and those that the configuration gives it.
+    pub(crate) fn tags<'a>(&self, record: &'a WorkloadRecord) -> Cow<'a, BTreeSet<String>> {
+        match self.spec.workload_rule(&record.workload, &record.tags) {
+            Some(rule) if !rule.policy.tags.is_empty() => {
+                Cow::Owned(record.tags.union(&rule.policy.tags).cloned().collect())
+            }
+            _ => Cow::Borrowed(&record.tags),
+        }
+    }
+
+    /// How the workload is brought back.
+    pub(crate) fn recovery(&self, workload: &WorkloadId) -> RecoveryPolicy {
+        let record = self.belief.workloads.get(workload);
+        let rule = record.and_then(|record| self.spec.recovery_rule(workload, &self.tags(record)));
+        rule.map(|rule| rule.policy.clone()).unwrap_or_default()
+    }
+
+    /// How the workload is protected, if it is.
+    pub(crate) fn protection(&self, workload: &WorkloadId) -> Option<&Rule<ProtectionPolicy>> {
+        let record = self.belief.workloads.get(workload)?;
+        self.spec.protection_rule(workload, &self.tags(record))
+    }
+
+    /// A new term begins with old memory: what was under way has an unknown outcome, deadlines are gone, and silence counts
+    /// from now.
+    pub(crate) fn resume(&mut self, now: Time) {
+        self.now = now;
+        self.forget_outcomes();
+    }
+
+    // ---- what goes out --------------------------------------------------------------------------------------------
+
+    /// Writes an event into history, and into its subject's incident.
+    pub(crate) fn note(&mut self, kind: EventKind, severity: Severity, subject: Subject, text: impl Into<String>) {
+        let incident = self.incident_of(&subject);
+        let event = Event { at: self.now, subject, severity, kind, text: text.into(), incident };
+        self.tell(&event);
+        self.out.events.push(event);
+    }
+
+    /// Orders an action: into the journal first; it leaves when the step is durable.
+    pub(crate) fn order(&mut self, action: Action, within: Span, purpose: Purpose) -> ActionId {
+        let id = self.belief.meta.new_order();
+        let deadline = self.now + within;
+        let subject = match action.workload() {
+            Some(workload) => Subject::Workload(workload.clone()),
+            None => Subject::Host(action.host().clone()),
+        };
+        if let (Some(workload), Some(host)) = (action.workload().cloned(), action.may_run_on().cloned()) {
+            self.belief.may_run(&workload, &host);
+        }
+        let incident = self.incident_of(&subject);
+        self.note(EventKind::Ordered, Severity::Green, subject, action.to_string());
+        let order = Order { id, epoch: self.belief.meta.epoch, action, deadline };
+        self.belief.order_left(OrderRecord {
+            order: order.clone(),
+            purpose,
+            ordered_at: self.now,
+            incident,
+            ended: None,
+        });
+        self.agenda.expect(id, deadline);
+        self.out.orders.push(order);
+        id
+    }
+
+    /// The incident a subject is in, if it is in one.
+    pub(crate) fn incident_of(&self, subject: &Subject) -> Option<IncidentId> {
+        match subject {
+            Subject::Cluster => None,
+            Subject::Host(host) => self.belief.hosts.get(host).and_then(|record| record.incident),
+            Subject::Workload(workload) => self.belief.workloads.get(workload).and_then(|record| record.incident),
+        }
+    }
+
+    /// The order that decides over the workload's life now, if one is under way.
+    pub(crate) fn life_order(&self, workload: &WorkloadId) -> Option<&OrderRecord> {
+        self.belief.in_flight(&Subject::Workload(workload.clone())).find(|record| record.purpose == Purpose::Life)
+    }
+}

@@ -1,0 +1,184 @@
+//! Incidents: the story of a trouble, from the last moment of health until all is well or a person took over. A lost host
+//! and all its workloads are one incident.
+
+use crate::engine::Engine;
+use mainstay_model::{Event, HostId, Incident, IncidentCause, IncidentWorkload, PointState, Subject, Time, WorkloadId};
+
+/// Events kept per incident; the middle is dropped first, since beginning and end tell the most.
+const TIMELINE_LIMIT: usize = 400;
+/// Incidents kept; the oldest closed ones go first.
+const INCIDENTS_KEPT: usize = 1_000;
+
+impl Engine {
+    pub(crate) fn open_incident(&mut self, subject: Subject, cause: IncidentCause, well_until: Time) {
+        let id = self.belief.meta.new_incident();
+        let mut incident = Incident {
+            id,
+            subject: subject.clone(),
+            cause,
+            well_until,
+            opened_at: self.now,
+            closed_at: None,
+            workloads: Vec::new(),
+            timeline: Vec::new(),
+        };
+        match &subject {
+            Subject::Host(host) => {
+                if let Some(record) = self.belief.hosts.get_mut(host) {
+                    record.incident = Some(id);
+                }
+            }
+            Subject::Workload(workload) => {
+                if let Some(record) = self.belief.workloads.get_mut(workload) {
+                    record.incident = Some(id);
+                    incident.workloads.push(hit(workload, record.host.clone(), well_until));
+                }
+            }
+            Subject::Cluster => {}
+        }
+        self.belief.incidents.put(incident);
+        let surplus = self.belief.incidents.len().saturating_sub(INCIDENTS_KEPT);
+        let old: Vec<_> = self
+            .belief
+            .incidents
+            .values()
+            .filter(|incident| incident.closed_at.is_some())
+            .map(|incident| incident.id)
+            .take(surplus)
+            .collect();
+        for id in old {
+            self.belief.incidents.remove(&id);
+        }
+    }
+
+    /// A workload is hit by the loss of its host.
+    pub(crate) fn join_incident(&mut self, workload: &WorkloadId, host: &HostId, well_until: Time) {
+        let Some(id) = self.belief.hosts.get(host).and_then(|record| record.incident) else { return };
+        if !self.manages(workload) {
+            return;
+        }
+        let Some(record) = self.belief.workloads.get_mut(workload) else { return };
+        record.incident = Some(id);
+        let from = record.host.clone();
+        let Some(incident) = self.belief.incidents.get_mut(&id) else { return };
+        if !incident.workloads.iter().any(|hit| hit.workload == *workload) {
+            incident.workloads.push(hit(workload, from, well_until));
+        }
+    }
+
+    /// Adds an event to the incident it belongs to.
+    pub(crate) fn tell(&mut self, event: &Event) {
+        let Some(incident) = event.incident.and_then(|id| self.belief.incidents.get_mut(&id)) else { return };
+        if incident.timeline.len() >= TIMELINE_LIMIT {
+            incident.timeline.remove(TIMELINE_LIMIT / 2);
+        }
+        incident.timeline.push(event.clone());
+    }
+
+    /// A workload of an incident runs (and answers).
+    pub(crate) fn tell_running(
+        &mut self,
+        workload: &WorkloadId,
+        host: &HostId,
+        running_at: Time,
+        answering_at: Option<Time>,
+    ) {
+        let Some(id) = self.belief.workloads.get(workload).and_then(|record| record.incident) else { return };
+        let Some(incident) = self.belief.incidents.get(&id) else { return };
+        let Some(index) = incident.workloads.iter().position(|hit| hit.workload == *workload) else { return };
+        let known = &incident.workloads[index];
+        if known.running_at == Some(running_at) && known.answering_at == answering_at && known.to.as_ref() == Some(host)
+        {
+            return;
+        }
+        let incident = self.belief.incidents.get_mut(&id).expect("looked up above");
+        let hit = &mut incident.workloads[index];
+        hit.to = Some(host.clone());
+        hit.running_at = Some(running_at);
+        hit.answering_at = answering_at;
+        hit.data_loss.get_or_insert_default();
+        if let Some(answering_at) = answering_at {
+            let subject = Subject::Workload(workload.clone());
+            let down = answering_at
+                .since(self.belief.incidents.get(&id).expect("looked up above").workloads[index].well_until);
+            self.note(
+                mainstay_model::EventKind::Seen,
+                mainstay_model::Severity::Green,
+                subject,
+                format!("answers again on {host}, {down} after it was last well"),
+            );
+        }
+    }
+
+    /// A workload of an incident was brought back to a recovery point: what came after that is lost.
+    pub(crate) fn data_lost(&mut self, workload: &WorkloadId, point_taken_at: Option<Time>) {
+        let Some(id) = self.belief.workloads.get(workload).and_then(|record| record.incident) else { return };
+        let Some(incident) = self.belief.incidents.get_mut(&id) else { return };
+        if let Some(hit) = incident.workloads.iter_mut().find(|hit| hit.workload == *workload) {
+            hit.data_loss = point_taken_at.map(|taken_at| hit.well_until.since(taken_at));
+        }
+    }
+
+    /// The workload's part in its incident is over.
+    pub(crate) fn leave_incident_of(&mut self, workload: &WorkloadId) {
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let Some(id) = record.incident else { return };
+        self.belief.workloads.get_mut(workload).expect("looked up above").incident = None;
+        let others = |incident: &Incident| {
+            incident
+                .workloads
+                .iter()
+                .any(|hit| self.belief.workloads.get(&hit.workload).is_some_and(|record| record.incident == Some(id)))
+        };
+        let Some(incident) = self.belief.incidents.get(&id) else { return };
+        if !others(incident) {
+            let end = incident.workloads.iter().filter_map(|hit| hit.answering_at.or(hit.running_at)).max();
+            let end = end.unwrap_or(self.now);
+            let incident = self.belief.incidents.get_mut(&id).expect("looked up above");
+            incident.closed_at = Some(end);
+        }
+    }
+
+    /// A person took over.
+    pub(crate) fn give_up_incident(&mut self, workload: &WorkloadId) {
+        self.leave_incident_of(workload);
+    }
+
+    /// The host is back. Its workloads may still be in trouble; the last of them closes the incident.
+    pub(crate) fn leave_incident(&mut self, host: &HostId) {
+        let Some(id) = self.belief.hosts.get_mut(host).and_then(|record| record.incident.take()) else { return };
+        let open = self.belief.workloads.values().any(|record| record.incident == Some(id));
+        if !open
+            && let Some(incident) = self.belief.incidents.get_mut(&id)
+            && incident.closed_at.is_none()
+        {
+            incident.closed_at = Some(self.now);
+        }
+    }
+
+    /// Trouble again soon after a revert: that recovery point does not help.
+    pub(crate) fn blame_point(&mut self, workload: &WorkloadId) {
+        let Some(point) = self.belief.workloads.get_mut(workload).and_then(|record| record.reverted_to.take()) else {
+            return;
+        };
+        let key = crate::belief::PointKey(workload.clone(), point);
+        let other_good =
+            self.belief.points_of(workload).any(|point| point.state == PointState::Good && point.id != key.1);
+        // The last good one stays good on record: it is all there is.
+        if other_good && let Some(point) = self.belief.points.get_mut(&key) {
+            point.state = PointState::Bad;
+        }
+    }
+}
+
+fn hit(workload: &WorkloadId, from: Option<HostId>, well_until: Time) -> IncidentWorkload {
+    IncidentWorkload {
+        workload: workload.clone(),
+        from,
+        to: None,
+        well_until,
+        running_at: None,
+        answering_at: None,
+        data_loss: None,
+    }
+}

@@ -1,0 +1,471 @@
+//! First step: facts become belief. Nothing is decided here; what a fact touches goes on the agenda.
+//!
+//! Facts can be late, doubled and out of order, so every sighting carries the time of which it speaks, and an older one
+//! never overrules a newer one.
+
+use crate::{
+    Input,
+    belief::{ActivitySense, HostPhase, HostSenses, Seen, StoppedHow, Want, WorkloadRecord},
+    engine::Engine,
+};
+use mainstay_model::{
+    Activity, Cause, DomainChange, DomainSeen, DomainState, EventKind, Fact, GuestChannel, HostChannel, HostId,
+    OffReason, PauseReason, PointState, PowerState, Resources, Severity, Subject, Time, WorkloadId, spec::PersonStop,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Engine {
+    pub(crate) fn observe(&mut self, input: Input) {
+        match input {
+            Input::Fact(fact) => self.fact(fact),
+            Input::Outcome { id, outcome } => self.outcome(id, outcome),
+            Input::Command { id, command } => {
+                let reply = self.command(command);
+                self.out.replies.push((id, reply));
+            }
+            Input::Spec(spec) => {
+                self.spec = spec;
+                self.adopt_spec();
+                self.note(EventKind::Controller, Severity::Green, Subject::Cluster, "the configuration was reloaded");
+            }
+            Input::Tick => {}
+        }
+    }
+
+    fn fact(&mut self, fact: Fact) {
+        match fact {
+            Fact::HostHeard { host, channel } => self.host_heard(&host, channel),
+            Fact::HostSilent { host, channel, error } => self.host_silent(&host, channel, error),
+            Fact::Inventory { host, asked_at, capacity, domains } => self.inventory(&host, asked_at, capacity, domains),
+            Fact::Domain { host, workload, change } => self.domain_changed(&host, &workload, change),
+            Fact::Activity { host, workload, activity } => self.activity(&host, &workload, activity),
+            Fact::GuestHeard { workload, channel } => self.guest_heard(&workload, channel),
+            Fact::GuestSilent { workload, channel } => self.guest_silent(&workload, channel),
+            Fact::Power { host, asked_at, state } => self.power_seen(&host, asked_at, state),
+            Fact::PointsSeen { workload, asked_at, points } => self.points_seen(&workload, asked_at, &points),
+        }
+    }
+
+    // ---- hosts ----------------------------------------------------------------------------------------------------
+
+    fn senses(&mut self, host: &HostId) -> Option<&mut HostSenses> {
+        self.belief.host_senses.get_mut(host)
+    }
+
+    fn host_heard(&mut self, host: &HostId, channel: HostChannel) {
+        let now = self.now;
+        let Some(senses) = self.senses(host) else { return };
+        let sense = senses.channels.entry(channel).or_default();
+        if let Some(earlier) = sense.heard.replace(now) {
+            sense.beat.note(earlier, now);
+        }
+        sense.silent_since = None;
+        sense.error = None;
+        if channel == HostChannel::Hypervisor && senses.well_since.is_none() {
+            senses.well_since = Some(now);
+        }
+        self.agenda.touch_host(host);
+    }
+
+    fn host_silent(&mut self, host: &HostId, channel: HostChannel, error: String) {
+        let now = self.now;
+        let Some(senses) = self.senses(host) else { return };
+        let sense = senses.channels.entry(channel).or_default();
+        sense.silent_since.get_or_insert(now);
+        sense.error = Some(error);
+        if channel == HostChannel::Hypervisor {
+            senses.well_since = None;
+        }
+        self.agenda.touch_host(host);
+    }
+
+    fn power_seen(&mut self, host: &HostId, asked_at: Time, state: PowerState) {
+        let lost_since = self.belief.hosts.get(host).filter(|record| matches!(record.phase, HostPhase::Lost { .. }));
+        if lost_since.is_some_and(|record| record.since <= asked_at) {
+            self.power_learned(host, state);
+        }
+    }
+
+    fn inventory(
+        &mut self,
+        host: &HostId,
+        asked_at: Time,
+        capacity: Resources,
+        domains: BTreeMap<WorkloadId, DomainSeen>,
+    ) {
+        let Some(record) = self.belief.hosts.get(host) else { return };
+        if matches!(record.phase, HostPhase::Off { .. }) && asked_at <= record.since {
+            return; // asked before the host was proved off: the proof is newer
+        }
+        if record.capacity != capacity
+            && let Some(record) = self.belief.hosts.get_mut(host)
+        {
+            record.capacity = capacity;
+            self.agenda.stir();
+        }
+        let Some(senses) = self.belief.host_senses.get_mut(host) else { return };
+        if senses.inventory.is_some_and(|newest| newest > asked_at) {
+            return;
+        }
+        senses.inventory = Some(asked_at);
+        let mut missing = std::mem::replace(&mut senses.listed, domains.keys().cloned().collect());
+        missing.extend(self.belief.on_host(host).cloned());
+        for (workload, domain) in domains {
+            missing.remove(&workload);
+            self.domain_listed(host, &workload, asked_at, domain);
+        }
+        for workload in missing {
+            self.sighting(host, &workload, DomainState::Off(OffReason::Undefined), asked_at);
+        }
+        let unsettled: Vec<WorkloadId> = self
+            .belief
+            .on_host(host)
+            .filter_map(|workload| self.belief.workloads.get(workload))
+            .filter(|record| record.unsettled.get(host).is_some_and(|since| *since < asked_at))
+            .map(|record| record.workload.clone())
+            .collect();
+        for workload in unsettled {
+            self.settled(&workload, host);
+        }
+        self.agenda.touch_host(host);
+    }
+
+    /// The host was asked after the order whose outcome is unknown: what it said counts.
+    fn settled(&mut self, workload: &WorkloadId, host: &HostId) {
+        if let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.unsettled.remove(host);
+        }
+        let live = self.seen_live(workload, host);
+        if !live && !self.starting_there(workload, host) {
+            self.belief.runs_not(workload, host);
+        }
+        self.agenda.touch(workload);
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let nowhere = record.may_run_on.is_empty() && record.unsettled.is_empty();
+        let untold = record.trouble.as_ref().is_none_or(|trouble| trouble.started_at.is_some());
+        if nowhere && untold && record.want == Want::Running {
+            self.trouble(workload, Cause::StartFailed);
+        }
+    }
+
+    fn domain_listed(&mut self, host: &HostId, workload: &WorkloadId, asked_at: Time, domain: DomainSeen) {
+        if !self.belief.workloads.contains(workload) {
+            self.belief.workloads.put(WorkloadRecord::new(workload.clone(), domain.uuid.clone(), self.now));
+            self.relations.outdated = true;
+            let text = format!("found on {host}, {}", domain.state);
+            self.note(EventKind::Seen, Severity::Green, Subject::Workload(workload.clone()), text);
+        }
+        let record = self.belief.workloads.get(workload).expect("put above");
+        let same = record.needs == domain.needs
+            && record.tags == domain.tags
+            && record.datastores == domain.datastores
+            && record.movable == domain.movable;
+        if !same && let Some(record) = self.belief.workloads.get_mut(workload) {
+            self.relations.outdated |= record.tags != domain.tags;
+            record.needs = domain.needs;
+            record.tags = domain.tags;
+            record.datastores = domain.datastores;
+            record.movable = domain.movable;
+        }
+        self.sighting(host, workload, domain.state, asked_at);
+        let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        if let Some(seen) = senses.seen.get_mut(host)
+            && seen.autostart != domain.autostart
+        {
+            seen.autostart = domain.autostart;
+            self.agenda.touch(workload);
+        }
+    }
+
+    // ---- workloads on hosts ---------------------------------------------------------------------------------------
+
+    fn domain_changed(&mut self, host: &HostId, workload: &WorkloadId, change: DomainChange) {
+        if !self.belief.workloads.contains(workload) || !self.belief.hosts.contains(host) {
+            return; // the next inventory introduces it
+        }
+        match change {
+            DomainChange::State(state) => self.sighting(host, workload, state, self.now),
+            DomainChange::Undefined => {
+                if !self.seen_live(workload, host) {
+                    self.sighting(host, workload, DomainState::Off(OffReason::Undefined), self.now);
+                }
+            }
+            DomainChange::Rebooted => {
+                let subject = Subject::Workload(workload.clone());
+                self.note(EventKind::Seen, Severity::Green, subject, format!("the guest rebooted on {host}"));
+            }
+            DomainChange::Watchdog => {
+                let subject = Subject::Workload(workload.clone());
+                self.note(EventKind::Seen, Severity::Yellow, subject, format!("its watchdog fired on {host}"));
+            }
+            DomainChange::Defined => {}
+        }
+        self.agenda.touch(workload);
+    }
+
+    pub(crate) fn seen_live(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let senses = self.belief.workload_senses.get(workload);
+        senses.and_then(|senses| senses.seen.get(host)).is_some_and(|seen| seen.state.is_live())
+    }
+
+    /// True while an order is under way that may start it there.
+    pub(crate) fn starting_there(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        self.belief
+            .in_flight(&Subject::Workload(workload.clone()))
+            .any(|record| record.order.action.may_run_on() == Some(host))
+    }
+
+    /// A host's word on one workload, as of `at`.
+    fn sighting(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, at: Time) {
+        let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        let before = senses.seen.get(host).copied();
+        if before.is_some_and(|seen| seen.at > at) {
+            return;
+        }
+        if state == DomainState::Off(OffReason::Undefined) {
+            senses.seen.remove(host);
+        } else {
+            let autostart = before.is_some_and(|seen| seen.autostart);
+            senses.seen.insert(host.clone(), Seen { state, at, autostart });
+        }
+        if before.map(|seen| seen.state) == Some(state) {
+            return;
+        }
+        self.agenda.touch(workload);
+        let was_live = before.is_some_and(|seen| seen.state.is_live());
+        if state.is_live() {
+            self.went_live(host, workload, state, before.is_none(), was_live);
+        } else {
+            self.went_off(host, workload, state, was_live);
+        }
+    }
+
+    fn went_live(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, first: bool, was_live: bool) {
+        let subject = Subject::Workload(workload.clone());
+        self.belief.may_run(workload, host);
+        if !was_live {
+            let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+            senses.up_since = Some(self.now);
+            senses.answered_since = None;
+            senses.activity = None;
+        }
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let ours = self.life_order(workload).is_some();
+        let wanted_stopped = matches!(record.want, Want::Stopped { .. });
+        let elsewhere = record.host.as_ref() != Some(host);
+        if wanted_stopped && !ours && state == DomainState::Running {
+            let known_off = !first || record.host.is_some();
+            let record = self.belief.workloads.get_mut(workload).expect("looked up above");
+            record.want = Want::Running;
+            record.trouble = None;
+            record.trying = None;
+            if known_off {
+                self.note(EventKind::Seen, Severity::Green, subject.clone(), format!("started by a person on {host}"));
+            }
+        }
+        if state == DomainState::Running && elsewhere && !self.moving_away_from(workload, host) {
+            let record = self.belief.workloads.get_mut(workload).expect("looked up above");
+            record.host = Some(host.clone());
+            record.left.remove(host);
+        }
+        self.agenda.stir();
+    }
+
+    /// True while a migration takes the workload away from this host: its running there is no news.
+    fn moving_away_from(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        self.life_order(workload).is_some_and(
+            |record| matches!(&record.order.action, mainstay_model::Action::Migrate { from, .. } if from == host),
+        )
+    }
+
+    fn went_off(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, was_live: bool) {
+        let DomainState::Off(reason) = state else { return };
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let might_run_here = record.may_run_on.contains(host);
+        let unsettled = record.unsettled.contains_key(host);
+        if self.starting_there(workload, host) || unsettled {
+            return; // the order's own outcome, or a newer list, tells
+        }
+        self.belief.runs_not(workload, host);
+        let stopping = self.life_order(workload).is_some_and(|order| order.order.action.host() == host);
+        let record = self.belief.workloads.get(workload).expect("looked up above");
+        let wanted = record.want == Want::Running;
+        let known_trouble = record.trying.is_some() || record.moving.as_ref().is_some_and(|moving| moving.cold);
+        let runs_elsewhere = !record.may_run_on.is_empty();
+        if (was_live || might_run_here) && wanted && !stopping && !known_trouble && !runs_elsewhere {
+            self.fell(host, workload, reason);
+        }
+        if reason == OffReason::Undefined {
+            self.forget_if_removed(workload);
+        }
+        self.agenda.stir();
+    }
+
+    /// A workload that nobody wants to run is defined nowhere any more: it was removed.
+    fn forget_if_removed(&mut self, workload: &WorkloadId) {
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let wanted = record.want == Want::Running && self.rule(workload).is_some();
+        let somewhere = self.belief.workload_senses.get(workload).is_some_and(|senses| !senses.seen.is_empty());
+        if wanted || somewhere || !record.may_run_on.is_empty() || !record.left.is_empty() {
+            return;
+        }
+        let subject = Subject::Workload(workload.clone());
+        self.note(EventKind::Seen, Severity::Green, subject.clone(), "removed by a person: no host has it any more");
+        self.settle_alarms(subject, vec![]);
+        self.belief.forget(workload);
+        self.relations.outdated = true;
+    }
+
+    /// A wanted workload is off without our doing: by whom or what?
+    fn fell(&mut self, host: &HostId, workload: &WorkloadId, reason: OffReason) {
+        let cause = match reason {
+            OffReason::Shutdown => return self.stopped_by_person(host, workload, StoppedHow::Shutdown),
+            OffReason::Destroyed => return self.stopped_by_person(host, workload, StoppedHow::Destroyed),
+            OffReason::Saved => return self.stopped_by_person(host, workload, StoppedHow::Saved),
+            OffReason::Migrated => return, // it appears elsewhere, or is missed after a while
+            OffReason::Panicked => Cause::Panicked,
+            OffReason::Crashed => Cause::Crashed,
+            OffReason::Signalled => Cause::Signalled,
+            OffReason::Undefined => Cause::Vanished,
+            OffReason::Unknown => Cause::HostRestarted,
+        };
+        self.trouble(workload, cause);
+    }
+
+    fn stopped_by_person(&mut self, host: &HostId, workload: &WorkloadId, how: StoppedHow) {
+        let policy = self.rule(workload).map(|rule| rule.policy.on_person_stop);
+        let word = match how {
+            StoppedHow::Shutdown => "shut down by its owner",
+            StoppedHow::Saved => "saved to disk by a person",
+            _ => "destroyed by a person",
+        };
+        let subject = Subject::Workload(workload.clone());
+        self.note(EventKind::Seen, Severity::Yellow, subject, format!("{word} on {host}"));
+        if policy == Some(PersonStop::PowerOn) {
+            self.trouble(workload, Cause::PersonStop);
+        } else {
+            self.give_up_incident(workload);
+            let record = self.belief.workloads.get_mut(workload).expect("a seen workload is on record");
+            record.want = Want::Stopped { at: self.now, how };
+            record.trouble = None;
+            record.moving = None;
+        }
+    }
+
+    // ---- guests ---------------------------------------------------------------------------------------------------
+
+    fn activity(&mut self, host: &HostId, workload: &WorkloadId, activity: Activity) {
+        let now = self.now;
+        if !self.seen_live(workload, host) {
+            return;
+        }
+        let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        let sense = match senses.activity {
+            None => ActivitySense { last: activity, at: now, moved_at: now, cpu_percent: 0.0, rates: [0.0; 4] },
+            Some(before) => before.next(activity, now),
+        };
+        senses.activity = Some(sense);
+    }
+
+    fn guest_heard(&mut self, workload: &WorkloadId, channel: GuestChannel) {
+        let now = self.now;
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let news = !record.answers || record.trouble.is_some();
+        if !record.answers
+            && let Some(record) = self.belief.workloads.get_mut(workload)
+        {
+            record.answers = true;
+        }
+        let record = self.belief.workloads.get(workload).expect("looked up above");
+        if record.may_run_on.len() == 1
+            && let Some(host) = record.may_run_on.first().cloned()
+            && let Some(senses) = self.belief.host_senses.get_mut(&host)
+        {
+            senses.guest_heard = Some(now);
+        }
+        let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        let was_silent = senses.silent().is_some();
+        senses.channels.entry(channel).or_default().heard = Some(now);
+        let first_answer = senses.up_since.is_some() && senses.answered_since.is_none();
+        if first_answer {
+            senses.answered_since = Some(now);
+            self.agenda.stir();
+        }
+        if news || was_silent || first_answer {
+            self.agenda.touch(workload);
+        }
+    }
+
+    fn guest_silent(&mut self, workload: &WorkloadId, channel: GuestChannel) {
+        if !self.belief.workloads.contains(workload) {
+            return;
+        }
+        let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        senses.channels.entry(channel).or_default().silent = Some(self.now);
+        self.agenda.touch(workload);
+    }
+
+    /// The snapshots that are really there: what is on record and missing is lost; what was being taken when we lost sight
+    /// of it is there, or is not.
+    fn points_seen(&mut self, workload: &WorkloadId, asked_at: Time, names: &BTreeSet<mainstay_model::PointId>) {
+        let Some(host) = self.belief.workloads.get(workload).and_then(|record| record.host.clone()) else { return };
+        for key in self.belief.point_keys(workload) {
+            let Some(point) = self.belief.points.get(&key) else { continue };
+            let (there, state) = (names.contains(&point.id), point.state);
+            if point.taken_at >= asked_at || point.host != host || self.point_in_flight(workload, &key.1) {
+                continue;
+            }
+            let subject = Subject::Workload(workload.clone());
+            match (state, there) {
+                (PointState::Taking, true) => {
+                    self.belief.points.get_mut(&key).expect("looked up above").state = PointState::Good;
+                }
+                (PointState::Taking | PointState::Deleting, false) => {
+                    self.belief.points.remove(&key);
+                }
+                (PointState::Good | PointState::Bad, false) => {
+                    self.belief.points.remove(&key);
+                    let text = format!("recovery point {} is gone from {host}: somebody else deleted it", key.1);
+                    self.note(EventKind::Seen, Severity::Yellow, subject, text);
+                }
+                (_, true) => {}
+            }
+        }
+        self.agenda.touch(workload);
+    }
+}
+
+impl ActivitySense {
+    fn next(self, activity: Activity, now: Time) -> ActivitySense {
+        let seconds = now.since(self.at).as_secs_f64();
+        if seconds <= 0.0 {
+            return self;
+        }
+        let last = self.last;
+        let moved = activity.disk_read != last.disk_read
+            || activity.disk_written != last.disk_written
+            || activity.net_sent != last.net_sent;
+        let rate = |new: u64, old: u64| new.saturating_sub(old) as f64 / seconds;
+        ActivitySense {
+            last: activity,
+            at: now,
+            moved_at: if moved { now } else { self.moved_at },
+            cpu_percent: rate(activity.cpu_ms, last.cpu_ms) / 10.0,
+            rates: [
+                rate(activity.disk_read, last.disk_read),
+                rate(activity.disk_written, last.disk_written),
+                rate(activity.net_received, last.net_received),
+                rate(activity.net_sent, last.net_sent),
+            ],
+        }
+    }
+}
+
+/// What the engine makes of a paused state.
+pub(crate) fn pause_cause(reason: PauseReason) -> Option<Cause> {
+    match reason {
+        PauseReason::IoError => Some(Cause::IoError),
+        PauseReason::Watchdog => Some(Cause::Hung),
+        PauseReason::Person | PauseReason::Busy | PauseReason::Other => None,
+    }
+}

@@ -1,0 +1,207 @@
+//! The main job told step by step to the engine alone, without a simulated world: what it orders, and what it must not.
+
+use mainstay_engine::{Input, Step, control::Controller};
+use mainstay_model::{
+    Action, DomainChange, DomainSeen, DomainState, Fact, HostChannel, HostId, OffReason, Outcome, Resources, SiteId,
+    Span, StopHow, Time, WorkloadId,
+    spec::{ClusterSpec, FenceDevice, HostSpec, Origin, Revive, Rule, Selector, SiteSpec, WorkloadPolicy},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+struct Story {
+    controller: Controller,
+    now: Time,
+    spec: ClusterSpec,
+    domains: BTreeMap<HostId, BTreeMap<WorkloadId, DomainSeen>>,
+    silent: Vec<HostId>,
+    orders: Vec<(mainstay_model::ActionId, Action)>,
+    said: Vec<String>,
+}
+
+fn host(name: &str) -> HostSpec {
+    HostSpec {
+        site: SiteId::from("paris"),
+        address: name.to_owned(),
+        uri: String::new(),
+        tags: Default::default(),
+        spare: false,
+        reserve: Resources::ZERO,
+        capacity: None,
+        cpu_overcommit_percent: 400,
+        fence: vec![vec!["bmc".into()]],
+        revive: Revive::default(),
+        origin: Origin::default(),
+    }
+}
+
+fn domain(state: DomainState) -> DomainSeen {
+    DomainSeen {
+        uuid: "u".to_owned(),
+        state,
+        needs: Resources::of(1024, 1),
+        autostart: false,
+        tags: Default::default(),
+        datastores: Default::default(),
+        movable: true,
+    }
+}
+
+impl Story {
+    fn new() -> Story {
+        let mut spec = ClusterSpec { name: "story".to_owned(), ..ClusterSpec::default() };
+        spec.sites.insert("paris".into(), SiteSpec { shared_storage: true, origin: Origin::default() });
+        let device = FenceDevice {
+            agent: "fence_story".to_owned(),
+            options: BTreeMap::new(),
+            plug: BTreeMap::new(),
+            timeout: Span::secs(20),
+            verify_within: Span::secs(20),
+            retries: 0,
+            delay: Span::ZERO,
+            origin: Origin::default(),
+        };
+        spec.fence_devices.insert("bmc".into(), device);
+        for name in ["h1", "h2", "h3"] {
+            spec.hosts.insert(name.into(), host(name));
+        }
+        spec.workloads.push(Rule {
+            selector: Selector::all(),
+            policy: WorkloadPolicy::default(),
+            origin: Origin::default_of("vm"),
+        });
+        let now = Time(1_000_000);
+        let (controller, step) = Controller::start(Arc::new(spec.clone()), vec![], now).expect("no rows to read");
+        let mut story =
+            Story { controller, now, spec, domains: BTreeMap::new(), silent: vec![], orders: vec![], said: vec![] };
+        for name in ["h1", "h2", "h3"] {
+            story.domains.insert(name.into(), BTreeMap::new());
+        }
+        story.domains.get_mut("h1").expect("set up").insert("web-1".into(), domain(DomainState::Running));
+        story.take(step);
+        story.pass(Span::secs(8));
+        story
+    }
+
+    fn take(&mut self, step: Step) {
+        self.said.extend(step.events.iter().map(|event| format!("{} {}: {}", event.at.0, event.subject, event.text)));
+        self.orders.extend(step.orders.into_iter().map(|order| (order.id, order.action)));
+    }
+
+    fn tell(&mut self, inputs: Vec<Input>) {
+        let step = self.controller.step(self.now, inputs);
+        self.take(step);
+    }
+
+    /// Time passes with heartbeats and lists, as from the daemon's sensors.
+    fn pass(&mut self, span: Span) {
+        let end = self.now + span;
+        while self.now < end {
+            self.now = self.now + Span::millis(500);
+            let mut inputs = vec![];
+            for name in self.spec.hosts.keys() {
+                for channel in [HostChannel::Hypervisor, HostChannel::Ping] {
+                    inputs.push(Input::Fact(match self.silent.contains(name) {
+                        true => Fact::HostSilent { host: name.clone(), channel, error: "no answer".to_owned() },
+                        false => Fact::HostHeard { host: name.clone(), channel },
+                    }));
+                }
+                if !self.silent.contains(name) {
+                    inputs.push(Input::Fact(Fact::Inventory {
+                        host: name.clone(),
+                        asked_at: self.now,
+                        capacity: Resources::of(64 * 1024, 16),
+                        domains: self.domains[name].clone(),
+                    }));
+                }
+            }
+            self.tell(inputs);
+        }
+    }
+
+    fn event(&mut self, host: &str, state: DomainState) {
+        let workload = WorkloadId::from("web-1");
+        self.domains.get_mut(host).expect("set up").insert(workload.clone(), domain(state));
+        let fact = Fact::Domain { host: host.into(), workload, change: DomainChange::State(state) };
+        self.tell(vec![Input::Fact(fact)]);
+    }
+
+    fn only_order(&mut self) -> (mainstay_model::ActionId, Action) {
+        let orders: Vec<_> =
+            self.orders.drain(..).filter(|(_, action)| !matches!(action, Action::Screenshot { .. })).collect();
+        assert_eq!(orders.len(), 1, "{orders:#?}\n{}", self.said.join("\n"));
+        orders.into_iter().next().expect("one")
+    }
+}
+
+#[test]
+fn a_killed_process_is_started_again_at_once_on_the_same_host() {
+    let mut story = Story::new();
+    assert!(story.orders.is_empty(), "{:?}", story.orders);
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    let (id, action) = story.only_order();
+    assert_eq!(action, Action::Start { workload: "web-1".into(), host: "h1".into() });
+    story.domains.get_mut("h1").expect("set up").insert("web-1".into(), domain(DomainState::Running));
+    story.tell(vec![Input::Outcome { id, outcome: Outcome::done() }]);
+    story.pass(Span::minutes(2));
+    assert!(story.orders.is_empty(), "{:?}", story.orders);
+    let incident = story.controller.incidents().pop().unwrap();
+    assert!(incident.closed_at.is_some(), "{incident:#?}");
+}
+
+#[test]
+fn a_silent_host_is_fenced_before_its_workload_starts_elsewhere() {
+    let mut story = Story::new();
+    story.silent.push("h1".into());
+    let before = story.now;
+    while story.orders.is_empty() {
+        story.pass(Span::millis(500));
+        assert!(story.now.since(before) < Span::secs(4), "{}", story.said.join("\n"));
+    }
+    let (id, action) = story.only_order();
+    assert_eq!(action, Action::Fence { host: "h1".into(), level: 0 });
+    story.pass(Span::secs(2));
+    assert!(story.orders.is_empty(), "nothing starts before the fence is done: {:?}", story.orders);
+    let fenced = mainstay_model::Detail::Fenced { already_off: false, by: "bmc".to_owned() };
+    story.tell(vec![Input::Outcome { id, outcome: Outcome::Done { detail: fenced } }]);
+    let (_, action) = story.only_order();
+    let Action::Start { host, .. } = action else { panic!("{action}") };
+    assert_ne!(host, "h1".into());
+}
+
+#[test]
+fn what_a_person_stopped_stays_stopped_and_raises_an_alarm() {
+    for reason in [OffReason::Shutdown, OffReason::Destroyed] {
+        let mut story = Story::new();
+        story.event("h1", DomainState::Off(reason));
+        story.pass(Span::minutes(5));
+        assert!(story.orders.is_empty(), "{:?}", story.orders);
+        let view = story.controller.view(story.now);
+        assert_eq!(view.alarms.len(), 1, "{:?}", view.alarms);
+        assert_eq!(view.workloads[0].health, "stopped");
+    }
+}
+
+#[test]
+fn most_hosts_silent_at_once_means_that_the_controller_is_cut_off() {
+    let mut story = Story::new();
+    story.silent = vec!["h1".into(), "h2".into()];
+    story.pass(Span::secs(30));
+    assert!(story.orders.iter().all(|(_, action)| matches!(action, Action::CheckPower { .. })), "{:?}", story.orders);
+    assert!(story.controller.view(story.now).cut_off);
+    story.silent.clear();
+    story.pass(Span::secs(5));
+    assert!(!story.controller.view(story.now).cut_off);
+}
+
+#[test]
+fn an_operators_stop_is_carried_out_once_and_kept() {
+    let mut story = Story::new();
+    let command = mainstay_model::Command::StopWorkload { workload: "web-1".into(), how: StopHow::Graceful };
+    story.tell(vec![Input::Command { id: mainstay_model::CommandId(1), command }]);
+    let (id, action) = story.only_order();
+    assert!(matches!(action, Action::Stop { how: StopHow::Graceful, .. }), "{action}");
+    story.event("h1", DomainState::Off(OffReason::Shutdown));
+    story.tell(vec![Input::Outcome { id, outcome: Outcome::done() }]);
+    story.pass(Span::minutes(5));
+    assert!(story.orders.is_empty(), "{:?}", story.orders);
+}
