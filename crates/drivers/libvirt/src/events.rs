@@ -2,9 +2,15 @@
 //!
 //! A subscriber that does not keep up loses events, but never silently: a `Lagged` with the count takes their place.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TryRecvError};
 
 use crate::{
     connection::Connection,
@@ -225,13 +231,32 @@ pub(crate) fn decode(procedure: Procedure, payload: &[u8]) -> Result<Option<Even
 
 /// The subscriber's end.
 #[derive(Debug)]
-pub struct Events(mpsc::Receiver<Event>);
+pub struct Events {
+    queue: mpsc::Receiver<Event>,
+    missed: Arc<AtomicU64>,
+}
 
 impl Events {
     /// The next event; `None` when the connection has ended (`Connection::closed` says why) or another subscription
-    /// took this one's place.
+    /// took this one's place. Can be dropped while waiting without losing anything.
     pub async fn next(&mut self) -> Option<Event> {
-        self.0.recv().await
+        // A gap lies behind all that is queued: the sink queues nothing more before it was taken.
+        match self.queue.try_recv() {
+            Ok(event) => Some(event),
+            Err(TryRecvError::Disconnected) => self.gap(),
+            Err(TryRecvError::Empty) => match self.gap() {
+                Some(gap) => Some(gap),
+                None => match self.queue.recv().await {
+                    Some(event) => Some(event),
+                    None => self.gap(),
+                },
+            },
+        }
+    }
+
+    fn gap(&self) -> Option<Event> {
+        let missed = self.missed.swap(0, Ordering::AcqRel);
+        (missed > 0).then_some(Event::Lagged { missed })
     }
 }
 
@@ -239,22 +264,20 @@ impl Events {
 #[derive(Debug)]
 pub(crate) struct Sink {
     queue: mpsc::Sender<Event>,
-    missed: u64,
+    missed: Arc<AtomicU64>,
 }
 
 impl Sink {
     pub(crate) fn new(capacity: usize) -> (Self, Events) {
-        let (queue, events) = mpsc::channel(capacity);
-        (Self { queue, missed: 0 }, Events(events))
+        let (sender, queue) = mpsc::channel(capacity);
+        let missed = Arc::new(AtomicU64::new(0));
+        (Self { queue: sender, missed: Arc::clone(&missed) }, Events { queue, missed })
     }
 
-    pub(crate) fn push(&mut self, event: Event) {
-        if self.missed > 0 && self.queue.try_send(Event::Lagged { missed: self.missed }).is_ok() {
-            self.missed = 0;
-        }
-        // While a gap is not reported nothing may overtake it.
-        if self.missed > 0 || self.queue.try_send(event).is_err() {
-            self.missed += 1;
+    pub(crate) fn push(&self, event: Event) {
+        // Nothing may overtake a gap that the subscriber has not taken yet.
+        if self.missed.load(Ordering::Acquire) > 0 || self.queue.try_send(event).is_err() {
+            self.missed.fetch_add(1, Ordering::AcqRel);
         }
     }
 }
@@ -280,15 +303,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_gap_is_reported_before_anything_later() {
-        let (mut sink, mut events) = Sink::new(2);
+    async fn a_gap_is_reported_in_its_place_and_without_waiting_for_more() {
+        let (sink, mut events) = Sink::new(2);
         let event = |reason| Event::HypervisorClosed { reason };
         (0..5).for_each(|reason| sink.push(event(reason)));
         assert_eq!(events.next().await, Some(event(0)));
-        assert_eq!(events.next().await, Some(event(1)));
         sink.push(event(5));
-        assert_eq!(events.next().await, Some(Event::Lagged { missed: 3 }));
-        assert_eq!(events.next().await, Some(event(5)));
+        assert_eq!(events.next().await, Some(event(1)));
+        assert_eq!(events.next().await, Some(Event::Lagged { missed: 4 }));
+        sink.push(event(6));
+        drop(sink);
+        assert_eq!(events.next().await, Some(event(6)));
+        assert_eq!(events.next().await, None);
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Shared {
             (kind::MESSAGE, Some(Procedure::KeepalivePong)) => self.pongs.send_modify(|pongs| *pongs += 1),
             (kind::MESSAGE, Some(procedure)) => match events::decode(procedure, payload)? {
                 Some(event) => {
-                    if let Some(sink) = &mut self.subscription().sink {
+                    if let Some(sink) = &self.subscription().sink {
                         sink.push(event);
                     }
                 }

@@ -309,3 +309,73 @@ macro_rules! wire_struct {
     };
 }
 pub(crate) use wire_struct;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{typed_params::Value, types::DomainRef, types::Uuid};
+
+    fn encoded(value: &impl Encode) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        value.encode(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn decoded<T: Decode>(bytes: &[u8]) -> Result<T, XdrError> {
+        T::decode(&mut Decoder::new(bytes))
+    }
+
+    #[test]
+    fn bytes_are_as_the_standard_says() {
+        assert_eq!(encoded(&(1_i32, -1_i32, true)), [0, 0, 0, 1, 255, 255, 255, 255, 0, 0, 0, 1]);
+        assert_eq!(encoded(&"abcde"), [0, 0, 0, 5, b'a', b'b', b'c', b'd', b'e', 0, 0, 0]);
+        assert_eq!(encoded(&Some(2_u32)), [0, 0, 0, 1, 0, 0, 0, 2]);
+        assert_eq!(encoded(&None::<u32>), [0, 0, 0, 0]);
+        assert_eq!(encoded(&Chars(vec![1, 0xfe])), [0, 0, 0, 2, 0, 0, 0, 1, 255, 255, 255, 254]);
+        assert_eq!(encoded(&[1_u8, 2, 3, 4, 5]), [1, 2, 3, 4, 5, 0, 0, 0]);
+    }
+
+    #[test]
+    fn lengths_over_the_limits_are_refused_without_allocating() {
+        let limit = XdrError::TooLong { length: STRING_MAX + 1, limit: STRING_MAX };
+        assert_eq!(decoded::<String>(&encoded(&(STRING_MAX as u32 + 1,))), Err(limit.clone()));
+        assert_eq!("x".repeat(STRING_MAX + 1).encode(&mut Vec::new()), Err(limit));
+        assert!(matches!(decoded::<Vec<u32>>(&[255; 8]), Err(XdrError::TooLong { .. })));
+        assert!(matches!(decoded::<Vec<u32>>(&encoded(&(1000_u32,))), Err(XdrError::Truncated { .. })));
+        assert!(matches!(decoded::<Option<u32>>(&encoded(&(2_u32,))), Err(XdrError::Discriminant { .. })));
+        assert!(matches!(decoded::<Value>(&encoded(&(8_i32, 1_i32))), Err(XdrError::Discriminant { .. })));
+    }
+
+    fn domains() -> impl Strategy<Value = Vec<(DomainRef, Option<String>)>> {
+        let domain = ("\\PC*", any::<[u8; 16]>(), any::<i32>());
+        let domain = domain.prop_map(|(name, uuid, id)| DomainRef { name, uuid: Uuid(uuid), id });
+        proptest::collection::vec((domain, proptest::option::of(".*")), 0..5)
+    }
+
+    type Nested = Vec<(DomainRef, Option<String>)>;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(domains in domains(), chars: Vec<u8>, number: (i64, u64)) {
+            let all = (domains, Chars(chars), number);
+            prop_assert_eq!(decoded::<(Nested, Chars, (i64, u64))>(&encoded(&all)), Ok(all));
+        }
+
+        #[test]
+        fn whatever_is_cut_off_is_missed(domains in domains(), cut in 1_usize..64) {
+            let bytes = encoded(&domains);
+            let cut = cut.min(bytes.len());
+            prop_assert!(decoded::<Nested>(&bytes[..bytes.len() - cut]).is_err());
+        }
+
+        #[test]
+        fn garbage_is_an_error_or_a_value_and_never_a_panic(bytes: Vec<u8>) {
+            let _either = decoded::<Nested>(&bytes);
+            let _either = decoded::<Vec<(String, Value)>>(&bytes);
+            let _either = decoded::<(Opaque, Chars)>(&bytes);
+            let _either = crate::frame::first(&bytes);
+        }
+    }
+}

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::Credentials;
 use crate::{
     connection::Connection,
-    error::{Error, Result},
+    error::{Error, ErrorCode, Result},
     procedures::Procedure,
     uri::Uri,
     xdr::Chars,
@@ -26,7 +26,12 @@ pub(super) async fn authenticate(
     let left = || deadline.saturating_duration_since(Instant::now());
     let credentials = credentials.ok_or_else(|| refused("it wants SASL: give user and password".to_owned()))?;
 
-    let (offered,): (String,) = connection.call(Procedure::AuthSaslInit, &(), left()).await?;
+    let offered = match connection.call(Procedure::AuthSaslInit, &(), left()).await {
+        Ok((offered,)) => offered,
+        // libvirtd has no mechanism to offer, and says no more than this.
+        Err(error) if error.is(ErrorCode::AUTH_FAILED) => String::new(),
+        Err(error) => return Err(error),
+    };
     let mechanism = choose(&offered, wanted, uri.is_private()).map_err(refused)?;
     let broken = |error: &dyn std::fmt::Display| refused(format!("{mechanism}: {error}"));
     let user = uri.user.clone().unwrap_or_else(|| credentials.user.clone());
@@ -69,25 +74,20 @@ pub(super) async fn authenticate(
 }
 
 fn choose(offered: &str, wanted: Option<&str>, private: bool) -> Result<&'static str, String> {
-    let mut offered_here = offered.split([',', ' ']);
-    let usable = MECHANISMS.into_iter().filter(|ours| wanted.is_none_or(|wanted| *ours == wanted));
-    let mut usable = usable.filter(|ours| offered_here.clone().any(|theirs| theirs == *ours));
-    match usable.next() {
+    let is_offered = |ours: &&str| offered.split([',', ' ']).any(|theirs| theirs == *ours);
+    let is_wanted = |ours: &&str| wanted.is_none_or(|wanted| *ours == wanted);
+    match MECHANISMS.into_iter().filter(is_wanted).find(is_offered) {
         Some("PLAIN") if !private => {
             Err("only PLAIN is left, and over plain TCP it would show the password to anyone: use tls or ssh"
                 .to_owned())
         }
         Some(mechanism) => Ok(mechanism),
-        None if !private => Err(format!(
-            "it offers {offered:?}; this client speaks {}, which libvirtd offers only over tls, ssh and unix",
-            MECHANISMS.join(" and ")
-        )),
-        None => Err(format!(
-            "it offers {:?}; this client speaks {}{}",
-            offered_here.next().map_or("", |_| offered),
-            MECHANISMS.join(" and "),
-            wanted.map_or(String::new(), |wanted| format!(", and the URI asks for {wanted}"))
-        )),
+        None => {
+            let asked = wanted.map_or(String::new(), |wanted| format!(", and the URI asks for {wanted}"));
+            let hint = if private { "" } else { "; libvirtd offers these over tls, ssh and unix only" };
+            let offered = if offered.is_empty() { "no SASL mechanism" } else { offered };
+            Err(format!("it offers {offered}; this client speaks {}{asked}{hint}", MECHANISMS.join(" and ")))
+        }
     }
 }
 

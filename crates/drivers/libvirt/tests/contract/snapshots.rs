@@ -1,0 +1,209 @@
+//! Snapshots on real images: what was written after a snapshot is gone after the revert, what was before is there, and
+//! nothing that someone still needs is ever written to or deleted.
+
+use std::{process::Command, time::Duration};
+
+use mainstay_libvirt::{
+    Connection, DomainRef, Error,
+    domain::{
+        power::{DestroyFlags, StartFlags, UndefineFlags},
+        snapshot::{DeleteFlags, NewSnapshot, RevertFlags, Snapshot, SnapshotKind},
+        state::{DomainState, Running},
+    },
+};
+
+use crate::fixture::{BOOT, LIMIT, TestLab, domain, until};
+
+/// A pattern written into, or looked for in, an image of a domain that is off.
+fn qemu_io(image: &str, command: &str) -> bool {
+    let output =
+        Command::new("qemu-io").args(["-c", command, image]).output().expect("qemu-io (qemu-utils) is installed");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() || text.contains("verification failed"), "{command} {image}: {output:?}");
+    !text.contains("verification failed")
+}
+
+/// Writes `byte` far behind what the guest's file system uses.
+fn write(image: &str, byte: u8) {
+    assert!(qemu_io(image, &format!("write -P {byte} 200M 64k")));
+}
+
+fn holds(image: &str, byte: u8) -> bool {
+    qemu_io(image, &format!("read -P {byte} 200M 64k"))
+}
+
+async fn snapshot(connection: &Connection, domain: &DomainRef, name: &str) -> Snapshot {
+    let all = connection.list_snapshots(domain, LIMIT).await.unwrap();
+    all.into_iter().find(|snapshot| snapshot.reference.name == name).unwrap_or_else(|| panic!("no snapshot {name}"))
+}
+
+struct Disk {
+    lab: TestLab,
+    connection: Connection,
+    web: DomainRef,
+    /// The guest's image, folder and all.
+    base: String,
+}
+
+impl Disk {
+    /// A guest that is off, with a disk to write patterns to.
+    async fn off() -> Self {
+        let lab = TestLab::up(1, 1).await;
+        let connection = lab.open("h1").await;
+        let web = domain(&connection, "web-1").await;
+        connection.destroy(&web, DestroyFlags::NONE, LIMIT).await.unwrap();
+        let base = lab.layout().guest_disk("web-1").display().to_string();
+        Self { lab, connection, web, base }
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.lab.layout().shared().join(name).display().to_string()
+    }
+
+    async fn external(&self, name: &str) -> String {
+        let file = self.file(&format!("{name}.qcow2"));
+        let kind = SnapshotKind::External { overlays: vec![("vda".to_owned(), file.clone())], quiesce: false };
+        let new = NewSnapshot { name: name.to_owned(), description: "it's a <test>".to_owned(), kind };
+        self.connection.create_snapshot(&self.web, &new, LIMIT).await.unwrap();
+        file
+    }
+
+    async fn start(&self) {
+        self.connection.start(&self.web, StartFlags::NONE, BOOT).await.unwrap();
+    }
+
+    async fn stop(&self) {
+        self.connection.destroy(&self.web, DestroyFlags::NONE, LIMIT).await.unwrap();
+    }
+
+    async fn chain(&self) -> Vec<String> {
+        self.connection.image_chain(&self.web, "vda", LIMIT).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn internal_with_memory() {
+    let lab = TestLab::up(1, 1).await;
+    let connection = lab.open("h1").await;
+    let web = domain(&connection, "web-1").await;
+    for name in ["first", "it's \"second\" & <last>"] {
+        let new = NewSnapshot { name: name.to_owned(), description: String::new(), kind: SnapshotKind::Internal };
+        connection.create_snapshot(&web, &new, BOOT).await.unwrap();
+    }
+    let all = connection.list_snapshots(&web, LIMIT).await.unwrap();
+    let [first, second] = all.as_slice() else { panic!("{all:?}") };
+    assert_eq!((first.parent.as_deref(), second.parent.as_deref()), (None, Some("first")));
+    assert!(!first.current && second.current && first.has_memory && !first.is_external());
+    assert!(first.created_at_s > 1_700_000_000 && first.state == "running", "{first:?}");
+
+    connection.destroy(&web, DestroyFlags::NONE, LIMIT).await.unwrap();
+    connection.revert(&first.reference, RevertFlags::RUNNING, BOOT).await.unwrap();
+    // It goes on where it was, without booting.
+    assert_eq!(connection.domain_state(&web, LIMIT).await.unwrap(), DomainState::Running(Running::FromSnapshot));
+    lab.wait_guest_answers("web-1", BOOT).await.unwrap();
+    assert!(snapshot(&connection, &web, "first").await.current);
+    for snapshot in &all {
+        connection.delete_snapshot(&snapshot.reference, DeleteFlags::NONE, LIMIT).await.unwrap();
+    }
+    assert_eq!(connection.list_snapshots(&web, LIMIT).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn external_while_it_runs_with_its_file_systems_frozen() {
+    let lab = TestLab::up(1, 1).await;
+    let connection = lab.open("h1").await;
+    let web = domain(&connection, "web-1").await;
+    until("agent", async || connection.agent_ping(&web, Duration::from_secs(1)).await.ok()).await;
+    let file = lab.layout().shared().join("live.qcow2").display().to_string();
+    let kind = SnapshotKind::External { overlays: vec![("vda".to_owned(), file.clone())], quiesce: true };
+    let new = NewSnapshot { name: "live".to_owned(), description: String::new(), kind };
+    connection.create_snapshot(&web, &new, LIMIT).await.unwrap();
+    assert_eq!(connection.image_chain(&web, "vda", LIMIT).await.unwrap()[0], file);
+    assert_eq!(snapshot(&connection, &web, "live").await.state, "disk-snapshot");
+    assert_eq!(connection.thaw(&web, LIMIT).await.unwrap(), 0, "nothing is left frozen");
+}
+
+#[tokio::test]
+async fn external_reverts_grow_a_branch_and_touch_nothing() {
+    let disk = Disk::off().await;
+    write(&disk.base, 1);
+    let overlay = disk.external("good").await;
+    write(&overlay, 2);
+    let good = snapshot(&disk.connection, &disk.web, "good").await;
+    assert!(good.is_external() && !good.has_memory && good.current, "{good:?}");
+    assert_eq!(good.description.as_deref(), Some("it's a <test>"));
+    assert_eq!(good.disks[0].frozen.as_deref(), Some(disk.base.as_str()));
+
+    disk.start().await;
+    let running = disk.connection.revert_external(&disk.web, &good, "r0", LIMIT).await.unwrap_err();
+    assert!(matches!(running, Error::Unfit { .. }), "{running:?}");
+    disk.stop().await;
+
+    let reverted = disk.connection.revert_external(&disk.web, &good, "r1", LIMIT).await.unwrap();
+    let [reverted] = reverted.as_slice() else { panic!("{reverted:?}") };
+    assert_eq!((&reverted.frozen, &reverted.left_aside), (&disk.base, &overlay));
+    assert!(holds(&reverted.overlay, 1), "the state of the snapshot is back");
+    assert!(holds(&overlay, 2) && holds(&disk.base, 1), "what came after is kept aside, the snapshot untouched");
+    disk.start().await;
+    disk.lab.wait_guest_answers("web-1", BOOT).await.unwrap();
+    assert_eq!(disk.chain().await, [reverted.overlay.clone(), disk.base.clone()]);
+    disk.stop().await;
+
+    // Again to the same point, from a state written meanwhile; a name that is taken changes nothing.
+    write(&reverted.overlay, 3);
+    let taken = disk.connection.revert_external(&disk.web, &good, "r1", LIMIT).await.unwrap_err();
+    assert!(matches!(taken, Error::Libvirt { .. }), "{taken:?}");
+    assert!(holds(&reverted.overlay, 3));
+    let again = disk.connection.revert_external(&disk.web, &good, "r2", LIMIT).await.unwrap();
+    assert!(holds(&again[0].overlay, 1));
+    assert!(snapshot(&disk.connection, &disk.web, "good").await.current);
+
+    // A later snapshot on the new branch has the one reverted to as its parent.
+    disk.external("later").await;
+    assert_eq!(snapshot(&disk.connection, &disk.web, "later").await.parent.as_deref(), Some("good"));
+    disk.connection.undefine(&disk.web, UndefineFlags::LEAVE_DATA, LIMIT).await.unwrap();
+    assert!(holds(&disk.base, 1), "undefining leaves the data");
+}
+
+#[tokio::test]
+async fn external_points_are_folded_oldest_and_newest() {
+    let disk = Disk::off().await;
+    write(&disk.base, 1);
+    let mut overlays = Vec::new();
+    for (name, byte) in [("s1", 2), ("s2", 3), ("s3", 4)] {
+        let overlay = disk.external(name).await;
+        write(&overlay, byte);
+        overlays.push(overlay);
+    }
+    let s1 = snapshot(&disk.connection, &disk.web, "s1").await;
+    let off = disk.connection.delete_external(&disk.web, &s1, LIMIT).await.unwrap_err();
+    assert!(off.to_string().contains("start it first"), "{off}");
+
+    disk.start().await;
+    disk.connection.delete_external(&disk.web, &s1, BOOT).await.unwrap();
+    assert_eq!(disk.chain().await, [overlays[2].clone(), overlays[1].clone(), disk.base.clone()]);
+    let s2 = snapshot(&disk.connection, &disk.web, "s2").await;
+    assert_eq!(s2.disks[0].frozen.as_deref(), Some(disk.base.as_str()), "its state is where it was folded to");
+    assert_eq!(s2.parent, None);
+
+    let s3 = snapshot(&disk.connection, &disk.web, "s3").await;
+    disk.connection.delete_external(&disk.web, &s3, BOOT).await.unwrap();
+    assert_eq!(disk.chain().await, [overlays[1].clone(), disk.base.clone()]);
+    assert!(!std::path::Path::new(&overlays[0]).exists() && !std::path::Path::new(&overlays[2]).exists());
+    disk.stop().await;
+    assert!(holds(&overlays[1], 4), "the newest state is kept");
+    assert!(holds(&disk.base, 2), "and so is the point that is left");
+
+    let s2 = snapshot(&disk.connection, &disk.web, "s2").await;
+    let reverted = disk.connection.revert_external(&disk.web, &s2, "r1", LIMIT).await.unwrap();
+    assert!(holds(&reverted[0].overlay, 2));
+
+    // The branch left aside lies on the same image: folding into that would ruin it, and is refused.
+    disk.start().await;
+    let refused = disk.connection.delete_external(&disk.web, &s2, LIMIT).await.unwrap_err();
+    assert!(refused.to_string().contains(&overlays[1]), "{refused}");
+    disk.connection.delete_image(&reverted[0].left_aside, LIMIT).await.unwrap();
+    disk.connection.delete_external(&disk.web, &s2, BOOT).await.unwrap();
+    assert_eq!(disk.chain().await, [disk.base.clone()]);
+    assert_eq!(disk.connection.list_snapshots(&disk.web, LIMIT).await.unwrap(), []);
+}
