@@ -1,1 +1,200 @@
+//! Scenarios: folders that a user can read. `README.md` begins with the incident, `setup.toml` holds the world and its
+//! `mainstay.toml`, `script.txt` says what happens when, `expect.txt` what must come of it.
+//!
+//! docs/simulator.md documents the formats.
+
+mod expect;
+mod script;
 pub(crate) mod setup;
+
+use crate::{
+    deed::Deed,
+    leader::{self, Elect},
+    report::Report,
+    run::Simulation,
+};
+use expect::Expectation;
+use mainstay_model::{
+    Time, config,
+    spec::ClusterSpec,
+};
+use setup::WorldSetup;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Why a scenario can't be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// A file can't be read.
+    #[error("{path} can't be read; a scenario is a folder with setup.toml, script.txt and expect.txt")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A line of script or expectations makes no sense.
+    #[error("{file}:{line}: {what}")]
+    Line {
+        /// Which file.
+        file: String,
+        /// Which line.
+        line: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The setup is wrong.
+    #[error("{file}: {what}")]
+    Setup {
+        /// Which file.
+        file: String,
+        /// What is wrong with it, with line and column.
+        what: String,
+    },
+}
+
+impl ScenarioError {
+    fn line(file: &str, line: usize, what: String) -> ScenarioError {
+        ScenarioError::Line { file: file.to_owned(), line, what }
+    }
+}
+
+/// A scenario, read and understood.
+pub(crate) struct Scenario {
+    name: String,
+    setup: WorldSetup,
+    spec: Arc<ClusterSpec>,
+    reloads: BTreeMap<String, Arc<ClusterSpec>>,
+    script: Vec<(Time, Deed)>,
+    expectations: Vec<Expectation>,
+}
+
+/// Runs one scenario.
+///
+/// # Errors
+/// If its files can't be read or understood; broken expectations are in the report.
+pub fn run(folder: &Path) -> Result<Report, ScenarioError> {
+    Ok(Scenario::load(folder)?.run(leader::real))
+}
+
+/// Runs every scenario: a folder with a `setup.toml` is one, of any other folder those in it are.
+///
+/// # Errors
+/// As [`run`], for the first scenario that can't be run.
+pub fn run_all(folders: &[PathBuf]) -> Result<Vec<Report>, ScenarioError> {
+    let mut found = Vec::new();
+    for folder in folders {
+        if folder.join("setup.toml").is_file() {
+            found.push(folder.clone());
+            continue;
+        }
+        let unreadable = |source| ScenarioError::Unreadable { path: folder.clone(), source };
+        let entries = fs::read_dir(folder).map_err(unreadable)?;
+        let mut inside: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        inside.retain(|path| path.join("setup.toml").is_file());
+        inside.sort();
+        found.append(&mut inside);
+    }
+    found.iter().map(|folder| run(folder)).collect()
+}
+
+impl Scenario {
+    /// Reads a scenario's folder.
+    pub fn load(folder: &Path) -> Result<Scenario, ScenarioError> {
+        let shown = |name: &str| folder.join(name).display().to_string();
+        let setup_text = read(&folder.join("setup.toml"))?;
+        let (world, rest) = halves(&setup_text);
+        let setup: WorldSetup = toml::from_str(&world).map_err(|error| ScenarioError::Setup {
+            file: shown("setup.toml"),
+            what: error.to_string(),
+        })?;
+        let spec = cluster(&shown("setup.toml"), &rest)?;
+        let script = script::parse(&shown("script.txt"), &read(&folder.join("script.txt"))?)?;
+        let expectations = expect::parse(&shown("expect.txt"), &read(&folder.join("expect.txt"))?)?;
+        let mut reloads = BTreeMap::new();
+        for (_, deed) in &script {
+            if let Deed::Reload(file) = deed {
+                let spec = cluster(&shown(file), &halves(&read(&folder.join(file))?).1)?;
+                reloads.insert(file.clone(), spec);
+            }
+        }
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let scenario = Scenario { name, setup, spec, reloads, script, expectations };
+        scenario.names_exist(&shown("setup.toml"))?;
+        Ok(scenario)
+    }
+
+    /// Guests must lie on hosts that there are.
+    fn names_exist(&self, file: &str) -> Result<(), ScenarioError> {
+        let wrong = |what: String| Err(ScenarioError::Setup { file: file.to_owned(), what });
+        for (name, vm) in &self.setup.vm {
+            if !self.setup.host.contains_key(&vm.on) {
+                return wrong(format!("[world.vm.{name}] is on `{}`, but there is no [world.host.{}]", vm.on, vm.on));
+            }
+        }
+        for host in self.spec.hosts.keys() {
+            if !self.setup.host.contains_key(host) {
+                return wrong(format!("host `{host}` is configured, but there is no [world.host.{host}]"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs it with this kind of leader.
+    pub fn run(&self, elect: Elect) -> Report {
+        let mut simulation =
+            Simulation::new(&self.setup, self.spec.clone(), self.reloads.clone(), self.setup.seed, elect);
+        for (at, deed) in &self.script {
+            simulation.plan(*at, deed.clone());
+        }
+        let end = Time(self.setup.lasts.0);
+        let mut order: Vec<(usize, Time)> =
+            self.expectations.iter().enumerate().map(|(index, wanted)| (index, wanted.at.unwrap_or(end).min(end))).collect();
+        order.sort_by_key(|(index, at)| (*at, *index));
+        let mut verdicts = BTreeMap::new();
+        for (index, at) in order {
+            simulation.run_until(at);
+            if let Some(wanted) = self.expectations.get(index) {
+                verdicts.insert(index, wanted.judge(&simulation));
+            }
+        }
+        simulation.run_until(end);
+        Report::of(&self.name, simulation, verdicts.into_values().collect())
+    }
+}
+
+fn read(path: &Path) -> Result<String, ScenarioError> {
+    fs::read_to_string(path).map_err(|source| ScenarioError::Unreadable { path: path.to_owned(), source })
+}
+
+fn cluster(file: &str, text: &str) -> Result<Arc<ClusterSpec>, ScenarioError> {
+    match config::load(file, text) {
+        Ok(loaded) => Ok(Arc::new(loaded.spec)),
+        Err(problems) => {
+            let what = problems.iter().map(|problem| format!("line {}: {problem}", problem.line)).collect::<Vec<_>>();
+            Err(ScenarioError::Setup { file: file.to_owned(), what: what.join("; ") })
+        }
+    }
+}
+
+/// Splits a setup into its `[world]` tables and the rest; both keep their line numbers.
+fn halves(text: &str) -> (String, String) {
+    let (mut world, mut rest) = (String::new(), String::new());
+    let mut in_world = false;
+    for line in text.lines() {
+        if line.starts_with('[') {
+            in_world = line.trim_start_matches('[').starts_with("world");
+        }
+        let (here, there) = if in_world { (&mut world, &mut rest) } else { (&mut rest, &mut world) };
+        here.push_str(line);
+        here.push('\n');
+        there.push('\n');
+    }
+    // `[world.host.h1]` is read as `[host.h1]`.
+    (world.replace("[world.", "[").replace("[world]", ""), rest)
+}

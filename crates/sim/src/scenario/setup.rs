@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Table `[world]`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct WorldSetup {
     /// Chooses delays within their ranges.
     #[serde(default)]
@@ -30,7 +30,7 @@ pub(crate) struct WorldSetup {
 
 /// Table `[world.host.NAME]`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct HostSetup {
     /// Memory for guests in MiB.
     #[serde(deserialize_with = "memory")]
@@ -47,7 +47,7 @@ pub(crate) struct HostSetup {
 
 /// Table `[world.vm.NAME]`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct VmSetup {
     /// Where it is defined.
     pub on: HostId,
@@ -75,7 +75,7 @@ pub(crate) struct VmSetup {
 
 /// Table `[world.fence-device.NAME]`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct DeviceSetup {
     /// How long one switching takes.
     #[serde(default = "one_second")]

@@ -1,0 +1,63 @@
+//! A controller of a few lines, to try the world before the real one and the checker against one that is careless.
+
+use crate::leader::Leader;
+use mainstay_engine::{Change, Input, Row, Step, Table, control::BadRow, view::{ClusterView, Verdict}};
+use mainstay_model::*;
+use mainstay_model::spec::ClusterSpec;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Starts whatever is off elsewhere at once, without any proof.
+pub(crate) struct Careless {
+    spec: Arc<ClusterSpec>,
+    orders: u64,
+    silent: BTreeMap<HostId, u32>,
+    runs: BTreeMap<WorkloadId, HostId>,
+}
+
+pub(crate) fn careless(spec: Arc<ClusterSpec>, _: Vec<Row>, _: Time) -> Result<(Box<dyn Leader>, Step), BadRow> {
+    let silent = BTreeMap::new();
+    Ok((Box::new(Careless { spec, orders: 0, silent, runs: BTreeMap::new() }), Step::default()))
+}
+
+impl Leader for Careless {
+    fn step(&mut self, now: Time, inputs: Vec<Input>) -> Step {
+        let mut step = Step::default();
+        let mut start = Vec::new();
+        for input in inputs {
+            match input {
+                Input::Fact(Fact::HostSilent { host, .. }) => {
+                    *self.silent.entry(host.clone()).or_default() += 1;
+                    if self.silent[&host] == 5 {
+                        let other = self.spec.hosts.keys().find(|other| **other != host).cloned();
+                        start.extend(self.runs.iter().filter(|(_, on)| **on == host).map(|(guest, _)| (guest.clone(), other.clone().unwrap())));
+                    }
+                }
+                Input::Fact(Fact::HostHeard { host, .. }) => {
+                    self.silent.remove(&host);
+                }
+                Input::Fact(Fact::Inventory { host, domains, .. }) => {
+                    for (guest, _) in domains.into_iter().filter(|(_, seen)| seen.state.is_live()) {
+                        self.runs.insert(guest, host.clone());
+                    }
+                }
+                Input::Fact(Fact::Domain { host, workload, change: DomainChange::State(DomainState::Off(_)) }) => start.push((workload, host)),
+                _ => {}
+            }
+        }
+        for (workload, host) in start {
+            self.orders += 1;
+            let id = ActionId(self.orders);
+            self.runs.insert(workload.clone(), host.clone());
+            step.changes.push(Change { table: Table::Order, key: id.to_string(), body: Some("{}".into()) });
+            step.orders.push(Order { id, epoch: Epoch(1), action: Action::Start { workload, host }, deadline: now + Span::secs(30) });
+        }
+        step
+    }
+    fn view(&self, at: Time) -> ClusterView {
+        let verdict = Verdict { severity: Severity::Green, text: String::new(), next: None };
+        ClusterView { version: 1, at, name: String::new(), verdict, cut_off: false, hosts: vec![], workloads: vec![], alarms: vec![], incidents: vec![] }
+    }
+    fn explain(&self, _: &str, _: Time) -> Option<String> {
+        None
+    }
+}
