@@ -96,6 +96,17 @@ impl LabSpec {
         if !plain(&self.name) {
             return refuse("a name is 1 to 32 letters, digits and dashes".into());
         }
+        if let Some(dir) = &self.dir {
+            // It becomes part of socket paths (which Linux bounds at 107 bytes), XML and command lines.
+            let usable =
+                |text: &str| text.len() <= 60 && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+            if !dir.is_absolute() || !dir.to_str().is_some_and(usable) {
+                return refuse(format!(
+                    "the folder {} must be an absolute path of at most 60 letters, digits and /._-",
+                    dir.display()
+                ));
+            }
+        }
         if self.hosts == 0 || self.hosts.saturating_add(self.spares) > MAX_HOSTS {
             return refuse(format!("a lab has 1 to {MAX_HOSTS} hosts, spares included"));
         }
@@ -125,5 +136,23 @@ impl GuestSpec {
     /// The guest's address on the lab's network.
     pub fn address(&self) -> Ipv4Addr {
         layout::guest_address(self.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LabSpec;
+
+    #[test]
+    fn what_cannot_be_built_is_refused_with_the_reason() {
+        let refused = |spec: LabSpec| spec.check().map_err(|error| error.to_string()).expect_err("must be refused");
+        assert!(LabSpec::new("fine", 3, 6).check().is_ok());
+        assert!(refused(LabSpec::new("no/slash", 1, 1)).contains("letters, digits and dashes"));
+        assert!(refused(LabSpec::new("empty", 0, 1)).contains("1 to 16 hosts"));
+        assert!(refused(LabSpec::new("many", 1, 65)).contains("at most 64 guests"));
+        assert!(refused(LabSpec::new("here", 1, 1).in_dir("relative")).contains("absolute"));
+        let mut twins = LabSpec::new("twins", 1, 2);
+        twins.guests[1].name = twins.guests[0].name.clone();
+        assert!(refused(twins).contains("web-1"));
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use mainstay_lab::{DiskKind, Lab, LabSpec};
-use support::{unique, up};
+use support::{SOON, unique, up};
 
 const CREATOR: &str = "MAINSTAY_LAB_TEST_CREATOR";
 
@@ -51,6 +51,11 @@ async fn a_killed_creator_leaves_nothing_that_remove_does_not_find() {
     for kind in ["namespace", "control group", "mount", "process", "loop device", "folder", "registration"] {
         assert!(left.iter().any(|trace| trace.starts_with(kind)), "the search finds no {kind}, so it proves nothing");
     }
+    // What runs, runs on without its creator: host, guest, and the server of its disk.
+    let earlier = lab.wait_guest_answers("web-1", SOON).await.unwrap();
+    let counting =
+        async { while lab.wait_guest_answers("web-1", SOON).await.unwrap().disk_counter <= earlier.disk_counter {} };
+    tokio::time::timeout(SOON, counting).await.expect("the guest still writes to its disk");
     lab.freeze("h2").await.unwrap();
     drop(lab);
 
