@@ -1,14 +1,28 @@
 //! The controller process: pumps facts, orders and outcomes between the pure core and the adapters.
 //!
+//! ```text
+//!   sensors ──facts──▶ pump { engine } ──orders──▶ executors
+//!                        │   ▲  persist first         │
+//!                        ▼   └──────── outcomes ◀─────┘
+//!                      memory (store)
+//! ```
 //! It owns the clock, the store, the connections to hosts and the executors. It decides nothing: that is the engine's.
 
 mod clock;
+mod config;
+mod definition;
+mod executors;
 mod handle;
+mod link;
+mod memory;
 mod news;
+mod pump;
+mod sensors;
 mod service;
 mod stats;
 
 pub use clock::Clock;
+pub use config::ConfigError;
 pub use handle::{EventQuery, Handle, Health, NoAnswer, ReloadRefused, ReloadReport};
 pub use news::News;
 pub use service::{Options, Running, StartError, start};

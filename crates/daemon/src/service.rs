@@ -1,7 +1,50 @@
-//! The controller process from start to stop.
+//! The controller process from start to stop: puts the parts together, reloads the configuration, keeps history short,
+//! and tells the service manager how it is.
+//!
+//! ```text
+//!   configuration, store ──▶ engine's first step carried out ──▶ sensors ──▶ ready ──▶ … ──▶ stop
+//! ```
 
-use crate::Handle;
-use std::path::PathBuf;
+use crate::{
+    Clock, Handle, StatsBoard,
+    config::{Config, ConfigError},
+    executors::{Executors, Tools},
+    handle::{Health, ReloadRefused, ReloadReport, ServiceRequest},
+    link::{Link, Links},
+    memory::{Journal, Memory},
+    news::News,
+    pump::{INPUTS, Pump, with_causes},
+    sensors::{Context, Pings, Roster, watch_guests, watch_host},
+};
+use mainstay_engine::{
+    Input, Step,
+    control::{BadRow, Controller},
+};
+use mainstay_model::{
+    Event, EventKind, HostId, Severity, Span, Subject, Time, config::ControllerConfig, spec::ClusterSpec,
+};
+use mainstay_store::Store;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    sync::{broadcast, mpsc, watch},
+    task::{AbortHandle, JoinSet},
+    time::{MissedTickBehavior, interval},
+};
+
+/// Questions that wait for an answer; more are refused by being late.
+const REQUESTS: usize = 256;
+/// News kept for a slow watcher, who is then told how much it missed.
+const NEWS: usize = 1024;
+/// Samples of statistics are written so often.
+const SAMPLE_EVERY: Duration = Duration::from_secs(60);
+/// Samples are kept so long.
+const KEEP_SAMPLES: Span = Span::hours(48);
+/// Events beyond this many are forgotten, however young.
+const KEEP_EVENTS: u64 = 1_000_000;
+/// What is old is forgotten so often.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+/// The service manager hears of a healthy controller so often, well within a watchdog of 30 s.
+const ALIVE_EVERY: Duration = Duration::from_secs(5);
 
 /// How the controller is started.
 #[derive(Clone, Debug)]
@@ -15,12 +58,15 @@ pub struct Options {
 /// Why the controller did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration can't be used; all problems at once, each with file, line and column.
-    #[error("the configuration can't be used:\n{}", problems.join("\n"))]
-    Config {
-        /// All problems.
-        problems: Vec<String>,
-    },
+    /// The configuration can't be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] mainstay_store::Error),
+    /// What was remembered can't be read.
+    #[error("what the controller remembers can't be understood: was it written by another version?")]
+    Memory(#[from] BadRow),
 }
 
 /// A controller that runs.
@@ -28,11 +74,15 @@ pub enum StartError {
 pub struct Running {
     /// The way into it.
     pub handle: Handle,
+    /// How the configuration wants the process to run: where the API is served.
+    pub controller: ControllerConfig,
+    /// What is allowed in the configuration but looks wrong.
+    pub warnings: Vec<String>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
-    /// Waits until it has stopped: after [`Handle::shutdown`], SIGTERM or SIGINT.
+    /// Waits until it has stopped, after [`Handle::shutdown`].
     pub async fn stopped(self) {
         // A panic of the service was printed by the panic hook; there is nothing left to wait for.
         let _ = self.task.await;
@@ -44,5 +94,273 @@ impl Running {
 /// # Errors
 /// If the configuration or the store can't be used. Nothing runs then.
 pub async fn start(options: Options) -> Result<Running, StartError> {
-    Err(StartError::Config { problems: vec![format!("{}: not read yet", options.config.display())] })
+    let config = Config::read(&options.config).await?;
+    let directory = options.state_dir.clone().unwrap_or_else(|| PathBuf::from(&config.controller.state_directory));
+    let store = Store::open(&directory.join("mainstay.db")).await?;
+    let (memory, found) = Memory::open(store, Clock::start(Time(0)).now()).await?;
+    let clock = Clock::start(found.not_before);
+    let (controller, first) = Controller::start(Arc::clone(&config.spec), found.rows, clock.now())?;
+
+    let (facts, inputs) = mpsc::channel(INPUTS);
+    let (requests, asked) = mpsc::channel(REQUESTS);
+    let (service_requests, service_asked) = mpsc::channel(REQUESTS);
+    let (news, _) = broadcast::channel(NEWS);
+    let (health, health_seen) = watch::channel(Health { ready: false, storage_trouble: None, last_step: clock.now() });
+    let (stop, stopping) = watch::channel(false);
+    let (spec, spec_seen) = watch::channel(Arc::clone(&config.spec));
+    let (links, stats) = (Links::default(), StatsBoard::default());
+
+    let tools = Tools {
+        clock,
+        memory: memory.clone(),
+        links: links.clone(),
+        spec: spec_seen,
+        pictures: directory.join("incidents"),
+    };
+    let executors = Executors::new(tools, facts.clone());
+    let journal = memory.clone();
+    let pump = Pump {
+        controller,
+        clock,
+        journal,
+        executors,
+        inputs,
+        requests: asked,
+        news: news.clone(),
+        health,
+        stop: stopping,
+    };
+    let pump = tokio::spawn(pump.run(first));
+
+    let context =
+        Context { facts, clock, memory, stats: stats.clone(), roster: Roster::default(), pings: Pings::open() };
+    let handle =
+        Handle { requests, news: news.clone(), health: health_seen.clone(), service: service_requests, stats, clock };
+    let (controller, warnings) = (config.controller.clone(), config.warnings.clone());
+    let service = Service {
+        options,
+        config,
+        context,
+        links,
+        spec,
+        news,
+        health: health_seen,
+        hosts: BTreeMap::new(),
+        tasks: JoinSet::new(),
+    };
+    let task = tokio::spawn(async move {
+        service.run(service_asked).await;
+        stop.send_replace(true);
+        // It ends at its next turn; whatever it did not make durable is not done.
+        let _ = pump.await;
+    });
+    Ok(Running { handle, controller, warnings, task })
+}
+
+struct Service {
+    options: Options,
+    config: Config,
+    context: Context,
+    links: Links,
+    spec: watch::Sender<Arc<ClusterSpec>>,
+    news: broadcast::Sender<News>,
+    health: watch::Receiver<Health>,
+    hosts: BTreeMap<HostId, AbortHandle>,
+    /// Sensors; they end with the service.
+    tasks: JoinSet<()>,
+}
+
+impl Service {
+    async fn run(mut self, mut requests: mpsc::Receiver<ServiceRequest>) {
+        let mut ready = self.health.clone();
+        let mut alive = interval(ALIVE_EVERY);
+        let mut sample = interval(SAMPLE_EVERY);
+        let mut prune = interval(PRUNE_EVERY);
+        for timer in [&mut alive, &mut sample, &mut prune] {
+            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        let mut begun = false;
+        loop {
+            tokio::select! {
+                () = is_ready(&mut ready), if !begun => {
+                    begun = true;
+                    self.begin();
+                }
+                request = requests.recv() => match request {
+                    Some(ServiceRequest::Events(query, answer)) => {
+                        let memory = self.context.memory.clone();
+                        // Whoever asked may have given up.
+                        tokio::spawn(async move { drop(answer.send(readable(memory.events(&query).await))) });
+                    }
+                    Some(ServiceRequest::Reload(answer)) => drop(answer.send(self.reload().await)),
+                    Some(ServiceRequest::Stop) | None => break,
+                },
+                _ = alive.tick() => self.show_alive(),
+                _ = sample.tick() => self.sample().await,
+                _ = prune.tick() => self.prune().await,
+            }
+        }
+        notify(&[sd_notify::NotifyState::Stopping]);
+        tracing::info!("the controller stops; guests go on as they are");
+    }
+
+    /// The engine has taken its first step: the world may come in.
+    fn begin(&mut self) {
+        for (host, config) in self.config.links.clone() {
+            self.watch(host, config);
+        }
+        self.tasks.spawn(watch_guests(self.context.clone(), self.links.clone(), self.spec.subscribe()));
+        notify(&[sd_notify::NotifyState::Ready]);
+        tracing::info!(cluster = self.config.spec.name, hosts = self.config.links.len(), "the controller is ready");
+    }
+
+    fn watch(&mut self, host: HostId, config: crate::link::LinkConfig) {
+        match Link::new(host.clone(), config) {
+            Ok(link) => {
+                let link = Arc::new(link);
+                self.links.insert(Arc::clone(&link));
+                let every = self.config.spec.detection.heartbeat_every;
+                let task = self.tasks.spawn(watch_host(link, self.context.clone(), every));
+                self.hosts.insert(host, task);
+            }
+            // Checked when the configuration was read.
+            Err(error) => tracing::error!(%host, error = with_causes(&error), "not watched"),
+        }
+    }
+
+    fn forget(&mut self, host: &HostId) {
+        if let Some(task) = self.hosts.remove(host) {
+            task.abort();
+        }
+        self.links.remove(host);
+        self.context.roster.forget(host);
+    }
+
+    async fn reload(&mut self) -> Result<ReloadReport, ReloadRefused> {
+        let now = i128::from(self.context.clock.now().0) * 1_000;
+        let reloading =
+            sd_notify::NotifyState::monotonic_usec_now().unwrap_or(sd_notify::NotifyState::MonotonicUsec(now));
+        notify(&[sd_notify::NotifyState::Reloading, reloading]);
+        let result = match Config::read(&self.options.config).await {
+            Ok(new) => Ok(self.adopt(new).await),
+            Err(error) => Err(ReloadRefused { problems: error.lines() }),
+        };
+        notify(&[sd_notify::NotifyState::Ready]);
+        match &result {
+            Ok(report) => {
+                let text = format!("the configuration was read again: {}", summary(report));
+                self.tell(Severity::Green, text).await;
+            }
+            Err(refused) => {
+                let text =
+                    format!("a changed configuration was refused, the old one stays: {}", refused.problems.join("; "));
+                self.tell(Severity::Yellow, text).await;
+            }
+        }
+        result
+    }
+
+    /// Puts a new configuration in force.
+    async fn adopt(&mut self, new: Config) -> ReloadReport {
+        let old = std::mem::replace(&mut self.config, new);
+        let (spec, links) = (Arc::clone(&self.config.spec), self.config.links.clone());
+        // The engine first: it must know a host before it hears of it.
+        let _ = self.context.facts.send(Input::Spec(Arc::clone(&spec))).await;
+        let mut report = ReloadReport { warnings: self.config.warnings.clone(), ..ReloadReport::default() };
+        if self.config.controller != old.controller {
+            report.warnings.push("changes in [controller] take effect at the controller's next start".to_owned());
+        }
+        let same_pace = spec.detection.heartbeat_every == old.spec.detection.heartbeat_every;
+        self.spec.send_replace(spec);
+        for host in old.links.keys().filter(|host| !links.contains_key(*host)) {
+            report.hosts_removed.push(host.to_string());
+            self.forget(host);
+        }
+        for (host, link) in links {
+            match old.links.get(&host) {
+                Some(before) if *before == link && same_pace => continue,
+                Some(_) => report.hosts_changed.push(host.to_string()),
+                None => report.hosts_added.push(host.to_string()),
+            }
+            self.forget(&host);
+            self.watch(host, link);
+        }
+        report
+    }
+
+    /// An event of the process itself.
+    async fn tell(&self, severity: Severity, text: String) {
+        let at = self.context.clock.now();
+        let event =
+            Event { at, subject: Subject::Cluster, severity, kind: EventKind::Controller, text, incident: None };
+        crate::pump::log(&event);
+        let step = Step { events: vec![event.clone()], ..Step::default() };
+        if let Err(error) = self.context.memory.persist(at, &step).await {
+            tracing::error!(error = with_causes(&error), "this event is not on record");
+        }
+        let _ = self.news.send(News::Event(Arc::new(event)));
+    }
+
+    fn show_alive(&self) {
+        let health = self.health.borrow();
+        let age = self.context.clock.now().since(health.last_step);
+        let status = match &health.storage_trouble {
+            Some(trouble) => format!("nothing is done, since nothing can be remembered: {trouble}"),
+            None if age > Span::secs(10) => format!("the loop has not turned for {age}"),
+            None => format!("watching {} hosts", self.hosts.len()),
+        };
+        // A full disk is no reason to be restarted: the controller waits and shouts. A loop that stands still is.
+        if health.storage_trouble.is_some() || age <= Span::secs(10) {
+            notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+        notify(&[sd_notify::NotifyState::Status(&status)]);
+    }
+
+    async fn sample(&self) {
+        let samples = self.context.stats.samples(self.context.clock.now());
+        if let Err(error) = self.context.memory.store().append_samples(&samples).await {
+            tracing::warn!(error = with_causes(&error), "statistics were not written");
+        }
+    }
+
+    async fn prune(&self) {
+        let now = self.context.clock.now();
+        let keep = mainstay_store::Keep {
+            events_since_ms: (now - self.config.controller.keep_history).0,
+            events: KEEP_EVENTS,
+            finished_since_ms: (now - self.config.controller.keep_history).0,
+            samples_since_ms: (now - KEEP_SAMPLES).0,
+        };
+        match self.context.memory.store().prune(&keep).await {
+            Ok(pruned) => tracing::debug!(?pruned, "forgot what is old"),
+            Err(error) => tracing::warn!(error = with_causes(&error), "what is old could not be deleted"),
+        }
+    }
+}
+
+/// Waits until the engine's first step was carried out.
+async fn is_ready(health: &mut watch::Receiver<Health>) {
+    if health.wait_for(|health| health.ready).await.is_err() {
+        // The pump has ended without: the service is told to stop on another way.
+        std::future::pending::<()>().await;
+    }
+}
+
+fn readable(found: Result<Vec<Event>, mainstay_store::Error>) -> Option<Vec<Event>> {
+    found.inspect_err(|error| tracing::error!(error = with_causes(error), "history can't be read")).ok()
+}
+
+fn summary(report: &ReloadReport) -> String {
+    let parts =
+        [("added", &report.hosts_added), ("removed", &report.hosts_removed), ("changed", &report.hosts_changed)];
+    let parts = parts.iter().filter(|(_, hosts)| !hosts.is_empty());
+    let text: Vec<String> = parts.map(|(what, hosts)| format!("{what} {}", hosts.join(", "))).collect();
+    if text.is_empty() { "the same hosts".to_owned() } else { text.join("; ") }
+}
+
+/// Without a service manager this does nothing.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "the service manager could not be told");
+    }
 }

@@ -2,6 +2,7 @@
 //! board is for people only.
 
 use mainstay_model::{Activity, DomainState, HostId, Span, Time, WorkloadId};
+use mainstay_store::Sample;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -34,7 +35,7 @@ pub struct WorkloadStats {
     pub addresses: Vec<String>,
     /// Memory given to it in MiB.
     pub memory_mib: u64,
-    /// Memory it uses inside in MiB, as its balloon says.
+    /// Memory its process takes on the host, in MiB.
     pub memory_used_mib: Option<u64>,
     /// Virtual CPUs.
     pub vcpus: u32,
@@ -78,6 +79,23 @@ impl StatsBoard {
     /// The latest of all, by name.
     pub fn all(&self, now: Time) -> Vec<WorkloadStats> {
         self.lock().values().map(|entry| aged(entry, now)).collect()
+    }
+
+    /// The rates of all that run, for the small history of `stats`.
+    pub(crate) fn samples(&self, now: Time) -> Vec<Sample> {
+        let sample = |entry: &Entry| {
+            let (stats, rates) = (&entry.stats, entry.stats.rates?);
+            Some(Sample {
+                workload: stats.workload.to_string(),
+                at_ms: now.0,
+                cpu_percent: stats.cpu_percent.unwrap_or(0.0),
+                read_bps: rates.disk_read,
+                write_bps: rates.disk_written,
+                receive_bps: rates.net_received,
+                send_bps: rates.net_sent,
+            })
+        };
+        self.lock().values().filter_map(sample).collect()
     }
 
     /// A workload was seen on a host in a state. One that is off does not hide one that runs elsewhere.

@@ -1,0 +1,105 @@
+//! Reads from a domain's XML what the engine needs to know of it: size, tags, where its disks lie, whether it can move.
+
+use mainstay_libvirt::{Error, definition::Definition, xml::Element};
+use mainstay_model::Resources;
+use std::{collections::BTreeSet, path::Path};
+
+/// What a definition says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Defined {
+    /// Memory and virtual processors.
+    pub needs: Resources,
+    /// The `<tag>` elements in its `<metadata>`, of whatever namespace.
+    pub tags: BTreeSet<String>,
+    /// Directory, pool or server of each disk that is written to.
+    pub datastores: BTreeSet<String>,
+    /// False if a device of its host is passed through to it.
+    pub movable: bool,
+    /// True if each disk that is written to is a qcow2 image: then memory and disks fit into an internal snapshot.
+    pub internal_snapshots: bool,
+    /// Operating system by libosinfo's id, such as `http://debian.org/debian/12`.
+    pub system: Option<String>,
+    /// True if it has a channel for the guest agent.
+    pub has_agent: bool,
+}
+
+impl Defined {
+    /// Reads a domain's XML.
+    pub fn read(xml: &str) -> Result<Defined, Error> {
+        let definition = Definition::parse(xml)?;
+        let root = Element::parse(xml, &definition.name)?;
+        let devices = |kind: &'static str| root.find(&["devices"]).into_iter().flat_map(move |all| all.all(kind));
+        let disks: Vec<&Element> = devices("disk").filter(|disk| is_written(disk)).collect();
+        let format =
+            |disk: &&Element| disk.find(&["driver"]).and_then(|driver| driver.attribute("type")) == Some("qcow2");
+        let metadata = || root.find(&["metadata"]).into_iter().flat_map(descendants);
+        let system = metadata().find(|element| local(element) == "os").and_then(|os| os.attribute("id"));
+        Ok(Defined {
+            needs: Resources::of(definition.memory_kib.div_ceil(1024), u64::from(definition.vcpus)),
+            tags: metadata().filter(|element| local(element) == "tag").map(|tag| tag.text.trim().to_owned()).collect(),
+            datastores: disks.iter().filter_map(|disk| datastore(disk)).collect(),
+            movable: devices("hostdev").next().is_none(),
+            internal_snapshots: disks.iter().all(format),
+            system: system.map(str::to_owned),
+            has_agent: definition.agent_channel,
+        })
+    }
+}
+
+fn is_written(disk: &Element) -> bool {
+    disk.attribute("device").is_none_or(|device| device == "disk") && disk.find(&["readonly"]).is_none()
+}
+
+fn datastore(disk: &Element) -> Option<String> {
+    let source = disk.find(&["source"])?;
+    let attribute = |name| source.attribute(name);
+    let path = attribute("file").or(attribute("dev")).and_then(|path| Path::new(path).parent());
+    let server = || source.find(&["host"]).and_then(|host| host.attribute("name").or(host.attribute("socket")));
+    path.map(|folder| folder.display().to_string())
+        .or_else(|| attribute("pool").or(attribute("dir")).or_else(server).or(attribute("protocol")).map(str::to_owned))
+}
+
+fn descendants(element: &Element) -> Vec<&Element> {
+    element.children.iter().flat_map(|child| std::iter::once(child).chain(descendants(child))).collect()
+}
+
+fn local(element: &Element) -> &str {
+    element.name.rsplit(':').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WEB: &str = "<domain type='kvm'><name>web-1</name><uuid>77000000-0000-4000-8000-000000000001</uuid><metadata>\
+        <mainstay:vm xmlns:mainstay='urn:mainstay'><mainstay:tag>web</mainstay:tag><mainstay:tag>shop</mainstay:tag></mainstay:vm>\
+        <l:libosinfo xmlns:l='http://libosinfo.org/xmlns/libvirt/domain/1.0'><l:os id='http://debian.org/debian/12'/></l:libosinfo>\
+        </metadata><memory unit='KiB'>98304</memory><vcpu placement='static' current='1'>2</vcpu><devices>\
+        <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/srv/vm/web-1.qcow2'/><target dev='vda'/></disk>\
+        <disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='/iso/x.iso'/><target dev='sda'/><readonly/></disk>\
+        <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel></devices></domain>";
+
+    #[test]
+    fn size_tags_and_disks_are_read() {
+        let defined = Defined::read(WEB).unwrap();
+        assert_eq!(defined.needs, Resources::of(96, 2));
+        assert_eq!(defined.tags, ["shop", "web"].map(String::from).into());
+        assert_eq!(defined.datastores, ["/srv/vm".to_owned()].into());
+        assert!(defined.movable && defined.internal_snapshots && defined.has_agent);
+        assert_eq!(defined.system.as_deref(), Some("http://debian.org/debian/12"));
+    }
+
+    #[test]
+    fn what_binds_a_domain_to_its_host_is_seen() {
+        let bound = WEB.replace("<channel", "<hostdev mode='subsystem' type='pci'/><channel");
+        let defined = Defined::read(&bound.replace("qcow2'/><source", "raw'/><source")).unwrap();
+        assert!(!defined.movable && !defined.internal_snapshots);
+    }
+
+    #[test]
+    fn network_disks_lie_at_their_server() {
+        let network = "<source protocol='nbd'><host transport='unix' socket='/srv/web-1.nbd'/></source>";
+        let xml = WEB.replace("<source file='/srv/vm/web-1.qcow2'/>", network);
+        assert_eq!(Defined::read(&xml).unwrap().datastores, ["/srv/web-1.nbd".to_owned()].into());
+    }
+}

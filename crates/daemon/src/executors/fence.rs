@@ -1,0 +1,62 @@
+//! Switch a host off by all devices of one level, and believe only what the devices' status says afterwards.
+
+use super::{Tools, task::Act};
+use mainstay_fence::{Agent, Device, DeviceResult, Level, LevelReport, Options, fence_level};
+use mainstay_model::{
+    Detail, DeviceId, FailureKind, HostId, Outcome,
+    spec::{ClusterSpec, FenceDevice},
+};
+
+pub(super) async fn fence(tools: &Tools, host: &HostId, level: usize) -> Act {
+    let devices = {
+        let spec = tools.spec.borrow();
+        let levels = spec.hosts.get(host).map(|host| host.fence.as_slice()).unwrap_or_default();
+        let level = levels.get(level).ok_or_else(|| refused(format!("{host} has no fence level {}", level + 1)))?;
+        devices(&spec, level)?
+    };
+    let report = fence_level(&Level(devices), host.as_str()).await;
+    if report.is_fenced() {
+        let already_off = report.devices.iter().all(|device| device.result == DeviceResult::AlreadyOff);
+        return Ok(Detail::Fenced { already_off, by: report.to_string() });
+    }
+    Err(if is_certain(&report) {
+        Outcome::failed(FailureKind::Other, report.to_string())
+    } else {
+        Outcome::unknown(report.to_string())
+    })
+}
+
+/// True if some device says that the host has power still.
+fn is_certain(report: &LevelReport) -> bool {
+    report.devices.iter().any(|device| device.result == DeviceResult::StillOn)
+}
+
+/// The devices of a level, ready for use.
+pub(super) fn devices(spec: &ClusterSpec, level: &[DeviceId]) -> Result<Vec<Device>, Outcome> {
+    let device = |id: &DeviceId| {
+        let configured = spec.fence_devices.get(id).ok_or_else(|| refused(format!("there is no fence device {id}")))?;
+        device(id, configured)
+    };
+    level.iter().map(device).collect()
+}
+
+fn device(id: &DeviceId, configured: &FenceDevice) -> Result<Device, Outcome> {
+    let mut options = Options::default();
+    for (name, value) in &configured.options {
+        options.set(name, value);
+    }
+    Ok(Device {
+        name: id.to_string(),
+        agent: Agent::find(&configured.agent).map_err(|error| refused(error.to_string()))?,
+        options,
+        plugs: configured.plug.iter().map(|(host, plug)| (host.to_string(), plug.clone())).collect(),
+        timeout: configured.timeout.as_duration(),
+        verify_within: configured.verify_within.as_duration(),
+        retries: configured.retries,
+        delay: configured.delay.as_duration(),
+    })
+}
+
+fn refused(why: String) -> Outcome {
+    Outcome::failed(FailureKind::Refused, why)
+}

@@ -1,0 +1,56 @@
+//! Move a running workload to another host without stopping it. Snapshots' records move along.
+
+use super::{
+    failure,
+    task::{Act, Task},
+};
+use mainstay_libvirt::domain::migration::{MigrateFlags, Migration};
+use mainstay_model::{Detail, DomainState, FailureKind, HostId, Outcome, WorkloadId};
+
+pub(super) async fn migrate(task: &Task<'_>, workload: &WorkloadId, to: &HostId) -> Act {
+    let target = task.at(to).await?;
+    if is_running(&target, workload).await? && !is_running(task, workload).await? {
+        return Ok(Detail::None);
+    }
+    let domain = task.expect(workload).await?;
+    if task.state(&domain).await? != DomainState::Running {
+        return Err(Outcome::failed(FailureKind::Other, format!("{workload} does not run on {}", task.link.host)));
+    }
+    // On record before libvirt is made to forget them.
+    task.capture(workload, &domain).await?;
+    let records = task.tools.memory.definition(workload).map(|kept| super::task::records(&kept)).unwrap_or_default();
+    let migration = Migration {
+        destination: as_seen_from_a_host(&target.link.config.uri),
+        // Unsafe only by libvirt's reckoning: it knows few shared file systems, the configuration says that this is one.
+        flags: MigrateFlags::MOVE | MigrateFlags::UNSAFE | MigrateFlags::AUTO_CONVERGE | MigrateFlags::ABORT_ON_ERROR,
+        data_uri: None,
+        bandwidth_mib_s: None,
+    };
+    let (limit, short) = (task.left(), task.link.limit());
+    let moved = if records.is_empty() {
+        task.connection.migrate(&domain, &migration, limit).await
+    } else {
+        let (here, there) = (&task.connection, &target.connection);
+        here.migrate_with_snapshots(there, &domain, &records, &migration, limit, short).await
+    };
+    moved.map_err(failure::during)?;
+    let moved = target
+        .expect(workload)
+        .await
+        .map_err(|_| Outcome::unknown(format!("it left, and {to} does not tell of it")))?;
+    target.capture(workload, &moved).await?;
+    target.end();
+    Ok(Detail::None)
+}
+
+async fn is_running(task: &Task<'_>, workload: &WorkloadId) -> Result<bool, Outcome> {
+    match task.find(workload).await? {
+        Some(domain) => Ok(task.state(&domain).await? == DomainState::Running),
+        None => Ok(false),
+    }
+}
+
+/// Options of our own client (keys, sockets) mean nothing on the host that is to connect.
+fn as_seen_from_a_host(uri: &str) -> String {
+    uri.split('?').next().unwrap_or(uri).to_owned()
+}

@@ -1,0 +1,112 @@
+//! Take and delete recovery points: libvirt's snapshots, within the images where these allow, by overlays otherwise.
+
+use super::{
+    failure,
+    task::{Act, Task},
+};
+use crate::definition::Defined;
+use mainstay_libvirt::{
+    DomainRef,
+    definition::Definition,
+    domain::{
+        inventory::XmlFlags,
+        snapshot::{DeleteFlags, NewSnapshot, Snapshot, SnapshotKind},
+    },
+};
+use mainstay_model::{Detail, FailureKind, Outcome, PointId, PointKind, WorkloadId};
+use std::{path::Path, time::Duration};
+
+/// An agent that does not answer within this is not there.
+const AGENT_ANSWERS: Duration = Duration::from_secs(2);
+/// Said in libvirt's record.
+const DESCRIPTION: &str = "recovery point of Mainstay";
+
+pub(super) async fn take(
+    task: &Task<'_>,
+    workload: &WorkloadId,
+    point: &PointId,
+    kind: PointKind,
+    freeze: bool,
+) -> Act {
+    let domain = task.expect(workload).await?;
+    let state = task.state(&domain).await?;
+    if !state.is_live() {
+        return Err(Outcome::failed(FailureKind::Other, format!("{workload} is {state}: nothing to take a point of")));
+    }
+    if let Some(taken) = find(task, &domain, point).await? {
+        return described(task, &taken, false).await;
+    }
+    let xml = task.connection.domain_xml(&domain, XmlFlags::NONE, task.short()).await.map_err(failure::before)?;
+    let internal = match kind {
+        PointKind::Memory => true,
+        PointKind::Disk => false,
+        PointKind::Auto => Defined::read(&xml).map_err(failure::before)?.internal_snapshots,
+    };
+    let _changing = task.begin_change(workload, &format!("recovery point {point} was being taken")).await?;
+    let new = |kind| NewSnapshot { name: point.to_string(), description: DESCRIPTION.to_owned(), kind };
+    let frozen = if internal {
+        let taken = task.connection.create_snapshot(&domain, &new(SnapshotKind::Internal), task.left()).await;
+        taken.map_err(failure::during)?;
+        false
+    } else {
+        let overlays = overlays(&Definition::parse(&xml).map_err(failure::before)?, point)?;
+        let quiesce = freeze && task.connection.agent_ping(&domain, AGENT_ANSWERS.min(task.left())).await.is_ok();
+        let external = |quiesce| new(SnapshotKind::External { overlays: overlays.clone(), quiesce });
+        match task.connection.create_snapshot(&domain, &external(quiesce), task.left()).await {
+            Ok(_) => quiesce,
+            Err(error) if quiesce && !error.outcome_unknown() => {
+                tracing::warn!(%workload, %error, "its file systems could not be frozen; taking the point without");
+                let taken = task.connection.create_snapshot(&domain, &external(false), task.left()).await;
+                taken.map_err(failure::during)?;
+                false
+            }
+            Err(error) => return Err(failure::during(error)),
+        }
+    };
+    task.capture(workload, &domain).await?;
+    let taken = find(task, &domain, point).await?;
+    let taken = taken.ok_or_else(|| Outcome::unknown(format!("{point} was taken, but libvirt does not list it")))?;
+    described(task, &taken, frozen).await
+}
+
+pub(super) async fn delete(task: &Task<'_>, workload: &WorkloadId, point: &PointId) -> Act {
+    let (domain, _) = task.ready(workload).await?;
+    let Some(snapshot) = find(task, &domain, point).await? else { return Ok(Detail::None) };
+    let _changing = task.begin_change(workload, &format!("recovery point {point} was being deleted")).await?;
+    let deleted = if snapshot.is_external() {
+        task.connection.delete_external(&domain, &snapshot, task.left()).await
+    } else {
+        task.connection.delete_snapshot(&snapshot.reference, DeleteFlags::NONE, task.left()).await
+    };
+    // Also after a failure: what is on record must not stay in doubt if libvirt can tell.
+    let captured = task.capture(workload, &domain).await;
+    deleted.map_err(failure::during)?;
+    captured.map(|()| Detail::None)
+}
+
+/// The point as libvirt knows it.
+pub(super) async fn find(task: &Task<'_>, domain: &DomainRef, point: &PointId) -> Result<Option<Snapshot>, Outcome> {
+    let snapshots = task.connection.list_snapshots(domain, task.short()).await.map_err(failure::before)?;
+    Ok(snapshots.into_iter().find(|snapshot| snapshot.reference.name == point.as_str()))
+}
+
+async fn described(task: &Task<'_>, snapshot: &Snapshot, frozen: bool) -> Act {
+    let handle = task.connection.snapshot_xml(&snapshot.reference, task.short()).await.map_err(failure::during)?;
+    let kind = if snapshot.has_memory { PointKind::Memory } else { PointKind::Disk };
+    Ok(Detail::Point { kind, frozen, handle, bytes: None })
+}
+
+/// A new file for each disk that is written to, beside the image in use.
+fn overlays(definition: &Definition, point: &PointId) -> Result<Vec<(String, String)>, Outcome> {
+    let disks = definition.disks.iter().filter(|disk| disk.device == "disk" && !disk.read_only);
+    let overlay = |disk: &mainstay_libvirt::definition::Disk| {
+        let folder = disk.source.as_deref().filter(|_| disk.kind == "file").and_then(|path| Path::new(path).parent());
+        let folder = folder.ok_or_else(|| {
+            let why = format!("disk {} of {} is no file: no overlay can be put on it", disk.target, definition.name);
+            Outcome::failed(FailureKind::Refused, why)
+        })?;
+        let name = format!("{}-{}-{point}.qcow2", definition.name, disk.target).replace('/', "_");
+        Ok((disk.target.clone(), folder.join(name).display().to_string()))
+    };
+    disks.map(overlay).collect()
+}

@@ -1,0 +1,37 @@
+//! Start a workload from its disk: where it was, or on a host that never heard of it.
+
+use super::{
+    failure,
+    task::{Act, Task},
+};
+use mainstay_libvirt::domain::power::{DestroyFlags, StartFlags};
+use mainstay_model::{Detail, DomainState, FailureKind, Outcome, WorkloadId};
+
+pub(super) async fn start(task: &Task<'_>, workload: &WorkloadId) -> Act {
+    let (domain, elsewhere) = task.ready(workload).await?;
+    match task.state(&domain).await? {
+        DomainState::Running => return Ok(Detail::None),
+        DomainState::Paused(_) => {
+            let why = format!("{workload} is paused on {}; resume it, or stop it first", task.link.host);
+            return Err(Outcome::failed(FailureKind::Other, why));
+        }
+        // It does not execute, and what it holds in memory is of no more use than a picture.
+        DomainState::Panicked => {
+            let destroyed = task.connection.destroy(&domain, DestroyFlags::NONE, task.left()).await;
+            destroyed.map_err(failure::during)?;
+        }
+        DomainState::Off(_) => {}
+    }
+    // A saved state of this host is older than what the disk has lived through elsewhere.
+    let flags = if elsewhere { StartFlags::FORCE_BOOT } else { StartFlags::NONE };
+    match task.connection.start(&domain, flags, task.left()).await {
+        Ok(_) => {}
+        Err(error) if failure::is_state_conflict(&error) => {}
+        Err(error) => return Err(failure::during(error)),
+    }
+    match task.state(&domain).await {
+        Ok(DomainState::Running) => Ok(Detail::None),
+        Ok(state) => Err(Outcome::failed(FailureKind::Other, format!("{workload} was started, but is {state}"))),
+        Err(_) => Err(Outcome::unknown("it was started, but its state can't be asked")),
+    }
+}

@@ -1,0 +1,28 @@
+//! Make a host forget a workload, or at least not start it by itself. Data stays where it is.
+
+use super::{
+    failure,
+    task::{Act, Task},
+};
+use mainstay_libvirt::{ErrorCode, domain::power::UndefineFlags};
+use mainstay_model::{Detail, FailureKind, Outcome, WorkloadId};
+
+pub(super) async fn undefine(task: &Task<'_>, workload: &WorkloadId) -> Act {
+    let Some(domain) = task.find(workload).await? else { return Ok(Detail::None) };
+    if task.state(&domain).await?.is_live() {
+        let why = format!("{workload} runs on {}: its definition stays", task.link.host);
+        return Err(Outcome::failed(FailureKind::Refused, why));
+    }
+    match task.connection.undefine(&domain, UndefineFlags::LEAVE_DATA, task.short()).await {
+        Err(error) if !error.is(ErrorCode::NO_DOMAIN) => Err(failure::during(error)),
+        _ => Ok(Detail::None),
+    }
+}
+
+pub(super) async fn disable_autostart(task: &Task<'_>, workload: &WorkloadId) -> Act {
+    let Some(domain) = task.find(workload).await? else { return Ok(Detail::None) };
+    match task.connection.set_autostart(&domain, false, task.short()).await {
+        Err(error) if !error.is(ErrorCode::NO_DOMAIN) => Err(failure::during(error)),
+        _ => Ok(Detail::None),
+    }
+}

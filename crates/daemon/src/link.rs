@@ -1,0 +1,146 @@
+//! The way to one host's libvirtd: a few idle connections for orders and guest probes, so that each works on its own and
+//! a stuck call harms nobody else. The sensors' own connection is not among them.
+
+use mainstay_libvirt::{Connection, Credentials, Keepalive, Options, Uri};
+use mainstay_model::{
+    HostId,
+    config::{DriverConfig, LibvirtConfig},
+    spec::ClusterSpec,
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::Notify;
+
+/// Idle connections kept; opening one more costs milliseconds (over ssh some tenths of a second).
+const IDLE: usize = 2;
+
+/// How a host is reached. Two that are equal need no new connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LinkConfig {
+    /// libvirt's address.
+    pub uri: String,
+    /// For ping; empty: not pinged.
+    pub address: String,
+    /// Bounds and credentials.
+    pub driver: LibvirtConfig,
+}
+
+/// The way to one host.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// The host.
+    pub host: HostId,
+    /// How it is reached.
+    pub config: LinkConfig,
+    /// Rung when the inventory should be read at once.
+    pub look: Notify,
+    uri: Uri,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// All hosts' links, as the configuration in force has them. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Links(Arc<Mutex<BTreeMap<HostId, Arc<Link>>>>);
+
+impl LinkConfig {
+    /// Of every host in a configuration.
+    pub fn all(
+        spec: &ClusterSpec,
+        drivers: &BTreeMap<mainstay_model::SiteId, DriverConfig>,
+    ) -> BTreeMap<HostId, LinkConfig> {
+        let hosts = spec.hosts.iter().filter_map(|(host, spec)| {
+            let DriverConfig::Libvirt(driver) = drivers.get(&spec.site)?.clone();
+            Some((host.clone(), LinkConfig { uri: spec.uri.clone(), address: spec.address.clone(), driver }))
+        });
+        hosts.collect()
+    }
+}
+
+impl Link {
+    /// A link; nothing is opened yet.
+    pub fn new(host: HostId, config: LinkConfig) -> Result<Link, mainstay_libvirt::Error> {
+        let uri = config.uri.parse()?;
+        Ok(Link { host, config, look: Notify::new(), uri, idle: Mutex::default() })
+    }
+
+    /// Bound for a call that answers at once.
+    pub fn limit(&self) -> Duration {
+        self.config.driver.call_timeout.as_duration()
+    }
+
+    /// A fresh connection.
+    pub async fn open(&self, limit: Duration) -> Result<Connection, mainstay_libvirt::Error> {
+        let driver = &self.config.driver;
+        let keepalive = Keepalive { interval: driver.keepalive_every.as_duration(), count: driver.keepalive_missed };
+        let options = Options { limit, keepalive, credentials: self.credentials().await?, ..Options::default() };
+        Connection::open(&self.uri, &options).await
+    }
+
+    /// A connection on which nothing is under way. Give it back with [`Link::give_back`], if all went well.
+    pub async fn take(&self) -> Result<Connection, mainstay_libvirt::Error> {
+        while let Some(connection) = self.idle().pop() {
+            if is_fresh(&connection) {
+                return Ok(connection);
+            }
+        }
+        self.open(self.config.driver.connect_timeout.as_duration()).await
+    }
+
+    /// Keeps a connection for the next who needs one.
+    pub fn give_back(&self, connection: Connection) {
+        let mut idle = self.idle();
+        if is_fresh(&connection) && idle.len() < IDLE {
+            idle.push(connection);
+        }
+    }
+
+    /// Forgets idle connections: the host was found silent, so they may be dead without knowing it.
+    pub fn forget_idle(&self) {
+        self.idle().clear();
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Read at each connecting, so that a changed password needs no restart.
+    async fn credentials(&self) -> Result<Option<Credentials>, mainstay_libvirt::Error> {
+        let (Some(user), Some(file)) = (&self.config.driver.username, &self.config.driver.password_file) else {
+            return Ok(None);
+        };
+        let password = tokio::fs::read_to_string(file).await.map_err(|source| mainstay_libvirt::Error::Connect {
+            target: self.config.uri.clone(),
+            why: format!("the password file {file} can't be read"),
+            source: Some(source),
+        })?;
+        Ok(Some(Credentials { user: user.clone(), password: password.trim_end().to_owned() }))
+    }
+}
+
+impl Links {
+    /// The link to a host; `None`: the configuration has no such host.
+    pub fn get(&self, host: &HostId) -> Option<Arc<Link>> {
+        self.lock().get(host).cloned()
+    }
+
+    /// Puts a host's link in place.
+    pub fn insert(&self, link: Arc<Link>) {
+        self.lock().insert(link.host.clone(), link);
+    }
+
+    /// Takes a host out.
+    pub fn remove(&self, host: &HostId) {
+        self.lock().remove(host);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<HostId, Arc<Link>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_fresh(connection: &Connection) -> bool {
+    connection.close_reason().is_none() && connection.unanswered() == 0
+}

@@ -1,0 +1,237 @@
+//! Between the engine's nouns and the store's rows: nothing but translation, and a cache of the workloads' definitions.
+
+use crate::handle::EventQuery;
+use mainstay_engine::{Change, Row, Step, Table};
+use mainstay_model::{Event, HostId, Severity, Span, Subject, Time, WorkloadId};
+use mainstay_store::{Batch, Kind, Store};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// A step back of the wall clock up to this is bridged over; a larger one means that the clock was wrong before.
+const BRIDGED: Span = Span::hours(1);
+
+/// How a workload is defined, kept so that it can be defined elsewhere when its host is dead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Definition {
+    /// Its persistent XML, secrets included.
+    pub xml: String,
+    /// libvirt's records of its snapshots, parents first.
+    pub snapshots: Vec<KeptSnapshot>,
+    /// Where it was seen so last.
+    pub host: HostId,
+    /// When.
+    pub seen_at: Time,
+    /// Why it may not be true: its disks were being switched to other images when it was last heard of.
+    pub doubt: Option<String>,
+}
+
+/// libvirt's record of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeptSnapshot {
+    /// Its name.
+    pub name: String,
+    /// The record.
+    pub xml: String,
+    /// The workload stands on it.
+    pub current: bool,
+}
+
+/// What the controller remembers. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Memory {
+    store: Arc<Store>,
+    definitions: Arc<Mutex<Definitions>>,
+}
+
+#[derive(Debug, Default)]
+struct Definitions {
+    kept: BTreeMap<WorkloadId, Definition>,
+    /// Workloads whose disks are being switched to other images right now.
+    changing: BTreeSet<WorkloadId>,
+}
+
+/// While this lives, sensors do not overwrite a workload's definition: they might read it a moment before it changes.
+#[derive(Debug)]
+pub(crate) struct Changing {
+    memory: Memory,
+    workload: WorkloadId,
+}
+
+impl Drop for Changing {
+    fn drop(&mut self) {
+        self.memory.lock().changing.remove(&self.workload);
+    }
+}
+
+/// What was found at the start.
+pub(crate) struct Found {
+    /// The engine's rows.
+    pub rows: Vec<Row>,
+    /// The last moment on record that a new clock must not fall behind.
+    pub not_before: Time,
+}
+
+impl Memory {
+    /// Reads what there is.
+    pub async fn open(store: Store, wall: Time) -> Result<(Memory, Found), mainstay_store::Error> {
+        let (mut rows, mut definitions) = (Vec::new(), Definitions::default());
+        for row in store.load().await? {
+            match (table(row.kind), row.kind) {
+                (Some(table), _) => rows.push(Row { table, key: row.key, body: row.body }),
+                (None, Kind::Definition) => match serde_json::from_str(&row.body) {
+                    Ok(definition) => drop(definitions.kept.insert(WorkloadId::from(row.key), definition)),
+                    Err(error) => tracing::error!(workload = row.key, %error, "its kept definition can't be read"),
+                },
+                (None, _) => {}
+            }
+        }
+        let newest = store.events(&mainstay_store::EventQuery { limit: 1, ..Default::default() }).await?;
+        let last = newest.first().map_or(Time(0), |event| Time(event.event.at_ms));
+        let not_before = if last.since(wall) > BRIDGED { Time(0) } else { last };
+        let memory = Memory { store: Arc::new(store), definitions: Arc::new(Mutex::new(definitions)) };
+        Ok((memory, Found { rows, not_before }))
+    }
+
+    /// Events that match, oldest first.
+    pub async fn events(&self, query: &EventQuery) -> Result<Vec<Event>, mainstay_store::Error> {
+        let asked = mainstay_store::EventQuery {
+            since_ms: query.since.map_or(0, |time| time.0),
+            subject: query.subject.as_ref().map(subject),
+            severity: query.severity.map_or(0, level),
+            // The store does not know incidents: read more and choose here.
+            limit: if query.incident.is_some() { u32::MAX } else { query.limit },
+            ..Default::default()
+        };
+        let found = self.store.events(&asked).await?;
+        let wanted = |event: &Event| query.incident.is_none() || event.incident == query.incident;
+        let events = found.iter().filter_map(|stored| serde_json::from_str(&stored.event.body).ok()).filter(wanted);
+        let mut events: Vec<Event> = events.take(query.limit as usize).collect();
+        events.reverse();
+        Ok(events)
+    }
+
+    /// The definition last seen of a workload.
+    pub fn definition(&self, workload: &WorkloadId) -> Option<Definition> {
+        self.lock().kept.get(workload).cloned()
+    }
+
+    /// Keeps a workload's definition as a sensor saw it, if it differs from the one kept.
+    pub async fn see_definition(&self, workload: &WorkloadId, new: Definition) -> Result<(), mainstay_store::Error> {
+        let known = {
+            let definitions = self.lock();
+            let same = |kept: &Definition| {
+                kept.xml == new.xml
+                    && kept.snapshots == new.snapshots
+                    && kept.host == new.host
+                    && kept.doubt == new.doubt
+            };
+            definitions.changing.contains(workload) || definitions.kept.get(workload).is_some_and(same)
+        };
+        if known { Ok(()) } else { self.keep_definition(workload, new).await }
+    }
+
+    /// Keeps a workload's definition.
+    pub async fn keep_definition(&self, workload: &WorkloadId, new: Definition) -> Result<(), mainstay_store::Error> {
+        let body = json(&new);
+        let change = mainstay_store::Change { kind: Kind::Definition, key: workload.to_string(), body: Some(body) };
+        self.store.commit(&Batch { at_ms: new.seen_at.0, changes: vec![change], events: Vec::new() }).await?;
+        self.lock().kept.insert(workload.clone(), new);
+        Ok(())
+    }
+
+    /// Before a workload's disks are switched to other images: from here until a definition is kept anew, the one on
+    /// record is in doubt, also after a crash of the controller.
+    pub async fn begin_change(&self, workload: &WorkloadId, doing: &str) -> Result<Changing, mainstay_store::Error> {
+        self.lock().changing.insert(workload.clone());
+        let changing = Changing { memory: self.clone(), workload: workload.clone() };
+        if let Some(kept) = self.definition(workload) {
+            self.keep_definition(workload, Definition { doubt: Some(doing.to_owned()), ..kept }).await?;
+        }
+        Ok(changing)
+    }
+
+    /// The store itself, for what needs no translation.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Definitions> {
+        self.definitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes a step durable. The one outside effect on which all others wait, so that tests can make it fail.
+pub(crate) trait Journal {
+    /// All of the step's changes and events, or nothing.
+    fn persist(&self, at: Time, step: &Step) -> impl Future<Output = Result<(), mainstay_store::Error>> + Send;
+}
+
+impl Journal for Memory {
+    async fn persist(&self, at: Time, step: &Step) -> Result<(), mainstay_store::Error> {
+        let changes = step.changes.iter().map(change).collect();
+        let events = step.events.iter().map(event).collect();
+        self.store.commit(&Batch { at_ms: at.0, changes, events }).await
+    }
+}
+
+fn change(change: &Change) -> mainstay_store::Change {
+    let kind = match change.table {
+        Table::Meta => Kind::Meta,
+        Table::Host => Kind::Host,
+        Table::Workload => Kind::Workload,
+        Table::Point => Kind::Point,
+        Table::Order => Kind::Order,
+        Table::Alarm => Kind::Alarm,
+        Table::Incident => Kind::Incident,
+    };
+    mainstay_store::Change { kind, key: change.key.clone(), body: change.body.clone() }
+}
+
+/// The engine's table of a row; `None`: the row is not the engine's.
+fn table(kind: Kind) -> Option<Table> {
+    match kind {
+        Kind::Meta => Some(Table::Meta),
+        Kind::Host => Some(Table::Host),
+        Kind::Workload => Some(Table::Workload),
+        Kind::Point => Some(Table::Point),
+        Kind::Order => Some(Table::Order),
+        Kind::Alarm => Some(Table::Alarm),
+        Kind::Incident => Some(Table::Incident),
+        Kind::Definition | Kind::Config => None,
+    }
+}
+
+fn event(event: &Event) -> mainstay_store::Event {
+    mainstay_store::Event {
+        at_ms: event.at.0,
+        subject: subject(&event.subject),
+        severity: level(event.severity),
+        code: json(&event.kind).trim_matches('"').to_owned(),
+        text: event.text.clone(),
+        body: json(event),
+    }
+}
+
+fn subject(subject: &Subject) -> mainstay_store::Subject {
+    let (kind, id) = match subject {
+        Subject::Cluster => ("cluster", ""),
+        Subject::Host(host) => ("host", host.as_str()),
+        Subject::Workload(workload) => ("workload", workload.as_str()),
+    };
+    mainstay_store::Subject { kind: kind.to_owned(), id: id.to_owned() }
+}
+
+fn level(severity: Severity) -> u8 {
+    match severity {
+        Severity::Green => 0,
+        Severity::Yellow => 1,
+        Severity::Red => 2,
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain values with text keys are always JSON")
+}

@@ -1,0 +1,208 @@
+//! The one task that owns the engine: takes in what there is, lets it take a step, makes the step durable, and only then
+//! lets its orders leave and its replies go.
+//!
+//! ```text
+//!   inputs, commands ──▶ step ──▶ persist ──▶ dispatch orders, send replies ──▶ sleep until wake_at or input
+//!                                   │ fails: back off, answer questions, take in nothing, try again
+//! ```
+//! It never waits for a host: executors and sensors are tasks of their own and meet it only at bounded channels.
+
+use crate::{
+    Clock, News,
+    handle::{Health, Request},
+    memory::Journal,
+};
+use mainstay_engine::{Input, Step, control::Controller};
+use mainstay_model::{Command, CommandId, Event, Order, Reply, Severity, Time};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot, watch},
+    time::Instant,
+};
+
+/// Inputs taken into one step. The channel holds no more.
+pub(crate) const INPUTS: usize = 4096;
+/// Even when the engine asks for nothing, the loop shows that it turns.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// Between attempts to make a step durable: first, and at most.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// The process stood still (stopped, swapped, its machine suspended) if the loop wakes so much later than it wanted.
+const STALL: Duration = Duration::from_secs(1);
+/// After that, what hosts said meanwhile and say now is waited for, so that nobody counts as silent for our own sleep.
+const AFTER_STALL: Duration = Duration::from_millis(1_500);
+
+/// Where orders go.
+pub(crate) trait Dispatch {
+    /// Begins to carry out an order, without waiting for anything.
+    fn dispatch(&mut self, order: Order);
+}
+
+/// The engine and what it is connected to.
+pub(crate) struct Pump<J, D> {
+    pub controller: Controller,
+    pub clock: Clock,
+    pub journal: J,
+    pub executors: D,
+    pub inputs: mpsc::Receiver<Input>,
+    pub requests: mpsc::Receiver<Request>,
+    pub news: broadcast::Sender<News>,
+    pub health: watch::Sender<Health>,
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Commands on their way through the engine.
+#[derive(Default)]
+struct Commands {
+    last: u64,
+    waiting: BTreeMap<CommandId, oneshot::Sender<Reply>>,
+    /// Came while nothing could be made durable.
+    deferred: Vec<Input>,
+}
+
+/// The service asked to stop.
+struct Stopped;
+
+impl<J: Journal, D: Dispatch> Pump<J, D> {
+    /// Carries out the engine's first step, then turns until told to stop. A step that is not durable then is not acted upon.
+    pub async fn run(mut self, first: Step) {
+        let mut commands = Commands::default();
+        let now = self.clock.now();
+        let mut turn = self.carry_out(now, first, &mut commands).await;
+        self.health.send_modify(|health| health.ready = true);
+        while let Ok(wake_at) = turn {
+            turn = match self.wait(wake_at, &mut commands).await {
+                Ok(inputs) => {
+                    let now = self.clock.now();
+                    let step = self.controller.step(now, inputs);
+                    self.carry_out(now, step, &mut commands).await
+                }
+                Err(stopped) => Err(stopped),
+            };
+        }
+    }
+
+    /// Sleeps until there is something to do, answering questions meanwhile, and returns all there is.
+    async fn wait(&mut self, wake_at: Option<Time>, commands: &mut Commands) -> Result<Vec<Input>, Stopped> {
+        let mut inputs = std::mem::take(&mut commands.deferred);
+        let now = Instant::now();
+        let until =
+            wake_at.map_or(now + LONGEST_SLEEP, |time| self.clock.instant_of(time)).max(now).min(now + LONGEST_SLEEP);
+        while inputs.is_empty() {
+            tokio::select! {
+                () = stopped(&mut self.stop) => return Err(Stopped),
+                Some(request) = self.requests.recv() => inputs.extend(self.answer(request, commands)),
+                _ = self.inputs.recv_many(&mut inputs, INPUTS) => {}
+                () = tokio::time::sleep_until(until) => inputs.push(Input::Tick),
+            }
+        }
+        if until.elapsed() > STALL {
+            let stall = until.elapsed();
+            tracing::warn!(?stall, "the controller stood still; listening to the hosts before judging any");
+            self.rest(AFTER_STALL, commands).await?;
+            inputs.append(&mut commands.deferred);
+        }
+        while inputs.len() < INPUTS {
+            match self.inputs.try_recv() {
+                Ok(input) => inputs.push(input),
+                Err(_) => break,
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// Makes a step durable, then lets it take effect. Returns when the engine wants to be called again.
+    async fn carry_out(&mut self, now: Time, step: Step, commands: &mut Commands) -> Result<Option<Time>, Stopped> {
+        let changed = !step.changes.is_empty() || !step.events.is_empty();
+        if changed {
+            let mut back_off = BACK_OFF.0;
+            while let Err(error) = self.journal.persist(now, &step).await {
+                let trouble = with_causes(&error);
+                tracing::error!(error = trouble, retry_in = ?back_off, "nothing can be remembered, so nothing is done");
+                self.health.send_modify(|health| health.storage_trouble = Some(trouble));
+                self.rest(back_off, commands).await?;
+                back_off = (back_off * 2).min(BACK_OFF.1);
+            }
+        }
+        for event in step.events {
+            log(&event);
+            // Nobody watching is no error.
+            let _ = self.news.send(News::Event(Arc::new(event)));
+        }
+        for order in step.orders {
+            tracing::debug!(id = %order.id, action = %order.action, "order leaves");
+            self.executors.dispatch(order);
+        }
+        for (id, reply) in step.replies {
+            if let Some(sender) = commands.waiting.remove(&id) {
+                // Who asked may have given up.
+                let _ = sender.send(reply);
+            }
+        }
+        if changed {
+            let _ = self.news.send(News::Changed);
+        }
+        self.health.send_modify(|health| (health.last_step, health.storage_trouble) = (now, None));
+        Ok(step.wake_at)
+    }
+
+    /// Waits without taking anything in, answering questions.
+    async fn rest(&mut self, time: Duration, commands: &mut Commands) -> Result<(), Stopped> {
+        let until = Instant::now() + time;
+        loop {
+            tokio::select! {
+                () = stopped(&mut self.stop) => return Err(Stopped),
+                () = tokio::time::sleep_until(until) => return Ok(()),
+                Some(request) = self.requests.recv() => {
+                    let input = self.answer(request, commands);
+                    commands.deferred.extend(input);
+                }
+            }
+        }
+    }
+
+    /// Answers a question; a command becomes an input.
+    fn answer(&self, request: Request, commands: &mut Commands) -> Option<Input> {
+        // Whoever asked may have given up, so answers that reach nobody are no error.
+        match request {
+            Request::View(answer) => drop(answer.send(Arc::new(self.controller.view(self.clock.now())))),
+            Request::Explain(subject, answer) => {
+                drop(answer.send(self.controller.explain(&subject, self.clock.now())));
+            }
+            Request::Points(workload, answer) => drop(answer.send(self.controller.points(&workload))),
+            Request::Incidents(answer) => drop(answer.send(self.controller.incidents())),
+            Request::Command(command, answer) => return Some(commands.enter(command, answer)),
+        }
+        None
+    }
+}
+
+impl Commands {
+    fn enter(&mut self, command: Command, answer: oneshot::Sender<Reply>) -> Input {
+        self.waiting.retain(|_, sender| !sender.is_closed());
+        self.last += 1;
+        let id = CommandId(self.last);
+        self.waiting.insert(id, answer);
+        Input::Command { id, command }
+    }
+}
+
+/// Waits until told to stop, or until nobody is left who could tell.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// One line per event; what a person should look at is an error.
+pub(crate) fn log(event: &Event) {
+    let (subject, kind) = (&event.subject, event.kind);
+    match event.severity {
+        Severity::Green => tracing::info!(%subject, ?kind, "{}", event.text),
+        Severity::Yellow => tracing::warn!(%subject, ?kind, "{}", event.text),
+        Severity::Red => tracing::error!(%subject, ?kind, "{}", event.text),
+    }
+}
+
+/// An error and all that is behind it, in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,181 @@
+//! What a host has: read at connecting, every few seconds, and whenever something happened there. Keeps each domain's
+//! definition up to date on the way, so that it can be defined elsewhere when the host is dead.
+
+use super::{Context, domain::state};
+use crate::{
+    definition::Defined,
+    link::Link,
+    memory::{Definition, KeptSnapshot},
+    pump::with_causes,
+};
+use mainstay_libvirt::{
+    Connection, DomainRef, Error, Uuid,
+    domain::{
+        inventory::{Inventoried, XmlFlags},
+        snapshot::SnapshotRecord,
+    },
+};
+use mainstay_model::{DomainSeen, DomainState, Fact, HostId, OffReason, PointId, Resources, Time, WorkloadId};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// Between two inventories when nothing happens: what events missed is seen within this.
+const EVERY: Duration = Duration::from_secs(3);
+/// Several events come together (a start is two): one look serves them all.
+const GATHER: Duration = Duration::from_millis(30);
+/// Definitions and snapshots are read anew after this even if no event told of a change.
+const TRUSTED: Duration = Duration::from_secs(60);
+
+/// What is known of a domain beyond what the bulk calls tell.
+struct Known {
+    defined: Defined,
+    points: Vec<String>,
+    read_at: Instant,
+    persistent: bool,
+}
+
+/// Reads inventories for ever; returns why it could not.
+pub(super) async fn watch(link: &Link, context: &Context, connection: &Connection) -> String {
+    let mut known = BTreeMap::new();
+    let mut capacity = None;
+    let mut happened = true;
+    loop {
+        if let Err(error) = look(link, context, connection, &mut known, &mut capacity, happened).await {
+            return with_causes(&error);
+        }
+        let next = Instant::now() + EVERY;
+        happened = timeout_at(next, link.look.notified()).await.is_ok();
+        if happened {
+            sleep_until(Instant::now() + GATHER).await;
+        }
+    }
+}
+
+/// One inventory. `happened`: something may have changed, so definitions are read anew.
+async fn look(
+    link: &Link,
+    context: &Context,
+    connection: &Connection,
+    known: &mut BTreeMap<Uuid, Known>,
+    capacity: &mut Option<Resources>,
+    happened: bool,
+) -> Result<(), Error> {
+    let limit = link.limit();
+    let asked_at = context.clock.now();
+    let capacity = match *capacity {
+        Some(capacity) => capacity,
+        None => {
+            let node = connection.node_info(limit).await?;
+            *capacity.insert(Resources::of(node.memory_kib / 1024, u64::from(node.cpus)))
+        }
+    };
+    let found = connection.inventory(limit).await?;
+    known.retain(|uuid, _| found.iter().any(|one| one.domain.uuid == *uuid));
+    let mut domains = BTreeMap::new();
+    let mut fresh = Vec::new();
+    for one in &found {
+        let stale = known
+            .get(&one.domain.uuid)
+            .is_none_or(|known| happened || known.persistent != one.persistent || known.read_at.elapsed() > TRUSTED);
+        if stale && let Some(new) = read_definition(link, context, connection, one, asked_at).await? {
+            known.insert(one.domain.uuid, new);
+            fresh.push(one);
+        }
+        if let Some(Known { defined, .. }) = known.get(&one.domain.uuid) {
+            domains.insert(WorkloadId::new(&one.domain.name), seen(one, defined));
+        }
+    }
+    for (workload, seen) in &domains {
+        context.roster.seen(workload, &link.host, seen.state, asked_at);
+        context.stats.seen(workload, &link.host, seen.state, asked_at);
+    }
+    context.report(Fact::Inventory { host: link.host.clone(), asked_at, capacity, domains }).await;
+    for one in fresh {
+        let Some(known) = known.get(&one.domain.uuid) else { continue };
+        let workload = WorkloadId::new(&one.domain.name);
+        pin_up(context, &workload, known);
+        // Of a domain that is off, another host may hold the snapshots.
+        if one.state.is_some_and(|state| state.is_active()) {
+            let points = known.points.iter().map(PointId::new).collect();
+            context.report(Fact::PointsSeen { workload, asked_at, points }).await;
+        }
+    }
+    Ok(())
+}
+
+fn seen(one: &Inventoried, defined: &Defined) -> DomainSeen {
+    DomainSeen {
+        uuid: one.domain.uuid.to_string(),
+        // Gone while we asked: the event tells more.
+        state: one.state.map_or(DomainState::Off(OffReason::Unknown), state),
+        needs: defined.needs,
+        autostart: one.autostart,
+        tags: defined.tags.clone(),
+        datastores: defined.datastores.clone(),
+        movable: defined.movable,
+    }
+}
+
+/// Reads a domain's definition and keeps it, if this host is where it counts. `None`: gone while we asked, or unreadable.
+async fn read_definition(
+    link: &Link,
+    context: &Context,
+    connection: &Connection,
+    one: &Inventoried,
+    at: Time,
+) -> Result<Option<Known>, Error> {
+    let workload = WorkloadId::new(&one.domain.name);
+    let definition = match capture(connection, &one.domain, &link.host, at, link.limit()).await {
+        Ok(definition) => definition,
+        Err(Error::Libvirt { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let defined = match Defined::read(&definition.xml) {
+        Ok(defined) => defined,
+        Err(error) => {
+            tracing::error!(host = %link.host, %workload, error = with_causes(&error), "not watched");
+            return Ok(None);
+        }
+    };
+    let points = definition.snapshots.iter().map(|snapshot| snapshot.name.clone()).collect();
+    // A leftover on a host that the workload has left says nothing: only where it runs, or ran last, its definition counts.
+    let active = one.state.is_some_and(|state| state.is_active());
+    let counts = active || context.memory.definition(&workload).is_none_or(|kept| kept.host == link.host);
+    if counts && let Err(error) = context.memory.see_definition(&workload, definition).await {
+        let error = with_causes(&error);
+        tracing::error!(%workload, error, "its definition can't be kept: it could not be defined elsewhere");
+    }
+    Ok(Some(Known { defined, points, read_at: Instant::now(), persistent: one.persistent }))
+}
+
+/// Reads all that is needed to define a domain elsewhere.
+pub(crate) async fn capture(
+    connection: &Connection,
+    domain: &DomainRef,
+    host: &HostId,
+    seen_at: Time,
+    limit: Duration,
+) -> Result<Definition, Error> {
+    let flags = XmlFlags::SECURE | XmlFlags::INACTIVE | XmlFlags::MIGRATABLE;
+    let xml = connection.domain_xml(domain, flags, limit).await?;
+    let records = connection.snapshot_records(domain, limit).await?;
+    let kept = |record: SnapshotRecord| KeptSnapshot { name: record.name, xml: record.xml, current: record.current };
+    let snapshots = records.into_iter().map(kept).collect();
+    Ok(Definition { xml, snapshots, host: host.clone(), seen_at, doubt: None })
+}
+
+/// For people, and for those who probe.
+fn pin_up(context: &Context, workload: &WorkloadId, known: &Known) {
+    context.roster.learn(workload, |present| {
+        present.tags.clone_from(&known.defined.tags);
+        present.has_agent = known.defined.has_agent;
+    });
+    context.stats.learn(workload, |stats| {
+        stats.memory_mib = known.defined.needs.memory_mib;
+        stats.vcpus = u32::try_from(known.defined.needs.cpu_centi / 100).unwrap_or(u32::MAX);
+        stats.snapshots.clone_from(&known.points);
+        if stats.guest_system.is_none() {
+            stats.guest_system.clone_from(&known.defined.system);
+        }
+    });
+}
