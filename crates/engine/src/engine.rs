@@ -61,6 +61,7 @@ impl Engine {
         self.expire_orders();
         self.believe();
         self.decide();
+        self.lint();
         self.finish()
     }
 

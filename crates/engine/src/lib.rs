@@ -21,9 +21,11 @@ mod groups;
 mod incident;
 mod io;
 mod ledger;
+mod lint;
 mod observe;
 mod outcome;
 pub mod place;
 pub mod view;
+pub mod whatif;
 
 pub use io::{Change, Input, Row, Step, Table};

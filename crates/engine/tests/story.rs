@@ -205,3 +205,18 @@ fn an_operators_stop_is_carried_out_once_and_kept() {
     story.pass(Span::minutes(5));
     assert!(story.orders.is_empty(), "{:?}", story.orders);
 }
+
+#[test]
+fn what_if_tells_the_plan_and_touches_nothing() {
+    let story = Story::new();
+    let before = story.controller.view(story.now);
+    let lost = mainstay_engine::whatif::Hypothesis::HostLost { host: "h1".into() };
+    let foreseen = story.controller.what_if(vec![lost], story.now);
+    assert!(foreseen.at_rest, "{foreseen:#?}");
+    assert_eq!(foreseen.moved.len(), 1, "{foreseen:#?}");
+    let texts: Vec<&str> = foreseen.steps.iter().map(|step| step.text.as_str()).collect();
+    let fence = texts.iter().position(|text| text.starts_with("fence h1")).expect("it is fenced");
+    let start = texts.iter().position(|text| text.starts_with("start web-1")).expect("it is started");
+    assert!(fence < start, "{texts:#?}");
+    assert_eq!(story.controller.view(story.now), before);
+}

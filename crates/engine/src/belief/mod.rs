@@ -18,7 +18,7 @@ use crate::{
     ledger::{Ledger, Record},
 };
 use mainstay_model::{
-    ActionId, Alarm, Code, HostId, Incident, IncidentId, PointId, RecoveryPoint, Resources, Subject, WorkloadId,
+    ActionId, Alarm, Code, HostId, Incident, IncidentId, PointId, RecoveryPoint, Subject, WorkloadId,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -168,13 +168,6 @@ impl Belief {
     /// The workloads that may execute on a host.
     pub(crate) fn on_host(&self, host: &HostId) -> impl Iterator<Item = &WorkloadId> {
         self.on_host.get(host).into_iter().flatten()
-    }
-
-    /// What is taken on a host: by what may run there, and by starts and migrations on their way to it.
-    pub(crate) fn used(&self, host: &HostId) -> Resources {
-        self.on_host(host)
-            .filter_map(|workload| self.workloads.get(workload))
-            .fold(Resources::ZERO, |sum, record| sum.plus(record.needs))
     }
 
     /// Notes an order that left.

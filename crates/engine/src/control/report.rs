@@ -81,7 +81,7 @@ fn host(engine: &Engine, record: &HostRecord, now: Time) -> HostView {
         in_service: engine.in_service(id),
         spare: spec.is_some_and(|spec| spec.spare),
         capacity: engine.capacity(id),
-        used: engine.belief.used(id),
+        used: engine.used(id),
         workloads: engine.belief.on_host(id).cloned().collect(),
         heard: senses.and_then(HostSenses::heard),
         fenceable: spec.is_some_and(|spec| !spec.fence.is_empty()),
@@ -327,7 +327,7 @@ fn explain_workload(engine: &Engine, record: &WorkloadRecord, now: Time) -> Stri
     if let Some(request) = engine.request_for_survey(record) {
         let mut hosts = engine.candidates();
         if let Some(host) = view.host.as_ref().and_then(|host| hosts.get_mut(host)) {
-            host.used = host.used.minus(record.needs);
+            host.used = host.used.minus(engine.needs(record));
         }
         let lines: Vec<String> = survey(id, &request, &hosts, &engine.relations.groups)
             .into_iter()

@@ -95,7 +95,7 @@ impl Engine {
                     site: spec.site.clone(),
                     tags: spec.tags.clone(),
                     capacity: self.capacity(host),
-                    used: self.belief.used(host),
+                    used: self.used(host),
                     spare: self.is_idle_spare(host),
                     refused: self.refusal(host),
                 };
@@ -111,6 +111,12 @@ impl Engine {
         let mut capacity = spec.capacity.unwrap_or(seen).minus(spec.reserve);
         capacity.cpu_centi = capacity.cpu_centi.saturating_mul(u64::from(spec.cpu_overcommit_percent)) / 100;
         capacity
+    }
+
+    /// What is taken on a host: by what may run there, which includes starts and migrations on their way to it.
+    pub(crate) fn used(&self, host: &HostId) -> Resources {
+        let there = self.belief.on_host(host).filter_map(|workload| self.belief.workloads.get(workload));
+        there.fold(Resources::ZERO, |sum, record| sum.plus(self.needs(record)))
     }
 
     /// Why a host may not get work now.
@@ -193,7 +199,7 @@ impl Engine {
 
     /// True if a host is in service and has room for a workload that does not run.
     fn takes(&self, host: &HostId, record: &WorkloadRecord) -> bool {
-        self.in_service(host) && self.capacity(host).minus(self.belief.used(host)).lacks(self.needs(record)).is_none()
+        self.in_service(host) && self.capacity(host).minus(self.used(host)).lacks(self.needs(record)).is_none()
     }
 
     pub(crate) fn needs(&self, record: &WorkloadRecord) -> Resources {

@@ -159,6 +159,9 @@ impl Engine {
 /// are never surplus.
 fn surplus(points: &[&RecoveryPoint], keep: Keep, now: Time) -> Option<PointId> {
     let mut good: Vec<&&RecoveryPoint> = points.iter().filter(|point| point.state == PointState::Good).collect();
+    if good.is_empty() {
+        return None; // a bad point is better than none
+    }
     good.sort_by_key(|point| std::cmp::Reverse(point.taken_at));
     let mut kept: BTreeSet<&PointId> = good.iter().take(keep.last.max(1) as usize).map(|point| &point.id).collect();
     for (every, count) in

@@ -144,6 +144,42 @@ fn more_important_ones_take_the_room() {
 }
 
 #[test]
+fn more_important_ones_choose_first() {
+    let wants_h1 = Request { rules: vec![rule(&["h1"], Strength::Preferred(1))], ..request(5) };
+    let important = Request { priority: 1, needs: request(4).needs, ..wants_h1.clone() };
+    let hosts = named([("h1", host(8)), ("h2", host(8))]);
+    let requests = named([("important", important), ("other", wants_h1)]);
+    assert_eq!(told(&place(&requests, &hosts, &Groups::default())), "important → h1, other → h2");
+}
+
+/// `a` and `b` leave their homes to make room for `u1` and `u2`; by then `w`, which had found no room, could have what
+/// `u2` got.
+#[test]
+fn room_that_ejection_made_goes_to_the_most_important_who_waits() {
+    let bound = |host: &str, priority, memory| Request {
+        priority,
+        rules: vec![rule(&[host], Strength::Required)],
+        ..request(memory)
+    };
+    let settled = |home: &str, hosts: &[&str], memory| Request {
+        priority: 9,
+        current: Some(home.into()),
+        rules: vec![rule(hosts, Strength::Required)],
+        ..request(memory)
+    };
+    let requests = named([
+        ("a", settled("h1", &["h1", "h2"], 4)),
+        ("b", settled("h2", &["h2", "h3"], 8)),
+        ("u1", bound("h2", 1, 3)),
+        ("u2", bound("h1", 0, 7)),
+        ("w", bound("h1", 5, 9)),
+    ]);
+    let hosts = named([("h1", host(10)), ("h2", host(10)), ("h3", host(10))]);
+    let placement = place(&requests, &hosts, &Groups::default());
+    assert!(told(&placement).starts_with("a → h2, b → h3, u1 → h2, w → h1, u2: h1:"), "{}", told(&placement));
+}
+
+#[test]
 fn a_drained_pair_moves_as_one() {
     let mut groups = Groups::new([group(Bond::Together, Strength::Required, &["app", "db"])]);
     let leaving = Request { current: Some("h1".into()), ..request(4) };

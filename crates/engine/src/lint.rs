@@ -1,0 +1,66 @@
+//! The plan linter: an independent second look at what a step is about to order. It shares no reasoning with the decisions,
+//! only belief. An order that it objects to does not leave, and a person is told: that is a bug of the engine.
+
+use crate::engine::Engine;
+use mainstay_model::{Action, EventKind, FailureKind, HostId, Order, Outcome, Severity, Subject, WorkloadId};
+
+impl Engine {
+    /// Withholds the orders of this step which break a safety rule.
+    pub(crate) fn lint(&mut self) {
+        let orders = std::mem::take(&mut self.out.orders);
+        for order in orders {
+            match self.objection(&order) {
+                None => self.out.orders.push(order),
+                Some(why) => {
+                    let subject = Subject::Host(order.action.host().clone());
+                    let text = format!("withheld by the plan linter: {}: {why}", order.action);
+                    self.note(EventKind::Decided, Severity::Red, subject, text);
+                    self.outcome(
+                        order.id,
+                        Outcome::failed(FailureKind::Refused, format!("withheld by the plan linter: {why}")),
+                    );
+                }
+            }
+        }
+    }
+
+    fn objection(&self, order: &Order) -> Option<String> {
+        if self.belief.cut_off && !matches!(order.action, Action::CheckPower { .. }) {
+            return Some("the controller is cut off and acts on nothing".to_owned());
+        }
+        match &order.action {
+            Action::Start { workload, host } | Action::Revert { workload, host, .. } => {
+                self.runs_elsewhere(workload, &[host]).or_else(|| self.overload(workload, host))
+            }
+            Action::Migrate { workload, from, to } => {
+                self.runs_elsewhere(workload, &[from, to]).or_else(|| self.overload(workload, to))
+            }
+            Action::Resume { workload, host } => self.runs_elsewhere(workload, &[host]),
+            Action::DeletePoint { workload, point, .. } => {
+                let good = |other: &RecoveryPoint| other.id != *point && other.state == PointState::Good;
+                let by_schedule = |own: &RecoveryPoint| own.id == *point && own.by == PointBy::Schedule;
+                let mut points = self.belief.points_of(workload);
+                (points.any(by_schedule) && !self.belief.points_of(workload).any(good))
+                    .then(|| format!("{workload} would be left without a good recovery point"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Rules 1 and 2: it may be executing on no other host.
+    fn runs_elsewhere(&self, workload: &WorkloadId, allowed: &[&HostId]) -> Option<String> {
+        let record = self.belief.workloads.get(workload)?;
+        let other = record.may_run_on.iter().find(|host| !allowed.contains(host))?;
+        Some(format!("{workload} may still run on {other}"))
+    }
+
+    /// Capacity holds, except for a workload that goes back to where it was.
+    fn overload(&self, workload: &WorkloadId, host: &HostId) -> Option<String> {
+        let record = self.belief.workloads.get(workload)?;
+        if record.host.as_ref() == Some(host) {
+            return None;
+        }
+        let (kind, needed, there) = self.capacity(host).lacks(self.used(host))?;
+        Some(format!("{host} would need {} and has {}", kind.amount(needed), kind.amount(there)))
+    }
+}
