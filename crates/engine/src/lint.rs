@@ -2,7 +2,10 @@
 //! only belief. An order that it objects to does not leave, and a person is told: that is a bug of the engine.
 
 use crate::engine::Engine;
-use mainstay_model::{Action, EventKind, FailureKind, HostId, Order, Outcome, Severity, Subject, WorkloadId};
+use mainstay_model::{
+    Action, EventKind, FailureKind, HostId, Order, Outcome, PointBy, PointState, RecoveryPoint, Severity, Subject,
+    WorkloadId,
+};
 
 impl Engine {
     /// Withholds the orders of this step which break a safety rule.
