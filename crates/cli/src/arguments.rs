@@ -42,9 +42,9 @@ pub struct Everywhere {
     /// Do not ask before changes
     #[arg(long, short, global = true)]
     pub yes: bool,
-    /// The controller's socket
-    #[arg(long, global = true, env = "MAINSTAY_SOCKET", default_value = SOCKET, value_name = "PATH", hide_env_values = true)]
-    pub socket: PathBuf,
+    /// The controller's socket [default: /run/mainstay/api.sock]
+    #[arg(long, global = true, env = "MAINSTAY_SOCKET", value_name = "PATH", hide_env_values = true)]
+    pub socket: Option<PathBuf>,
     /// The controller's TCP address instead of its socket; the token is read from MAINSTAY_TOKEN
     #[arg(long, global = true, env = "MAINSTAY_API", value_name = "HOST:PORT", hide_env_values = true)]
     pub api: Option<String>,
@@ -63,6 +63,10 @@ pub enum Verb {
     Host(host::Host),
     Alarm(alarm::Alarm),
     Stats(stats::Stats),
+    Config(config::Config),
+    Up(up::Up),
+    Sim(sim::Sim),
+    Lab(lab::Lab),
     Completion(completion::Completion),
     Man(man::Man),
     #[command(hide = true)]

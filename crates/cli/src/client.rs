@@ -1,6 +1,10 @@
 //! The client of the HTTP API, over the UNIX socket or TCP. Every call has a deadline.
 
-use crate::{arguments::Everywhere, failure::Failure, render::span};
+use crate::{
+    arguments::{Everywhere, SOCKET},
+    failure::Failure,
+    render::span,
+};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, Request, Response,
@@ -12,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use mainstay_model::{Command, Reply, Span};
 use mainstay_web::{Envelope, Notice, Problem};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt, io, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -53,7 +57,7 @@ impl Client {
     pub fn new(everywhere: &Everywhere) -> Client {
         let endpoint = match &everywhere.api {
             Some(address) => Endpoint::Tcp(address.trim_start_matches("http://").trim_end_matches('/').to_owned()),
-            None => Endpoint::Socket(everywhere.socket.clone()),
+            None => Endpoint::Socket(everywhere.socket.clone().unwrap_or_else(|| SOCKET.into())),
         };
         Client { endpoint, token: std::env::var("MAINSTAY_TOKEN").ok() }
     }

@@ -61,6 +61,9 @@ pub enum Failure {
     /// A wait ended without what was waited for.
     #[error("{0}")]
     Blocked(String),
+    /// The configuration can't be used; what is wrong with it was said already.
+    #[error("{0}; mend them, and try with `mainstay config check`")]
+    Configuration(String),
     /// A file or the terminal.
     #[error("{what} {}", path.display())]
     File {
@@ -93,7 +96,9 @@ impl Failure {
             },
             Failure::Usage(_) => Exit::Usage,
             Failure::Blocked(_) => Exit::Degraded,
-            Failure::Answer { .. } | Failure::File { .. } | Failure::Other { .. } => Exit::Failed,
+            Failure::Answer { .. } | Failure::Configuration(_) | Failure::File { .. } | Failure::Other { .. } => {
+                Exit::Failed
+            }
         }
     }
 

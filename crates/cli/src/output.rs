@@ -59,6 +59,11 @@ impl Output {
         self.data(&format!("{text}\n"));
     }
 
+    /// True if talk may be coloured.
+    pub fn talks_in_color(&self) -> bool {
+        stderr().is_terminal() && wants_color()
+    }
+
     /// Replaces what the terminal shows.
     pub fn redraw(&self, text: &str) {
         self.data(&format!("\x1b[H\x1b[2J\x1b[3J{text}"));
@@ -72,7 +77,7 @@ impl Output {
 
     /// Says what went wrong, with every cause and what to do next.
     pub fn failure(&self, failure: &Failure) -> Exit {
-        let look = Look { color: stderr().is_terminal() && wants_color(), ..self.look(now()) };
+        let look = Look { color: self.talks_in_color(), ..self.look(now()) };
         let mut text = format!("{} {failure}", look.paint(Tone::Bad, "error:"));
         let mut cause = failure.source();
         while let Some(error) = cause {
@@ -104,7 +109,8 @@ impl Output {
     }
 }
 
-fn wants_color() -> bool {
+/// NO_COLOR and dumb terminals are respected.
+pub fn wants_color() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         && std::env::var("TERM").is_ok_and(|term| term != "dumb")
 }

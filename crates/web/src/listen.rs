@@ -26,10 +26,10 @@ const TOKEN_AT_LEAST: usize = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Another controller listens there.
-    #[error("another controller answers at {}; stop it first, or give this one its own --state-dir and --socket", .0.display())]
+    #[error("another controller answers at {}; stop it first, or give this one its own state directory and socket", .0.display())]
     Taken(PathBuf),
     /// The socket cannot be made.
-    #[error("the socket {} can't be made; give another place with --socket", path.display())]
+    #[error("the socket {} can't be made; give another place (`--socket`, or `api_socket` in the configuration)", path.display())]
     Socket {
         /// Where.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum ListenError {
         source: std::io::Error,
     },
     /// The address cannot be used.
-    #[error("can't listen on {address}; give another address with --listen")]
+    #[error("can't listen on {address}; give another as `api_listen` in the configuration")]
     Address {
         /// Which.
         address: SocketAddr,

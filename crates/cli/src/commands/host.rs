@@ -1,6 +1,12 @@
 //! Hosts: looking at them, draining, fencing, confirming.
 
-use super::{Change, Context, Listing, detail, listing};
+use super::{
+    Change, Context, Listing,
+    config::File,
+    detail,
+    host_edit::{Edit, edit},
+    listing,
+};
 use crate::{
     client::segment,
     completion::hosts,
@@ -11,7 +17,7 @@ use crate::{
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
 use mainstay_engine::view::HostView;
-use mainstay_model::{Command, HostId};
+use mainstay_model::{Command, HostId, config::edit::NewHost};
 
 /// Look at hosts; drain, fence, confirm off
 #[derive(Debug, Args)]
@@ -21,6 +27,7 @@ Examples:
   mainstay host show h1
   mainstay host maintenance h1 on --wait     drain it, and say when it is empty
   mainstay host maintenance h1 off           take it back
+  mainstay host add h4 --site paris --address 10.0.0.14 --fence ipmi-h4
   mainstay host confirm-off h1               you have seen yourself that h1 is off")]
 pub struct Host {
     #[command(subcommand)]
@@ -48,6 +55,41 @@ enum Verb {
         host: One,
         #[command(flatten)]
         change: Change,
+    },
+    /// Add a host to the configuration and begin to watch it
+    Add {
+        /// Its name
+        host: String,
+        /// The site it belongs to
+        #[arg(long)]
+        site: String,
+        /// Its address, if not its name
+        #[arg(long)]
+        address: Option<String>,
+        /// Where its libvirtd is reached, if not as the site says
+        #[arg(long)]
+        uri: Option<String>,
+        /// It gets work only when the others cannot take it
+        #[arg(long)]
+        spare: bool,
+        /// Its fence devices; of several, the next is tried when one fails
+        #[arg(long, value_name = "DEVICE")]
+        fence: Vec<String>,
+        #[command(flatten)]
+        file: File,
+        /// Print what would change in the file; change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove a host from the configuration
+    Remove {
+        #[command(flatten)]
+        host: One,
+        #[command(flatten)]
+        file: File,
+        /// Print what would change in the file; change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Say on your word that a host is off, so that its VMs may start elsewhere
     ConfirmOff {
@@ -89,6 +131,13 @@ pub(super) async fn run(context: &Context<'_>, arguments: Host) -> Result<Exit, 
             let question = Some(format!("Switch {host} off now? Every VM on it stops and starts elsewhere."));
             let goal = Goal::Host(host.clone(), "fenced");
             change.give(context, Command::FenceHost { host }, question, Some(goal)).await
+        }
+        Verb::Add { host: name, site, address, uri, spare, fence, file, dry_run } => {
+            let host = NewHost { name, site, address, uri, spare, fence };
+            edit(context, &file.config, Edit::Add(host), dry_run).await
+        }
+        Verb::Remove { host: One { host }, file, dry_run } => {
+            edit(context, &file.config, Edit::Remove(host.to_string()), dry_run).await
         }
         Verb::ConfirmOff { host: One { host }, change } => {
             let question = Some(format!(

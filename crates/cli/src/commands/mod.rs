@@ -2,15 +2,20 @@
 
 pub mod alarm;
 pub mod completion;
+pub mod config;
 pub mod events;
 pub mod explain;
 pub mod host;
+mod host_edit;
 pub mod incidents;
+pub mod lab;
 pub mod man;
 pub mod openapi;
+pub mod sim;
 pub mod snapshot;
 pub mod stats;
 pub mod status;
+pub mod up;
 pub mod vm;
 pub mod watch;
 pub mod what_if;
@@ -26,10 +31,14 @@ use crate::{
 };
 use change::Change;
 use listing::{Listing, detail, listing};
+use std::path::PathBuf;
+use tokio::runtime::Builder;
 
 /// What a command needs to run.
 struct Context<'a> {
     client: Client,
+    /// The socket if one was named.
+    socket: Option<PathBuf>,
     output: &'a Output,
     yes: bool,
 }
@@ -43,9 +52,17 @@ impl Context<'_> {
 
 /// Runs the command.
 pub fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let mut builder = match cli.command {
+        Verb::Up(_) | Verb::Lab(_) => Builder::new_multi_thread(),
+        _ => Builder::new_current_thread(),
+    };
     let runtime = builder.enable_all().build().map_err(|error| Failure::other("the runtime does not start", error))?;
-    let context = Context { client: Client::new(&cli.everywhere), output, yes: cli.everywhere.yes };
+    let context = Context {
+        client: Client::new(&cli.everywhere),
+        socket: cli.everywhere.socket.clone(),
+        output,
+        yes: cli.everywhere.yes,
+    };
     runtime.block_on(dispatch(&context, cli.command))
 }
 
@@ -61,6 +78,10 @@ async fn dispatch(context: &Context<'_>, verb: Verb) -> Result<Exit, Failure> {
         Verb::Host(command) => host::run(context, command).await,
         Verb::Alarm(command) => alarm::run(context, command).await,
         Verb::Stats(command) => stats::run(context, command).await,
+        Verb::Config(command) => config::run(context, command).await,
+        Verb::Up(command) => up::run(context, command).await,
+        Verb::Sim(command) => sim::run(context, command),
+        Verb::Lab(command) => lab::run(context, command).await,
         Verb::Completion(command) => completion::run(context, &command),
         Verb::Man(command) => man::run(context, &command),
         Verb::Openapi(_) => openapi::run(context),

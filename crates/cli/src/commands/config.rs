@@ -1,0 +1,155 @@
+//! The configuration file: checking, showing, reloading it.
+
+use super::Context;
+use crate::failure::{Exit, Failure};
+use clap::{Args, Subcommand};
+use mainstay_daemon::ReloadReport;
+use mainstay_model::config::{self, Loaded, Problem};
+use miette::{GraphicalReportHandler, GraphicalTheme, Report};
+use serde_json::json;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Where the configuration is unless told otherwise.
+const FILE: &str = "/etc/mainstay/mainstay.toml";
+
+/// Check, show, reload the configuration; an example, a schema for editors
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mainstay config example > mainstay.toml
+  mainstay config check --config mainstay.toml     all errors at once, each with its line
+  mainstay config show                             with every default filled in
+  mainstay config schema > mainstay.schema.json
+  mainstay config reload                           the running controller reads its file again")]
+pub struct Config {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Say everything that is wrong with the file, with line, column and what was expected
+    Check(File),
+    /// Print an example that explains every key
+    Example,
+    /// Print the JSON schema, for editors
+    Schema,
+    /// Print what the controller makes of the file, with every default filled in (JSON)
+    Show(File),
+    /// Make the running controller read its file again; a bad one changes nothing
+    Reload,
+}
+
+/// Which file.
+#[derive(Debug, Args)]
+pub struct File {
+    /// The configuration file
+    #[arg(long, short, env = "MAINSTAY_CONFIG", default_value = FILE, value_name = "FILE", hide_env_values = true)]
+    pub config: PathBuf,
+}
+
+pub(super) async fn run(context: &Context<'_>, arguments: Config) -> Result<Exit, Failure> {
+    match arguments.verb {
+        Verb::Check(file) => check(context, &file.config).await,
+        Verb::Example => {
+            context.output.data(config::example());
+            Ok(Exit::Done)
+        }
+        Verb::Schema => {
+            context.output.document(&config::schema());
+            Ok(Exit::Done)
+        }
+        Verb::Show(file) => {
+            let Loaded { spec, controller, .. } = read(context, &file.config)?;
+            context
+                .output
+                .document(&json!({ "version": mainstay_web::VERSION, "controller": controller, "spec": spec }));
+            Ok(Exit::Done)
+        }
+        Verb::Reload => reload(context).await,
+    }
+}
+
+/// Reads a configuration; says all that is wrong with it, or looks so.
+pub(super) fn read(context: &Context<'_>, path: &Path) -> Result<Loaded, Failure> {
+    let text = fs::read_to_string(path).map_err(|source| Failure::File {
+        what: CANNOT_READ,
+        path: path.to_owned(),
+        source,
+    })?;
+    config::load(&path.display().to_string(), &text).map_err(|problems| {
+        problems.iter().for_each(|problem| context.output.talk(&report(context, problem)));
+        Failure::Configuration(problems.to_string())
+    })
+}
+
+pub(super) const CANNOT_READ: &str =
+    "can't read the configuration (`mainstay config example` prints one to begin with)";
+
+async fn check(context: &Context<'_>, path: &Path) -> Result<Exit, Failure> {
+    let text = fs::read_to_string(path).map_err(|source| Failure::File {
+        what: CANNOT_READ,
+        path: path.to_owned(),
+        source,
+    })?;
+    let loaded = config::load(&path.display().to_string(), &text);
+    let (mut problems, summary): (Vec<Problem>, _) = match &loaded {
+        Ok(loaded) => {
+            let mut problems = loaded.warnings.clone();
+            problems.extend(config::unreadable(&loaded.files, |file| fs::File::open(file).map(drop)));
+            (problems, format!("{} hosts", loaded.spec.hosts.len()))
+        }
+        Err(problems) => (problems.iter().cloned().collect(), String::new()),
+    };
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    let errors = problems.iter().filter(|problem| !problem.warning).count();
+    if context.output.json {
+        context
+            .output
+            .document(&json!({ "version": mainstay_web::VERSION, "valid": errors == 0, "problems": problems }));
+    } else {
+        problems.iter().for_each(|problem| context.output.talk(&report(context, problem)));
+        let warnings = problems.len() - errors;
+        let verdict = match (errors, warnings) {
+            (0, 0) => format!("{} is right: {summary}", path.display()),
+            (0, warnings) => format!("{} can be used ({summary}), with {warnings} warnings", path.display()),
+            (errors, _) => format!("{} can't be used: {errors} errors", path.display()),
+        };
+        context.output.talk(&verdict);
+    }
+    Ok(if errors == 0 { Exit::Done } else { Exit::Failed })
+}
+
+async fn reload(context: &Context<'_>) -> Result<Exit, Failure> {
+    let answer = context.client.post::<ReloadReport>("/v1/reload", &json!({})).await?;
+    if context.output.json {
+        context.output.document(&answer);
+        return Ok(Exit::Done);
+    }
+    let report = &answer.data;
+    for (what, hosts) in
+        [("added", &report.hosts_added), ("removed", &report.hosts_removed), ("changed", &report.hosts_changed)]
+    {
+        if !hosts.is_empty() {
+            context.output.talk(&format!("{what}: {}", hosts.join(", ")));
+        }
+    }
+    report.warnings.iter().for_each(|warning| context.output.talk(&format!("warning: {warning}")));
+    context.output.talk("the configuration is in force");
+    Ok(Exit::Done)
+}
+
+/// A problem with the lines it speaks of.
+pub(super) fn report(context: &Context<'_>, problem: &Problem) -> String {
+    let theme =
+        if context.output.talks_in_color() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(120).without_cause_chain();
+    let mut text = String::new();
+    match handler.render_report(&mut text, Report::new(problem.clone()).as_ref()) {
+        Ok(()) => text,
+        Err(_) => format!("{problem:?}"),
+    }
+}
