@@ -13,6 +13,8 @@ pub(crate) struct Agenda {
     timer_of: BTreeMap<Subject, Time>,
     deadlines: BTreeSet<(Time, ActionId)>,
     waiting: BTreeSet<WorkloadId>,
+    /// When broken constraints were last looked for.
+    pub(crate) mended_at: Option<Time>,
 }
 
 impl Agenda {

@@ -244,6 +244,14 @@ impl Engine {
             )),
             _ => {}
         }
+        if let Some((broken, why)) = self.broken.get(workload) {
+            drafts.push(draft(
+                Code::CONSTRAINT_BROKEN,
+                Severity::Yellow,
+                format!("{workload} breaks a required constraint ({broken}), and no host mends it: {why}"),
+                "make room on the host that is named, or loosen the constraint",
+            ));
+        }
         drafts.extend(self.protection_alarms(workload));
         self.settle_alarms(subject, drafts);
     }

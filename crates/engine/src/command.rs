@@ -35,6 +35,7 @@ impl Engine {
             Command::TakePoint { workload, name } => self.point_now(&workload, name),
             Command::Revert { workload, point } => self.revert_now(&workload, point),
             Command::DeletePoint { workload, point } => self.delete_point_now(&workload, point),
+            Command::Rebalance => self.rebalance_now(),
             Command::Acknowledge { code, subject, by } => self.acknowledge(code, subject, by),
         }
     }
@@ -126,6 +127,14 @@ impl Engine {
                 accepted(format!("{host} is taken back into service"))
             }
         }
+    }
+
+    fn rebalance_now(&mut self) -> Reply {
+        if self.belief.cut_off {
+            return refused("the controller seems cut off from most hosts, and acts on nothing");
+        }
+        let proposal = self.balance_now();
+        if proposal.moves.is_empty() { nothing(proposal.to_string()) } else { accepted(proposal.to_string()) }
     }
 
     // ---- workloads ------------------------------------------------------------------------------------------------

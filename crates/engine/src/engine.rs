@@ -7,6 +7,7 @@ use crate::{
     Input, Step,
     agenda::Agenda,
     belief::{Belief, HostSenses, OrderRecord, Purpose, WorkloadRecord},
+    decide::Broken,
     explain::Doing,
     groups::Relations,
 };
@@ -31,6 +32,8 @@ pub(crate) struct Engine {
     pub belief: Belief,
     pub agenda: Agenda,
     pub relations: Relations,
+    /// Constraints that are broken and can't be mended now.
+    pub broken: Broken,
     /// The last decision about each host and workload, for `explain`.
     pub doing: BTreeMap<Subject, Doing>,
     /// What this step has produced so far.
@@ -45,6 +48,7 @@ impl Engine {
             belief,
             agenda: Agenda::default(),
             relations: Relations::default(),
+            broken: Broken::default(),
             doing: BTreeMap::new(),
             out: Step::default(),
         };

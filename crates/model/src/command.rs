@@ -83,6 +83,8 @@ pub enum Command {
         /// Which.
         point: PointId,
     },
+    /// Even out load between hosts by a few live migrations, if that is worth it.
+    Rebalance,
     /// Acknowledge an alarm.
     Acknowledge {
         /// Its code.

@@ -132,6 +132,10 @@ pub(crate) enum MoveWhy {
     Maintenance,
     /// Its home is back.
     FailBack,
+    /// It breaks a required constraint where it is.
+    Constraint,
+    /// An operator asked to even out load.
+    Balance,
 }
 
 impl WorkloadRecord {

@@ -10,6 +10,7 @@ use crate::{
     Input, Row, Step, Table,
     belief::Belief,
     engine::Engine,
+    place::{Rebalance, RebalanceLimits},
     view::{ClusterView, Points},
 };
 use mainstay_model::{Epoch, EventKind, Incident, Severity, Subject, Time, WorkloadId, spec::ClusterSpec};
@@ -77,6 +78,11 @@ impl Controller {
         let mut points: Points = self.engine.belief.points_of(workload).cloned().collect();
         points.sort_by_key(|point| point.taken_at);
         points
+    }
+
+    /// What evening out load between hosts would gain, and by which moves. Nothing is moved.
+    pub fn balance(&self) -> Rebalance {
+        self.engine.balance(RebalanceLimits::default())
     }
 
     /// Incidents on record, oldest first, closed ones included.

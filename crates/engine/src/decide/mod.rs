@@ -4,6 +4,7 @@
 mod host;
 mod ladder;
 mod maintenance;
+mod mend;
 mod moving;
 mod placing;
 mod protect;
@@ -15,6 +16,7 @@ use crate::{
     groups::Relations,
 };
 use mainstay_model::{HostId, Subject, Time, WorkloadId};
+pub(crate) use mend::Broken;
 use placing::PlaceFor;
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -36,6 +38,7 @@ impl Engine {
             let doing = self.decide_host(&host);
             self.decided_host(&host, doing);
         }
+        self.mend();
         let mut to_place = BTreeMap::new();
         for workload in self.by_priority() {
             match self.decide_workload(&workload) {

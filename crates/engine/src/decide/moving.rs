@@ -39,7 +39,9 @@ impl Engine {
         match moving.why {
             MoveWhy::Operator => arrived,
             MoveWhy::Maintenance => !in_maintenance,
-            MoveWhy::FailBack => arrived || home_gone || moving.failures > 0 || !self.is_well(workload),
+            MoveWhy::FailBack | MoveWhy::Constraint | MoveWhy::Balance => {
+                arrived || home_gone || moving.failures > 0 || !self.is_well(workload)
+            }
         }
     }
 

@@ -144,7 +144,7 @@ impl Engine {
         let mut excluded = BTreeMap::new();
         let only = |excluded: &mut BTreeMap<HostId, Refusal>, to: &HostId| {
             for host in self.spec.hosts.keys().filter(|host| *host != to) {
-                excluded.insert(host.clone(), Refusal::ToLeave);
+                excluded.insert(host.clone(), Refusal::BoundFor { host: to.clone() });
             }
         };
         let mut current = record.host.clone();
@@ -246,6 +246,8 @@ impl Engine {
                     MoveWhy::Operator => "an operator asked for it",
                     MoveWhy::Maintenance => "its host goes into maintenance",
                     MoveWhy::FailBack => "its home is back",
+                    MoveWhy::Constraint => "it breaks a required constraint where it is",
+                    MoveWhy::Balance => "an operator asked to even out load",
                 };
                 self.order_life(
                     Action::Migrate { workload: workload_name, from, to: host_name },

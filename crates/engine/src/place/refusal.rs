@@ -23,6 +23,11 @@ pub enum Refusal {
     FailedThere,
     /// It is to leave this host.
     ToLeave,
+    /// It is to go to, or to stay on, that host.
+    BoundFor {
+        /// Where.
+        host: HostId,
+    },
     /// The storage that carries its disks is seen at another site only.
     OtherSite {
         /// The site that sees it.
@@ -85,7 +90,8 @@ impl fmt::Display for Refusal {
             Refusal::NotOnline { health } => write!(f, "not online ({health})"),
             Refusal::Maintenance => write!(f, "in maintenance"),
             Refusal::FailedThere => write!(f, "failed to start there"),
-            Refusal::ToLeave => write!(f, "to be left"),
+            Refusal::ToLeave => write!(f, "it is to leave"),
+            Refusal::BoundFor { host } => write!(f, "it is to run on {host}"),
             Refusal::OtherSite { site } => write!(f, "its disks are at site {site}"),
             Refusal::DiskOn { host } => write!(f, "its disks are on {host} only"),
             Refusal::NotAmongRequired { origin } => write!(f, "not among the hosts required by {origin}"),
