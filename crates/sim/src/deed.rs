@@ -11,6 +11,8 @@ macro_rules! words {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum $name { $($variant),+ }
         impl $name {
+            /// Every one, for drawing.
+            #[allow(dead_code, reason = "not every kind is drawn")]
             pub const ALL: &[$name] = &[$($name::$variant),+];
             pub fn parse(word: &str) -> Option<$name> {
                 match word { $($word => Some($name::$variant),)+ _ => None }

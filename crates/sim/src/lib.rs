@@ -13,6 +13,7 @@
 
 mod check;
 mod deed;
+pub mod fuzz;
 mod leader;
 mod random;
 mod record;

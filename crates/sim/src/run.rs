@@ -9,7 +9,7 @@ use crate::{
     check::Checker,
     deed::{CrashPoint, Deed},
     leader::{Elect, Leader},
-    record::Record,
+    record::{Passage, Record},
     scenario::setup::WorldSetup,
     store::Store,
     world::{News, World},
@@ -222,6 +222,21 @@ impl Simulation {
             self.world.person_commands(command);
             self.checker.accepted(&self.world, command);
             self.look();
+        }
+    }
+
+    /// Faults ceased long ago: what should run has to run.
+    pub fn all_should_run(&mut self, roomy: bool) {
+        if let Some(view) = self.view() {
+            self.checker.all_should_run(&self.world, &view, roomy);
+        }
+    }
+
+    /// Since then nothing had to move any more.
+    pub fn should_have_rested(&mut self, since: Time) {
+        let moved = |list: &[Passage]| list.iter().find(|entry| entry.at > since).cloned();
+        if let Some(entry) = moved(&self.record.starts).or_else(|| moved(&self.record.moves)) {
+            self.checker.restless(&self.world, &entry.workload, &entry.to);
         }
     }
 

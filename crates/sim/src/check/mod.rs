@@ -216,11 +216,6 @@ impl Checker {
         self.violations.push(Violation { at_s: world.now.0 as f64 / 1000.0, rule, text });
     }
 
-    /// True if no rule was broken so far.
-    pub fn is_content(&self) -> bool {
-        self.violations.is_empty()
-    }
-
     /// What was found, and how often each rule was at stake.
     pub fn verdict(self) -> (Vec<Violation>, BTreeMap<Rule, u64>) {
         (self.violations, self.at_stake)

@@ -9,6 +9,7 @@ pub(crate) mod setup;
 
 use crate::{
     deed::Deed,
+    fuzz::Phases,
     leader::{self, Elect},
     report::Report,
     run::Simulation,
@@ -107,24 +108,38 @@ impl Scenario {
     /// Reads a scenario's folder.
     pub fn load(folder: &Path) -> Result<Scenario, ScenarioError> {
         let shown = |name: &str| folder.join(name).display().to_string();
-        let setup_text = read(&folder.join("setup.toml"))?;
-        let (world, rest) = halves(&setup_text);
-        let setup: WorldSetup = toml::from_str(&world).map_err(|error| ScenarioError::Setup {
-            file: shown("setup.toml"),
-            what: error.to_string(),
-        })?;
-        let spec = cluster(&shown("setup.toml"), &rest)?;
-        let script = script::parse(&shown("script.txt"), &read(&folder.join("script.txt"))?)?;
-        let expectations = expect::parse(&shown("expect.txt"), &read(&folder.join("expect.txt"))?)?;
-        let mut reloads = BTreeMap::new();
-        for (_, deed) in &script {
+        let text = |name: &str| read(&folder.join(name));
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut scenario = Scenario::parse(&name, &shown, &text("setup.toml")?, &text("script.txt")?, &text("expect.txt")?)?;
+        for (_, deed) in &scenario.script {
             if let Deed::Reload(file) = deed {
-                let spec = cluster(&shown(file), &halves(&read(&folder.join(file))?).1)?;
-                reloads.insert(file.clone(), spec);
+                let spec = cluster(&shown(file), &halves(&text(file)?).1)?;
+                scenario.reloads.insert(file.clone(), spec);
             }
         }
-        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let scenario = Scenario { name, setup, spec, reloads, script, expectations };
+        Ok(scenario)
+    }
+
+    /// Reads a scenario that lies in no folder.
+    pub fn from_texts(name: &str, setup: &str, script: &str, expect: &str) -> Result<Scenario, ScenarioError> {
+        Scenario::parse(name, &|file: &str| file.to_owned(), setup, script, expect)
+    }
+
+    fn parse(
+        name: &str,
+        shown: &dyn Fn(&str) -> String,
+        setup: &str,
+        script: &str,
+        expect: &str,
+    ) -> Result<Scenario, ScenarioError> {
+        let (world, rest) = halves(setup);
+        let setup: WorldSetup = toml::from_str(&world)
+            .map_err(|error| ScenarioError::Setup { file: shown("setup.toml"), what: error.to_string() })?;
+        let spec = cluster(&shown("setup.toml"), &rest)?;
+        let script = script::parse(&shown("script.txt"), script)?;
+        let expectations = expect::parse(&shown("expect.txt"), expect)?;
+        let scenario =
+            Scenario { name: name.to_owned(), setup, spec, reloads: BTreeMap::new(), script, expectations };
         scenario.names_exist(&shown("setup.toml"))?;
         Ok(scenario)
     }
@@ -145,13 +160,28 @@ impl Scenario {
         Ok(())
     }
 
-    /// Runs it with this kind of leader.
-    pub fn run(&self, elect: Elect) -> Report {
+    fn begin(&self, elect: Elect) -> Simulation {
         let mut simulation =
             Simulation::new(&self.setup, self.spec.clone(), self.reloads.clone(), self.setup.seed, elect);
         for (at, deed) in &self.script {
             simulation.plan(*at, deed.clone());
         }
+        simulation
+    }
+
+    /// Runs it until everything should run again, and then until everything should rest.
+    pub fn run_until_quiet(&self, elect: Elect, phases: Phases) -> Report {
+        let mut simulation = self.begin(elect);
+        simulation.run_until(phases.should_run);
+        simulation.all_should_run(phases.roomy);
+        simulation.run_until(phases.end);
+        simulation.should_have_rested(phases.should_run);
+        Report::of(&self.name, simulation, Vec::new())
+    }
+
+    /// Runs it with this kind of leader.
+    pub fn run(&self, elect: Elect) -> Report {
+        let mut simulation = self.begin(elect);
         let end = Time(self.setup.lasts.0);
         let mut order: Vec<(usize, Time)> =
             self.expectations.iter().enumerate().map(|(index, wanted)| (index, wanted.at.unwrap_or(end).min(end))).collect();

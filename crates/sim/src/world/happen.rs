@@ -19,6 +19,7 @@ impl World {
             Deed::Person(deed) => self.person(deed),
             Deed::StartFails(guest, times, host) => {
                 if let Some(guest) = self.guests.get_mut(&guest) {
+                    guest.failing_starts.retain(|failing| failing.times > 0 && times > 0);
                     guest.failing_starts.push(FailingStart { host, times });
                 }
             }
