@@ -5,7 +5,11 @@ use crate::{
     news::News,
     stats::{StatsBoard, WorkloadStats},
 };
-use mainstay_engine::view::{ClusterView, Points};
+use mainstay_engine::{
+    control::Controller,
+    view::{ClusterView, Points},
+    whatif::{Foreseen, Hypothesis},
+};
 use mainstay_model::{Command, Event, Incident, IncidentId, Reply, Severity, Span, Subject, Time, WorkloadId};
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
@@ -101,6 +105,7 @@ pub(crate) enum Request {
     Explain(String, oneshot::Sender<Option<String>>),
     Points(WorkloadId, oneshot::Sender<Points>),
     Incidents(oneshot::Sender<Vec<Incident>>),
+    Copy(oneshot::Sender<Box<Controller>>),
 }
 
 /// What the service around the pump can be asked.
@@ -144,6 +149,16 @@ impl Handle {
     /// If the controller is stopping or does not answer.
     pub async fn explain(&self, subject: &str) -> Result<Option<String>, NoAnswer> {
         self.ask(|answer| Request::Explain(subject.to_owned(), answer)).await
+    }
+
+    /// What would happen if all of this came true now, touching nothing. It is foreseen on a copy, beside the loop.
+    ///
+    /// # Errors
+    /// If the controller is stopping or does not answer.
+    pub async fn what_if(&self, hypotheses: Vec<Hypothesis>) -> Result<Foreseen, NoAnswer> {
+        let (copy, now) = (self.ask(Request::Copy).await?, self.now());
+        let dream = tokio::task::spawn_blocking(move || copy.what_if(hypotheses, now));
+        tokio::time::timeout(ANSWER_WITHIN, dream).await.map_err(|_| NoAnswer::Late)?.map_err(|_| NoAnswer::Stopped)
     }
 
     /// Recovery points of a workload, oldest first.

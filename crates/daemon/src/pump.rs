@@ -170,6 +170,7 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
             }
             Request::Points(workload, answer) => drop(answer.send(self.controller.points(&workload))),
             Request::Incidents(answer) => drop(answer.send(self.controller.incidents())),
+            Request::Copy(answer) => drop(answer.send(Box::new(self.controller.clone()))),
             Request::Command(command, answer) => return Some(commands.enter(command, answer)),
         }
         None

@@ -96,7 +96,7 @@ impl Running {
 pub async fn start(options: Options) -> Result<Running, StartError> {
     let config = Config::read(&options.config).await?;
     let directory = options.state_dir.clone().unwrap_or_else(|| PathBuf::from(&config.controller.state_directory));
-    let store = Store::open(&directory.join("mainstay.db")).await?;
+    let store = open_store(directory.join("mainstay.db")).await?;
     let (memory, found) = Memory::open(store, Clock::start(Time(0)).now()).await?;
     let clock = Clock::start(found.not_before);
     let (controller, first) = Controller::start(Arc::clone(&config.spec), found.rows, clock.now())?;
@@ -155,6 +155,13 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         let _ = pump.await;
     });
     Ok(Running { handle, controller, warnings, task })
+}
+
+/// On a thread of its own: checking a large store takes a while, and the compiler can't see that its migration is `Send`.
+async fn open_store(path: PathBuf) -> Result<Store, mainstay_store::Error> {
+    let runtime = tokio::runtime::Handle::current();
+    let opened = tokio::task::spawn_blocking(move || runtime.block_on(Store::open(&path))).await;
+    opened.expect("opening a store does not panic, and nobody aborts it")
 }
 
 struct Service {
