@@ -15,7 +15,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinSet,
     time::{Instant, timeout_at},
 };
@@ -26,7 +26,7 @@ use crate::{
     events::{EventKind, Sink},
     frame::{Header, kind},
     procedures::Procedure,
-    pump::{self, Download, Shared, Waiting},
+    pump::{self, Download, Refusal, Shared, Waiting},
     transport,
     types::WireError,
     uri::Uri,
@@ -82,6 +82,8 @@ struct Inner {
     serial: AtomicU32,
     slots: Arc<Semaphore>,
     urgent_slot: Arc<Semaphore>,
+    /// Held while a folder is open as a pool (see `storage`).
+    storage_turn: Arc<Mutex<()>>,
     _tasks: JoinSet<()>,
 }
 
@@ -92,7 +94,8 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects, authenticates and opens, all within `options.limit`.
+    /// Connects, authenticates and opens, all within `options.limit`. [`Error::Connect`] means that nobody was reached,
+    /// [`Error::Deadline`] that something listens there and does not answer: a libvirtd that hangs.
     pub async fn open(uri: &Uri, options: &Options) -> Result<Self> {
         let deadline = Instant::now() + options.limit;
         let transport = timeout_at(deadline, transport::connect(uri)).await.map_err(|_| Error::Connect {
@@ -109,14 +112,24 @@ impl Connection {
             serial: AtomicU32::new(1),
             slots: Arc::new(Semaphore::new(options.calls.saturating_sub(1).max(1))),
             urgent_slot: Arc::new(Semaphore::new(1)),
+            storage_turn: Arc::default(),
             _tasks: tasks,
         }));
+        match connection.negotiate(uri, options, deadline).await {
+            Ok(()) => Ok(connection),
+            // To whoever opens, a transport that ends before it is usable never came up.
+            Err(Error::Closed { reason, .. }) => {
+                Err(Error::Connect { target: uri.target(), why: reason.to_string(), source: None })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn negotiate(&self, uri: &Uri, options: &Options, deadline: Instant) -> Result<()> {
         let left = || deadline.saturating_duration_since(Instant::now());
-        auth::authenticate(&connection, uri, options.credentials.as_ref(), deadline).await?;
-        let (_supported,): (i32,) =
-            connection.call(Procedure::ConnectSupportsFeature, &(FEATURE_KEEPALIVE,), left()).await?;
-        let () = connection.call(Procedure::ConnectOpen, &(Some(&uri.name), 0_u32), left()).await?;
-        Ok(connection)
+        auth::authenticate(self, uri, options.credentials.as_ref(), deadline).await?;
+        let (_supported,): (i32,) = self.call(Procedure::ConnectSupportsFeature, &(FEATURE_KEEPALIVE,), left()).await?;
+        self.call(Procedure::ConnectOpen, &(Some(&uri.name), 0_u32), left()).await
     }
 
     /// Address, socket or host, for messages.
@@ -223,7 +236,8 @@ impl Connection {
 
         match timeout_at(deadline, answered).await {
             Ok(Ok(Ok(payloads))) => Ok(payloads),
-            Ok(Ok(Err(error))) => {
+            Ok(Ok(Err(Refusal::Malformed(source)))) => Err(Error::Malformed { procedure, source }),
+            Ok(Ok(Err(Refusal::Libvirt(error)))) => {
                 let WireError { code, domain, message, .. } = decode(procedure, &error)?;
                 let message = message.unwrap_or_default();
                 Err(Error::Libvirt { procedure, code: ErrorCode(code), domain, message })
@@ -242,6 +256,16 @@ impl Connection {
             slot = urgent, if procedure.is_urgent() => slot,
         };
         slot.expect("the semaphores are never closed")
+    }
+
+    /// The turn to work on storage: pools made for a call must not be taken down under another.
+    pub(crate) async fn storage_turn(&self, limit: Duration) -> Result<OwnedMutexGuard<()>> {
+        let turn = Arc::clone(&self.0.storage_turn).lock_owned();
+        timeout_at(Instant::now() + limit, turn).await.map_err(|_| Error::Busy {
+            procedure: Procedure::StoragePoolCreateXml,
+            limit,
+            unanswered: self.unanswered(),
+        })
     }
 
     fn closed_during(&self, procedure: Procedure) -> Error {

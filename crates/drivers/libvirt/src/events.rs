@@ -44,11 +44,13 @@ pub enum EventKind {
     AgentLifecycle,
     /// The host's memory failed under a guest.
     MemoryFailure,
+    /// The daemon we talk to lost the one behind it (virtproxyd and virtqemud).
+    HypervisorClosed,
 }
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Lifecycle,
         Self::Reboot,
         Self::Watchdog,
@@ -57,18 +59,21 @@ impl EventKind {
         Self::BlockJob,
         Self::AgentLifecycle,
         Self::MemoryFailure,
+        Self::HypervisorClosed,
     ];
 
-    fn number(self) -> i32 {
+    /// libvirt's number; `None` for what is no event of domains.
+    fn number(self) -> Option<i32> {
         match self {
-            Self::Lifecycle => 0,
-            Self::Reboot => 1,
-            Self::Watchdog => 3,
-            Self::IoError => 6,
-            Self::ControlError => 7,
-            Self::BlockJob => 16,
-            Self::AgentLifecycle => 18,
-            Self::MemoryFailure => 25,
+            Self::Lifecycle => Some(0),
+            Self::Reboot => Some(1),
+            Self::Watchdog => Some(3),
+            Self::IoError => Some(6),
+            Self::ControlError => Some(7),
+            Self::BlockJob => Some(16),
+            Self::AgentLifecycle => Some(18),
+            Self::MemoryFailure => Some(25),
+            Self::HypervisorClosed => None,
         }
     }
 }
@@ -85,7 +90,7 @@ pub enum Event {
         /// What happened.
         what: DomainEvent,
     },
-    /// The server's own connection to the hypervisor closed (`virConnectCloseReason`).
+    /// The daemon we talk to lost the one behind it (`virConnectCloseReason`): nothing is known any more, reconnect.
     HypervisorClosed {
         /// 0 error, 1 end of file, 2 keepalive, 3 by request.
         reason: i32,
@@ -283,15 +288,19 @@ impl Sink {
 }
 
 impl Connection {
-    /// Subscribes to `kinds` of all domains. Events come from now on; each subscription takes the place of the one
-    /// before. `limit` holds for each of the few calls it takes.
+    /// Subscribes to `kinds`, of all domains. Events come from now on; each subscription takes the place of the one
+    /// before, and ends it. `limit` holds for each of the few calls it takes.
     pub async fn subscribe(&self, kinds: &[EventKind], limit: Duration) -> Result<Events> {
         let (sink, events) = Sink::new(QUEUE);
         for kind in self.replace_sink(sink, kinds) {
-            let all_domains: Option<DomainRef> = None;
-            let (_callback,): (i32,) = self
-                .call(Procedure::ConnectDomainEventCallbackRegisterAny, &(kind.number(), all_domains), limit)
-                .await?;
+            match kind.number() {
+                Some(number) => {
+                    let arguments = (number, None::<DomainRef>);
+                    let register = Procedure::ConnectDomainEventCallbackRegisterAny;
+                    let (_callback,): (i32,) = self.call(register, &arguments, limit).await?;
+                }
+                None => self.call(Procedure::ConnectRegisterCloseCallback, &(), limit).await?,
+            }
             self.registered(kind);
         }
         Ok(events)

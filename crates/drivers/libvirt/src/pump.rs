@@ -36,8 +36,16 @@ const BUFFER_KEPT: usize = 1024 * 1024;
 /// ssh may take this long to say why it ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// What a call gets: the reply's payload and the bytes of its stream, or the payload of libvirt's error.
-pub(crate) type Answer = Result<(Vec<u8>, Vec<u8>), Vec<u8>>;
+/// What a call gets: the reply's payload and the bytes of its stream.
+pub(crate) type Answer = Result<(Vec<u8>, Vec<u8>), Refusal>;
+
+/// What a call gets instead.
+pub(crate) enum Refusal {
+    /// The payload of libvirt's error.
+    Libvirt(Vec<u8>),
+    /// An answer that can't be taken.
+    Malformed(XdrError),
+}
 
 /// A call that waits for its reply. It stays here when its caller has left, since libvirtd still works on it and
 /// counts it against its limit; so does the slot it holds.
@@ -126,6 +134,13 @@ impl Shared {
         self.subscription().sink = None;
     }
 
+    /// Waits for the end.
+    async fn ended(&self) {
+        let mut closed = self.closed.subscribe();
+        // The sender lives in `self`, so this can't fail.
+        let _reason = closed.wait_for(Option::is_some).await;
+    }
+
     fn receive(&self, header: Header, payload: &[u8], outgoing: &mpsc::Sender<Vec<u8>>) -> Result<(), XdrError> {
         match (header.kind, Procedure::from_number(header.program, header.procedure)) {
             (kind::REPLY, _) => self.reply(header, payload),
@@ -158,7 +173,7 @@ impl Shared {
                 calls.insert(header.serial, call);
             }
             _ if header.status == status::OK => call.finish(Ok((payload.to_vec(), Vec::new()))),
-            _ => call.finish(Err(payload.to_vec())),
+            _ => call.finish(Err(Refusal::Libvirt(payload.to_vec()))),
         }
     }
 
@@ -168,15 +183,16 @@ impl Shared {
         let Some(mut call) = calls.remove(&header.serial) else { return Ok(()) };
         let Some(mut download) = call.download.take() else { return Ok(()) };
         match header.status {
-            status::ERROR => call.finish(Err(payload.to_vec())),
-            // An empty packet is the end of the file, and wants to be acknowledged; so is one more than was agreed.
-            status::CONTINUE if payload.is_empty() || download.bytes.len() + payload.len() > download.limit => {
-                let status = if payload.is_empty() { status::OK } else { status::ERROR };
-                let end = Header { kind: kind::STREAM, status, ..header };
-                let _full = outgoing.try_send(end.frame(&())?);
-                if status == status::OK {
-                    call.finish(Ok((download.reply, download.bytes)));
-                }
+            status::ERROR => call.finish(Err(Refusal::Libvirt(payload.to_vec()))),
+            // An empty packet is the end of the file, and wants to be acknowledged.
+            status::CONTINUE if payload.is_empty() => {
+                let _full = outgoing.try_send(Header { status: status::OK, ..header }.frame(&())?);
+                call.finish(Ok((download.reply, download.bytes)));
+            }
+            status::CONTINUE if download.bytes.len() + payload.len() > download.limit => {
+                let _full = outgoing.try_send(Header { status: status::ERROR, ..header }.frame(&())?);
+                let length = download.bytes.len() + payload.len();
+                call.finish(Err(Refusal::Malformed(XdrError::TooLong { length, limit: download.limit })));
             }
             status::CONTINUE => {
                 download.bytes.extend_from_slice(payload);
@@ -215,7 +231,10 @@ pub(crate) fn start(
     let mut tasks = JoinSet::new();
     let (ours, pongs) = (Arc::clone(shared), outgoing.clone());
     tasks.spawn(async move {
-        let mut reason = read(reader, &ours, &pongs, keepalive).await;
+        let mut reason = tokio::select! {
+            reason = read(reader, &ours, &pongs, keepalive) => reason,
+            () = ours.ended() => return,
+        };
         if matches!(reason, CloseReason::EndOfFile)
             && let Ok(Some(Ok(words))) = timeout(LAST_WORDS, last_words.join_next()).await
         {
@@ -226,8 +245,11 @@ pub(crate) fn start(
     });
     let ours = Arc::clone(shared);
     tasks.spawn(async move {
-        if let Err(error) = write(writer, frames).await {
-            ours.close(CloseReason::Transport(error));
+        tokio::select! {
+            written = write(writer, frames) => if let Err(error) = written {
+                ours.close(CloseReason::Transport(error));
+            },
+            () = ours.ended() => {}
         }
     });
     (outgoing, tasks)

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::OwnedMutexGuard;
+
 use crate::{
     connection::Connection,
     error::{Error, ErrorCode, Result},
@@ -20,7 +22,7 @@ pub struct Volume {
     pub volume: VolumeRef,
     /// Its path.
     pub path: String,
-    /// `qcow2`, `raw` and others.
+    /// `qcow2`, `raw` and others, **as probed**: a guest can make its raw image look like another format.
     pub format: String,
     /// Size the guest sees.
     pub capacity_bytes: u64,
@@ -53,6 +55,7 @@ pub(crate) struct Folder<'a> {
     /// Made by us, to be taken down again.
     ours: bool,
     limit: Duration,
+    _turn: OwnedMutexGuard<()>,
 }
 
 /// Splits an absolute path into folder and file name.
@@ -68,13 +71,13 @@ impl<'a> Folder<'a> {
     /// Opens the folder that holds `path`. Call [`Folder::close`] when done, whatever happened.
     pub(crate) async fn of(connection: &'a Connection, path: &str, limit: Duration) -> Result<Folder<'a>> {
         let (folder, _) = folder_and_name(path)?;
+        let turn = connection.storage_turn(limit).await?;
         let lookup = Procedure::StoragePoolLookupByTargetPath;
         let found: Result<(PoolRef,)> = connection.call(lookup, &(folder,), limit).await;
         let (pool, ours) = match found {
             Ok((pool,)) => (pool, false),
             Err(error) if error.is(ErrorCode::NO_STORAGE_POOL) => {
-                // Named after the folder: two of us at once collide here, and the second fails, instead of a stray
-                // pool for each.
+                // Named after the folder: a pool that a crash left behind is found again, not joined by another.
                 let name = format!("mainstay{}", folder.replace('/', "-"));
                 let (name, folder) = (escaped(&name), escaped(folder));
                 let xml = format!("<pool type='dir'><name>{name}</name><target><path>{folder}</path></target></pool>");
@@ -83,7 +86,7 @@ impl<'a> Folder<'a> {
             }
             Err(error) => return Err(error),
         };
-        let folder = Self { connection, pool, ours, limit };
+        let folder = Self { connection, pool, ours, limit, _turn: turn };
         if !ours {
             // Files that came by other ways (snapshots) are known only after this.
             let () = connection.call(Procedure::StoragePoolRefresh, &(&folder.pool, 0_u32), limit).await?;
@@ -124,8 +127,9 @@ impl<'a> Folder<'a> {
         Volume::parse(volume, &xml)
     }
 
-    /// Makes an empty qcow2 image at `path` on top of `base`, with its size and owner. Fails if the file exists.
-    pub(crate) async fn create_overlay(&self, path: &str, base: &Volume) -> Result<()> {
+    /// Makes an empty qcow2 image at `path` on top of `base`, with its size and owner. Fails if the file exists. The
+    /// base's format is told and not probed: the guest could have written another format's header into a raw image.
+    pub(crate) async fn create_overlay(&self, path: &str, base: &Volume, format: &str) -> Result<()> {
         let (_, name) = folder_and_name(path)?;
         let xml = format!(
             "<volume><name>{}</name><capacity unit='bytes'>{}</capacity><allocation>0</allocation>\
@@ -135,7 +139,7 @@ impl<'a> Folder<'a> {
             base.capacity_bytes,
             base.permissions.as_deref().unwrap_or_default(),
             escaped(&base.path),
-            escaped(&base.format),
+            escaped(format),
         );
         let (_created,): (VolumeRef,) =
             self.connection.call(Procedure::StorageVolCreateXml, &(&self.pool, xml, 0_u32), self.limit).await?;

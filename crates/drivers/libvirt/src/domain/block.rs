@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::inventory::XmlFlags;
 use crate::{
@@ -85,7 +85,7 @@ impl Connection {
 
     /// Folds image `top` of a running domain's disk into `base`, and waits until the disk no longer uses `top`. The
     /// file stays. Whoever else lies on `base` is ruined by this: see [`Connection::delete_external`]. When `limit` is
-    /// over the job is given up.
+    /// over, or something fails, the job is given up: the domain goes on unharmed, `base` is partly overwritten.
     pub async fn commit(&self, domain: &DomainRef, target: &str, top: &str, base: &str, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + limit;
         let left = || deadline.saturating_duration_since(Instant::now());
@@ -93,12 +93,20 @@ impl Connection {
         let flags = if is_active { CommitFlags::ACTIVE } else { CommitFlags::NONE };
         let arguments = (domain, target, Some(base), Some(top), 0_u64, flags);
         let () = self.call(Procedure::DomainBlockCommit, &arguments, left()).await?;
-        while self.commit_goes_on(domain, target, is_active, left()).await? {
-            if left().is_zero() {
-                self.abort_block_job(domain, target, JobAbortFlags::NONE, limit).await?;
-                return Err(Error::Deadline { procedure: Procedure::DomainBlockCommit, limit });
+        let followed = async {
+            while self.commit_goes_on(domain, target, is_active, left()).await? {
+                sleep(LOOK_EVERY).await;
             }
-            sleep(LOOK_EVERY).await;
+            Ok(())
+        };
+        let followed = timeout_at(deadline, followed)
+            .await
+            .unwrap_or(Err(Error::Deadline { procedure: Procedure::DomainBlockCommit, limit }));
+        if let Err(error) = followed {
+            if let Err(stuck) = self.abort_block_job(domain, target, JobAbortFlags::ASYNC, limit).await {
+                tracing::warn!(%domain, target, error = %stuck, "the commit could not be given up");
+            }
+            return Err(error);
         }
         match self.image_chain(domain, target, limit).await?.iter().any(|image| image == top) {
             true => Err(Error::unfit(format!("the commit of {top} into {base} failed; libvirtd's log says why"))),

@@ -16,12 +16,12 @@ use std::time::Duration;
 use super::{
     inventory::XmlFlags,
     power::DefineFlags,
-    snapshot::{DeleteFlags, Snapshot, SnapshotRecord},
+    snapshot::{DeleteFlags, FrozenImage, Snapshot, SnapshotDisk, SnapshotRecord},
 };
 use crate::{
     connection::Connection,
     definition::{Definition, Image, with_disk_image},
-    error::{Error, Result},
+    error::{Error, ErrorCode, Result},
     storage::{Folder, Volume, folder_and_name},
     types::DomainRef,
 };
@@ -32,7 +32,7 @@ pub struct RevertedDisk {
     /// Such as `vda`.
     pub target: String,
     /// The snapshot's image, which the disk now stands on.
-    pub frozen: String,
+    pub frozen: FrozenImage,
     /// The fresh image it writes to.
     pub overlay: String,
     /// The image it wrote to before: the broken state, kept. Delete it by [`Connection::delete_image`] when nobody
@@ -83,9 +83,9 @@ impl Connection {
         limit: Duration,
     ) -> Result<()> {
         for disk in plan {
-            let base = self.image(&disk.frozen, limit).await?;
+            let base = self.image(&disk.frozen.file, limit).await?;
             let folder = Folder::of(self, &disk.overlay, limit).await?;
-            let overlay = folder.create_overlay(&disk.overlay, &base).await;
+            let overlay = folder.create_overlay(&disk.overlay, &base, &disk.frozen.format).await;
             folder.close().await;
             overlay?;
             created.push(&disk.overlay);
@@ -94,91 +94,78 @@ impl Connection {
         self.define(&xml, DefineFlags::NONE, limit).await.map(drop)
     }
 
-    /// Deletes an external snapshot of a running domain, keeping what came after it: folds each overlay into the image
-    /// the snapshot froze, mends the records of later snapshots, and deletes the overlay's file and the record.
-    /// Refused, with nothing changed, if the domain does not stand on it or another image does. Can be tried again
-    /// after a failure. `limit` holds for each call, and for each disk's commit.
+    /// Deletes an external snapshot of a running domain, keeping what came after it: forgets its record, folds each
+    /// overlay into the image that it froze, mends the records of later snapshots, and deletes the overlays' files.
+    /// Refused, with nothing changed, if the domain does not stand on it or another image of the same folder does. The
+    /// record goes first, as a half-folded image is no state to go back to; after a failure call again with the same
+    /// `snapshot` to finish. `limit` holds for each call, and for each disk's commit.
     pub async fn delete_external(&self, domain: &DomainRef, snapshot: &Snapshot, limit: Duration) -> Result<()> {
         if !self.domain_state(domain, limit).await?.is_active() {
             return Err(Error::unfit(format!("{domain} is off: images are folded by its QEMU, start it first")));
         }
+        let mut others = self.list_snapshots(domain, limit).await?;
+        others.retain(|other| other.reference.name != snapshot.reference.name);
         let mut folds = Vec::new();
         for disk in snapshot.disks.iter().filter(|disk| disk.overlay.is_some()) {
-            folds.extend(self.plan_fold(domain, snapshot, &disk.target, limit).await?);
+            let chain = self.image_chain(domain, &disk.target, limit).await?;
+            let fold = plan_fold(domain, snapshot, disk, &chain, &others)?;
+            self.refuse_if_shared(&fold, limit).await?;
+            folds.push(fold);
         }
-        for fold in &folds {
-            self.commit(domain, &fold.target, &fold.overlay, &fold.frozen.path, limit).await?;
+        match self.delete_snapshot(&snapshot.reference, DeleteFlags::METADATA_ONLY, limit).await {
+            Err(error) if !error.is(ErrorCode::NO_DOMAIN_SNAPSHOT) => return Err(error),
+            _ => {}
         }
-        self.mend_records(domain, snapshot, &folds, limit).await?;
-        self.delete_snapshot(&snapshot.reference, DeleteFlags::METADATA_ONLY, limit).await?;
+        for fold in folds.iter().filter(|fold| !fold.done) {
+            self.commit(domain, fold.target, &fold.overlay, &fold.frozen.file, limit).await?;
+        }
+        self.mend_records(domain, &others, &folds, limit).await?;
         for fold in &folds {
             self.delete_image(&fold.overlay, limit).await?;
         }
         Ok(())
     }
 
-    /// `None` if this disk is folded already, by an earlier try.
-    async fn plan_fold(
-        &self,
-        domain: &DomainRef,
-        snapshot: &Snapshot,
-        target: &str,
-        limit: Duration,
-    ) -> Result<Option<Fold>> {
-        let name = &snapshot.reference.name;
-        let disk = snapshot.disks.iter().find(|disk| disk.target == target);
-        let (Some(frozen), Some(taken)) =
-            (disk.and_then(|disk| disk.frozen.clone()), disk.and_then(|disk| disk.overlay.clone()))
-        else {
-            return Err(Error::unfit(format!("snapshot {name} does not tell which image of {target} it froze")));
-        };
-        let chain = self.image_chain(domain, target, limit).await?;
-        let Some(place) = chain.iter().position(|image| *image == frozen) else {
-            return Err(Error::unfit(format!(
-                "{domain} does not stand on snapshot {name} ({frozen} is not under {target}): it is on a branch that a \
-                 revert left; delete its record and its images one by one"
-            )));
-        };
-        let Some(overlay) = place.checked_sub(1).and_then(|above| chain.get(above)) else {
-            return Ok(None);
-        };
-        let folder = Folder::of(self, &frozen, limit).await?;
-        let looked = async { Ok((folder.volume(&frozen).await?, folder.volumes().await?)) }.await;
+    /// Folding changes the frozen image: whatever else lies on it would be ruined.
+    async fn refuse_if_shared(&self, fold: &Fold<'_>, limit: Duration) -> Result<()> {
+        let folder = Folder::of(self, &fold.frozen.file, limit).await?;
+        let neighbours = folder.volumes().await;
         folder.close().await;
-        let (frozen, neighbours): (Volume, Vec<Volume>) = looked?;
-        let lies_on_it = |volume: &&Volume| volume.backing.as_ref() == Some(&frozen.path) && volume.path != *overlay;
-        if let Some(other) = neighbours.iter().find(lies_on_it) {
-            let hint = if other.path == taken { " (a revert left it aside)" } else { "" };
-            return Err(Error::unfit(format!(
-                "{} also lies on {}{hint} and would be ruined: delete it first if nobody needs it",
-                other.path, frozen.path
-            )));
+        let lies_on_it =
+            |volume: &Volume| volume.backing.as_ref() == Some(&fold.frozen.file) && !fold.above.contains(&volume.path);
+        match neighbours?.into_iter().find(lies_on_it) {
+            Some(other) => Err(Error::unfit(format!(
+                "{} also lies on {} and would be ruined: delete it first if nobody needs it (a revert leaves the image \
+                 used before aside)",
+                other.path, fold.frozen.file
+            ))),
+            None => Ok(()),
         }
-        Ok(Some(Fold { target: target.to_owned(), overlay: overlay.clone(), frozen }))
     }
 
     /// Snapshots that froze a folded overlay now find their state in the image it was folded into.
     async fn mend_records(
         &self,
         domain: &DomainRef,
-        deleted: &Snapshot,
-        folds: &[Fold],
+        others: &[Snapshot],
+        folds: &[Fold<'_>],
         limit: Duration,
     ) -> Result<()> {
-        for other in self.list_snapshots(domain, limit).await? {
-            let froze = |fold: &&Fold| {
-                other.disks.iter().any(|disk| disk.target == fold.target && disk.frozen.as_ref() == Some(&fold.overlay))
+        for other in others {
+            let froze = |fold: &&Fold<'_>| {
+                let same = |disk: &SnapshotDisk| disk.frozen.as_ref().is_some_and(|frozen| frozen.file == fold.overlay);
+                other.disks.iter().any(|disk| disk.target == fold.target && same(disk))
             };
-            let moved: Vec<&Fold> = folds.iter().filter(froze).collect();
-            if other.reference == deleted.reference || moved.is_empty() {
+            let moved: Vec<_> = folds.iter().filter(froze).collect();
+            if moved.is_empty() {
                 continue;
             }
             let mut xml = self.snapshot_xml(&other.reference, limit).await?;
             for fold in moved {
-                let image = Image { file: &fold.frozen.path, format: &fold.frozen.format };
-                xml = with_disk_image(&xml, &["domain"], &fold.target, image)?;
+                let FrozenImage { file, format } = fold.frozen;
+                xml = with_disk_image(&xml, &["domain"], fold.target, Image { file, format })?;
             }
-            let record = SnapshotRecord { name: other.reference.name, xml, current: other.current };
+            let record = SnapshotRecord { name: other.reference.name.clone(), xml, current: other.current };
             self.write_record(domain, &record, limit).await?;
         }
         Ok(())
@@ -186,10 +173,45 @@ impl Connection {
 }
 
 /// One disk's overlay, to be folded into the image that the snapshot froze.
-struct Fold {
-    target: String,
+struct Fold<'a> {
+    target: &'a str,
     overlay: String,
-    frozen: Volume,
+    frozen: &'a FrozenImage,
+    /// An earlier try has folded it; its file and the records may still be as they were.
+    done: bool,
+    /// The images of the disk above the frozen one, and the overlay.
+    above: Vec<String>,
+}
+
+fn plan_fold<'a>(
+    domain: &DomainRef,
+    snapshot: &Snapshot,
+    disk: &'a SnapshotDisk,
+    chain: &[String],
+    others: &[Snapshot],
+) -> Result<Fold<'a>> {
+    let (name, target) = (&snapshot.reference.name, &disk.target);
+    let (Some(frozen), Some(taken)) = (&disk.frozen, &disk.overlay) else {
+        return Err(Error::unfit(format!("snapshot {name} does not tell which image of {target} it froze")));
+    };
+    let Some(place) = chain.iter().position(|image| *image == frozen.file) else {
+        return Err(Error::unfit(format!(
+            "{domain} does not stand on snapshot {name} ({} is not under {target}): it is on a branch that a revert \
+             left; delete its record and its images one by one",
+            frozen.file
+        )));
+    };
+    let mut above = chain[..place].to_vec();
+    // On the frozen image lies the overlay that the snapshot put there, or one that a revert put in its place. If it
+    // is another snapshot's, then ours was folded already.
+    let others_overlay = |image: &&String| {
+        others.iter().flat_map(|other| &other.disks).any(|disk| disk.overlay.as_ref() == Some(*image))
+    };
+    let next = above.last().filter(|image| !others_overlay(image)).cloned();
+    let done = next.is_none();
+    let overlay = next.unwrap_or_else(|| taken.clone());
+    above.push(overlay.clone());
+    Ok(Fold { target, overlay, frozen, done, above })
 }
 
 fn plan_revert(definition: &Definition, snapshot: &Snapshot, suffix: &str) -> Result<Vec<RevertedDisk>> {

@@ -95,7 +95,11 @@ impl Snapshot {
                 .flat_map(|devices| devices.all("disk"))
                 .find(|disk| disk.find(&["target"]).and_then(|found| found.attribute("dev")) == Some(&target));
             let overlay = file(disk).filter(|_| disk.attribute("snapshot") == Some("external"));
-            Some(SnapshotDisk { overlay, frozen: recorded.and_then(file), target })
+            let frozen = recorded.and_then(|disk| {
+                let format = disk.find(&["driver"]).and_then(|driver| driver.attribute("type")).unwrap_or("raw");
+                Some(FrozenImage { file: file(disk)?, format: format.to_owned() })
+            });
+            Some(SnapshotDisk { target, overlay, frozen })
         });
         Ok(Self {
             parent: text(&["parent", "name"]),
@@ -121,7 +125,16 @@ pub struct SnapshotDisk {
     /// The overlay that was put on top, in an external snapshot: what came after.
     pub overlay: Option<String>,
     /// The image as it was: in an external snapshot the state itself, not to be written to.
-    pub frozen: Option<String>,
+    pub frozen: Option<FrozenImage>,
+}
+
+/// An image as a snapshot recorded it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrozenImage {
+    /// Its path.
+    pub file: String,
+    /// `qcow2`, `raw` and others, as the domain's definition said then.
+    pub format: String,
 }
 
 /// What to take.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mainstay_libvirt::{
-    ErrorCode, EventKind, Lifecycle,
+    Connection, ErrorCode, EventKind, Lifecycle, Options,
     definition::Definition,
     domain::{
         agent::AddressSource,
@@ -16,7 +16,7 @@ use mainstay_libvirt::{
     xml::escaped,
 };
 
-use crate::fixture::{BOOT, LIMIT, TestLab, domain, turn, until};
+use crate::fixture::{BOOT, InNetwork, LIMIT, TestLab, domain, turn, until};
 
 #[tokio::test]
 async fn a_life_from_definition_to_undefinition() {
@@ -183,6 +183,13 @@ async fn measured() {
         let web = domain(&connection, "web-1").await;
         connection.start(&web, StartFlags::NONE, BOOT).await.unwrap();
     }
+    let host = lab.libvirt_uri("h1").unwrap().parse().unwrap();
+    let _network = InNetwork::of(&lab);
+    let connection = Connection::open(&host, &Options::default()).await.unwrap();
+    let began = Instant::now();
+    lab.power_cut("h1").await.unwrap();
+    connection.closed().await;
+    println!("power cut to closed by TCP, keepalive 1 s x 3: {:?}", began.elapsed());
     println!(
         "medians: open {:?}, list {:?}, inventory {:?}, statistics {:?}, ping {:?}, kill -9 to event {:?}",
         median(opens),

@@ -29,6 +29,7 @@ fn opening(procedure: Procedure, call: Header) -> Option<Vec<u8>> {
     match procedure {
         Procedure::AuthList => Some(reply(call, &(vec![0_i32],))),
         Procedure::ConnectSupportsFeature => Some(reply(call, &(1_i32,))),
+        Procedure::ConnectRegisterCloseCallback => Some(reply(call, &())),
         Procedure::ConnectOpen => Some(reply(call, &())),
         Procedure::ConnectDomainEventCallbackRegisterAny => Some(reply(call, &(7_i32,))),
         _ => None,

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use mainstay_libvirt::{CloseReason, Connection, Credentials, Error, Options, Uri};
+use mainstay_libvirt::{Connection, Credentials, Error, Options, Uri};
 
 use crate::fixture::{InNetwork, LIMIT, TestLab, until};
 
@@ -235,8 +235,6 @@ async fn ssh_by_helper_and_by_netcat() {
 
     // ssh's own words reach the operator.
     fs::write(file("authorized"), "").unwrap();
-    let denied = open(&uri(""), None).await.unwrap_err();
-    let Error::Closed { reason, .. } = denied else { panic!("{denied:?}") };
-    let CloseReason::Transport(words) = &*reason else { panic!("{reason:?}") };
-    assert!(words.to_string().contains("Permission denied"), "{words}");
+    let denied = kept_out(&uri(""), None).await;
+    assert!(denied.contains("Permission denied"), "{denied}");
 }

@@ -7,7 +7,7 @@ use mainstay_libvirt::{
     Connection, DomainRef, Error,
     domain::{
         power::{DestroyFlags, StartFlags, UndefineFlags},
-        snapshot::{DeleteFlags, NewSnapshot, RevertFlags, Snapshot, SnapshotKind},
+        snapshot::{DeleteFlags, FrozenImage, NewSnapshot, RevertFlags, Snapshot, SnapshotKind},
         state::{DomainState, Running},
     },
 };
@@ -132,7 +132,8 @@ async fn external_reverts_grow_a_branch_and_touch_nothing() {
     let good = snapshot(&disk.connection, &disk.web, "good").await;
     assert!(good.is_external() && !good.has_memory && good.current, "{good:?}");
     assert_eq!(good.description.as_deref(), Some("it's a <test>"));
-    assert_eq!(good.disks[0].frozen.as_deref(), Some(disk.base.as_str()));
+    let frozen = FrozenImage { file: disk.base.clone(), format: "qcow2".to_owned() };
+    assert_eq!(good.disks[0].frozen.as_ref(), Some(&frozen));
 
     disk.start().await;
     let running = disk.connection.revert_external(&disk.web, &good, "r0", LIMIT).await.unwrap_err();
@@ -141,7 +142,7 @@ async fn external_reverts_grow_a_branch_and_touch_nothing() {
 
     let reverted = disk.connection.revert_external(&disk.web, &good, "r1", LIMIT).await.unwrap();
     let [reverted] = reverted.as_slice() else { panic!("{reverted:?}") };
-    assert_eq!((&reverted.frozen, &reverted.left_aside), (&disk.base, &overlay));
+    assert_eq!((&reverted.frozen, &reverted.left_aside), (&frozen, &overlay));
     assert!(holds(&reverted.overlay, 1), "the state of the snapshot is back");
     assert!(holds(&overlay, 2) && holds(&disk.base, 1), "what came after is kept aside, the snapshot untouched");
     disk.start().await;
@@ -183,7 +184,11 @@ async fn external_points_are_folded_oldest_and_newest() {
     disk.connection.delete_external(&disk.web, &s1, BOOT).await.unwrap();
     assert_eq!(disk.chain().await, [overlays[2].clone(), overlays[1].clone(), disk.base.clone()]);
     let s2 = snapshot(&disk.connection, &disk.web, "s2").await;
-    assert_eq!(s2.disks[0].frozen.as_deref(), Some(disk.base.as_str()), "its state is where it was folded to");
+    assert_eq!(
+        s2.disks[0].frozen.as_ref().map(|frozen| &frozen.file),
+        Some(&disk.base),
+        "its state is where it was folded to"
+    );
     assert_eq!(s2.parent, None);
 
     let s3 = snapshot(&disk.connection, &disk.web, "s3").await;
@@ -204,6 +209,55 @@ async fn external_points_are_folded_oldest_and_newest() {
     assert!(refused.to_string().contains(&overlays[1]), "{refused}");
     disk.connection.delete_image(&reverted[0].left_aside, LIMIT).await.unwrap();
     disk.connection.delete_external(&disk.web, &s2, BOOT).await.unwrap();
-    assert_eq!(disk.chain().await, [disk.base.clone()]);
+    assert_eq!(disk.chain().await, std::slice::from_ref(&disk.base));
     assert_eq!(disk.connection.list_snapshots(&disk.web, LIMIT).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_deletion_that_was_cut_short_is_finished_by_the_next_try() {
+    let disk = Disk::off().await;
+    write(&disk.base, 1);
+    let first = disk.external("s1").await;
+    write(&first, 2);
+    let second = disk.external("s2").await;
+    write(&second, 3);
+    let s1 = snapshot(&disk.connection, &disk.web, "s1").await;
+    disk.start().await;
+    // As if all had ended right after the fold.
+    disk.connection.delete_snapshot(&s1.reference, DeleteFlags::METADATA_ONLY, LIMIT).await.unwrap();
+    disk.connection.commit(&disk.web, "vda", &first, &disk.base, BOOT).await.unwrap();
+
+    disk.connection.delete_external(&disk.web, &s1, BOOT).await.unwrap();
+    assert_eq!(disk.chain().await, [second.clone(), disk.base.clone()]);
+    let s2 = snapshot(&disk.connection, &disk.web, "s2").await;
+    assert_eq!(s2.disks[0].frozen.as_ref().map(|frozen| &frozen.file), Some(&disk.base));
+    assert!(!std::path::Path::new(&first).exists());
+    disk.stop().await;
+    assert!(holds(&second, 3) && holds(&disk.base, 2));
+}
+
+#[tokio::test]
+async fn several_reverts_on_one_folder_at_once() {
+    let lab = TestLab::up(1, 3).await;
+    let connection = lab.open("h1").await;
+    let mut points = Vec::new();
+    for name in lab.guest_names() {
+        let domain = domain(&connection, &name).await;
+        let file = lab.layout().shared().join(format!("{name}-s.qcow2")).display().to_string();
+        let kind = SnapshotKind::External { overlays: vec![("vda".to_owned(), file)], quiesce: false };
+        let new = NewSnapshot { name: "s".to_owned(), description: String::new(), kind };
+        connection.create_snapshot(&domain, &new, LIMIT).await.unwrap();
+        connection.destroy(&domain, DestroyFlags::NONE, LIMIT).await.unwrap();
+        points.push((snapshot(&connection, &domain, "s").await, domain));
+    }
+    let revert = |(point, domain): &(Snapshot, DomainRef)| {
+        let (connection, point, domain) = (connection.clone(), point.clone(), domain.clone());
+        tokio::spawn(async move { connection.revert_external(&domain, &point, "r", LIMIT).await })
+    };
+    for reverted in points.iter().map(revert).collect::<Vec<_>>() {
+        reverted.await.unwrap().unwrap();
+    }
+    // The pool made for the calls is gone again.
+    let pools = lab.virsh("h1", &["pool-list", "--all", "--name"]).await.unwrap();
+    assert_eq!(pools.trim(), "");
 }
