@@ -186,8 +186,8 @@ async fn the_end(
     let list = controller.mainstay(&["incidents", "--json"]).await?;
     let list: serde_json::Value = serde_json::from_str(&list).unwrap_or_default();
     let of_host = list["data"].as_array().into_iter().flatten().rfind(|incident| incident["subject"]["host"] == host);
-    if let Some(id) = of_host.map(|incident| incident["id"].to_string()) {
-        let story = controller.mainstay(&["incidents", "show", id.trim_matches('"')]).await?;
+    if let Some(id) = of_host.map(|incident| format!("i{}", incident["id"])) {
+        let story = controller.mainstay(&["incidents", "show", &id]).await?;
         talk.raw(&format!("\n$ mainstay incidents show {id}\n{story}"));
     }
     talk.raw(&format!("\n$ mainstay status\n{}", controller.mainstay(&["status"]).await?));
