@@ -11,6 +11,7 @@ use mainstay_engine::{
     whatif::{Foreseen, Hypothesis},
 };
 use mainstay_model::{Command, Event, Incident, IncidentId, Reply, Severity, Span, Subject, Time, WorkloadId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -66,7 +67,7 @@ impl Default for EventQuery {
 }
 
 /// What a reload changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReloadReport {
     /// Hosts that are watched from now on.
     pub hosts_added: Vec<String>,

@@ -3,6 +3,7 @@
 
 use mainstay_model::{Activity, DomainState, HostId, Span, Time, WorkloadId};
 use mainstay_store::Sample;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -13,7 +14,7 @@ use std::{
 const FORGOTTEN_AFTER: Span = Span::hours(1);
 
 /// What people look for in a workload.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkloadStats {
     /// Its name.
     pub workload: WorkloadId,
@@ -48,7 +49,7 @@ pub struct WorkloadStats {
 }
 
 /// Rates in bytes a second over the last interval.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rates {
     /// Read from disks.
     pub disk_read: f64,

@@ -23,3 +23,30 @@ async fn a_killed_guest_is_started_again_on_its_host() {
     println!("{}", controller.story().await);
     controller.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_without_power_is_fenced_and_its_guests_start_elsewhere() {
+    let lab = TestLab::up("cut", |_| (), 3, 3).await;
+    let controller = lab.controller(lab.configure("")).await;
+    controller.wait_all_well().await;
+    let cut = Instant::now();
+    lab.power_cut("h1").await.unwrap();
+    lab.wait_runs_on("web-1", &[], SOON).await.unwrap();
+    while lab.where_runs("web-1").unwrap().is_empty() {
+        assert!(cut.elapsed() < SOON, "{}", controller.story().await);
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    println!("runs elsewhere after {:?}", cut.elapsed());
+    let view = controller.wait_all_but_answers().await;
+    let web = view.workloads.iter().find(|workload| workload.workload.as_str() == "web-1").unwrap();
+    assert_ne!(web.host.as_ref().unwrap().as_str(), "h1");
+    println!("{}", controller.story().await);
+    // The host comes back, is looked at, and gets nothing that lives elsewhere now.
+    controller.wait("h1 is back", |view| view.hosts.iter().all(|host| host.health == "online")).await;
+    lab.wait_guest_answers("web-1", SOON).await.unwrap();
+    let where_now = lab.where_runs("web-1").unwrap();
+    assert_eq!(where_now.len(), 1, "{where_now:?}");
+    assert_ne!(where_now[0], "h1");
+    println!("{}", controller.story().await);
+    controller.stop().await;
+}

@@ -78,7 +78,10 @@ async fn delete_older(task: &Task<'_>, domain: &DomainRef, newest: &str) {
 async fn delete_unused(task: &Task<'_>, domain: &DomainRef, images: impl Iterator<Item = &str>) {
     let Ok(snapshots) = task.connection.list_snapshots(domain, task.short()).await else { return };
     let frozen = |image: &str| {
-        snapshots.iter().flat_map(|snapshot| &snapshot.disks).any(|disk| disk.frozen.as_ref().is_some_and(|frozen| frozen.file == image))
+        snapshots
+            .iter()
+            .flat_map(|snapshot| &snapshot.disks)
+            .any(|disk| disk.frozen.as_ref().is_some_and(|frozen| frozen.file == image))
     };
     for image in images.filter(|image| !frozen(image)) {
         if let Err(error) = task.connection.delete_image(image, task.short()).await {

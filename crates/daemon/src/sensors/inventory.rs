@@ -89,6 +89,7 @@ async fn look(
         context.roster.seen(workload, &link.host, seen.state, asked_at);
         context.stats.seen(workload, &link.host, seen.state, asked_at);
     }
+    tracing::trace!(host = %link.host, domains = domains.len(), happened, took = %context.clock.now().since(asked_at), "inventory");
     context.report(Fact::Inventory { host: link.host.clone(), asked_at, capacity, domains }).await;
     for one in fresh {
         let Some(known) = known.get(&one.domain.uuid) else { continue };

@@ -9,14 +9,15 @@ use mainstay_libvirt::{
 };
 use mainstay_model::{Activity, Fact, WorkloadId};
 use std::time::Duration;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 /// Often enough to see a hang within its bound of 15 s, seldom enough to cost nothing.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Reads statistics for ever. A failed attempt is not told: heartbeats do that.
 pub(super) async fn watch(link: &Link, context: &Context, connection: &Connection) {
-    let mut ticks = tokio::time::interval(EVERY);
+    // Not at once: the first inventory shall not wait behind it.
+    let mut ticks = tokio::time::interval_at(Instant::now() + EVERY, EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

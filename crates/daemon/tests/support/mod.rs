@@ -119,6 +119,11 @@ impl Controller {
         .await
     }
 
+    /// Waits until every guest is seen running.
+    pub async fn wait_all_but_answers(&self) -> Arc<ClusterView> {
+        self.wait("all run", |view| view.workloads.iter().all(|workload| workload.health == "running")).await
+    }
+
     /// Stops it cleanly.
     pub async fn stop(mut self) {
         self.handle().shutdown().await;
@@ -128,7 +133,11 @@ impl Controller {
 
     /// All events so far, one line each.
     pub async fn story(&self) -> String {
-        let events = self.handle().events(mainstay_daemon::EventQuery { limit: 1000, ..Default::default() }).await.unwrap();
-        events.iter().map(|event| format!("{} {:?} {}: {}\n", event.at.0, event.kind, event.subject, event.text)).collect()
+        let events =
+            self.handle().events(mainstay_daemon::EventQuery { limit: 1000, ..Default::default() }).await.unwrap();
+        events
+            .iter()
+            .map(|event| format!("{} {:?} {}: {}\n", event.at.0, event.kind, event.subject, event.text))
+            .collect()
     }
 }
