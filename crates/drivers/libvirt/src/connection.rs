@@ -15,7 +15,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinSet,
     time::{Instant, timeout_at},
 };
@@ -82,8 +82,6 @@ struct Inner {
     serial: AtomicU32,
     slots: Arc<Semaphore>,
     urgent_slot: Arc<Semaphore>,
-    /// Held while a folder is open as a pool (see `storage`).
-    storage_turn: Arc<Mutex<()>>,
     _tasks: JoinSet<()>,
 }
 
@@ -112,7 +110,6 @@ impl Connection {
             serial: AtomicU32::new(1),
             slots: Arc::new(Semaphore::new(options.calls.saturating_sub(1).max(1))),
             urgent_slot: Arc::new(Semaphore::new(1)),
-            storage_turn: Arc::default(),
             _tasks: tasks,
         }));
         match connection.negotiate(uri, options, deadline).await {
@@ -256,16 +253,6 @@ impl Connection {
             slot = urgent, if procedure.is_urgent() => slot,
         };
         slot.expect("the semaphores are never closed")
-    }
-
-    /// The turn to work on storage: pools made for a call must not be taken down under another.
-    pub(crate) async fn storage_turn(&self, limit: Duration) -> Result<OwnedMutexGuard<()>> {
-        let turn = Arc::clone(&self.0.storage_turn).lock_owned();
-        timeout_at(Instant::now() + limit, turn).await.map_err(|_| Error::Busy {
-            procedure: Procedure::StoragePoolCreateXml,
-            limit,
-            unanswered: self.unanswered(),
-        })
     }
 
     fn closed_during(&self, procedure: Procedure) -> Error {

@@ -29,7 +29,7 @@ mod numbers;
 pub mod procedures;
 mod pump;
 pub mod storage;
-pub mod transport;
+mod transport;
 pub mod typed_params;
 pub mod types;
 pub mod uri;

@@ -1,11 +1,11 @@
 //! Images on the host's storage, by libvirt's storage API: the only way to a remote host's files without a shell there.
 //!
-//! libvirt sees files only through a pool. Where no pool covers a folder, one is made for the time of the call; it is
-//! transient, and taking it down touches no file.
+//! libvirt sees files only through a pool. Where none covers a folder one is made, as virt-manager does, and left there:
+//! it is transient, holds nothing open, and taking it down could pull it from under another call.
 
 use std::time::Duration;
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::time::sleep;
 
 use crate::{
     connection::Connection,
@@ -14,6 +14,10 @@ use crate::{
     types::{PoolRef, VolumeRef},
     xml::{Element, escaped},
 };
+
+/// Making an empty overlay takes a few hundredths of a second; several may be made one after the other.
+const REFRESH_AGAIN: Duration = Duration::from_millis(50);
+const REFRESH_TRIES: u32 = 40;
 
 /// An image as libvirt sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,14 +52,11 @@ impl Volume {
     }
 }
 
-/// A folder of a host, opened as a pool.
+/// A folder of a host, as libvirt's storage API sees it: a pool.
 pub(crate) struct Folder<'a> {
     connection: &'a Connection,
     pool: PoolRef,
-    /// Made by us, to be taken down again.
-    ours: bool,
     limit: Duration,
-    _turn: OwnedMutexGuard<()>,
 }
 
 /// Splits an absolute path into folder and file name.
@@ -68,57 +69,64 @@ pub(crate) fn folder_and_name(path: &str) -> Result<(&str, &str)> {
 }
 
 impl<'a> Folder<'a> {
-    /// Opens the folder that holds `path`. Call [`Folder::close`] when done, whatever happened.
+    /// The folder that holds `path`. `limit` holds for each call, here and later.
     pub(crate) async fn of(connection: &'a Connection, path: &str, limit: Duration) -> Result<Folder<'a>> {
         let (folder, _) = folder_and_name(path)?;
-        let turn = connection.storage_turn(limit).await?;
-        let lookup = Procedure::StoragePoolLookupByTargetPath;
-        let found: Result<(PoolRef,)> = connection.call(lookup, &(folder,), limit).await;
-        let (pool, ours) = match found {
-            Ok((pool,)) => (pool, false),
-            Err(error) if error.is(ErrorCode::NO_STORAGE_POOL) => {
-                // Named after the folder: a pool that a crash left behind is found again, not joined by another.
-                let name = format!("mainstay{}", folder.replace('/', "-"));
-                let (name, folder) = (escaped(&name), escaped(folder));
-                let xml = format!("<pool type='dir'><name>{name}</name><target><path>{folder}</path></target></pool>");
-                let (pool,) = connection.call(Procedure::StoragePoolCreateXml, &(xml, 0_u32), limit).await?;
-                (pool, true)
+        let name = escaped(&format!("mainstay{}", folder.replace('/', "-")));
+        let target = escaped(folder);
+        let xml = format!("<pool type='dir'><name>{name}</name><target><path>{target}</path></target></pool>");
+        let lookup = async || connection.call(Procedure::StoragePoolLookupByTargetPath, &(folder,), limit).await;
+        let found: Result<(PoolRef,)> = match lookup().await {
+            Err(missing) if missing.is(ErrorCode::NO_STORAGE_POOL) => {
+                match connection.call(Procedure::StoragePoolCreateXml, &(xml, 0_u32), limit).await {
+                    // Someone else, or another call of ours, may have been faster.
+                    Err(refused @ Error::Libvirt { .. }) => lookup().await.map_err(|_| refused),
+                    created => created,
+                }
             }
-            Err(error) => return Err(error),
+            found => found,
         };
-        let folder = Self { connection, pool, ours, limit, _turn: turn };
-        if !ours {
-            // Files that came by other ways (snapshots) are known only after this.
-            let () = connection.call(Procedure::StoragePoolRefresh, &(&folder.pool, 0_u32), limit).await?;
-        }
-        Ok(folder)
-    }
-
-    pub(crate) async fn close(self) {
-        if self.ours {
-            let gone: Result<()> =
-                self.connection.call(Procedure::StoragePoolDestroy, &(&self.pool,), self.limit).await;
-            if let Err(error) = gone {
-                tracing::warn!(pool = self.pool.name, %error, "a transient pool was left behind");
-            }
-        }
+        Ok(Self { connection, pool: found?.0, limit })
     }
 
     /// The image at `path`.
     pub(crate) async fn volume(&self, path: &str) -> Result<Volume> {
-        let (volume,) = self.connection.call(Procedure::StorageVolLookupByPath, &(path,), self.limit).await?;
+        let lookup = async || self.connection.call(Procedure::StorageVolLookupByPath, &(path,), self.limit).await;
+        let (volume,) = match lookup().await {
+            // Files that came by other ways (snapshots) are known only after a look.
+            Err(missing) if missing.is(ErrorCode::NO_STORAGE_VOL) => {
+                self.refresh().await?;
+                lookup().await?
+            }
+            found => found?,
+        };
         self.describe(volume).await
     }
 
     /// All images of the folder.
     pub(crate) async fn volumes(&self) -> Result<Vec<Volume>> {
+        self.refresh().await?;
         let (volumes, _count): (Vec<VolumeRef>, u32) =
             self.connection.call(Procedure::StoragePoolListAllVolumes, &(&self.pool, 1_i32, 0_u32), self.limit).await?;
         let mut described = Vec::with_capacity(volumes.len());
         for volume in volumes {
-            described.push(self.describe(volume).await?);
+            match self.describe(volume).await {
+                Err(gone) if gone.is(ErrorCode::NO_STORAGE_VOL) => {}
+                found => described.push(found?),
+            }
         }
         Ok(described)
+    }
+
+    /// Makes libvirt look at the folder. It refuses while an image is being made there: that takes a moment.
+    async fn refresh(&self) -> Result<()> {
+        for _ in 1..REFRESH_TRIES {
+            match self.connection.call(Procedure::StoragePoolRefresh, &(&self.pool, 0_u32), self.limit).await {
+                Err(busy) if busy.is(ErrorCode::INTERNAL_ERROR) => sleep(REFRESH_AGAIN).await,
+                refreshed => return refreshed,
+            }
+        }
+        self.connection.call(Procedure::StoragePoolRefresh, &(&self.pool, 0_u32), self.limit).await
     }
 
     async fn describe(&self, volume: VolumeRef) -> Result<Volume> {
@@ -156,17 +164,11 @@ impl<'a> Folder<'a> {
 impl Connection {
     /// Deletes an image file of the host. No check is made that nobody needs it. `limit` holds for each call.
     pub async fn delete_image(&self, path: &str, limit: Duration) -> Result<()> {
-        let folder = Folder::of(self, path, limit).await?;
-        let deleted = folder.delete(path).await;
-        folder.close().await;
-        deleted
+        Folder::of(self, path, limit).await?.delete(path).await
     }
 
     /// What libvirt knows of an image file of the host. `limit` holds for each call.
     pub async fn image(&self, path: &str, limit: Duration) -> Result<Volume> {
-        let folder = Folder::of(self, path, limit).await?;
-        let volume = folder.volume(path).await;
-        folder.close().await;
-        volume
+        Folder::of(self, path, limit).await?.volume(path).await
     }
 }

@@ -1,7 +1,6 @@
 //! The guest agent: is it there, freeze and thaw, what system runs inside, which addresses it has.
 //!
-//! Every call here waits for the guest, up to the limit given; libvirt itself waits 5 s more before it gives up on an
-//! agent, and holds the domain's lock meanwhile.
+//! Every call here waits for the guest. A guest that hangs holds up other agent calls to the same domain, and no more.
 
 use std::time::Duration;
 
@@ -59,9 +58,10 @@ pub struct Interface {
 }
 
 impl Connection {
-    /// Sends the agent a command as JSON and returns its answer. `limit` bounds libvirt's wait too, in whole seconds.
+    /// Sends the agent a command as JSON and returns its answer. libvirt itself waits a second less than `limit` (yet a
+    /// whole one), so that a silent agent shows as `AGENT_UNRESPONSIVE` and keeps no call's place.
     pub async fn agent_command(&self, domain: &DomainRef, command: &str, limit: Duration) -> Result<String> {
-        let seconds = i32::try_from(limit.as_secs()).unwrap_or(i32::MAX).max(1);
+        let seconds = i32::try_from(limit.as_secs().saturating_sub(1)).unwrap_or(i32::MAX).max(1);
         let (answer,): (Option<String>,) =
             self.call(Procedure::QemuDomainAgentCommand, &(domain, command, seconds, 0_u32), limit).await?;
         Ok(answer.unwrap_or_default())

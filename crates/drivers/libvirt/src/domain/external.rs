@@ -42,8 +42,9 @@ pub struct RevertedDisk {
 
 impl Connection {
     /// Brings a domain that is off back to an external disk-only snapshot: each disk gets a fresh overlay on the frozen
-    /// image, beside the image in use now and named after it with `suffix`. Nothing that exists is changed or deleted;
-    /// a failure leaves the domain as it was. `limit` holds for each call.
+    /// image, beside the image in use now, called `DOMAIN-DISK-SUFFIX.qcow2`. Nothing that exists is changed or
+    /// deleted; a failure leaves the domain as it was, unless its outcome is unknown: then look at its definition.
+    /// `limit` holds for each call.
     pub async fn revert_external(
         &self,
         domain: &DomainRef,
@@ -59,7 +60,9 @@ impl Connection {
         let mut created: Vec<&str> = Vec::new();
         let switched = self.switch(xml, &plan, &mut created, limit).await;
         if let Err(error) = switched {
-            for overlay in created {
+            // A definition that was sent and not answered may be in force, and then needs the overlays.
+            let unneeded = if error.outcome_unknown() { Vec::new() } else { created };
+            for overlay in unneeded {
                 if let Err(error) = self.delete_image(overlay, limit).await {
                     tracing::warn!(overlay, %error, "an unused overlay was left behind");
                 }
@@ -85,9 +88,7 @@ impl Connection {
         for disk in plan {
             let base = self.image(&disk.frozen.file, limit).await?;
             let folder = Folder::of(self, &disk.overlay, limit).await?;
-            let overlay = folder.create_overlay(&disk.overlay, &base, &disk.frozen.format).await;
-            folder.close().await;
-            overlay?;
+            folder.create_overlay(&disk.overlay, &base, &disk.frozen.format).await?;
             created.push(&disk.overlay);
             xml = with_disk_image(&xml, &[], &disk.target, Image { file: &disk.overlay, format: "qcow2" })?;
         }
@@ -128,12 +129,10 @@ impl Connection {
 
     /// Folding changes the frozen image: whatever else lies on it would be ruined.
     async fn refuse_if_shared(&self, fold: &Fold<'_>, limit: Duration) -> Result<()> {
-        let folder = Folder::of(self, &fold.frozen.file, limit).await?;
-        let neighbours = folder.volumes().await;
-        folder.close().await;
+        let neighbours = Folder::of(self, &fold.frozen.file, limit).await?.volumes().await?;
         let lies_on_it =
             |volume: &Volume| volume.backing.as_ref() == Some(&fold.frozen.file) && !fold.above.contains(&volume.path);
-        match neighbours?.into_iter().find(lies_on_it) {
+        match neighbours.into_iter().find(lies_on_it) {
             Some(other) => Err(Error::unfit(format!(
                 "{} also lies on {} and would be ruined: delete it first if nobody needs it (a revert leaves the image \
                  used before aside)",

@@ -20,8 +20,6 @@ flags! {
         REDEFINE = 0,
         /// The redefined one is what the domain stands on.
         CURRENT = 1,
-        /// Keep no record.
-        NO_METADATA = 2,
         /// Disks only, by overlays.
         DISK_ONLY = 4,
         /// Freeze the guest's file systems meanwhile; fails without an agent.
