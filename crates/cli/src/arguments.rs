@@ -62,6 +62,7 @@ pub enum Verb {
     Snapshot(snapshot::Snapshot),
     Host(host::Host),
     Alarm(alarm::Alarm),
+    WhatIf(what_if::WhatIf),
     Stats(stats::Stats),
     Config(config::Config),
     Up(up::Up),

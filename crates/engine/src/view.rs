@@ -4,11 +4,12 @@
 use mainstay_model::{
     Alarm, HostId, Incident, IncidentId, PointId, RecoveryPoint, Resources, Severity, SiteId, Span, Time, WorkloadId,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// The whole cluster at one moment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterView {
     /// Of this contract.
     pub version: u32,
@@ -31,7 +32,7 @@ pub struct ClusterView {
 }
 
 /// One sentence on how things are.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// How bad.
     pub severity: Severity,
@@ -42,7 +43,7 @@ pub struct Verdict {
 }
 
 /// A host as believed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HostView {
     /// Its name.
     pub host: HostId,
@@ -74,7 +75,7 @@ pub struct HostView {
 }
 
 /// A workload as believed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkloadView {
     /// Its name.
     pub workload: WorkloadId,
@@ -114,7 +115,7 @@ pub struct WorkloadView {
 }
 
 /// A recovery point in short.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PointSummary {
     /// Its name.
     pub id: PointId,

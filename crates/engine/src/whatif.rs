@@ -6,6 +6,7 @@ use mainstay_model::{
     Action, ActionId, Command, CommandId, Detail, EventKind, Fact, GuestChannel, HostChannel, HostId, Outcome,
     PointKind, PowerState, Reply, Severity, Span, Subject, Time, WorkloadId, spec::ClusterSpec,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +19,7 @@ const HORIZON: Span = Span::minutes(30);
 const AT_REST: Span = Span::secs(20);
 
 /// What is supposed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "suppose")]
 pub enum Hypothesis {
     /// The host loses its power now.
@@ -34,12 +35,13 @@ pub enum Hypothesis {
     /// This configuration is taken into use now.
     Configuration {
         /// What should be.
+        #[schemars(with = "serde_json::Value")]
         spec: Arc<ClusterSpec>,
     },
 }
 
 /// What would happen.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Foreseen {
     /// The replies to supposed commands.
     pub replies: Vec<Reply>,
@@ -54,7 +56,7 @@ pub struct Foreseen {
 }
 
 /// One line of the plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForeseenStep {
     /// How long after the supposed moment; a guess from usual durations.
     pub after_ms: u64,
@@ -69,7 +71,7 @@ pub struct ForeseenStep {
 }
 
 /// A workload that ends on another host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForeseenMove {
     /// Which.
     pub workload: WorkloadId,

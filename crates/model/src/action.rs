@@ -4,6 +4,7 @@
 //! already, answers `Done`. Whatever an executor can't tell for sure is `Unknown`, and unknown is never read as done.
 
 use crate::{ActionId, Epoch, HostId, PointId, PointKind, PowerState, Time, WorkloadId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -130,7 +131,7 @@ pub enum Action {
 }
 
 /// How a workload is stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StopHow {
     /// Ask the guest to shut down.

@@ -1,11 +1,12 @@
 //! Alarms: what needs a person, with severity and what to do.
 
 use crate::{HostId, Time, WorkloadId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Well again, or for information.
@@ -17,7 +18,7 @@ pub enum Severity {
 }
 
 /// What something is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
     /// The whole cluster, or the controller.
@@ -29,7 +30,7 @@ pub enum Subject {
 }
 
 /// An alarm: at most one per code and subject at a time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Alarm {
     /// What it is, with a page in docs/errors.
     pub code: Code,
@@ -48,7 +49,7 @@ pub struct Alarm {
 }
 
 /// Who acknowledged an alarm, and when.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Acknowledged {
     /// When.
     pub at: Time,
@@ -57,7 +58,7 @@ pub struct Acknowledged {
 }
 
 /// Codes that an operator sees; each has a page `docs/errors/MSnnnn.md`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Code(pub u16);
 

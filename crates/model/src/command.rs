@@ -1,10 +1,11 @@
 //! What an operator can ask of the engine, and its answer.
 
 use crate::{Code, HostId, PointId, StopHow, Subject, WorkloadId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A request of an operator.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "command")]
 pub enum Command {
     /// A person says that the host is off: as good as a fence, on that person's word.
@@ -97,7 +98,7 @@ pub enum Command {
 }
 
 /// The answer to a command.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "reply")]
 pub enum Reply {
     /// It will be done; progress is seen in the subject's state.

@@ -1,10 +1,11 @@
 //! History: events one by one, and incidents, which tell them as a story.
 
 use crate::{Cause, HostId, IncidentId, Severity, Span, Subject, Time};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Something worth remembering.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// When.
     pub at: Time,
@@ -21,7 +22,7 @@ pub struct Event {
 }
 
 /// Which step of the loop an event belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// A fact.
@@ -43,7 +44,7 @@ pub enum EventKind {
 }
 
 /// From the first sign of trouble until all is well, or a person took over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Incident {
     /// Its number.
     pub id: IncidentId,
@@ -64,7 +65,7 @@ pub struct Incident {
 }
 
 /// Why an incident was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IncidentCause {
     /// A host was lost.
@@ -74,7 +75,7 @@ pub enum IncidentCause {
 }
 
 /// What became of a workload in an incident.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IncidentWorkload {
     /// Which.
     pub workload: crate::WorkloadId,

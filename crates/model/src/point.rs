@@ -1,10 +1,11 @@
 //! Recovery points: states a workload can be brought back to.
 
 use crate::{HostId, PointId, PointKind, Time, WorkloadId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A recovery point on record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RecoveryPoint {
     /// Its name; also the snapshot's name on the hypervisor.
     pub id: PointId,
@@ -31,7 +32,7 @@ pub struct RecoveryPoint {
 }
 
 /// Who wanted a recovery point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PointBy {
     /// The schedule; retention may delete it.
@@ -41,7 +42,7 @@ pub enum PointBy {
 }
 
 /// What is known of a recovery point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PointState {
     /// Ordered; may or may not exist.

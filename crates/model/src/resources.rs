@@ -1,10 +1,11 @@
 //! Capacity and need, as a vector: today memory and virtual CPUs; a new kind is a new field and one line per operation.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How much of each resource.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Resources {
     /// Memory in MiB.
     pub memory_mib: u64,

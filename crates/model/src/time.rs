@@ -1,5 +1,6 @@
 //! Points in time and spans, in whole milliseconds. They arrive as values; nothing here reads a clock.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{
     fmt,
@@ -8,7 +9,7 @@ use std::{
 };
 
 /// Milliseconds since the Unix epoch (in the simulator: since its start). Never goes back within one process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Time(pub u64);
 
@@ -124,6 +125,14 @@ impl FromStr for Span {
 impl Serialize for Span {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+impl JsonSchema for Span {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Span".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "description": "A length of time, such as `500ms`, `2s`, `10m` or `1h30m`." })
     }
 }
 impl<'de> Deserialize<'de> for Span {

@@ -2,6 +2,7 @@
 
 use mainstay_engine::view::ClusterView;
 use mainstay_model::{Event, Span, Time};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use std::sync::Arc;
 pub const VERSION: u32 = 1;
 
 /// Around every answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AnswerOf{T}")]
 pub struct Envelope<T> {
     /// Of this contract.
     pub version: u32,
@@ -31,7 +33,7 @@ impl<T> Envelope<T> {
 }
 
 /// The controller that leads.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Leader {
     /// Its machine.
     pub name: String,
@@ -42,7 +44,7 @@ pub struct Leader {
 }
 
 /// What is wrong, in the shape of RFC 9457 (`application/problem+json`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[error("{detail}")]
 pub struct Problem {
     /// The kind of problem in a few words.
@@ -58,7 +60,7 @@ pub struct Problem {
 }
 
 /// The answer of `/v1/explain/{subject}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
     /// What was asked about.
     pub subject: String,
@@ -92,22 +94,4 @@ pub enum Notice {
     Event(Arc<Event>),
     /// The reader was too slow: so many news are missing before this.
     Missed(u64),
-}
-
-/// What could happen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "what_if")]
-pub enum WhatIf {
-    /// An operator gives this command.
-    Command {
-        /// The command.
-        command: mainstay_model::Command,
-    },
-}
-
-/// What would be done then.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Forecast {
-    /// Lines for people.
-    pub lines: Vec<String>,
 }

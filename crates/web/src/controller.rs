@@ -1,7 +1,10 @@
 //! What the API asks of a controller. The daemon's [`Handle`] is one; tests bring a small one of their own.
 
 use mainstay_daemon::{EventQuery, Handle, Health, News, NoAnswer, ReloadRefused, ReloadReport, WorkloadStats};
-use mainstay_engine::view::{ClusterView, Points};
+use mainstay_engine::{
+    view::{ClusterView, Points},
+    whatif::{Foreseen, Hypothesis},
+};
 use mainstay_model::{Command, Event, Incident, Reply, Time, WorkloadId};
 use std::{future::Future, sync::Arc};
 use tokio::sync::broadcast;
@@ -20,6 +23,8 @@ pub trait Controller: Clone + Send + Sync + 'static {
     fn command(&self, command: Command) -> impl Future<Output = Result<Reply, NoAnswer>> + Send;
     /// Why things are as they are.
     fn explain(&self, subject: &str) -> impl Future<Output = Result<Option<String>, NoAnswer>> + Send;
+    /// What would happen if all of this came true now.
+    fn what_if(&self, hypotheses: Vec<Hypothesis>) -> impl Future<Output = Result<Foreseen, NoAnswer>> + Send;
     /// Recovery points of a workload.
     fn points(&self, workload: &WorkloadId) -> impl Future<Output = Result<Points, NoAnswer>> + Send;
     /// Incidents on record.
@@ -50,6 +55,9 @@ impl Controller for Handle {
     }
     async fn explain(&self, subject: &str) -> Result<Option<String>, NoAnswer> {
         Handle::explain(self, subject).await
+    }
+    async fn what_if(&self, hypotheses: Vec<Hypothesis>) -> Result<Foreseen, NoAnswer> {
+        Handle::what_if(self, hypotheses).await
     }
     async fn points(&self, workload: &WorkloadId) -> Result<Points, NoAnswer> {
         Handle::points(self, workload).await

@@ -16,7 +16,7 @@ mod openapi;
 mod problem;
 mod routes;
 
-pub use contract::{Envelope, EventFilter, Explanation, Forecast, Leader, Notice, Problem, VERSION, WhatIf};
+pub use contract::{Envelope, EventFilter, Explanation, Leader, Notice, Problem, VERSION};
 pub use controller::Controller;
 pub use listen::{ListenError, Listeners, Token};
 pub use openapi::openapi;

@@ -1,11 +1,12 @@
 //! What every change does: ask first if it cannot be taken back, give the command, say what came of it, wait if told so.
 
-use super::Context;
+use super::{Context, what_if::foresee};
 use crate::{
     failure::{Exit, Failure},
     follow::{Following, Goal},
 };
 use clap::Args;
+use mainstay_engine::whatif::Hypothesis;
 use mainstay_model::{Command, Reply, Span};
 
 /// Arguments of every change.
@@ -32,7 +33,7 @@ impl Change {
         goal: Option<Goal>,
     ) -> Result<Exit, Failure> {
         if self.dry_run {
-            return super::what_if::plan(context, &mainstay_web::WhatIf::Command { command }).await;
+            return foresee(context, "this were given", vec![Hypothesis::Command { command }]).await;
         }
         if let Some(question) = question {
             context.confirm(&question)?;

@@ -77,6 +77,7 @@ async fn dispatch(context: &Context<'_>, verb: Verb) -> Result<Exit, Failure> {
         Verb::Snapshot(command) => snapshot::run(context, command).await,
         Verb::Host(command) => host::run(context, command).await,
         Verb::Alarm(command) => alarm::run(context, command).await,
+        Verb::WhatIf(command) => what_if::run(context, command).await,
         Verb::Stats(command) => stats::run(context, command).await,
         Verb::Config(command) => config::run(context, command).await,
         Verb::Up(command) => up::run(context, command).await,

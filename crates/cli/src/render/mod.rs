@@ -3,6 +3,7 @@
 mod alarms;
 mod amount;
 mod events;
+mod foreseen;
 mod hosts;
 mod incident;
 mod look;
@@ -15,6 +16,7 @@ mod vms;
 pub use alarms::alarms;
 pub use amount::{ago, ago_in_words, bytes, count, rate, span};
 pub use events::{event, events};
+pub use foreseen::foreseen;
 pub use hosts::{host, hosts};
 pub use incident::{incident, incidents};
 pub use look::{Look, Tone};

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use mainstay_daemon::{EventQuery, Health, News, NoAnswer, Rates, ReloadRefused, ReloadReport, WorkloadStats};
-use mainstay_engine::view::*;
+use mainstay_engine::{view::*, whatif::*};
 use mainstay_model::*;
 use mainstay_web::{Controller, Listeners, router};
 use std::{
@@ -61,6 +61,29 @@ impl Controller for Fixed {
     }
     async fn explain(&self, subject: &str) -> Result<Option<String>, NoAnswer> {
         Ok((subject == "web-1").then(|| "web-1 runs on h1, since h1 says so.".to_owned()))
+    }
+    async fn what_if(&self, hypotheses: Vec<Hypothesis>) -> Result<Foreseen, NoAnswer> {
+        let step = |after_ms, kind, severity, text: &str| ForeseenStep {
+            after_ms,
+            subject: Subject::Host("h2".into()),
+            kind,
+            severity,
+            text: text.to_owned(),
+        };
+        let lost = matches!(hypotheses[..], [Hypothesis::HostLost { .. }]);
+        Ok(Foreseen {
+            steps: vec![
+                step(2_500, EventKind::Believed, Severity::Red, "h2 is lost"),
+                step(2_500, EventKind::Decided, Severity::Green, "fence h2"),
+            ],
+            moved: vec![ForeseenMove { workload: "web-2".into(), from: Some("h2".into()), to: "h1".into() }],
+            down: lost
+                .then(|| ("db-1".into(), "no host fits: h1: memory 768 MiB needed, 512 free".to_owned()))
+                .into_iter()
+                .collect(),
+            at_rest: true,
+            ..Foreseen::default()
+        })
     }
     async fn points(&self, _: &WorkloadId) -> Result<Points, NoAnswer> {
         Ok(vec![point("ms-0540", 1_200, PointBy::Schedule), point("before-upgrade", 240, PointBy::Person)])

@@ -1,6 +1,7 @@
 //! Recovery points: how often, how many are kept, of which kind.
 
 use crate::Span;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How a workload is protected.
@@ -56,7 +57,7 @@ impl Default for Keep {
 }
 
 /// Kinds of recovery points.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PointKind {
     /// Memory and disk where the disk allows, disk only otherwise.

@@ -1,11 +1,12 @@
 //! How a workload is brought back: a ladder of rungs, each with attempts; windows and back-off.
 
 use crate::Span;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 
 /// Why a workload is in trouble. Each cause enters the ladder at its own rung.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// The hypervisor process died: killed, out of memory, aborted.

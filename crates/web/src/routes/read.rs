@@ -2,9 +2,18 @@
 
 use super::{Answer, Api};
 use crate::{Controller, EventFilter, Explanation, Problem};
-use axum::extract::{Path, Query, State, rejection::QueryRejection};
+use axum::{
+    Json,
+    extract::{
+        Path, Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
+};
 use mainstay_daemon::{EventQuery, WorkloadStats};
-use mainstay_engine::view::{ClusterView, HostView, Points, WorkloadView};
+use mainstay_engine::{
+    view::{ClusterView, HostView, Points, WorkloadView},
+    whatif::{Foreseen, Hypothesis},
+};
 use mainstay_model::{Alarm, Event, Incident, IncidentId, Subject, Time, WorkloadId};
 use serde::Deserialize;
 
@@ -109,6 +118,14 @@ pub(super) async fn explain<C: Controller>(State(api): Ask<C>, Path(subject): Pa
         return Err(Problem::no_such("host, VM or alarm", &subject, names(&view)));
     };
     api.answer(Explanation { subject, text })
+}
+
+pub(super) async fn what_if<C: Controller>(
+    State(api): Ask<C>,
+    hypotheses: Result<Json<Vec<Hypothesis>>, JsonRejection>,
+) -> Answer<Foreseen> {
+    let Json(hypotheses) = hypotheses?;
+    api.answer(api.controller.what_if(hypotheses).await?)
 }
 
 fn find_vm<'a>(view: &'a ClusterView, name: &str) -> Result<&'a WorkloadView, Problem> {
