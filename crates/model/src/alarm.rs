@@ -73,47 +73,58 @@ impl fmt::Debug for Code {
     }
 }
 
-impl Code {
+/// Declares the codes of alarms, and the list of them.
+macro_rules! alarms {
+    ($($(#[$doc:meta])* $name:ident = Code($number:literal);)*) => {
+        impl Code {
+            $($(#[$doc])* pub const $name: Code = Code($number);)*
+            /// All codes that alarms have, in order, each with its name.
+            pub const ALARMS: &[(Code, &str)] = &[$((Code::$name, stringify!($name))),*];
+        }
+    };
+}
+
+alarms! {
     /// The controller seems cut off from its hosts; it acts on nothing.
-    pub const CUT_OFF: Code = Code(1001);
+    CUT_OFF = Code(1001);
     /// A host is lost.
-    pub const HOST_LOST: Code = Code(1101);
+    HOST_LOST = Code(1101);
     /// A host's management does not answer although the host or its guests do.
-    pub const MANAGEMENT_FAULT: Code = Code(1102);
+    MANAGEMENT_FAULT = Code(1102);
     /// Every fence level of a host failed.
-    pub const FENCE_FAILED: Code = Code(1103);
+    FENCE_FAILED = Code(1103);
     /// A lost host has no fence device; a person has to confirm that it is off.
-    pub const CONFIRM_OFF: Code = Code(1104);
+    CONFIRM_OFF = Code(1104);
     /// A host was lost too often to be powered on again.
-    pub const HOST_FLAPPING: Code = Code(1105);
+    HOST_FLAPPING = Code(1105);
     /// A host is out of service.
-    pub const HOST_OUT: Code = Code(1106);
+    HOST_OUT = Code(1106);
     /// A host cannot be drained.
-    pub const DRAIN_BLOCKED: Code = Code(1107);
+    DRAIN_BLOCKED = Code(1107);
     /// A workload was stopped by a person.
-    pub const STOPPED_BY_PERSON: Code = Code(1201);
+    STOPPED_BY_PERSON = Code(1201);
     /// No host fits a workload.
-    pub const NO_HOST_FITS: Code = Code(1202);
+    NO_HOST_FITS = Code(1202);
     /// All ways of bringing a workload back are used up.
-    pub const RECOVERY_EXHAUSTED: Code = Code(1203);
+    RECOVERY_EXHAUSTED = Code(1203);
     /// A workload is seen running on two hosts.
-    pub const RUNS_TWICE: Code = Code(1204);
+    RUNS_TWICE = Code(1204);
     /// A workload waits for another that does not run.
-    pub const ORDER_BLOCKED: Code = Code(1205);
+    ORDER_BLOCKED = Code(1205);
     /// A workload was paused by a person.
-    pub const PAUSED_BY_PERSON: Code = Code(1206);
+    PAUSED_BY_PERSON = Code(1206);
     /// A required constraint is broken, and cannot be mended now.
-    pub const CONSTRAINT_BROKEN: Code = Code(1207);
+    CONSTRAINT_BROKEN = Code(1207);
     /// A workload that should run is off, and Mainstay was told only to watch.
-    pub const WATCH_ONLY_DOWN: Code = Code(1208);
+    WATCH_ONLY_DOWN = Code(1208);
     /// Recovery points cannot be taken.
-    pub const POINT_FAILED: Code = Code(1301);
+    POINT_FAILED = Code(1301);
     /// A workload's newest good recovery point is older than twice its interval.
-    pub const POINT_OVERDUE: Code = Code(1302);
+    POINT_OVERDUE = Code(1302);
     /// A recovery point on record is gone.
-    pub const POINT_LOST: Code = Code(1303);
+    POINT_LOST = Code(1303);
     /// A configuration reload was refused; the old one stays.
-    pub const RELOAD_REFUSED: Code = Code(1401);
+    RELOAD_REFUSED = Code(1401);
 }
 
 impl fmt::Display for Severity {

@@ -1,8 +1,8 @@
 //! Formats of texts: what is written, a pattern for editors, and the check.
 
-use super::nearest::suggest;
-use crate::Span;
+use super::nearest::{nearest, suggest};
 use crate::spec::{LadderStep, Rung};
+use crate::{Code, Span};
 use std::net::SocketAddr;
 
 /// A format of texts.
@@ -119,6 +119,13 @@ pub static LISTEN: Format = Format {
     },
 };
 
+/// An alarm's code.
+pub static ALARM: Format = Format {
+    what: "an alarm's code such as \"MS1302\"",
+    pattern: r"^MS[0-9]{4}$",
+    check: |text| alarm_code(text).map(drop),
+};
+
 fn span(text: &str) -> Result<Span, String> {
     text.parse()
         .map_err(|_| "a number and a unit, `ms`, `s`, `m`, `h` or `d`, also one after the other: \"1h30m\"".to_owned())
@@ -136,6 +143,19 @@ pub fn memory_mib(text: &str) -> Result<u64, String> {
         _ => return Err(wrong()),
     };
     number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
+}
+
+/// The code of an alarm, as people are shown it. Who writes its name is told the code.
+pub fn alarm_code(text: &str) -> Result<Code, String> {
+    let codes: Vec<String> = Code::ALARMS.iter().map(|(code, _)| code.to_string()).collect();
+    if let Some(found) = codes.iter().position(|code| code == text) {
+        return Ok(Code::ALARMS[found].0);
+    }
+    let named = nearest(text, Code::ALARMS.iter().map(|(_, name)| *name));
+    match Code::ALARMS.iter().find(|(_, name)| Some(*name) == named) {
+        Some((code, name)) => Err(format!("the code of {name} is `{code}`")),
+        None => Err(suggest(text, codes.iter().map(String::as_str), "")),
+    }
 }
 
 /// Minutes since midnight.
@@ -211,6 +231,15 @@ mod tests {
         for text in ["24:00", "2:00", "02:60", "0200", "+1:00", "é:00"] {
             assert!(minute_of_day(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_alarm_is_known_by_its_code_and_a_slip_names_the_nearest() {
+        assert_eq!(alarm_code("MS1302"), Ok(Code::POINT_OVERDUE));
+        assert_eq!(alarm_code("1302"), Err("did you mean `MS1302`?".to_owned()));
+        assert_eq!(alarm_code("MS1108"), Err("did you mean `MS1101`?".to_owned()));
+        assert_eq!(alarm_code("point-overdue"), Err("the code of POINT_OVERDUE is `MS1302`".to_owned()));
+        assert!(alarm_code("everything").is_err_and(|help| help.starts_with("known here: `MS1001`, ")));
     }
 
     #[test]

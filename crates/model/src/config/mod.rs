@@ -3,7 +3,7 @@
 //! ```text
 //! text ──document──▶ checked table ──read──▶ spec ──judge──▶ Loaded, or Problems
 //!          check         cluster, site,        contradictions
-//!          (keys)        policy, rule
+//!          (keys)        policy, rule, alarm
 //! ```
 //!
 //! All keys are described once, in [`keys`]; the check, the readers, the JSON schema, the reference in
@@ -12,6 +12,7 @@
 //! Pure: text comes in, nothing is read or written. Files that the configuration names are listed in
 //! [`Loaded::files`]; [`unreadable`] checks them with a reader it is given.
 
+mod alarm;
 mod check;
 mod cluster;
 mod driver;
@@ -34,6 +35,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use alarm::NotifyConfig;
 pub use cluster::ControllerConfig;
 pub use driver::{DriverConfig, LibvirtConfig};
 pub use files::{NamedFile, unreadable};
@@ -53,6 +55,8 @@ pub struct Loaded {
     pub spec: ClusterSpec,
     /// How the controller process runs.
     pub controller: ControllerConfig,
+    /// Who is told of alarms.
+    pub notify: NotifyConfig,
     /// How each site's hosts are reached.
     pub drivers: BTreeMap<SiteId, DriverConfig>,
     /// Files the configuration names, for [`unreadable`].
@@ -74,6 +78,7 @@ pub fn load(file_name: &str, text: &str) -> Result<Loaded, Problems> {
     let drivers = site::read(&document, &mut spec, &mut report);
     policy::read(&document, &mut spec, &mut report);
     rule::read(&document, &mut spec, &mut report);
+    let notify = alarm::read(&document, &mut spec, &mut report);
     let files = files::named(&document, &report);
 
     report.keep_certain();
@@ -81,7 +86,7 @@ pub fn load(file_name: &str, text: &str) -> Result<Loaded, Problems> {
         judge::judge(&spec, &mut report);
     }
     let warnings = report.finish()?;
-    Ok(Loaded { spec, controller, drivers, files, warnings })
+    Ok(Loaded { spec, controller, notify, drivers, files, warnings })
 }
 
 /// An example that loads without warnings and explains every key; what is commented out states the default.

@@ -34,6 +34,8 @@ pub struct ClusterSpec {
     pub order: Vec<Rule<Order>>,
     /// Times in which hosts are in maintenance.
     pub maintenance_windows: Vec<MaintenanceWindow>,
+    /// Which alarms are raised, and how bad they are.
+    pub alarms: AlarmPolicy,
 }
 
 /// A set of hosts under one management.

@@ -4,6 +4,7 @@
 //! Policies are lists of rules, first match wins; every rule remembers where it was written ([`Origin`]),
 //! so that `explain` can say which line is the reason.
 
+mod alarm;
 mod cluster;
 mod constraint;
 mod host;
@@ -12,6 +13,7 @@ mod recovery;
 mod selector;
 mod workload;
 
+pub use alarm::AlarmPolicy;
 pub use cluster::{ClusterSpec, Detection, Limits, MaintenanceWindow, SiteSpec};
 pub use constraint::{Apart, HostRule, Order, Strength, Together};
 pub use host::{AfterFence, FenceDevice, HostSpec, Revive};

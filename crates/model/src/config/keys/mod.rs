@@ -1,5 +1,6 @@
 //! Every key of `mainstay.toml`, described once.
 
+mod alarm;
 mod cluster;
 mod policy;
 mod rule;
@@ -39,6 +40,8 @@ pub static FILE: Section = section(
         key("apart", Kind::List(&Kind::Table(&rule::APART)), "VMs to keep on different hosts. All rules count."),
         key("order", Kind::List(&Kind::Table(&rule::ORDER)), "VMs that start after others. All rules count."),
         key("maintenance_window", Kind::List(&Kind::Table(&rule::WINDOW)), "Times in which hosts are in maintenance."),
+        key("alarms", Kind::Table(&alarm::ALARMS), "Which alarms are raised, how bad they are, and who is told.")
+            .or("{}"),
         key("detection", Kind::Table(&cluster::DETECTION), "When silence becomes loss.").or("{}"),
         key("limits", Kind::Table(&cluster::LIMITS), "How much may be under way at once.").or("{}"),
         key(

@@ -3,7 +3,9 @@
 use super::super::key::{Kind, Section};
 use super::super::{check, example, keys, reference, schema};
 use super::loaded;
-use crate::spec::{Cause, ClusterSpec, Detection, Limits, ProtectionPolicy, RecoveryPolicy, Revive, WorkloadPolicy};
+use crate::spec::{
+    AlarmPolicy, Cause, ClusterSpec, Detection, Limits, ProtectionPolicy, RecoveryPolicy, Revive, WorkloadPolicy,
+};
 use std::{cell::RefCell, collections::BTreeSet};
 
 thread_local! {
@@ -52,6 +54,7 @@ fn every_choice_is_understood() {
         "revive = { … }" => format!("[site.b]\nlibvirt = {{}}\nhost.x.revive.{key} = '{word}'"),
         "{ rung = …, attempts = … }" => format!("[[recovery]]\nmatch = '*'\nladder = [{{ {key} = '{word}' }}]"),
         "[[maintenance_window]]" => String::new(),
+        "[alarms]" => format!("[alarms]\n{key} = '{word}'"),
         other => panic!("write here how {other} is written"),
     };
     for section in keys::FILE.all() {
@@ -73,6 +76,7 @@ fn defaults_are_those_of_the_spec() {
     let spec = loaded.spec;
     assert_eq!(spec.detection, Detection::default());
     assert_eq!(spec.limits, Limits::default());
+    assert_eq!(spec.alarms, AlarmPolicy::default());
     assert_eq!(spec.workloads[0].policy, WorkloadPolicy::default());
     assert_eq!(spec.recovery[0].policy, RecoveryPolicy::default());
     assert_eq!(spec.protection[0].policy, ProtectionPolicy::default());
@@ -100,6 +104,7 @@ fn what_the_example_comments_out_states_the_defaults() {
     let spec = |text: &str| -> ClusterSpec { loaded(text).spec };
     assert_eq!(spec(&uncommented), spec(example()));
     assert_eq!(loaded(&uncommented).controller, loaded(example()).controller);
+    assert_eq!(loaded(&uncommented).notify, loaded(example()).notify);
     assert_eq!(loaded(&uncommented).drivers, loaded(example()).drivers);
 }
 

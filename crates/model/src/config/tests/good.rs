@@ -3,7 +3,7 @@
 use super::super::{DriverConfig, example, unreadable};
 use super::loaded;
 use crate::spec::{AfterFence, Cause, HostRule, LadderStep, Managed, Rung, Selector, Strength};
-use crate::{Resources, Span};
+use crate::{Code, Resources, Severity, Span};
 
 #[test]
 fn hosts_get_their_addresses_uris_and_fences() {
@@ -69,6 +69,18 @@ fn policies_are_read_as_written() {
     assert_eq!(loaded.spec.order[0].policy.after, Selector::name("db-*"));
     let window = &loaded.spec.maintenance_windows[0];
     assert_eq!((&window.days, window.from_minute, window.lasts), (&[6].into(), 120, Span::hours(2)));
+}
+
+#[test]
+fn alarms_are_muted_weighed_and_told_as_written() {
+    let loaded = loaded(example());
+    let alarms = &loaded.spec.alarms;
+    assert_eq!(alarms.severity(Code::STOPPED_BY_PERSON, Severity::Yellow), None);
+    assert_eq!(alarms.severity(Code::POINT_OVERDUE, Severity::Yellow), Some(Severity::Red));
+    assert_eq!(alarms.severity(Code::HOST_LOST, Severity::Red), Some(Severity::Red));
+    let notify = loaded.notify;
+    assert_eq!(notify.program, ["/usr/local/bin/tell", "on-call"]);
+    assert_eq!((notify.from, notify.remind_every, notify.timeout), (Severity::Red, Span::hours(1), Span::secs(30)));
 }
 
 #[test]
