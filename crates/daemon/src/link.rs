@@ -37,6 +37,8 @@ pub(crate) struct Link {
     pub config: LinkConfig,
     /// Rung when the inventory should be read at once.
     pub look: Notify,
+    /// Rung when the host answers ping again: an attempt to connect that began while it was dead is not worth waiting for.
+    pub heard_again: Notify,
     uri: Uri,
     idle: Mutex<Vec<Connection>>,
 }
@@ -63,7 +65,7 @@ impl Link {
     /// A link; nothing is opened yet.
     pub fn new(host: HostId, config: LinkConfig) -> Result<Link, mainstay_libvirt::Error> {
         let uri = config.uri.parse()?;
-        Ok(Link { host, config, look: Notify::new(), uri, idle: Mutex::default() })
+        Ok(Link { host, config, look: Notify::new(), heard_again: Notify::new(), uri, idle: Mutex::default() })
     }
 
     /// Bound for a call that answers at once.

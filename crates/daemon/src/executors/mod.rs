@@ -203,3 +203,6 @@ async fn perform(tools: &Tools, order: &Order, until: Instant) -> Act {
     task.end();
     Ok(detail)
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,11 @@ async fn watch_hypervisor(link: &Link, context: &Context, every: Span) {
     let every = every.as_duration();
     loop {
         let began = Instant::now();
-        let error = match connect(link).await {
+        let attempt = tokio::select! {
+            attempt = connect(link) => attempt,
+            () = link.heard_again.notified() => continue,
+        };
+        let error = match attempt {
             Ok((connection, events)) => {
                 tracing::info!(host = %link.host, "connected to libvirt");
                 let error = watch_connection(link, context, &connection, events, every).await;
@@ -43,7 +47,10 @@ async fn watch_hypervisor(link: &Link, context: &Context, every: Span) {
         tracing::debug!(host = %link.host, error, "no connection to libvirt");
         link.forget_idle();
         context.report(silent(link, error)).await;
-        tokio::time::sleep_until(began + every).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(began + every) => {}
+            () = link.heard_again.notified() => {}
+        }
     }
 }
 

@@ -44,10 +44,15 @@ pub(super) async fn watch(link: &Link, context: &Context, every: Span) {
     let every = every.as_duration();
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut silent = false;
     loop {
         ticks.tick().await;
         let (host, channel) = (link.host.clone(), HostChannel::Ping);
-        let fact = match context.pings.ping(&link.config.address, every.max(SHORTEST_WAIT)).await {
+        let answer = context.pings.ping(&link.config.address, every.max(SHORTEST_WAIT)).await;
+        if std::mem::replace(&mut silent, answer.is_err()) && !silent {
+            link.heard_again.notify_waiters();
+        }
+        let fact = match answer {
             Ok(()) => Fact::HostHeard { host, channel },
             Err(error) => Fact::HostSilent { host, channel, error: error.to_string() },
         };

@@ -1,8 +1,6 @@
 //! What the tests share: a lab that does not outlive its test, and a controller in this process that lives in the lab's
 //! network.
 
-#![allow(clippy::unwrap_used, reason = "in a test, a failure is the report")]
-
 use mainstay_daemon::{Handle, Options, Running, start};
 use mainstay_engine::view::ClusterView;
 use mainstay_lab::{Lab, LabSpec, PowerRunner};

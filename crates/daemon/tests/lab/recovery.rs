@@ -1,11 +1,7 @@
 //! The main job on real parts: what fails is brought back, and nothing runs twice.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "in a test, a failure is the report")]
-
-mod support;
-
+use crate::support::{SOON, TestLab};
 use std::time::Instant;
-use support::{SOON, TestLab};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_guest_is_started_again_on_its_host() {

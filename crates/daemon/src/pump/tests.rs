@@ -1,0 +1,166 @@
+//! The pump with a real engine, over a memory that can be made to fail and executors that only write down.
+
+use super::*;
+use mainstay_model::{
+    Action, DomainChange, DomainSeen, DomainState, Fact, HostChannel, HostId, OffReason, Resources, WorkloadId,
+    config::load,
+};
+use std::{collections::BTreeSet, path::PathBuf, sync::Mutex};
+
+const CONFIG: &str = r#"
+[cluster]
+name = "test"
+[site.lab]
+shared_storage = true
+[site.lab.libvirt]
+[site.lab.host.h1]
+address = "192.0.2.1"
+[site.lab.host.h2]
+address = "192.0.2.2"
+[[vm]]
+match = "*"
+"#;
+
+/// What the outside saw, in order.
+#[derive(Clone, Debug, PartialEq)]
+enum Seen {
+    Persisted(Vec<String>),
+    Left(Action),
+}
+
+#[derive(Clone, Default)]
+struct Outside {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    full: Arc<Mutex<bool>>,
+}
+
+impl Outside {
+    fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+    fn orders(&self) -> usize {
+        self.seen().iter().filter(|seen| matches!(seen, Seen::Left(_))).count()
+    }
+}
+
+impl Journal for Outside {
+    async fn persist(&self, _at: Time, step: &Step) -> Result<(), mainstay_store::Error> {
+        if *self.full.lock().unwrap() {
+            return Err(mainstay_store::Error::Full { path: PathBuf::from("/full/mainstay.db") });
+        }
+        let texts = step.events.iter().map(|event| event.text.clone()).collect();
+        self.seen.lock().unwrap().push(Seen::Persisted(texts));
+        Ok(())
+    }
+}
+
+impl Dispatch for Outside {
+    fn dispatch(&mut self, order: Order) {
+        self.seen.lock().unwrap().push(Seen::Left(order.action));
+    }
+}
+
+struct World {
+    outside: Outside,
+    facts: mpsc::Sender<Input>,
+    requests: mpsc::Sender<Request>,
+    health: watch::Receiver<Health>,
+    clock: Clock,
+    _stop: watch::Sender<bool>,
+}
+
+impl World {
+    fn start() -> World {
+        let clock = Clock::start(Time(0));
+        let spec = load("test.toml", CONFIG).unwrap_or_else(|problems| panic!("{problems:?}")).spec;
+        let (controller, first) = Controller::start(Arc::new(spec), Vec::new(), clock.now()).unwrap();
+        let outside = Outside::default();
+        let (facts, inputs) = mpsc::channel(INPUTS);
+        let (requests, asked) = mpsc::channel(16);
+        let (health, seen_health) = watch::channel(Health { ready: false, storage_trouble: None, last_step: Time(0) });
+        let (stop, stopping) = watch::channel(false);
+        let (journal, executors) = (outside.clone(), outside.clone());
+        let news = broadcast::channel(16).0;
+        let pump =
+            Pump { controller, clock, journal, executors, inputs, requests: asked, news, health, stop: stopping };
+        tokio::spawn(pump.run(first));
+        World { outside, facts, requests, health: seen_health, clock, _stop: stop }
+    }
+
+    async fn tell(&self, fact: Fact) {
+        self.facts.send(Input::Fact(fact)).await.unwrap();
+    }
+
+    /// h1 has web-1, running; h2 has nothing.
+    async fn settle(&self) {
+        for host in ["h1", "h2"].map(HostId::from) {
+            self.tell(Fact::HostHeard { host: host.clone(), channel: HostChannel::Hypervisor }).await;
+            let web = DomainSeen {
+                uuid: "77000000-0000-4000-8000-000000000001".to_owned(),
+                state: DomainState::Running,
+                needs: Resources::of(96, 1),
+                autostart: false,
+                tags: BTreeSet::new(),
+                datastores: BTreeSet::new(),
+                movable: true,
+            };
+            let domains = if host.as_str() == "h1" { [(web_1(), web)].into() } else { Default::default() };
+            let (asked_at, capacity) = (self.clock.now(), Resources::of(8192, 4));
+            self.tell(Fact::Inventory { host, asked_at, capacity, domains }).await;
+        }
+    }
+
+    async fn crash(&self) {
+        let change = DomainChange::State(DomainState::Off(OffReason::Crashed));
+        self.tell(Fact::Domain { host: "h1".into(), workload: web_1(), change }).await;
+    }
+
+    async fn view_answers(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.requests.send(Request::View(answer)).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(2), answered).await.is_ok()
+    }
+
+    async fn until(&self, what: &str, wanted: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !wanted() {
+            assert!(Instant::now() < deadline, "{what}: {:#?}", self.outside.seen());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn web_1() -> WorkloadId {
+    WorkloadId::from("web-1")
+}
+
+#[tokio::test]
+async fn an_order_leaves_after_it_is_durable() {
+    let world = World::start();
+    world.settle().await;
+    world.crash().await;
+    world.until("an order leaves", || world.outside.orders() == 1).await;
+    let seen = world.outside.seen();
+    let left = seen.iter().position(|seen| matches!(seen, Seen::Left(_))).unwrap();
+    assert_eq!(seen[left], Seen::Left(Action::Start { workload: web_1(), host: "h1".into() }));
+    let Seen::Persisted(texts) = &seen[left - 1] else { panic!("{seen:#?}") };
+    assert!(texts.iter().any(|text| text == "start web-1 on h1"), "{texts:?}");
+}
+
+#[tokio::test]
+async fn while_nothing_can_be_remembered_nothing_is_done_and_questions_are_answered() {
+    let mut world = World::start();
+    world.settle().await;
+    world.health.wait_for(|health| health.ready).await.unwrap();
+    *world.outside.full.lock().unwrap() = true;
+    world.crash().await;
+    world.health.wait_for(|health| health.storage_trouble.is_some()).await.unwrap();
+    assert!(world.view_answers().await);
+    assert_eq!(world.outside.orders(), 0);
+    assert!(world.health.borrow().storage_trouble.as_deref().unwrap().contains("no space left"));
+
+    *world.outside.full.lock().unwrap() = false;
+    world.until("the order leaves after all", || world.outside.orders() == 1).await;
+    world.health.wait_for(|health| health.storage_trouble.is_none()).await.unwrap();
+    assert_eq!(world.outside.orders(), 1, "once");
+}

@@ -1,0 +1,7 @@
+//! The controller on real parts: libvirtd, QEMU, power switches, all in a lab of its own per test.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "in a test, a failure is the report")]
+
+mod killed;
+mod recovery;
+mod support;
