@@ -33,7 +33,7 @@ impl Change {
         goal: Option<Goal>,
     ) -> Result<Exit, Failure> {
         if self.dry_run {
-            return foresee(context, "this were given", vec![Hypothesis::Command { command }]).await;
+            return foresee(context, "this were asked for now", vec![Hypothesis::Command { command }]).await;
         }
         if let Some(question) = question {
             context.confirm(&question)?;

@@ -3,8 +3,9 @@
 use super::Context;
 use crate::failure::{Exit, Failure};
 use clap::{Args, Subcommand};
+use mainstay_sim::fuzz::{FuzzSpec, fuzz, replay};
 use serde_json::json;
-use std::path::PathBuf;
+use std::{ops::Range, path::PathBuf};
 
 /// The simulator: the real engine in a simulated world
 #[derive(Debug, Args)]
@@ -12,6 +13,8 @@ use std::path::PathBuf;
 Examples:
   mainstay sim run scenarios                  every scenario in a folder
   mainstay sim run scenarios/host-lost --trace
+  mainstay sim fuzz --seeds 0..500
+  mainstay sim fuzz --seeds 17..18 --trace       one failure again, line by line
   mainstay sim run scenarios --json | jq '.reports[] | select(.passed | not)'")]
 pub struct Sim {
     #[command(subcommand)]
@@ -29,6 +32,28 @@ enum Verb {
         #[arg(long)]
         trace: bool,
     },
+    /// Draw clusters, policies and faults from seeds; check every safety rule after every step
+    Fuzz {
+        /// Which seeds: from A up to, not including, B
+        #[arg(long, default_value = "0..100", value_name = "A..B", value_parser = seeds)]
+        seeds: Range<u64>,
+        /// How many at once; as many as there are processors if not given
+        #[arg(long, short)]
+        jobs: Option<usize>,
+        /// End at the first failure
+        #[arg(long)]
+        stop: bool,
+        /// Print the whole run, line by line; for one seed
+        #[arg(long)]
+        trace: bool,
+    },
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let number = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is no seed; write for example 0..500"));
+    let (first, end) = text.split_once("..").ok_or("write for example 0..500")?;
+    let (first, end) = (number(first)?, number(end)?);
+    if first < end { Ok(first..end) } else { Err(format!("no seed is in {text}")) }
 }
 
 pub(super) fn run(context: &Context<'_>, arguments: Sim) -> Result<Exit, Failure> {
@@ -50,6 +75,22 @@ pub(super) fn run(context: &Context<'_>, arguments: Sim) -> Result<Exit, Failure
                 context.output.talk(&format!("{} of {} passed", reports.len() - failed, reports.len()));
             }
             Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
+        }
+        Verb::Fuzz { seeds, trace: true, .. } => {
+            let report = replay(seeds.start);
+            report.trace.iter().for_each(|line| context.output.data(&format!("{line}\n")));
+            context.output.data(&report.to_string());
+            Ok(if report.passed { Exit::Done } else { Exit::Failed })
+        }
+        Verb::Fuzz { seeds, jobs, stop, .. } => {
+            let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+            let spec = FuzzSpec { seeds, jobs: jobs.unwrap_or_else(processors), stop_at_first: stop };
+            let report = fuzz(&spec);
+            match context.output.json {
+                true => context.output.document(&json!({ "version": mainstay_web::VERSION, "report": report })),
+                false => context.output.data(&report.to_string()),
+            }
+            Ok(if report.passed() { Exit::Done } else { Exit::Failed })
         }
     }
 }

@@ -21,6 +21,7 @@ Examples:
   mainstay vm show web-1
   mainstay vm move web-1 --to h2 --wait
   mainstay vm stop web-1 --dry-run
+  mainstay vm rebalance --dry-run      what it would gain, and which VMs would move
   mainstay vm unprotect web-1          leave it alone until `vm protect`")]
 pub struct Vm {
     #[command(subcommand)]
@@ -57,6 +58,8 @@ enum Verb {
         #[command(flatten)]
         change: Change,
     },
+    /// Even out load between hosts by a few live migrations, if that is worth it
+    Rebalance(Change),
     /// Manage a VM (again): recover it, take recovery points
     Protect {
         #[command(flatten)]
@@ -133,6 +136,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: Vm) -> Result<Exit, Fa
             };
             change.give(context, Command::MoveWorkload { workload, to }, None, goal).await
         }
+        Verb::Rebalance(change) => change.give(context, Command::Rebalance, None, None).await,
         Verb::Protect { vm: One { vm: workload }, change } => {
             change.give(context, Command::Protect { workload }, None, None).await
         }

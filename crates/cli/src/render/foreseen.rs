@@ -29,7 +29,9 @@ pub fn foreseen(supposed: &str, plan: &Foreseen, look: &Look) -> String {
     for (workload, why) in &plan.down {
         table.row([Cell::from(workload.as_str()), "".into(), Cell::toned(Tone::Bad, format!("would not run: {why}"))]);
     }
-    text.push_str(&format!("\n{}{}\n", table.render(look), verdict(plan)));
+    let table = table.render(look);
+    let gap = if table.is_empty() { "" } else { "\n" };
+    text.push_str(&format!("{gap}{table}\n{}\n", verdict(plan)));
     text
 }
 

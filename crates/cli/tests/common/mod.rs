@@ -57,6 +57,7 @@ impl Controller for Fixed {
             _ => Reply::Accepted { text: "it will be done".to_owned() },
         };
         self.given.lock().unwrap().push(command);
+        let _ = self.news.send(News::Changed);
         Ok(reply)
     }
     async fn explain(&self, subject: &str) -> Result<Option<String>, NoAnswer> {

@@ -1,0 +1,55 @@
+//! Completion in a shell: commands, and names that only the controller knows.
+
+mod common;
+
+use common::*;
+use std::time::{Duration, Instant};
+
+/// What a shell would offer after these words.
+fn offered(words: &[&str], socket: &str) -> Vec<String> {
+    let index = (words.len() - 1).to_string();
+    let environment = [
+        ("COMPLETE", "bash"),
+        ("_CLAP_COMPLETE_INDEX", &*index),
+        ("_CLAP_COMPLETE_COMP_TYPE", "9"),
+        ("_CLAP_COMPLETE_SPACE", "true"),
+        ("_CLAP_IFS", "\n"),
+        ("MAINSTAY_SOCKET", socket),
+    ];
+    let ran = mainstay(&[&["--"], words].concat(), &environment);
+    ran.stdout.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn names_are_live() {
+    let server = Server::start(Fixed::new(well()));
+    let socket = server.folder.path().join("api.sock");
+    let socket = socket.to_str().unwrap();
+    assert_eq!(offered(&["mainstay", "vm", "move", "we"], socket), ["web-1", "web-2"]);
+    assert_eq!(offered(&["mainstay", "vm", "move", "web-1", "--to", "h"], socket), ["h1", "h2"]);
+    assert_eq!(offered(&["mainstay", "incidents", "show", ""], socket)[0], "i7");
+    assert!(offered(&["mainstay", "explain", "MS110"], socket).contains(&"MS1104".to_owned()));
+    assert_eq!(offered(&["mainstay", "snap"], socket), ["snapshot"]);
+}
+
+#[test]
+fn without_a_controller_nothing_is_offered_and_nothing_hangs() {
+    let started = Instant::now();
+    let names = offered(&["mainstay", "vm", "move", "we"], "/nowhere/api.sock");
+    assert!(names.is_empty(), "{names:?}");
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn the_script_asks_this_program() {
+    let ran = mainstay(&["completion", "bash"], &[]);
+    assert!(ran.exit == 0 && ran.stdout.contains("COMPLETE=\"bash\""), "{ran:?}");
+}
+
+#[test]
+fn man_pages_are_written_for_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = mainstay(&["man", folder.path().to_str().unwrap()], &[]);
+    assert_eq!(ran.exit, 0, "{ran:?}");
+    assert!(folder.path().join("mainstay-vm-move.1").is_file());
+}

@@ -1,0 +1,161 @@
+//! The real controller, started by `mainstay up` against a host that nobody can reach, asked by the real command line.
+
+mod common;
+
+use common::{Ran, mainstay};
+use std::{
+    fs,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// Far longer than a start takes, also on a loaded machine.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// Nobody answers on the discard port of the machine itself.
+const CONFIGURATION: &str = r#"
+[cluster]
+name = "test"
+
+[site.here]
+shared_storage = true
+
+[site.here.libvirt]
+uri = "qemu+tcp://127.0.0.1:9/system"
+
+# The only host.
+[site.here.host.far]
+address = "127.0.0.1"
+
+[[vm]]
+match = "*"
+"#;
+
+struct Up {
+    folder: TempDir,
+    process: Child,
+}
+
+impl Up {
+    fn start() -> Up {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("mainstay.toml"), CONFIGURATION).unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let words =
+            ["up", "--config", &path("mainstay.toml"), "--state-dir", &path("state"), "--socket", &path("api.sock")];
+        let mut process = Command::new(env!("CARGO_BIN_EXE_mainstay"));
+        let process = process.args(words).stderr(Stdio::null()).spawn().unwrap();
+        let up = Up { folder, process };
+        let started = Instant::now();
+        while up.run(&["status"]).exit == 4 {
+            assert!(started.elapsed() < STARTS_WITHIN, "{:?}", up.run(&["status"]));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        up
+    }
+
+    fn run(&self, words: &[&str]) -> Ran {
+        let path = |name: &str| self.folder.path().join(name).display().to_string();
+        mainstay(words, &[("MAINSTAY_SOCKET", &path("api.sock")), ("MAINSTAY_CONFIG", &path("mainstay.toml"))])
+    }
+
+    /// Runs until the outcome is as wanted.
+    fn until(&self, words: &[&str], wanted: impl Fn(&Ran) -> bool) -> Ran {
+        let started = Instant::now();
+        loop {
+            let ran = self.run(words);
+            if wanted(&ran) {
+                return ran;
+            }
+            assert!(started.elapsed() < STARTS_WITHIN, "{words:?}: {ran:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_controller_with_an_unreachable_host_says_so_and_answers_everything_else() {
+    let up = Up::start();
+
+    let status = up.until(&["status", "--json"], |ran| {
+        ran.exit == 3 && ran.json()["data"]["alarms"][0]["subject"]["host"] == "far"
+    });
+    let status = status.json();
+    assert_eq!(status["version"], 1);
+    assert_eq!(status["data"]["name"], "test");
+    assert!(status["age_ms"].as_u64().unwrap() < 15_000);
+
+    let shown = up.run(&["host", "show", "far"]);
+    assert!(shown.exit == 0 && shown.stdout.contains("refused"), "{shown:?}");
+    let explained = up.run(&["explain", "far"]);
+    assert!(explained.exit == 0 && explained.stdout.contains("mainstay.toml:12"), "{explained:?}");
+    let foreseen = up.run(&["what-if", "host-loss", "far"]);
+    assert!(foreseen.stdout.starts_with("If far lost power now (nothing is touched)\n"), "{foreseen:?}");
+    let unknown = up.run(&["vm", "show", "web-1"]);
+    assert!(unknown.exit == 1 && unknown.stderr.contains("there is no VM web-1"), "{unknown:?}");
+
+    // A second controller is refused before it touches anything.
+    let path = |name: &str| up.folder.path().join(name).display().to_string();
+    let second = up.run(&["up", "--config", &path("mainstay.toml"), "--state-dir", &path("other")]);
+    assert!(second.exit == 1 && second.stderr.contains("another controller answers"), "{second:?}");
+    assert!(!up.folder.path().join("other").exists());
+}
+
+#[test]
+fn hosts_come_and_go_in_the_users_file_and_in_the_running_controller() {
+    let up = Up::start();
+    let file = up.folder.path().join("mainstay.toml");
+
+    let plan = up.run(&["host", "add", "near", "--site", "here", "--address", "127.0.0.2", "--dry-run"]);
+    assert_eq!(plan.stdout, "+ [site.here.host.near]\n+ address = \"127.0.0.2\"\n+ \n", "{plan:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), CONFIGURATION);
+
+    let added = up.run(&["host", "add", "near", "--site", "here", "--address", "127.0.0.2"]);
+    assert!(added.exit == 0 && added.stderr.contains("the controller has read it"), "{added:?}");
+    up.until(&["host", "list", "--json"], |ran| ran.json()["data"].as_array().unwrap().len() == 2);
+
+    let removed = up.run(&["host", "remove", "near", "--yes"]);
+    assert_eq!(removed.exit, 0, "{removed:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap().trim_end(), CONFIGURATION.trim_end());
+
+    fs::write(&file, CONFIGURATION.replace("site", "sight")).unwrap();
+    let refused = up.run(&["config", "reload"]);
+    assert!(refused.exit == 3 && refused.stderr.contains("did you mean `site`"), "{refused:?}");
+    assert_eq!(up.run(&["host", "show", "far"]).exit, 0, "the old configuration stays in force");
+}
+
+#[test]
+fn without_a_controller_the_next_command_is_named() {
+    let ran = mainstay(&["status"], &[("MAINSTAY_SOCKET", "/nowhere/api.sock")]);
+    assert_eq!(ran.exit, 4);
+    assert!(ran.stderr.contains("no controller answers at /nowhere/api.sock; start one with `mainstay up`"), "{ran:?}");
+}
+
+#[test]
+fn every_mistake_in_a_configuration_is_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mainstay.toml");
+    fs::write(&file, CONFIGURATION.replace("match", "mtach").replace("address =", "adress =")).unwrap();
+    let ran = mainstay(&["config", "check", "--json", "-c", file.to_str().unwrap()], &[]);
+    assert_eq!(ran.exit, 1);
+    let report = ran.json();
+    let lines: Vec<_> = report["problems"].as_array().unwrap().iter().map(|problem| problem["line"].as_u64()).collect();
+    assert_eq!((report["valid"].as_bool(), lines), (Some(false), vec![Some(13), Some(15), Some(16)]), "{report}");
+
+    let ran = mainstay(&["up", "-c", file.to_str().unwrap()], &[]);
+    assert!(ran.exit == 1 && ran.stderr.contains("did you mean `address`?"), "{ran:?}");
+
+    let example = mainstay(&["config", "example"], &[]);
+    fs::write(&file, example.stdout).unwrap();
+    let report = mainstay(&["config", "check", "--json", "-c", file.to_str().unwrap()], &[]).json();
+    let codes = report["problems"].as_array().unwrap().iter().map(|problem| problem["code"].as_str().unwrap());
+    assert!(codes.clone().all(|code| code == "MS1411"), "all but its password files is right: {report}");
+}
