@@ -45,6 +45,10 @@ impl Engine {
         if before != after {
             let workloads: Vec<WorkloadId> = self.belief.on_host(host).cloned().collect();
             for workload in workloads {
+                if after == Sight::Heard {
+                    // Whatever kept its host out of sight may have kept its answers away too.
+                    self.belief.workload_senses.entry(workload.clone()).or_default().watched_since = Some(now);
+                }
                 self.agenda.touch(&workload);
             }
             self.agenda.stir();
@@ -249,7 +253,7 @@ impl Engine {
         let senses = self.belief.workload_senses.get(workload);
         let started_at = match trouble.started_at {
             Some(started_at) => started_at,
-            None if self.is_well(workload) => self.now,
+            None if self.runs_again(workload) => self.now,
             None => return,
         };
         let answering = senses.and_then(|senses| senses.answered_since);
@@ -278,6 +282,18 @@ impl Engine {
             );
             self.leave_incident_of(workload);
         }
+    }
+
+    /// True if it executes again although nobody told that a start was done: the start's outcome was lost or overtaken, or
+    /// a person was faster. Only a hang does not end by being seen running; it takes another start.
+    fn runs_again(&self, workload: &WorkloadId) -> bool {
+        let record = self.belief.workloads.get(workload);
+        let Some(trouble) = record.filter(|record| record.trying.is_none()).and_then(|record| record.trouble.as_ref())
+        else {
+            return false;
+        };
+        let up_since = self.belief.workload_senses.get(workload).and_then(|senses| senses.up_since);
+        trouble.cause != Cause::Hung || up_since > Some(trouble.since)
     }
 
     /// Where it is seen running, if it is certain that it runs nowhere else.
@@ -369,7 +385,7 @@ impl WorkloadSenses {
         if !ever_answered || !silent {
             return None;
         }
-        let last_sign = self.last_sign()?;
+        let last_sign = self.last_sign().max(self.watched_since)?;
         let patience = if self.answered_since.is_some() { policy.hung_after } else { policy.answer_within };
         Some(last_sign + patience)
     }

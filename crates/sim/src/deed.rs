@@ -193,6 +193,9 @@ fn person(words: &[&str]) -> Option<PersonDeed> {
 }
 
 fn command(words: &[&str]) -> Option<Command> {
+    if words == ["rebalance"] {
+        return Some(Command::Rebalance);
+    }
     let name = *words.get(1)?;
     let (host, workload) = (HostId::from(name), WorkloadId::from(name));
     Some(match *words {
@@ -296,6 +299,7 @@ impl fmt::Display for Spoken<'_> {
                 write!(f, "revert {workload}{}", and(point.as_ref().map(PointId::as_str)))
             }
             Command::DeletePoint { workload, point } => write!(f, "delete-snapshot {workload} {point}"),
+            Command::Rebalance => f.write_str("rebalance"),
             Command::Acknowledge { code, subject, .. } => match subject {
                 Subject::Host(host) => write!(f, "ack {code} host {host}"),
                 Subject::Workload(workload) => write!(f, "ack {code} vm {workload}"),
@@ -330,6 +334,7 @@ mod tests {
             "operator maintenance h1 on",
             "operator stop web-1 force",
             "operator move web-1 h2",
+            "operator rebalance",
             "operator ack MS1201 vm web-1",
             "operator ack MS1001 the cluster",
             "reload other.toml",

@@ -187,6 +187,8 @@ pub(crate) struct WorkloadSenses {
     pub up_since: Option<Time>,
     /// When it was first heard after `up_since`.
     pub answered_since: Option<Time>,
+    /// When its host came into sight: silence before that says nothing of the guest.
+    pub watched_since: Option<Time>,
 }
 
 /// A workload on one host.

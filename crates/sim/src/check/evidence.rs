@@ -18,6 +18,7 @@ pub(super) struct Evidence {
 #[derive(Clone, Debug)]
 struct Open {
     order: Order,
+    left_at: Time,
     /// Set when its outcome is unknown: from then on only a list that was asked for later, or a fence, clears it.
     unknown_since: Option<Time>,
 }
@@ -47,8 +48,19 @@ impl Evidence {
         self.open.len()
     }
 
-    pub fn left(&mut self, order: &Order) {
-        self.open.insert(order.id, Open { order: order.clone(), unknown_since: None });
+    pub fn left(&mut self, order: &Order, now: Time) {
+        self.open.insert(order.id, Open { order: order.clone(), left_at: now, unknown_since: None });
+    }
+
+    /// It was seen executing there, as of that time: a start of unknown outcome that left before has happened, and does
+    /// not happen again.
+    fn seen_live(&mut self, workload: &WorkloadId, host: &HostId, at: Time) {
+        self.live.entry(workload.clone()).or_default().insert(host.clone());
+        self.open.retain(|_, open| {
+            let action = &open.order.action;
+            let about = action.workload() == Some(workload) && action.may_run_on() == Some(host);
+            !(about && open.unknown_since.is_some() && open.left_at < at)
+        });
     }
 
     /// The controller died: it will never hear what came of its orders.
@@ -64,7 +76,7 @@ impl Evidence {
         }
     }
 
-    pub fn fact(&mut self, fact: &Fact) {
+    pub fn fact(&mut self, fact: &Fact, now: Time) {
         match fact {
             Fact::Inventory { host, asked_at, domains, .. } => {
                 let cleared = |open: &Open| {
@@ -78,15 +90,14 @@ impl Evidence {
                     }
                 }
                 for (workload, _) in domains.iter().filter(|(_, seen)| seen.state.is_live()) {
-                    self.live.entry(workload.clone()).or_default().insert(host.clone());
+                    self.seen_live(workload, host, *asked_at);
                 }
             }
             Fact::Domain { host, workload, change: DomainChange::State(state) } => {
-                let hosts = self.live.entry(workload.clone()).or_default();
                 if state.is_live() {
-                    hosts.insert(host.clone());
+                    self.seen_live(workload, host, now);
                 } else {
-                    hosts.remove(host);
+                    self.live.entry(workload.clone()).or_default().remove(host);
                 }
             }
             Fact::Power { host, state: PowerState::Off, .. } => self.proved_off(host),

@@ -110,7 +110,7 @@ impl Checker {
     }
 
     fn told_fact(&mut self, world: &World, fact: &Fact) {
-        self.evidence.fact(fact);
+        self.evidence.fact(fact, world.now);
         match fact {
             Fact::Domain { workload, change: DomainChange::State(state), .. } => self.told_state(world, workload, *state),
             Fact::Inventory { host, domains, .. } => {

@@ -41,7 +41,7 @@ impl Checker {
             }
             _ => {}
         }
-        self.evidence.left(order);
+        self.evidence.left(order, world.now);
     }
 
     fn person_stop_holds(&mut self, world: &World, order: &Order, workload: &WorkloadId) {
