@@ -325,17 +325,23 @@ impl Engine {
 
     fn point_taken(&mut self, workload: &WorkloadId, point: &PointId, outcome: Outcome) {
         let key = PointKey(workload.clone(), point.clone());
-        let well = self.is_well(workload);
+        // A point during which the workload fell sick may hold the sickness. Silence alone tells nothing now: taking the
+        // point holds the guest still for a moment, longer the more memory it has.
+        let sound = self.runs_on(workload).is_some()
+            && self.belief.workloads.get(workload).is_some_and(|record| {
+                record.trouble.as_ref().is_none_or(|trouble| trouble.started_at.is_some())
+                    && record.unsettled.is_empty()
+            });
         match outcome {
             Outcome::Done { detail } => {
                 let Some(record) = self.belief.points.get_mut(&key) else { return };
-                // A point during which the workload fell sick may hold the sickness.
-                record.state = if well { PointState::Good } else { PointState::Bad };
+                record.state = if sound { PointState::Good } else { PointState::Bad };
                 if let Detail::Point { kind, frozen, handle, bytes } = detail {
                     (record.kind, record.frozen, record.handle, record.bytes) = (kind, frozen, handle, bytes);
                 }
                 if let Some(record) = self.belief.workloads.get_mut(workload) {
-                    record.point_failures = 0;
+                    // A bad one protects from nothing: the next is not far.
+                    record.point_failures = if sound { 0 } else { record.point_failures + 1 };
                 }
             }
             Outcome::Failed { .. } => {
