@@ -19,6 +19,11 @@ impl Clock {
         Clock { started: Instant::now(), at_start: Time(wall.max(not_before.0)) }
     }
 
+    /// What it showed at its start.
+    pub fn started(&self) -> Time {
+        self.at_start
+    }
+
     /// The time now.
     pub fn now(&self) -> Time {
         Time(self.at_start.0.saturating_add(millis(self.started.elapsed().as_millis())))

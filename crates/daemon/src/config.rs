@@ -3,7 +3,7 @@
 use crate::link::{Link, LinkConfig};
 use mainstay_model::{
     HostId,
-    config::{ControllerConfig, Problem, Problems, load, unreadable},
+    config::{ControllerConfig, NotifyConfig, Problem, Problems, load, unreadable},
     spec::ClusterSpec,
 };
 use std::{
@@ -17,6 +17,7 @@ use std::{
 pub(crate) struct Config {
     pub spec: Arc<ClusterSpec>,
     pub controller: ControllerConfig,
+    pub notify: NotifyConfig,
     pub links: BTreeMap<HostId, LinkConfig>,
     /// One line each.
     pub warnings: Vec<String>,
@@ -75,7 +76,7 @@ impl Config {
             return Err(ConfigError::Named(wrong));
         }
         let warnings = loaded.warnings.iter().map(line).collect();
-        Ok(Config { spec: Arc::new(loaded.spec), controller: loaded.controller, links, warnings })
+        Ok(Config { spec: Arc::new(loaded.spec), controller: loaded.controller, notify: loaded.notify, links, warnings })
     }
 }
 

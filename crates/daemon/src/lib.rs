@@ -16,10 +16,12 @@ mod handle;
 mod link;
 mod memory;
 mod news;
+mod notifier;
 mod pump;
 mod sensors;
 mod service;
 mod stats;
+mod workbench;
 
 pub use clock::Clock;
 pub use config::ConfigError;
@@ -27,3 +29,4 @@ pub use handle::{EventQuery, Handle, Health, NoAnswer, ReloadRefused, ReloadRepo
 pub use news::News;
 pub use service::{Options, Running, StartError, start};
 pub use stats::{Rates, StatsBoard, WorkloadStats};
+pub use workbench::Workbench;

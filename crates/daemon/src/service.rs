@@ -13,6 +13,7 @@ use crate::{
     link::{Link, Links},
     memory::{Journal, Memory},
     news::News,
+    notifier::Notifier,
     pump::{INPUTS, Pump, with_causes},
     sensors::{Context, Pings, Roster, watch_guests, watch_host},
 };
@@ -132,6 +133,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     };
     let pump = tokio::spawn(pump.run(first));
 
+    let notifier = Notifier::start(config.notify.clone(), requests.clone(), &news, clock);
     let context =
         Context { facts, clock, memory, stats: stats.clone(), roster: Roster::default(), pings: Pings::open() };
     let handle =
@@ -143,6 +145,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         context,
         links,
         spec,
+        notifier,
         news,
         health: health_seen,
         hosts: BTreeMap::new(),
@@ -158,7 +161,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
 }
 
 /// On a thread of its own: checking a large store takes a while, and the compiler can't see that its migration is `Send`.
-async fn open_store(path: PathBuf) -> Result<Store, mainstay_store::Error> {
+pub(crate) async fn open_store(path: PathBuf) -> Result<Store, mainstay_store::Error> {
     let runtime = tokio::runtime::Handle::current();
     let opened = tokio::task::spawn_blocking(move || runtime.block_on(Store::open(&path))).await;
     opened.expect("opening a store does not panic, and nobody aborts it")
@@ -170,6 +173,7 @@ struct Service {
     context: Context,
     links: Links,
     spec: watch::Sender<Arc<ClusterSpec>>,
+    notifier: Notifier,
     news: broadcast::Sender<News>,
     health: watch::Receiver<Health>,
     hosts: BTreeMap<HostId, AbortHandle>,
@@ -273,6 +277,7 @@ impl Service {
         let (spec, links) = (Arc::clone(&self.config.spec), self.config.links.clone());
         // The engine first: it must know a host before it hears of it.
         let _ = self.context.facts.send(Input::Spec(Arc::clone(&spec))).await;
+        self.notifier.adopt(&self.config.notify);
         let mut report = ReloadReport { warnings: self.config.warnings.clone(), ..ReloadReport::default() };
         if self.config.controller != old.controller {
             report.warnings.push("changes in [controller] take effect at the controller's next start".to_owned());

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "in a test, a failure is the report")]
 
+mod behaviour;
+mod contract;
 mod killed;
 mod recovery;
 mod support;
