@@ -6,6 +6,7 @@ use crate::{
     talk::{Talk, seconds},
 };
 use mainstay_lab::{Heartbeat, Lab, LabSpec, PowerRunner};
+use mainstay_model::Span;
 use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
@@ -14,6 +15,12 @@ use tokio::time::sleep;
 
 /// Between two looks at the process table: finer than the hundredth of a second in which it counts.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// A dozen heartbeats: enough to know the rhythm of a host.
+const RHYTHM: Span = Span::secs(6);
+const LEARNED_WITHIN: Duration = Duration::from_secs(60);
+/// The first points are spread over half a minute.
+const PROTECTED_WITHIN: Duration = Duration::from_secs(120);
 
 /// A lab and the program that runs in it.
 #[derive(Debug)]
@@ -55,18 +62,33 @@ impl Stage {
         Ok(Stage { lab, mainstay: mainstay.to_owned() })
     }
 
-    /// Starts a controller with the lab's own configuration, and waits until it has taken a recovery point of each guest.
+    /// Starts a controller with the lab's own configuration, and waits until it hears every host and guest and has learned
+    /// how regularly the hosts answer.
     ///
     /// # Errors
-    /// If the controller does not come up, or does not protect every guest.
-    pub async fn protect(&self) -> Result<Controller> {
+    /// If the controller does not come up, or does not hear all of them.
+    pub async fn watched(&self) -> Result<Controller> {
         let mut controller = Controller::up(&self.mainstay, &self.lab, &self.lab.mainstay_toml()).await?;
-        let guests = self.lab.guest_names().len();
-        let limit = Duration::from_secs(120);
         controller
-            .wait("a recovery point of every guest", limit, |view| {
-                let protected = view.workloads.iter().filter(|vm| vm.health == "running" && vm.last_point.is_some());
-                (protected.count() == guests).then_some(())
+            .wait("hearing every host and guest", LEARNED_WITHIN, |view| {
+                let hosts =
+                    view.hosts.iter().all(|host| host.health == "online" && view.at.since(host.since) >= RHYTHM);
+                let heard = view.workloads.iter().filter(|vm| vm.health == "running" && vm.answers == Some(true));
+                (hosts && heard.count() == self.lab.guest_names().len()).then_some(())
+            })
+            .await?;
+        Ok(controller)
+    }
+
+    /// As [`Stage::watched`], and waits until a recovery point of each guest was taken.
+    ///
+    /// # Errors
+    /// If not every guest is protected within two minutes.
+    pub async fn protected(&self) -> Result<Controller> {
+        let mut controller = self.watched().await?;
+        controller
+            .wait("a recovery point of every guest", PROTECTED_WITHIN, |view| {
+                view.workloads.iter().all(|vm| vm.last_point.is_some()).then_some(())
             })
             .await?;
         Ok(controller)

@@ -60,7 +60,7 @@ async fn main() -> ExitCode {
 async fn show(arguments: &Arguments, talk: Talk) -> Result<()> {
     let stage = Stage::build(&arguments.mainstay, LabSpec::new(&arguments.name, HOSTS, GUESTS), talk).await?;
     let began = Instant::now();
-    let mut controller = stage.protect().await?;
+    let mut controller = stage.protected().await?;
     talk.say(&format!("controller up, a first recovery point of each guest taken; {}", seconds(began.elapsed())));
     talk.raw(&format!("\n$ mainstay status\n{}\n", controller.mainstay(&["status"]).await?));
 

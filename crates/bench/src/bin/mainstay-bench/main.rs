@@ -149,7 +149,7 @@ fn rounds(runs: u8) -> usize {
 async fn fresh(stage: &Stage) -> Result<Controller> {
     all_hosts_on(stage).await?;
     stage.lab.restart_guests().await?;
-    stage.protect().await
+    stage.watched().await
 }
 
 async fn all_hosts_on(stage: &Stage) -> Result<()> {
