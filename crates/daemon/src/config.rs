@@ -76,7 +76,13 @@ impl Config {
             return Err(ConfigError::Named(wrong));
         }
         let warnings = loaded.warnings.iter().map(line).collect();
-        Ok(Config { spec: Arc::new(loaded.spec), controller: loaded.controller, notify: loaded.notify, links, warnings })
+        Ok(Config {
+            spec: Arc::new(loaded.spec),
+            controller: loaded.controller,
+            notify: loaded.notify,
+            links,
+            warnings,
+        })
     }
 }
 

@@ -239,7 +239,10 @@ impl Handle {
 }
 
 /// Asks, and waits for the answer within the bound.
-pub(crate) async fn answer<R, T>(to: &mpsc::Sender<R>, request: impl FnOnce(oneshot::Sender<T>) -> R) -> Result<T, NoAnswer> {
+pub(crate) async fn answer<R, T>(
+    to: &mpsc::Sender<R>,
+    request: impl FnOnce(oneshot::Sender<T>) -> R,
+) -> Result<T, NoAnswer> {
     let (sender, receiver) = oneshot::channel();
     let exchange = async {
         to.send(request(sender)).await.map_err(|_| NoAnswer::Stopped)?;

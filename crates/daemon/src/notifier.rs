@@ -112,7 +112,7 @@ impl Look {
 /// The first reminder of an alarm after `at`, if it has any.
 fn next_reminder(alarm: &Alarm, at: Time, every: Span) -> Option<Time> {
     let shouts = alarm.severity == Severity::Red && alarm.acknowledged.is_none() && every > Span::ZERO;
-    shouts.then(|| alarm.raised_at + every.times(at.since(alarm.raised_at).as_millis() / every.as_millis() + 1))
+    shouts.then(|| alarm.raised_at + every.times(at.since(alarm.raised_at).0 / every.0 + 1))
 }
 
 /// One run of the program.

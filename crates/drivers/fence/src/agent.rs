@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::process::Command;
 use tokio::sync::OnceCell;
 use tracing::debug;
 
@@ -97,7 +98,9 @@ impl Agent {
     pub async fn run(&self, action: &str, options: &Options, timeout: Duration) -> Result<Output, Error> {
         let options = options.resolve().await?;
         let started = Instant::now();
-        let ended = process::run(&self.path, options.to_input(action)?, timeout)
+        let mut command = Command::new(&self.path);
+        command.env("LC_ALL", "C").current_dir("/");
+        let ended = process::run(command, options.to_input(action)?, timeout)
             .await
             .map_err(|source| Error::NotRun { path: self.path.clone(), source })?;
         let stderr = options.redact(&ended.stderr);

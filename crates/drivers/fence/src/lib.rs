@@ -20,7 +20,7 @@ mod error;
 mod level;
 mod metadata;
 mod options;
-mod process;
+pub mod process;
 
 pub use agent::{Agent, Output};
 pub use check::Problem;

@@ -1,12 +1,11 @@
 //! One child process with input, a deadline and bounded output. It leads its own process group, so that whatever it starts
-//! (ssh, ipmitool, telnet) goes with it.
+//! (ssh, ipmitool, telnet) goes with it. The controller runs its operator's programs in the same way.
 //!
 //! Past the deadline the group gets SIGTERM (an agent may log out of its BMC, whose sessions are few), shortly after that
 //! SIGKILL. A dropped future kills the group at once.
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -27,18 +26,22 @@ const KILL_GRACE: Duration = Duration::from_secs(1);
 const PIPE_GRACE: Duration = Duration::from_millis(200);
 
 /// How the process ended, and the end of what it said.
-pub(crate) struct Ended {
+#[derive(Debug)]
+pub struct Ended {
     /// None if it had to be killed at the deadline.
     pub status: Option<ExitStatus>,
+    /// The end of its standard output.
     pub stdout: String,
+    /// The end of its standard error.
     pub stderr: String,
 }
 
-/// Runs `program` with `input` on stdin.
-pub(crate) async fn run(program: &Path, input: String, deadline: Duration) -> io::Result<Ended> {
-    let mut child = Command::new(program)
-        .env("LC_ALL", "C")
-        .current_dir("/")
+/// Runs a program with `input` on stdin.
+///
+/// # Errors
+/// If it could not be started, or the system does not say how it ended.
+pub async fn run(mut command: Command, input: String, deadline: Duration) -> io::Result<Ended> {
+    let mut child = command
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
