@@ -23,8 +23,11 @@ fn draft(code: Code, severity: Severity, text: impl Into<String>, advice: impl I
 }
 
 impl Engine {
-    /// Makes the alarms of a subject those which should stand.
+    /// Makes the alarms of a subject those which should stand, but for what the configuration mutes or weighs otherwise.
     pub(crate) fn settle_alarms(&mut self, subject: Subject, drafts: Vec<Draft>) {
+        let policy = &self.spec.alarms;
+        let weighed = |draft: Draft| Some(Draft { severity: policy.severity(draft.code, draft.severity)?, ..draft });
+        let drafts: Vec<Draft> = drafts.into_iter().filter_map(weighed).collect();
         let first = AlarmKey(subject.clone(), Code(0));
         let last = AlarmKey(subject.clone(), Code(u16::MAX));
         let standing: Vec<AlarmKey> = self.belief.alarms.range(first..=last).map(|(key, _)| key.clone()).collect();

@@ -2,8 +2,8 @@
 
 use mainstay_engine::{Input, Step, control::Controller};
 use mainstay_model::{
-    Action, DomainChange, DomainSeen, DomainState, Fact, HostChannel, HostId, OffReason, Outcome, Resources, SiteId,
-    Span, StopHow, Time, WorkloadId,
+    Action, Detail, DomainChange, DomainSeen, DomainState, Fact, GuestChannel, HostChannel, HostId, OffReason, Outcome,
+    PointKind, Resources, SiteId, Span, StopHow, Time, WorkloadId,
     spec::{ClusterSpec, FenceDevice, HostSpec, Origin, Revive, Rule, Selector, SiteSpec, WorkloadPolicy},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -182,6 +182,25 @@ fn what_a_person_stopped_stays_stopped_and_raises_an_alarm() {
 }
 
 #[test]
+fn alarms_are_muted_and_weighed_as_configured_also_those_that_stand() {
+    use mainstay_model::{Code, Severity};
+    let mut story = Story::new();
+    story.event("h1", DomainState::Off(OffReason::Shutdown));
+    let severities = |story: &Story| -> Vec<Severity> {
+        story.controller.view(story.now).alarms.iter().map(|alarm| alarm.severity).collect()
+    };
+    assert_eq!(severities(&story), [Severity::Yellow]);
+    story.spec.alarms.severity.insert(Code::STOPPED_BY_PERSON, Severity::Red);
+    story.tell(vec![Input::Spec(Arc::new(story.spec.clone()))]);
+    assert_eq!(severities(&story), [Severity::Red]);
+    story.spec.alarms.mute.insert(Code::STOPPED_BY_PERSON);
+    story.tell(vec![Input::Spec(Arc::new(story.spec.clone()))]);
+    story.pass(Span::minutes(1));
+    assert_eq!(severities(&story), []);
+    assert!(story.orders.is_empty(), "muting changes nothing in what is done: {:?}", story.orders);
+}
+
+#[test]
 fn most_hosts_silent_at_once_means_that_the_controller_is_cut_off() {
     let mut story = Story::new();
     story.silent = vec!["h1".into(), "h2".into()];
@@ -204,6 +223,33 @@ fn an_operators_stop_is_carried_out_once_and_kept() {
     story.tell(vec![Input::Outcome { id, outcome: Outcome::done() }]);
     story.pass(Span::minutes(5));
     assert!(story.orders.is_empty(), "{:?}", story.orders);
+}
+
+#[test]
+fn a_guest_held_still_by_its_own_recovery_point_is_not_sick() {
+    let mut story = Story::new();
+    let mut spec = story.spec.clone();
+    spec.protection.push(Rule {
+        selector: Selector::all(),
+        policy: Default::default(),
+        origin: Origin::default_of("protection"),
+    });
+    let workload = WorkloadId::from("web-1");
+    let (heard, silent) = (
+        Fact::GuestHeard { workload: workload.clone(), channel: GuestChannel::Ping },
+        Fact::GuestSilent { workload: workload.clone(), channel: GuestChannel::Ping },
+    );
+    story.tell(vec![Input::Fact(heard.clone()), Input::Spec(Arc::new(spec))]);
+    story.pass(Span::secs(40));
+    let (id, action) = story.only_order();
+    assert!(matches!(action, Action::TakePoint { .. }), "{action}");
+    story.tell(vec![Input::Fact(heard.clone())]);
+    story.pass(Span::millis(500));
+    let taken = Detail::Point { kind: PointKind::Memory, frozen: false, handle: String::new(), bytes: None };
+    story.tell(vec![Input::Fact(silent), Input::Outcome { id, outcome: Outcome::Done { detail: taken } }]);
+    story.tell(vec![Input::Fact(heard)]);
+    assert!(story.orders.is_empty(), "it is kept: {:?}", story.orders);
+    assert!(story.controller.view(story.now).workloads[0].last_point.is_some());
 }
 
 #[test]
