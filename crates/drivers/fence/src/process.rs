@@ -41,12 +41,8 @@ pub struct Ended {
 /// # Errors
 /// If it could not be started, or the system does not say how it ended.
 pub async fn run(mut command: Command, input: String, deadline: Duration) -> io::Result<Ended> {
-    let mut child = command
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+    let mut child =
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
     let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (mut out, mut err) = (Tail::of(STDOUT_BYTES), Tail::of(STDERR_BYTES));
