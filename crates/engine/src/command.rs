@@ -165,6 +165,12 @@ impl Engine {
         if let Err(reply) = self.free_workload(workload) {
             return reply;
         }
+        if host.is_none() && self.stands_there_in_trouble(workload) {
+            self.commanded(Subject::Workload(workload.clone()), "a person asked to start it: its ladder begins anew");
+            let record = self.belief.workloads.get_mut(workload).expect("checked above");
+            record.attempts.clear();
+            return accepted(format!("{workload} is being brought back"));
+        }
         let record = self.belief.workloads.get(workload).expect("checked above");
         if let Some(at) = self.runs_on(workload) {
             return nothing(format!("{workload} runs on {at}"));
@@ -189,6 +195,14 @@ impl Engine {
         record.trouble = None;
         record.moving = Some(Moving { to: host, why: MoveWhy::Operator, failures: 0, cold: true });
         accepted(format!("{workload} is being started"))
+    }
+
+    /// Panicked, hung or paused in one place in sight: it does not run, and yet it is not off.
+    fn stands_there_in_trouble(&self, workload: &WorkloadId) -> bool {
+        let Some(record) = self.belief.workloads.get(workload) else { return false };
+        let in_trouble = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
+        let mut hosts = record.may_run_on.iter();
+        in_trouble && hosts.next().is_some_and(|host| self.sight(host) == Sight::Heard) && hosts.next().is_none()
     }
 
     fn stop_now(&mut self, workload: &WorkloadId, how: StopHow) -> Reply {

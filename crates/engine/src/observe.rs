@@ -249,6 +249,10 @@ impl Engine {
             senses.answered_since = None;
             senses.activity = None;
         }
+        if was_live && state == DomainState::Running {
+            // It was paused: that it was silent until now says nothing of the guest.
+            self.belief.workload_senses.entry(workload.clone()).or_default().watched_since = Some(self.now);
+        }
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let ours = self.life_order(workload).is_some();
         let wanted_stopped = matches!(record.want, Want::Stopped { .. });
