@@ -183,9 +183,9 @@ impl Engine {
             ));
         }
         if let Some(host) = &host
-            && !self.in_service(host)
+            && !self.takes(host, record)
         {
-            return refused(format!("{host} is not in service; see: mainstay host show {host}"));
+            return refused(format!("{host} is not in service, or has no room; see: mainstay explain {workload}"));
         }
         self.commanded(Subject::Workload(workload.clone()), "a person asked to start it");
         let record = self.belief.workloads.get_mut(workload).expect("checked above");
@@ -360,8 +360,13 @@ impl Engine {
     fn trouble_by_revert(&mut self, workload: &WorkloadId) {
         let well_until = self.now;
         let record = self.belief.workloads.get_mut(workload).expect("checked by the caller");
-        record.trouble =
-            Some(crate::belief::Trouble { cause: Cause::PersonStop, since: well_until, well_until, started_at: None });
+        record.trouble = Some(crate::belief::Trouble {
+            cause: Cause::PersonStop,
+            since: well_until,
+            well_until,
+            started_at: None,
+            pictured: true,
+        });
         if record.incident.is_none() {
             let cause = mainstay_model::IncidentCause::Workload(Cause::PersonStop);
             self.open_incident(Subject::Workload(workload.clone()), cause, well_until);

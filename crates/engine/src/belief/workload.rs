@@ -92,6 +92,9 @@ pub(crate) struct Trouble {
     pub well_until: Time,
     /// Put right by a start of which nothing was heard yet.
     pub started_at: Option<Time>,
+    /// A picture of its console was asked for.
+    #[serde(default)]
+    pub pictured: bool,
 }
 
 /// The rung being tried: stop first if it may still run, then start.

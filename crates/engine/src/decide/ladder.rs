@@ -3,14 +3,17 @@
 
 use super::{Next, PlaceFor, waiting_until};
 use crate::{
-    belief::{Attempt, Trying},
+    belief::{Attempt, Purpose, Trying},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn},
 };
 use mainstay_model::{
-    Action, Cause, HostId, PointId, PointState, RecoveryPoint, StopHow, Time, WorkloadId,
+    Action, Cause, HostId, PointId, PointState, RecoveryPoint, Span, StopHow, Subject, Time, WorkloadId,
     spec::{RecoveryPolicy, Rung},
 };
+
+/// Bound for a picture of a console; a hypervisor that is stuck takes none.
+const PICTURE_TIMEOUT: Span = Span::secs(2);
 
 /// Which rung is next.
 enum Chosen {
@@ -46,14 +49,29 @@ impl Engine {
                 Next::Is(self.order_life(action, bound, &format!("it {cause}")))
             }
             (_, Some(host)) => {
-                if matches!(cause, Cause::Hung | Cause::Panicked) {
-                    self.order_side(Action::Screenshot { workload: workload.clone(), host: host.clone() });
+                if let Some(doing) = self.picture(workload, host, cause) {
+                    return Next::Is(doing);
                 }
                 self.count_attempt(workload, rung, None);
                 Next::Is(self.stop(workload, host, StopHow::Force, &format!("it {cause}, and must stop before {rung}")))
             }
             (_, None) => Next::Place(PlaceFor::Recovery { rung, cause }),
         }
+    }
+
+    /// What a console shows is gone once the workload is stopped, so a picture comes first; but not for long.
+    fn picture(&mut self, workload: &WorkloadId, host: &HostId, cause: Cause) -> Option<Doing> {
+        let action = Action::Screenshot { workload: workload.clone(), host: host.clone() };
+        let trouble = self.belief.workloads.get(workload)?.trouble.as_ref()?;
+        if matches!(cause, Cause::Hung | Cause::Panicked) && !trouble.pictured {
+            self.belief.workloads.get_mut(workload)?.trouble.as_mut()?.pictured = true;
+            self.order(action, PICTURE_TIMEOUT, Purpose::Side);
+        }
+        let subject = Subject::Workload(workload.clone());
+        let mut orders = self.belief.in_flight(&subject);
+        let order = orders.find(|record| matches!(record.order.action, Action::Screenshot { .. }))?;
+        let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
+        Some(waiting_until(on, order.order.deadline))
     }
 
     /// Counts an attempt, unless it is the one under way already.

@@ -24,8 +24,8 @@ pub(super) enum PlaceFor {
     Recovery { rung: Rung, cause: Cause },
     /// A live migration.
     LiveMove { to: Option<HostId>, why: MoveWhy },
-    /// The start that ends a cold move.
-    ColdMove { to: Option<HostId> },
+    /// The start that ends a cold move, or that an operator asked for; at its old host too, unless it is to leave that.
+    ColdMove { to: Option<HostId>, leave: bool },
 }
 
 impl Engine {
@@ -171,7 +171,8 @@ impl Engine {
                 }
             }
             PlaceFor::LiveMove { to: Some(to), .. } => only(&mut excluded, to),
-            PlaceFor::ColdMove { to: Some(to) } if self.takes(to, record) => only(&mut excluded, to),
+            PlaceFor::ColdMove { to: Some(to), .. } if self.takes(to, record) => only(&mut excluded, to),
+            PlaceFor::ColdMove { leave: false, .. } => {}
             PlaceFor::LiveMove { to: None, .. } | PlaceFor::ColdMove { .. } => {
                 if let Some(host) = &record.host {
                     excluded.insert(host.clone(), Refusal::ToLeave);
@@ -198,7 +199,7 @@ impl Engine {
     }
 
     /// True if a host is in service and has room for a workload that does not run.
-    fn takes(&self, host: &HostId, record: &WorkloadRecord) -> bool {
+    pub(crate) fn takes(&self, host: &HostId, record: &WorkloadRecord) -> bool {
         self.in_service(host) && self.capacity(host).minus(self.used(host)).lacks(self.needs(record)).is_none()
     }
 

@@ -96,7 +96,7 @@ impl Engine {
             return Next::Is(Doing::Nothing { why: Why::StoppedByPerson });
         }
         if let Some(moving) = record.moving.clone().filter(|moving| moving.cold) {
-            return Next::Place(PlaceFor::ColdMove { to: moving.to });
+            return Next::Place(PlaceFor::ColdMove { to: moving.to, leave: moving.failures > 0 });
         }
         let Some(trouble) = &record.trouble else {
             return Next::Is(waiting_until(WaitingOn::Arrival, self.now + Span::secs(1)));
