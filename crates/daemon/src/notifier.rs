@@ -122,7 +122,8 @@ struct Notice {
     alarm: Alarm,
 }
 
-/// Looks whenever something happened, and puts what is to be told into the queue.
+/// Looks whenever something happened, and puts what is to be told into the queue. Without a program it looks at nothing;
+/// once there is one, it is told what was raised meanwhile.
 async fn listen(
     mut config: watch::Receiver<NotifyConfig>,
     requests: mpsc::Sender<Request>,
@@ -133,10 +134,16 @@ async fn listen(
     let mut look = Look { at: clock.started(), standing: BTreeMap::new() };
     loop {
         let now = config.borrow_and_update().clone();
+        if now.program.is_empty() {
+            match config.changed().await {
+                Ok(()) => continue,
+                Err(_) => return,
+            }
+        }
         // Without an answer there will be another look.
         if let Ok(view) = answer(&requests, Request::View).await {
             for (state, alarm) in look.again(view.at, &view.alarms, now.remind_every) {
-                if now.program.is_empty() || alarm.severity < now.from {
+                if alarm.severity < now.from {
                     continue;
                 }
                 if let Err(error) = queue.try_send(Notice { config: now.clone(), state, alarm }) {

@@ -117,11 +117,12 @@ async fn a_program_that_hangs_is_killed_with_all_it_started_and_the_next_runs() 
 }
 
 #[tokio::test]
-async fn a_controller_tells_what_it_raises_and_what_a_reload_clears() {
+async fn a_controller_tells_what_stands_when_a_program_is_named_and_what_a_reload_clears() {
     let folder = TempDir::new().unwrap();
     let config = folder.path().join("mainstay.toml");
-    let write = |mute: &str| {
-        let notify = serde_json::to_string(&program(&folder, WRITES)).unwrap();
+    let notify = program(&folder, WRITES);
+    let write = |notify: &[String], mute: &str| {
+        let notify = serde_json::to_string(notify).unwrap();
         let text = format!(
             "[site.a]\nlibvirt.uri = 'qemu+unix:///system?socket={folder}/nobody'\nhost.h1 = {{ address = '' }}\n\
              [controller]\nstate_directory = '{folder}'\n\
@@ -130,11 +131,16 @@ async fn a_controller_tells_what_it_raises_and_what_a_reload_clears() {
         );
         fs::write(&config, text).unwrap();
     };
-    write("");
+    write(&[], "");
     let running = crate::start(crate::Options { config: config.clone(), state_dir: None }).await.unwrap();
+    while running.handle.view().await.unwrap().alarms.is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    write(&notify, "");
+    running.handle.reload().await.unwrap().unwrap();
     let path = folder.path().join("told");
     file(&path, "MS1102 h1 yellow raised ").await;
-    write("'MS1102'");
+    write(&notify, "'MS1102'");
     running.handle.reload().await.unwrap().unwrap();
     file(&path, "MS1102 h1 yellow cleared ").await;
     running.handle.shutdown().await;
