@@ -63,6 +63,7 @@ pub enum Verb {
     Host(host::Host),
     Alarm(alarm::Alarm),
     WhatIf(what_if::WhatIf),
+    Drill(drill::Drill),
     Stats(stats::Stats),
     Config(config::Config),
     Up(up::Up),

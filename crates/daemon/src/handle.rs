@@ -2,6 +2,7 @@
 //! and the sensors' latest statistics. Every call has a deadline; none can hold the loop up.
 
 use crate::{
+    executors::{Disaster, Tools},
     news::News,
     stats::{StatsBoard, WorkloadStats},
 };
@@ -28,6 +29,7 @@ pub struct Handle {
     pub(crate) service: mpsc::Sender<ServiceRequest>,
     pub(crate) stats: StatsBoard,
     pub(crate) clock: crate::Clock,
+    pub(crate) tools: Tools,
 }
 
 /// Why the controller gave no answer.
@@ -160,6 +162,14 @@ impl Handle {
         let (copy, now) = (self.ask(Request::Copy).await?, self.now());
         let dream = tokio::task::spawn_blocking(move || copy.what_if(hypotheses, now));
         tokio::time::timeout(ANSWER_WITHIN, dream).await.map_err(|_| NoAnswer::Late)?.map_err(|_| NoAnswer::Stopped)
+    }
+
+    /// Makes a disaster happen on the real thing, for a live drill. The engine is told nothing: it has to notice.
+    ///
+    /// # Errors
+    /// The outer one if the controller does not answer, the inner one says why it did not happen.
+    pub async fn strike(&self, disaster: &Disaster) -> Result<Result<String, String>, NoAnswer> {
+        Ok(disaster.strike(&self.tools, &*self.view().await?).await)
     }
 
     /// Recovery points of a workload, oldest first.

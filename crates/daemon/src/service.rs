@@ -118,7 +118,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         spec: spec_seen,
         pictures: directory.join("incidents"),
     };
-    let executors = Executors::new(tools, facts.clone());
+    let executors = Executors::new(tools.clone(), facts.clone());
     let journal = memory.clone();
     let pump = Pump {
         controller,
@@ -137,7 +137,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let context =
         Context { facts, clock, memory, stats: stats.clone(), roster: Roster::default(), pings: Pings::open() };
     let handle =
-        Handle { requests, news: news.clone(), health: health_seen.clone(), service: service_requests, stats, clock };
+        Handle { requests, news: news.clone(), health: health_seen.clone(), service: service_requests, stats, clock, tools };
     let (controller, warnings) = (config.controller.clone(), config.warnings.clone());
     let service = Service {
         options,

@@ -30,6 +30,11 @@ impl<T> Envelope<T> {
     pub fn now(&self) -> Time {
         self.at + Span(self.age_ms)
     }
+
+    /// The same around other data, such as a part of it.
+    pub fn with<U>(&self, data: U) -> Envelope<U> {
+        Envelope { version: self.version, at: self.at, age_ms: self.age_ms, leader: self.leader.clone(), data }
+    }
 }
 
 /// The controller that leads.

@@ -1,6 +1,8 @@
 //! What the API asks of a controller. The daemon's [`Handle`] is one; tests bring a small one of their own.
 
-use mainstay_daemon::{EventQuery, Handle, Health, News, NoAnswer, ReloadRefused, ReloadReport, WorkloadStats};
+use mainstay_daemon::{
+    Disaster, EventQuery, Handle, Health, News, NoAnswer, ReloadRefused, ReloadReport, WorkloadStats,
+};
 use mainstay_engine::{
     view::{ClusterView, Points},
     whatif::{Foreseen, Hypothesis},
@@ -25,6 +27,8 @@ pub trait Controller: Clone + Send + Sync + 'static {
     fn explain(&self, subject: &str) -> impl Future<Output = Result<Option<String>, NoAnswer>> + Send;
     /// What would happen if all of this came true now.
     fn what_if(&self, hypotheses: Vec<Hypothesis>) -> impl Future<Output = Result<Foreseen, NoAnswer>> + Send;
+    /// Makes a disaster happen, for a live drill.
+    fn strike(&self, disaster: &Disaster) -> impl Future<Output = Result<Result<String, String>, NoAnswer>> + Send;
     /// Recovery points of a workload.
     fn points(&self, workload: &WorkloadId) -> impl Future<Output = Result<Points, NoAnswer>> + Send;
     /// Incidents on record.
@@ -58,6 +62,9 @@ impl Controller for Handle {
     }
     async fn what_if(&self, hypotheses: Vec<Hypothesis>) -> Result<Foreseen, NoAnswer> {
         Handle::what_if(self, hypotheses).await
+    }
+    async fn strike(&self, disaster: &Disaster) -> Result<Result<String, String>, NoAnswer> {
+        Handle::strike(self, disaster).await
     }
     async fn points(&self, workload: &WorkloadId) -> Result<Points, NoAnswer> {
         Handle::points(self, workload).await

@@ -2,7 +2,7 @@
 //! as docs/openapi.json; a test fails when that is out of date.
 
 use crate::{Envelope, Explanation, Problem, VERSION};
-use mainstay_daemon::{ReloadReport, WorkloadStats};
+use mainstay_daemon::{Disaster, ReloadReport, WorkloadStats};
 use mainstay_engine::{
     view::{ClusterView, HostView, Points, WorkloadView},
     whatif::{Foreseen, Hypothesis},
@@ -39,6 +39,7 @@ pub fn openapi() -> Value {
     document.get::<Explanation>("/v1/explain/{subject}", "Why something is as it is", &[subject]);
     document.post::<Vec<Hypothesis>, Foreseen>("/v1/what-if", "What would happen if all of this came true now");
     document.post::<Command, Reply>("/v1/commands", "Give a command; 409 if it is refused");
+    document.post::<Disaster, Reply>("/v1/drill", "Make a disaster happen on the real thing; 409 if it can't be done");
     document.post::<(), ReloadReport>("/v1/reload", "Read the configuration again; 409 if it is refused");
     document.watch();
     let problem = document.schemas.subschema_for::<Problem>();

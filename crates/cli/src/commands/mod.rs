@@ -3,6 +3,7 @@
 pub mod alarm;
 pub mod completion;
 pub mod config;
+pub mod drill;
 pub mod events;
 pub mod explain;
 pub mod host;
@@ -77,6 +78,7 @@ async fn dispatch(context: &Context<'_>, verb: Verb) -> Result<Exit, Failure> {
         Verb::Snapshot(command) => snapshot::run(context, command).await,
         Verb::Host(command) => host::run(context, command).await,
         Verb::Alarm(command) => alarm::run(context, command).await,
+        Verb::Drill(command) => drill::run(context, command).await,
         Verb::WhatIf(command) => what_if::run(context, command).await,
         Verb::Stats(command) => stats::run(context, command).await,
         Verb::Config(command) => config::run(context, command).await,

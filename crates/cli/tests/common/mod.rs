@@ -1,7 +1,9 @@
 //! A small controller with a fixed picture behind the real API on a real socket, and the real binary against it.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use mainstay_daemon::{EventQuery, Health, News, NoAnswer, Rates, ReloadRefused, ReloadReport, WorkloadStats};
+use mainstay_daemon::{
+    Disaster, EventQuery, Health, News, NoAnswer, Rates, ReloadRefused, ReloadReport, WorkloadStats,
+};
 use mainstay_engine::{view::*, whatif::*};
 use mainstay_model::*;
 use mainstay_web::{Controller, Listeners, router};
@@ -85,6 +87,9 @@ impl Controller for Fixed {
             at_rest: true,
             ..Foreseen::default()
         })
+    }
+    async fn strike(&self, disaster: &Disaster) -> Result<Result<String, String>, NoAnswer> {
+        Ok(Err(format!("{disaster:?} is not for tests")))
     }
     async fn points(&self, _: &WorkloadId) -> Result<Points, NoAnswer> {
         Ok(vec![point("ms-0540", 1_200, PointBy::Schedule), point("before-upgrade", 240, PointBy::Person)])

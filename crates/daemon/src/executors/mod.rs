@@ -6,6 +6,7 @@
 //!   outcome fact ◀── Done, proved │ Failed, surely not done │ Unknown: deadline, lost connection ◀───────┘
 //! ```
 
+mod disaster;
 mod failure;
 mod fence;
 mod hooks;
@@ -28,6 +29,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
+pub use disaster::Disaster;
 use task::{Act, Task};
 use tokio::{
     sync::{Semaphore, mpsc, watch},

@@ -6,7 +6,7 @@ use axum::{
     Json,
     extract::{State, rejection::JsonRejection},
 };
-use mainstay_daemon::ReloadReport;
+use mainstay_daemon::{Disaster, ReloadReport};
 use mainstay_model::{Command, Reply};
 
 pub(super) async fn command<C: Controller>(
@@ -23,4 +23,13 @@ pub(super) async fn command<C: Controller>(
 
 pub(super) async fn reload<C: Controller>(State(api): State<Api<C>>) -> Answer<ReloadReport> {
     api.answer(api.controller.reload().await??)
+}
+
+pub(super) async fn drill<C: Controller>(
+    State(api): State<Api<C>>,
+    disaster: Result<Json<Disaster>, JsonRejection>,
+) -> Answer<Reply> {
+    let Json(disaster) = disaster?;
+    let text = api.controller.strike(&disaster).await?.map_err(Problem::refused)?;
+    api.answer(Reply::Accepted { text })
 }

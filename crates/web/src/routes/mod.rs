@@ -39,6 +39,7 @@ pub fn router<C: Controller>(controller: C, machine: impl Into<String>) -> Route
         .route("/v1/watch", get(watch::watch::<C>))
         .route("/v1/what-if", post(read::what_if::<C>))
         .route("/v1/commands", post(change::command::<C>))
+        .route("/v1/drill", post(change::drill::<C>))
         .route("/v1/reload", post(change::reload::<C>))
         .route("/v1/openapi.json", get(async || Json(crate::openapi())))
         .fallback(async |uri: Uri| Problem::no_such_path(uri.path()))

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod block;
+pub mod drill;
 pub mod external;
 pub mod inventory;
 pub mod migration;
