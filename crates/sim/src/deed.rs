@@ -124,6 +124,8 @@ pub(crate) enum Deed {
     Weather(Weather, u64),
     /// The controller dies in its next step, and starts again after a while.
     Crash(CrashPoint, Span),
+    /// The controller sleeps for a while, as a suspended machine does, and wakes up believing that nothing happened.
+    Pause(Span),
     Operator(Command),
     /// The configuration is replaced by that of another file in the scenario's folder.
     Reload(String),
@@ -166,6 +168,7 @@ impl Deed {
             ["controller-crash", "for", span] => {
                 span.parse().ok().map(|span| Deed::Crash(CrashPoint::Now, span))
             }
+            ["controller-pause", "for", span] => span.parse().ok().map(Deed::Pause),
             ["operator", rest @ ..] => command(rest).map(Deed::Operator),
             ["reload", file] => Some(Deed::Reload((*file).to_owned())),
             _ => None,
@@ -246,6 +249,7 @@ impl fmt::Display for Deed {
             Deed::Weather(kind, amount) => write!(f, "weather {kind} {amount}"),
             Deed::Crash(CrashPoint::Now, span) => write!(f, "controller-crash for {span}"),
             Deed::Crash(point, span) => write!(f, "controller-crash {point} for {span}"),
+            Deed::Pause(span) => write!(f, "controller-pause for {span}"),
             Deed::Operator(command) => write!(f, "operator {}", Spoken(command)),
             Deed::Reload(file) => write!(f, "reload {file}"),
         }
@@ -331,6 +335,7 @@ mod tests {
             "weather delay 300",
             "controller-crash after-persist for 5s",
             "controller-crash for 5s",
+            "controller-pause for 1m",
             "operator maintenance h1 on",
             "operator stop web-1 force",
             "operator move web-1 h2",

@@ -9,7 +9,7 @@ use crate::{
     check::Checker,
     deed::{CrashPoint, Deed},
     leader::{Elect, Leader},
-    record::{Passage, Record},
+    record::Record,
     scenario::setup::WorldSetup,
     store::Store,
     world::{News, World},
@@ -32,6 +32,8 @@ pub(crate) struct Simulation {
     wake_at: Option<Time>,
     restart_at: Option<Time>,
     crash: Option<Crash>,
+    /// The controller sleeps until then; what reaches it waits in its sockets.
+    asleep_until: Option<Time>,
     commands: BTreeMap<CommandId, Command>,
     /// Configurations that a script can reload, by file name.
     reloads: BTreeMap<String, Arc<ClusterSpec>>,
@@ -68,6 +70,7 @@ impl Simulation {
             wake_at: None,
             restart_at: None,
             crash: None,
+            asleep_until: None,
             commands: BTreeMap::new(),
             reloads,
             inbox: Vec::new(),
@@ -80,7 +83,8 @@ impl Simulation {
     /// Lets the world go on until that time.
     pub fn run_until(&mut self, end: Time) {
         while !self.broken {
-            let wake_at = self.wake_at.filter(|_| self.leader.is_some());
+            let awake_at = self.asleep_until.or(self.wake_at);
+            let wake_at = awake_at.filter(|_| self.leader.is_some());
             let Some(now) = [self.world.next_at(), wake_at, self.restart_at].into_iter().flatten().min() else { break };
             if now > end {
                 break;
@@ -103,6 +107,10 @@ impl Simulation {
             if self.restart_at.is_some_and(|at| at <= now) {
                 self.begin();
             }
+            if self.asleep_until.is_some_and(|until| until > now) {
+                continue;
+            }
+            self.asleep_until = None;
             if self.leader.is_some() && (!self.inbox.is_empty() || self.wake_at.is_some_and(|at| at <= now)) {
                 self.step();
             }
@@ -130,6 +138,7 @@ impl Simulation {
         match deed {
             Deed::Crash(CrashPoint::Now, down_for) => self.die(down_for),
             Deed::Crash(point, down_for) => self.crash = Some(Crash { point, down_for, armed_at: self.world.now }),
+            Deed::Pause(span) => self.asleep_until = Some(self.world.now + span),
             Deed::Operator(command) if self.leader.is_some() => {
                 let id = CommandId(self.commands.len() as u64 + 1);
                 self.commands.insert(id, command.clone());
@@ -167,6 +176,7 @@ impl Simulation {
 
     fn die(&mut self, down_for: Span) {
         self.leader = None;
+        self.asleep_until = None;
         self.crash = None;
         self.inbox.clear();
         self.restart_at = Some(self.world.now + down_for);
@@ -228,16 +238,13 @@ impl Simulation {
     /// Faults ceased long ago: what should run has to run.
     pub fn all_should_run(&mut self, roomy: bool) {
         if let Some(view) = self.view() {
-            self.checker.all_should_run(&self.world, &view, roomy);
+            self.checker.all_should_run(&self.world, &self.record, &view, roomy);
         }
     }
 
     /// Since then nothing had to move any more.
     pub fn should_have_rested(&mut self, since: Time) {
-        let moved = |list: &[Passage]| list.iter().find(|entry| entry.at > since).cloned();
-        if let Some(entry) = moved(&self.record.starts).or_else(|| moved(&self.record.moves)) {
-            self.checker.restless(&self.world, &entry.workload, &entry.to);
-        }
+        self.checker.should_have_rested(&self.world, &self.record, since);
     }
 
     /// What the controller believes now; `None` while it is dead.

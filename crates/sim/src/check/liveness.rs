@@ -1,9 +1,12 @@
 //! Rule 7: when faults have ceased and their time has passed, what should run runs; and then nothing moves any more.
 
 use super::{Checker, Rule};
-use crate::world::World;
+use crate::{
+    record::{Passage, Record},
+    world::World,
+};
 use mainstay_engine::view::ClusterView;
-use mainstay_model::{Code, HostId, Subject, WorkloadId, spec::Managed};
+use mainstay_model::{Code, Span, Subject, Time, WorkloadId, spec::Managed};
 
 /// Alarms that say that a person is needed, and that the workload is rightly down until then.
 const NEEDS_A_PERSON: [Code; 5] = [
@@ -14,9 +17,12 @@ const NEEDS_A_PERSON: [Code; 5] = [
     Code::PAUSED_BY_PERSON,
 ];
 
+/// An alarm excuses what it speaks of for this long after it was cleared: what it waited for is being done.
+const EXCUSES_FOR: Span = Span::minutes(2);
+
 impl Checker {
     /// Faults ceased long ago: every managed workload has to run, unless an alarm rightly asks for a person.
-    pub fn all_should_run(&mut self, world: &World, view: &ClusterView, roomy: bool) {
+    pub fn all_should_run(&mut self, world: &World, record: &Record, view: &ClusterView, roomy: bool) {
         for (name, guest) in &world.guests {
             let managed = world.spec.workload_rule(name, &guest.tags).is_some_and(|rule| rule.policy.managed == Managed::Yes);
             let unprotected = view.workloads.iter().any(|seen| seen.workload == *name && !seen.managed);
@@ -25,23 +31,37 @@ impl Checker {
             }
             self.stake(Rule::Liveness);
             let well = guest.host().is_some_and(|host| world.is_well_on(guest, &host));
-            if !well && !excused(view, name, roomy) {
-                let doing = view.workloads.iter().find(|seen| seen.workload == *name);
-                let doing = doing.map_or("not in its view".to_owned(), |seen| format!("{} ({:?})", seen.health, seen.doing));
-                let text = format!("{name} does not run although faults have ceased; believed: {doing}");
-                self.violate(world, Rule::Liveness, text);
+            if well {
+                continue;
             }
+            if excused(record, name, world.now, roomy) {
+                self.excused.insert(name.clone());
+                continue;
+            }
+            let doing = view.workloads.iter().find(|seen| seen.workload == *name);
+            let doing = doing.map_or("not in its view".to_owned(), |seen| format!("{} ({:?})", seen.health, seen.doing));
+            let text = format!("{name} does not run although faults have ceased; believed: {doing}");
+            self.violate(world, Rule::Liveness, text);
         }
     }
 
-    /// Nothing was wrong any more, and yet something was moved or started.
-    pub fn restless(&mut self, world: &World, workload: &WorkloadId, host: &HostId) {
-        let text = format!("{workload} was moved or started on {host} although all had been well for long");
-        self.violate(world, Rule::Bounded, text);
+    /// Nothing was wrong any more since then, and yet something was moved or started.
+    pub fn should_have_rested(&mut self, world: &World, record: &Record, since: Time) {
+        let passages = record.starts.iter().chain(&record.moves).filter(|entry| entry.at > since);
+        let restless = passages.filter(|entry| !self.excused.contains(&entry.workload)).collect::<Vec<_>>();
+        if let Some(Passage { workload, to, at, .. }) = restless.first() {
+            let at_s = at.0 as f64 / 1000.0;
+            let text = format!("{workload} was moved or started on {to} at {at_s} s although all had been well for long");
+            self.violate(world, Rule::Bounded, text);
+        }
     }
 }
 
-fn excused(view: &ClusterView, workload: &WorkloadId, roomy: bool) -> bool {
+fn excused(record: &Record, workload: &WorkloadId, now: Time, roomy: bool) -> bool {
     let excuse = |code| NEEDS_A_PERSON.contains(&code) || (code == Code::NO_HOST_FITS && !roomy);
-    view.alarms.iter().any(|alarm| excuse(alarm.code) && alarm.subject == Subject::Workload(workload.clone()))
+    record.alarms.iter().any(|span| {
+        excuse(span.alarm.code)
+            && span.alarm.subject == Subject::Workload(workload.clone())
+            && span.cleared.is_none_or(|cleared| now.since(cleared) < EXCUSES_FOR)
+    })
 }

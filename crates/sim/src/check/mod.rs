@@ -54,6 +54,8 @@ pub(crate) struct Checker {
     last_ran: BTreeMap<WorkloadId, HostId>,
     attempts: BTreeMap<WorkloadId, Attempts>,
     points: Points,
+    /// Workloads that were rightly down when all should run: what becomes of them later is no restlessness.
+    excused: BTreeSet<WorkloadId>,
     /// Highest of which an order left.
     epoch: Epoch,
     /// Orders of the present controller are of this epoch or a later one.
@@ -83,7 +85,7 @@ impl Checker {
             match input {
                 Input::Fact(fact) => self.told_fact(world, fact),
                 Input::Outcome { id, outcome } => self.told_outcome(world, *id, outcome),
-                Input::Command { .. } | Input::Spec(_) | Input::Tick => {}
+                Input::Command { .. } | Input::Spec(_) | Input::Refused(_) | Input::Tick => {}
             }
         }
     }

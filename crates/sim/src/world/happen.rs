@@ -30,7 +30,7 @@ impl World {
             }
             Deed::Calls(fault, permille) => set(&mut self.call_faults, fault, permille),
             Deed::Weather(kind, amount) => set(&mut self.weather, kind, amount),
-            other @ (Deed::Crash(..) | Deed::Operator(_) | Deed::Reload(_)) => return Some(other),
+            other @ (Deed::Crash(..) | Deed::Pause(_) | Deed::Operator(_) | Deed::Reload(_)) => return Some(other),
         }
         None
     }
