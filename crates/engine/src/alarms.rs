@@ -82,6 +82,14 @@ impl Engine {
                 "look at the controller's network; if the hosts really are off: mainstay host confirm-off HOST",
             ));
         }
+        if let Some(why) = &self.refused {
+            drafts.push(draft(
+                Code::RELOAD_REFUSED,
+                Severity::Yellow,
+                format!("a changed configuration was refused, the old one stays: {why}"),
+                "see all that is wrong: mainstay config check; mend it, then: mainstay config reload",
+            ));
+        }
         self.settle_alarms(Subject::Cluster, drafts);
     }
 
@@ -137,7 +145,11 @@ impl Engine {
             HostPhase::Online | HostPhase::Returning => {}
         }
         let hypervisor_silence = senses.silence_on(HostChannel::Hypervisor, self.now);
-        if senses.sight == Sight::Unmanaged && hypervisor_silence >= self.spec.detection.management_fault_after {
+        let in_use = matches!(record.phase, HostPhase::Online | HostPhase::Returning);
+        if in_use
+            && senses.sight == Sight::Unmanaged
+            && hypervisor_silence >= self.spec.detection.management_fault_after
+        {
             drafts.push(draft(
                 Code::MANAGEMENT_FAULT,
                 Severity::Yellow,

@@ -152,6 +152,7 @@ impl Engine {
         self.open_incident(Subject::Host(host.clone()), IncidentCause::HostLost, well_until);
         let text = match sight {
             Sight::Hung => {
+                let silence = self.spec.detection.host_hung_after;
                 format!("lost: its address answers, but its hypervisor and all its guests are silent for {silence}")
             }
             _ => format!("lost: silent on every channel for {silence}"),
@@ -215,8 +216,15 @@ impl Engine {
 
     /// Trouble that began now.
     pub(crate) fn trouble(&mut self, workload: &WorkloadId, cause: Cause) {
-        let heard = self.belief.workload_senses.get(workload).and_then(WorkloadSenses::last_sign);
-        self.trouble_since(workload, cause, heard.unwrap_or(self.now));
+        let well_until = self.last_well(workload).unwrap_or(self.now);
+        self.trouble_since(workload, cause, well_until);
+    }
+
+    /// The last moment at which a workload is known to have been well: its last answer, or any sign of life if it is not
+    /// asked.
+    pub(crate) fn last_well(&self, workload: &WorkloadId) -> Option<Time> {
+        let senses = self.belief.workload_senses.get(workload)?;
+        senses.heard().or_else(|| senses.last_sign())
     }
 
     pub(crate) fn trouble_since(&mut self, workload: &WorkloadId, cause: Cause, well_until: Time) {

@@ -29,6 +29,8 @@ const SLEPT_HEARTBEATS: u64 = 4;
 pub(crate) struct Engine {
     pub now: Time,
     pub spec: Arc<ClusterSpec>,
+    /// Why a newer configuration than this was refused.
+    pub refused: Option<String>,
     pub belief: Belief,
     pub agenda: Agenda,
     pub relations: Relations,
@@ -45,6 +47,7 @@ impl Engine {
         let mut engine = Engine {
             now,
             spec,
+            refused: None,
             belief,
             agenda: Agenda::default(),
             relations: Relations::default(),

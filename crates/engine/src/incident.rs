@@ -52,7 +52,8 @@ impl Engine {
     }
 
     /// A workload is hit by the loss of its host.
-    pub(crate) fn join_incident(&mut self, workload: &WorkloadId, host: &HostId, well_until: Time) {
+    pub(crate) fn join_incident(&mut self, workload: &WorkloadId, host: &HostId, host_heard: Time) {
+        let well_until = self.last_well(workload).unwrap_or(host_heard);
         let Some(id) = self.belief.hosts.get(host).and_then(|record| record.incident) else { return };
         if !self.manages(workload) {
             return;

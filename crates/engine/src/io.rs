@@ -25,6 +25,8 @@ pub enum Input {
     },
     /// The configuration changed.
     Spec(Arc<ClusterSpec>),
+    /// A changed configuration was refused, for this reason; the old one stays.
+    Refused(String),
     /// Only time passed.
     Tick,
 }

@@ -24,10 +24,11 @@ impl Engine {
                 self.out.replies.push((id, reply));
             }
             Input::Spec(spec) => {
-                self.spec = spec;
+                (self.spec, self.refused) = (spec, None);
                 self.adopt_spec();
                 self.note(EventKind::Controller, Severity::Green, Subject::Cluster, "the configuration was reloaded");
             }
+            Input::Refused(why) => self.refused = Some(why),
             Input::Tick => {}
         }
     }

@@ -163,6 +163,7 @@ impl Engine {
             record.left.insert(host.clone());
             record.came_from.get_or_insert_with(|| host.clone());
             if record.want == Want::Running && record.may_run_on.is_empty() {
+                let well_until = self.last_well(&workload).unwrap_or(well_until);
                 self.trouble_since(&workload, Cause::HostLost, well_until);
             }
             self.agenda.touch(&workload);

@@ -201,6 +201,18 @@ fn alarms_are_muted_and_weighed_as_configured_also_those_that_stand() {
 }
 
 #[test]
+fn a_refused_configuration_is_an_alarm_until_a_good_one_comes() {
+    let mut story = Story::new();
+    story.tell(vec![Input::Refused("mainstay.toml:3:1: `site.a` has no key `hosts`".to_owned())]);
+    story.pass(Span::minutes(1));
+    let alarms = story.controller.view(story.now).alarms;
+    assert_eq!(alarms.len(), 1, "{alarms:?}");
+    assert!(alarms[0].text.contains("has no key `hosts`"), "{alarms:?}");
+    story.tell(vec![Input::Spec(Arc::new(story.spec.clone()))]);
+    assert!(story.controller.view(story.now).alarms.is_empty());
+}
+
+#[test]
 fn most_hosts_silent_at_once_means_that_the_controller_is_cut_off() {
     let mut story = Story::new();
     story.silent = vec!["h1".into(), "h2".into()];

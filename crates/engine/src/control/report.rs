@@ -200,7 +200,11 @@ fn workload_health(engine: &Engine, record: &WorkloadRecord, _now: Time) -> (&'s
     let up_since = senses.and_then(|senses| senses.up_since).unwrap_or(seen.at);
     let answered = senses.is_some_and(|senses| senses.answered_since.is_some());
     match seen.state {
-        _ if engine.sight(host) != Sight::Heard => ("unknown", seen.at),
+        _ if engine.sight(host) != Sight::Heard => {
+            // Its host says nothing now, but the guest may speak for itself.
+            let speaks = senses.is_some_and(|senses| senses.heard().is_some() && senses.silent().is_none());
+            (if speaks { "running" } else { "unknown" }, up_since)
+        }
         DomainState::Running if record.answers && !answered => ("starting", up_since),
         DomainState::Running if senses.is_some_and(|senses| senses.silent().is_some()) && record.answers => {
             ("unresponsive", up_since)
