@@ -24,6 +24,19 @@ pub(crate) struct Defined {
 }
 
 impl Defined {
+    /// Of a domain whose XML can't be read: it may be watched where it is, and not more.
+    pub fn unreadable() -> Defined {
+        Defined {
+            needs: Resources::ZERO,
+            tags: BTreeSet::new(),
+            datastores: BTreeSet::new(),
+            movable: false,
+            internal_snapshots: false,
+            system: None,
+            has_agent: false,
+        }
+    }
+
     /// Reads a domain's XML.
     pub fn read(xml: &str) -> Result<Defined, Error> {
         let definition = Definition::parse(xml)?;

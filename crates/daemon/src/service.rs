@@ -136,8 +136,15 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let notifier = Notifier::start(config.notify.clone(), requests.clone(), &news, clock);
     let context =
         Context { facts, clock, memory, stats: stats.clone(), roster: Roster::default(), pings: Pings::open() };
-    let handle =
-        Handle { requests, news: news.clone(), health: health_seen.clone(), service: service_requests, stats, clock, tools };
+    let handle = Handle {
+        requests,
+        news: news.clone(),
+        health: health_seen.clone(),
+        service: service_requests,
+        stats,
+        clock,
+        tools,
+    };
     let (controller, warnings) = (config.controller.clone(), config.warnings.clone());
     let service = Service {
         options,
@@ -263,9 +270,8 @@ impl Service {
                 self.tell(Severity::Green, text).await;
             }
             Err(refused) => {
-                let text =
-                    format!("a changed configuration was refused, the old one stays: {}", refused.problems.join("; "));
-                self.tell(Severity::Yellow, text).await;
+                // An alarm until a good one comes.
+                let _ = self.context.facts.send(Input::Refused(refused.in_short())).await;
             }
         }
         result

@@ -1,12 +1,12 @@
 //! From libvirt's states and events to the model's: the place where a crash is told from a person's stop.
 
 use mainstay_libvirt::{
-    DomainEvent, Lifecycle, Uuid,
+    Connection, DomainEvent, DomainRef, Lifecycle, Uuid,
     domain::state::{DomainState as Native, Off, Paused},
     lifecycle::{Shutdown, Stopped, Suspended},
 };
 use mainstay_model::{DomainChange, DomainState, OffReason, PauseReason};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// The model's state of libvirt's.
 pub(crate) fn state(native: Native) -> DomainState {
@@ -42,6 +42,24 @@ pub(crate) fn state(native: Native) -> DomainState {
         // What libvirt can't tell may run.
         Native::NoState(_) | Native::Unknown(..) => DomainState::Paused(PauseReason::Other),
     }
+}
+
+/// The state of a domain, with one more question where libvirt does not know why it is paused: QEMU 10 tells of at most one
+/// I/O error a second, so a disk that fails again right after a resume leaves a pause without a reason.
+pub(crate) async fn explained(
+    connection: &Connection,
+    domain: &DomainRef,
+    native: Native,
+    limit: Duration,
+) -> DomainState {
+    if native == Native::Paused(Paused::Unspecified) {
+        match connection.disk_errors(domain, limit).await {
+            Ok(disks) if !disks.is_empty() => return DomainState::Paused(PauseReason::IoError),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%domain, %error, "its disks could not be asked for errors"),
+        }
+    }
+    state(native)
 }
 
 /// What an event means, or what must be asked to know.

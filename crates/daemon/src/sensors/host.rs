@@ -8,7 +8,7 @@
 
 use super::{
     Context,
-    domain::{Interpreter, Meaning, state},
+    domain::{Interpreter, Meaning, explained},
     inventory, ping, statistics,
 };
 use crate::{link::Link, pump::with_causes};
@@ -145,14 +145,12 @@ async fn changed(link: &Link, context: &Context, workload: WorkloadId, change: D
 /// An event that is not clear by itself. If the answer does not come, the next inventory tells.
 async fn ask(link: &Link, context: &Context, connection: &Connection, uuid: Uuid, workload: WorkloadId) {
     let state_now = async {
-        let domain = connection.find_domain_by_uuid(uuid, link.limit()).await?;
-        match domain {
-            Some(domain) => connection.domain_state(&domain, link.limit()).await.map(Some),
-            None => Ok(None),
-        }
+        let Some(domain) = connection.find_domain_by_uuid(uuid, link.limit()).await? else { return Ok(None) };
+        let native = connection.domain_state(&domain, link.limit()).await?;
+        Ok::<_, Error>(Some(explained(connection, &domain, native, link.limit()).await))
     };
     match state_now.await {
-        Ok(Some(native)) => changed(link, context, workload, DomainChange::State(state(native))).await,
+        Ok(Some(state)) => changed(link, context, workload, DomainChange::State(state)).await,
         Ok(None) => {}
         Err(error) => {
             tracing::debug!(host = %link.host, %workload, %error, "its state could not be asked");

@@ -1,7 +1,7 @@
 //! What a host has: read at connecting, every few seconds, and whenever something happened there. Keeps each domain's
 //! definition up to date on the way, so that it can be defined elsewhere when the host is dead.
 
-use super::{Context, domain::state};
+use super::{Context, domain::explained};
 use crate::{
     definition::Defined,
     link::Link,
@@ -9,13 +9,13 @@ use crate::{
     pump::with_causes,
 };
 use mainstay_libvirt::{
-    Connection, DomainRef, Error, Uuid,
+    Connection, DomainRef, Error, ErrorCode, Uuid,
     domain::{
         inventory::{Inventoried, XmlFlags},
         snapshot::SnapshotRecord,
     },
 };
-use mainstay_model::{DomainSeen, DomainState, Fact, HostId, OffReason, PointId, Resources, Time, WorkloadId};
+use mainstay_model::{DomainSeen, DomainState, Fact, HostId, PointId, Resources, Time, WorkloadId};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -29,7 +29,8 @@ const TRUSTED: Duration = Duration::from_secs(60);
 /// What is known of a domain beyond what the bulk calls tell.
 struct Known {
     defined: Defined,
-    points: Vec<String>,
+    /// Snapshots; `None`: could not be asked.
+    points: Option<Vec<String>>,
     read_at: Instant,
     persistent: bool,
 }
@@ -40,8 +41,14 @@ pub(super) async fn watch(link: &Link, context: &Context, connection: &Connectio
     let mut capacity = None;
     let mut happened = true;
     loop {
-        if let Err(error) = look(link, context, connection, &mut known, &mut capacity, happened).await {
-            return with_causes(&error);
+        match look(link, context, connection, &mut known, &mut capacity, happened).await {
+            Ok(()) => {}
+            // A stuck domain holds some calls up (libvirt takes 10 s to destroy a QEMU that does not react): whether the
+            // connection is of use is for the heartbeat to say.
+            Err(error @ (Error::Deadline { .. } | Error::Busy { .. })) => {
+                tracing::warn!(host = %link.host, error = with_causes(&error), "no inventory this time");
+            }
+            Err(error) => return with_causes(&error),
         }
         let next = Instant::now() + EVERY;
         happened = timeout_at(next, link.look.notified()).await.is_ok();
@@ -81,8 +88,9 @@ async fn look(
             known.insert(one.domain.uuid, new);
             fresh.push(one);
         }
-        if let Some(Known { defined, .. }) = known.get(&one.domain.uuid) {
-            domains.insert(WorkloadId::new(&one.domain.name), seen(one, defined));
+        if let (Some(Known { defined, .. }), Some(native)) = (known.get(&one.domain.uuid), one.state) {
+            let state = explained(connection, &one.domain, native, limit).await;
+            domains.insert(WorkloadId::new(&one.domain.name), seen(one, state, defined));
         }
     }
     for (workload, seen) in &domains {
@@ -96,19 +104,22 @@ async fn look(
         let workload = WorkloadId::new(&one.domain.name);
         pin_up(context, &workload, known);
         // Of a domain that is off, another host may hold the snapshots.
-        if one.state.is_some_and(|state| state.is_active()) {
-            let points = known.points.iter().map(PointId::new).collect();
+        if let (true, Some(points)) = (is_active(one), &known.points) {
+            let points = points.iter().map(PointId::new).collect();
             context.report(Fact::PointsSeen { workload, asked_at, points }).await;
         }
     }
     Ok(())
 }
 
-fn seen(one: &Inventoried, defined: &Defined) -> DomainSeen {
+fn is_active(one: &Inventoried) -> bool {
+    one.state.is_some_and(|state| state.is_active())
+}
+
+fn seen(one: &Inventoried, state: DomainState, defined: &Defined) -> DomainSeen {
     DomainSeen {
         uuid: one.domain.uuid.to_string(),
-        // Gone while we asked: the event tells more.
-        state: one.state.map_or(DomainState::Off(OffReason::Unknown), state),
+        state,
         needs: defined.needs,
         autostart: one.autostart,
         tags: defined.tags.clone(),
@@ -117,7 +128,8 @@ fn seen(one: &Inventoried, defined: &Defined) -> DomainSeen {
     }
 }
 
-/// Reads a domain's definition and keeps it, if this host is where it counts. `None`: gone while we asked, or unreadable.
+/// Reads a domain's definition and keeps it, if this host is where it counts. `None`: gone while we asked. A domain whose
+/// definition can't be read is told of all the same: an inventory without it would say that it is not there.
 async fn read_definition(
     link: &Link,
     context: &Context,
@@ -128,25 +140,32 @@ async fn read_definition(
     let workload = WorkloadId::new(&one.domain.name);
     let definition = match capture(connection, &one.domain, &link.host, at, link.limit()).await {
         Ok(definition) => definition,
-        Err(Error::Libvirt { .. }) => return Ok(None),
+        Err(error) if error.is(ErrorCode::NO_DOMAIN) => return Ok(None),
+        Err(error @ Error::Libvirt { .. }) => return Ok(Some(unreadable(&error))),
         Err(error) => return Err(error),
     };
     let defined = match Defined::read(&definition.xml) {
         Ok(defined) => defined,
         Err(error) => {
-            tracing::error!(host = %link.host, %workload, error = with_causes(&error), "not watched");
-            return Ok(None);
+            return Ok(Some(unreadable(&error)));
         }
     };
-    let points = definition.snapshots.iter().map(|snapshot| snapshot.name.clone()).collect();
+    let points = Some(definition.snapshots.iter().map(|snapshot| snapshot.name.clone()).collect());
     // A leftover on a host that the workload has left says nothing: only where it runs, or ran last, its definition counts.
-    let active = one.state.is_some_and(|state| state.is_active());
-    let counts = active || context.memory.definition(&workload).is_none_or(|kept| kept.host == link.host);
+    let counts = is_active(one) || context.memory.definition(&workload).is_none_or(|kept| kept.host == link.host);
     if counts && let Err(error) = context.memory.see_definition(&workload, definition).await {
         let error = with_causes(&error);
         tracing::error!(%workload, error, "its definition can't be kept: it could not be defined elsewhere");
     }
     Ok(Some(Known { defined, points, read_at: Instant::now(), persistent: one.persistent }))
+}
+
+fn unreadable(error: &Error) -> Known {
+    tracing::error!(
+        error = with_causes(error),
+        "a definition can't be read; the domain is watched, but can't be moved"
+    );
+    Known { defined: Defined::unreadable(), points: None, read_at: Instant::now(), persistent: true }
 }
 
 /// Reads all that is needed to define a domain elsewhere.
@@ -174,7 +193,7 @@ fn pin_up(context: &Context, workload: &WorkloadId, known: &Known) {
     context.stats.learn(workload, |stats| {
         stats.memory_mib = known.defined.needs.memory_mib;
         stats.vcpus = u32::try_from(known.defined.needs.cpu_centi / 100).unwrap_or(u32::MAX);
-        stats.snapshots.clone_from(&known.points);
+        stats.snapshots = known.points.clone().unwrap_or_default();
         if stats.guest_system.is_none() {
             stats.guest_system.clone_from(&known.defined.system);
         }

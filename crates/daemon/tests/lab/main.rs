@@ -4,6 +4,7 @@
 
 mod behaviour;
 mod contract;
+mod guests;
 mod killed;
 mod recovery;
 mod support;
