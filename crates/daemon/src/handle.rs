@@ -89,6 +89,16 @@ pub struct ReloadRefused {
     pub problems: Vec<String>,
 }
 
+impl ReloadRefused {
+    /// The first problem, and how many more there are.
+    pub(crate) fn in_short(&self) -> String {
+        match &self.problems[..] {
+            [first, _, ..] => format!("{first}; and {} more", self.problems.len() - 1),
+            problems => problems.concat(),
+        }
+    }
+}
+
 /// Whether the process does its work. For readiness, watchdog and `status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {

@@ -101,8 +101,13 @@ async fn a_program_that_hangs_is_killed_with_all_it_started_and_the_next_runs() 
     let error = hung.run().await.unwrap_err();
     assert_eq!(error, "/bin/sh did not end within 2s and was killed");
     let child = fs::read_to_string(folder.path().join("pid")).unwrap();
-    let state = fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
-    assert!(state.is_empty() || state.contains(") Z "), "{state}");
+    let lives = || fs::read_to_string(format!("/proc/{}/stat", child.trim())).is_ok_and(|stat| !stat.contains(") Z "));
+    let gone = async {
+        while lives() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("what it started is killed as well");
 
     let failed = notice("h1", "echo 'no mail today' >&2; exit 75").run().await.unwrap_err();
     assert_eq!(failed, "/bin/sh: exit status: 75: no mail today");
@@ -143,6 +148,10 @@ async fn a_controller_tells_what_stands_when_a_program_is_named_and_what_a_reloa
     write(&notify, "'MS1102'");
     running.handle.reload().await.unwrap().unwrap();
     file(&path, "MS1102 h1 yellow cleared ").await;
+    write(&notify, "'MS0000'");
+    running.handle.reload().await.unwrap().unwrap_err();
+    let told = file(&path, "MS1401 cluster yellow raised a changed configuration was refused").await;
+    assert!(told.contains("mainstay.toml:9:9: `alarms.mute` is \"MS0000\""), "{told}");
     running.handle.shutdown().await;
     running.stopped().await;
 }
