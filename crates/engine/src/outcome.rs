@@ -391,7 +391,19 @@ impl Engine {
     /// After a restart of the controller: whatever was under way may have been done or not.
     pub(crate) fn forget_outcomes(&mut self) {
         for id in self.belief.all_in_flight() {
+            let fenced = match self.belief.orders.get(&id).map(|record| &record.order.action) {
+                Some(Action::Fence { host, .. }) => {
+                    self.belief.hosts.get(host).map(|record| (host.clone(), record.phase.clone()))
+                }
+                _ => None,
+            };
             self.outcome(id, Outcome::unknown("the controller restarted meanwhile"));
+            // That nobody listened is no failure of the fence device: the same level is asked again, at once.
+            if let Some((host, phase)) = fenced
+                && let Some(record) = self.belief.hosts.get_mut(&host)
+            {
+                record.phase = phase;
+            }
         }
     }
 }
