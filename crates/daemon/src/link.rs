@@ -1,14 +1,14 @@
 //! The way to one host's libvirtd: a few idle connections for orders and guest probes, so that each works on its own and
 //! a stuck call harms nobody else. The sensors' own connection is not among them.
 
-use mainstay_libvirt::{Connection, Credentials, Keepalive, Options, Uri};
+use mainstay_libvirt::{Connection, Credentials, Keepalive, Options, Uri, Uuid};
 use mainstay_model::{
-    HostId,
+    DomainState, HostId, OffReason,
     config::{DriverConfig, LibvirtConfig},
     spec::ClusterSpec,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -39,6 +39,7 @@ pub(crate) struct Link {
     pub look: Notify,
     /// Rung when the host answers ping again: an attempt to connect that began while it was dead is not worth waiting for.
     pub heard_again: Notify,
+    off: Mutex<BTreeMap<Uuid, OffReason>>,
     uri: Uri,
     idle: Mutex<Vec<Connection>>,
 }
@@ -65,7 +66,40 @@ impl Link {
     /// A link; nothing is opened yet.
     pub fn new(host: HostId, config: LinkConfig) -> Result<Link, mainstay_libvirt::Error> {
         let uri = config.uri.parse()?;
-        Ok(Link { host, config, look: Notify::new(), heard_again: Notify::new(), uri, idle: Mutex::default() })
+        Ok(Link {
+            host,
+            config,
+            look: Notify::new(),
+            heard_again: Notify::new(),
+            off: Mutex::default(),
+            uri,
+            idle: Mutex::default(),
+        })
+    }
+
+    /// A domain's state as an event told it: why it is off is remembered, since events tell more than an inventory.
+    pub fn told(&self, domain: Uuid, state: DomainState) {
+        let mut off = self.off.lock().unwrap_or_else(PoisonError::into_inner);
+        match state {
+            DomainState::Off(reason) => drop(off.insert(domain, reason)),
+            _ => drop(off.remove(&domain)),
+        }
+    }
+
+    /// A domain's state as an inventory tells it, with the reason that an event told.
+    pub fn with_reason(&self, domain: Uuid, state: DomainState) -> DomainState {
+        let mut off = self.off.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.is_live() {
+            // Its start may have been missed; whatever stops it next has a reason of its own.
+            off.remove(&domain);
+            return state;
+        }
+        off.get(&domain).map_or(state, |reason| DomainState::Off(*reason))
+    }
+
+    /// Forgets the reasons of domains that are gone.
+    pub fn keep_reasons(&self, of: &BTreeSet<Uuid>) {
+        self.off.lock().unwrap_or_else(PoisonError::into_inner).retain(|domain, _| of.contains(domain));
     }
 
     /// Bound for a call that answers at once.

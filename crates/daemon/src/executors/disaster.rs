@@ -49,7 +49,7 @@ impl Disaster {
                 let (connection, domain, limit) = find(tools, view, workload).await?;
                 let links = connection.set_links(&domain, *up, limit).await.map_err(|error| with_causes(&error))?;
                 let done = if *up { "plugged in" } else { "pulled" };
-                Ok(format!("{links} network cables of {workload} were {done}"))
+                Ok(format!("every network cable of {workload} was {done} ({links})"))
             }
             Disaster::PowerCut { host } => match fence(tools, host, 0).await {
                 Ok(_) => Ok(format!("{host} has no power")),

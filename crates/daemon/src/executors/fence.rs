@@ -1,10 +1,11 @@
 //! Switch a host off by all devices of one level, and believe only what the devices' status says afterwards.
 
 use super::{Tools, task::Act};
+use crate::pump::with_causes;
 use mainstay_fence::{Agent, Device, DeviceResult, Level, LevelReport, Options, fence_level};
 use mainstay_model::{
     Detail, DeviceId, FailureKind, HostId, Outcome,
-    spec::{ClusterSpec, FenceDevice},
+    spec::{ClusterSpec, FenceDevice, Origin},
 };
 
 pub(super) async fn fence(tools: &Tools, host: &HostId, level: usize) -> Act {
@@ -55,6 +56,38 @@ fn device(id: &DeviceId, configured: &FenceDevice) -> Result<Device, Outcome> {
         retries: configured.retries,
         delay: configured.delay.as_duration(),
     })
+}
+
+/// Something wrong with a fence device, as its agent sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceProblem {
+    /// Which device.
+    pub device: DeviceId,
+    /// Where it is written.
+    pub origin: Origin,
+    /// True if it works nevertheless.
+    pub warning: bool,
+    /// What is wrong.
+    pub text: String,
+}
+
+/// All that is wrong with the options of the fence devices, by what their agents say of themselves. Runs the agents, but
+/// asks no device.
+pub async fn check_devices(spec: &ClusterSpec) -> Vec<DeviceProblem> {
+    let mut problems = Vec::new();
+    for (id, configured) in &spec.fence_devices {
+        let told = match device(id, configured) {
+            Ok(device) => match device.check().await {
+                Ok(found) => found.iter().map(|problem| (problem.is_warning(), problem.to_string())).collect(),
+                Err(error) => vec![(false, with_causes(&error))],
+            },
+            Err(outcome) => vec![(false, outcome.to_string())],
+        };
+        let problem =
+            |(warning, text)| DeviceProblem { device: id.clone(), origin: configured.origin.clone(), warning, text };
+        problems.extend(told.into_iter().map(problem));
+    }
+    problems
 }
 
 fn refused(why: String) -> Outcome {

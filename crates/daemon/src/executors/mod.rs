@@ -23,24 +23,22 @@ mod undefine;
 
 use crate::{Clock, link::Links, memory::Memory, pump::Dispatch};
 pub use disaster::Disaster;
+pub use fence::{DeviceProblem, check_devices};
 use mainstay_engine::Input;
-use mainstay_model::{Action, ActionId, Epoch, FailureKind, HostId, Order, Outcome, WorkloadId, spec::ClusterSpec};
+use mainstay_model::{Action, ActionId, Epoch, FailureKind, HostId, Order, Outcome, spec::ClusterSpec};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 use task::{Act, Task};
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot, watch},
-    time::{Instant, timeout, timeout_at},
+    sync::{Semaphore, mpsc, watch},
+    time::{Instant, timeout_at},
 };
 
 /// Long orders under way per host. libvirtd has 20 workers; sensors and short orders need some.
 const PER_HOST: usize = 8;
-/// A stop waits this long for a picture ordered before it: afterwards there is nothing to see.
-const PICTURE_FIRST: Duration = Duration::from_millis(1_500);
 /// Outcomes remembered, should an order come twice.
 const REMEMBERED: usize = 1024;
 
@@ -61,7 +59,6 @@ pub(crate) struct Executors {
     outcomes: mpsc::Sender<Input>,
     registry: Arc<Mutex<Registry>>,
     turns: BTreeMap<HostId, Arc<Semaphore>>,
-    pictures: BTreeMap<WorkloadId, oneshot::Receiver<()>>,
     highest: Epoch,
 }
 
@@ -83,27 +80,7 @@ impl Registry {
 impl Executors {
     /// Executors that report outcomes there.
     pub fn new(tools: Tools, outcomes: mpsc::Sender<Input>) -> Executors {
-        Executors {
-            tools,
-            outcomes,
-            registry: Arc::default(),
-            turns: BTreeMap::new(),
-            pictures: BTreeMap::new(),
-            highest: Epoch::default(),
-        }
-    }
-
-    /// What an order waits for, and what waits for it: a picture is taken before the stop that was ordered after it.
-    fn picture_first(&mut self, action: &Action) -> (Option<oneshot::Receiver<()>>, Option<oneshot::Sender<()>>) {
-        match action {
-            Action::Screenshot { workload, .. } => {
-                let (taken, waits) = oneshot::channel();
-                self.pictures.insert(workload.clone(), waits);
-                (None, Some(taken))
-            }
-            Action::Stop { workload, .. } | Action::Revert { workload, .. } => (self.pictures.remove(workload), None),
-            _ => (None, None),
-        }
+        Executors { tools, outcomes, registry: Arc::default(), turns: BTreeMap::new(), highest: Epoch::default() }
     }
 
     fn tell(&self, id: ActionId, outcome: Outcome) {
@@ -127,7 +104,6 @@ impl Dispatch for Executors {
                 None => drop(registry.0.insert(order.id, None)),
             }
         }
-        let (picture, taken) = self.picture_first(&order.action);
         let turn = self.turns.entry(order.action.host().clone()).or_insert_with(|| Arc::new(Semaphore::new(PER_HOST)));
         let (tools, turn) = (self.tools.clone(), Arc::clone(turn));
         let (registry, outcomes) = (Arc::clone(&self.registry), self.outcomes.clone());
@@ -135,15 +111,10 @@ impl Dispatch for Executors {
             let (id, action, began) = (order.id, order.action.to_string(), Instant::now());
             let links = tools.links.clone();
             let hosts = touched(&order.action);
-            if let Some(picture) = picture {
-                // Taken or given up, or not in time: all the same to a stop.
-                let _ = timeout(PICTURE_FIRST, picture).await;
-            }
             // A task of its own, so that a panic becomes an outcome too.
             let outcome = tokio::spawn(async move { carry_out(&tools, &turn, &order).await }).await;
             let outcome =
                 outcome.unwrap_or_else(|_| Outcome::unknown("the executor failed; the log has its last words"));
-            drop(taken);
             tracing::debug!(%id, action, %outcome, took = ?began.elapsed(), "order ended");
             registry.lock().unwrap_or_else(PoisonError::into_inner).finish(id, outcome.clone());
             // The pump has stopped: the journal says that the outcome is unknown, which is true.

@@ -3,6 +3,8 @@
 use super::*;
 use mainstay_model::{StopHow, Time};
 use mainstay_store::Store;
+use std::time::Duration;
+use tokio::time::timeout;
 
 async fn executors(directory: &std::path::Path) -> (Executors, mpsc::Receiver<Input>) {
     let store = Store::open(&directory.join("mainstay.db")).await.unwrap();

@@ -21,6 +21,8 @@ use tokio::{
 const EVERY: Duration = Duration::from_secs(1);
 /// For one probe.
 const LIMIT: Duration = Duration::from_millis(900);
+/// For one question about its address or system, which takes an agent several commands.
+const IDENTIFY_LIMIT: Duration = Duration::from_secs(4);
 /// Between two looks for a guest's address and system.
 const IDENTIFY_EVERY: Duration = Duration::from_secs(60);
 /// While a guest has no address yet it is looked for more often.
@@ -72,10 +74,12 @@ pub(crate) async fn watch_guests(context: Context, links: Links, spec: watch::Re
             let later = (EVERY - LIMIT) * position / count;
             rounds.spawn(async move {
                 tokio::time::sleep(later).await;
-                if identify {
-                    guest.identify().await;
-                }
-                let agent_late = guest.probe(probes.unwrap_or_default(), ask_agent).await;
+                let identified = async {
+                    if identify {
+                        guest.identify().await;
+                    }
+                };
+                let ((), agent_late) = tokio::join!(identified, guest.probe(probes.unwrap_or_default(), ask_agent));
                 Round { workload: guest.workload, agent_late }
             });
         }
@@ -157,12 +161,16 @@ impl Guest {
         let Some((connection, domain)) = self.at_host().await else { return };
         let mut addresses = Vec::new();
         if self.present.has_agent {
-            if let Ok(info) = connection.guest_info(&domain, LIMIT).await {
-                let system =
-                    info.system.map(|name| info.kernel.map_or(name.clone(), |kernel| format!("{name}, {kernel}")));
-                self.context
-                    .stats
-                    .learn(&self.workload, |stats| stats.guest_system = system.or(stats.guest_system.take()));
+            match connection.guest_info(&domain, IDENTIFY_LIMIT).await {
+                Ok(info) => {
+                    let told: Vec<String> = [info.system, info.kernel].into_iter().flatten().collect();
+                    if !told.is_empty() {
+                        self.context.stats.learn(&self.workload, |stats| stats.guest_system = Some(told.join(", ")));
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(workload = %self.workload, %error, "its agent does not tell its system");
+                }
             }
             addresses = usable(&connection, &domain, AddressSource::Agent).await;
         }
@@ -189,7 +197,7 @@ impl Guest {
 }
 
 async fn usable(connection: &Connection, domain: &DomainRef, source: AddressSource) -> Vec<String> {
-    let cards = connection.addresses(domain, source, LIMIT).await.unwrap_or_default();
+    let cards = connection.addresses(domain, source, IDENTIFY_LIMIT).await.unwrap_or_default();
     let addresses = cards.into_iter().flat_map(|card| card.addresses).map(|(address, _)| address);
     addresses
         .filter(|address| !address.starts_with("127.") && address != "::1" && !address.starts_with("fe80:"))

@@ -36,11 +36,9 @@ async fn watch_hypervisor(link: &Link, context: &Context, every: Span) {
             () = link.heard_again.notified() => continue,
         };
         let error = match attempt {
-            Ok((connection, events)) => {
+            Ok(connections) => {
                 tracing::info!(host = %link.host, "connected to libvirt");
-                let error = watch_connection(link, context, &connection, events, every).await;
-                connection.close();
-                error
+                watch_connections(link, context, connections, every).await
             }
             Err(error) => with_causes(&error),
         };
@@ -54,27 +52,32 @@ async fn watch_hypervisor(link: &Link, context: &Context, every: Span) {
     }
 }
 
-async fn connect(link: &Link) -> Result<(Connection, Events), Error> {
-    let limit = link.config.driver.connect_timeout.as_duration();
-    let connection = link.open(limit).await?;
-    let events = connection.subscribe(&EventKind::ALL, limit).await?;
-    Ok((connection, events))
+/// Connections to one host.
+struct Connections {
+    /// For events, inventories and statistics, which a stuck domain may hold up.
+    main: Connection,
+    events: Events,
+    /// For heartbeats alone, which nothing may hold up but libvirtd itself.
+    pulse: Connection,
 }
 
-/// Works on a connection until it is of no more use; returns why.
-async fn watch_connection(
-    link: &Link,
-    context: &Context,
-    connection: &Connection,
-    events: Events,
-    every: Duration,
-) -> String {
+async fn connect(link: &Link) -> Result<Connections, Error> {
+    let limit = link.config.driver.connect_timeout.as_duration();
+    let main = link.open(limit).await?;
+    let events = main.subscribe(&EventKind::ALL, limit).await?;
+    let pulse = link.open(limit).await?;
+    Ok(Connections { main, events, pulse })
+}
+
+/// Works on connections until one is of no more use; returns why.
+async fn watch_connections(link: &Link, context: &Context, connections: Connections, every: Duration) -> String {
+    let Connections { main, events, pulse } = connections;
     tokio::select! {
-        reason = connection.closed() => reason.to_string(),
-        error = heartbeat(link, context, connection, every) => error,
-        () = receive(link, context, connection, events) => "the stream of events ended".to_owned(),
-        error = inventory::watch(link, context, connection) => error,
-        () = statistics::watch(link, context, connection) => "statistics ended".to_owned(),
+        reason = main.closed() => reason.to_string(),
+        error = heartbeat(link, context, &pulse, every) => error,
+        () = receive(link, context, &main, events) => "the stream of events ended".to_owned(),
+        error = inventory::watch(link, context, &main) => error,
+        () = statistics::watch(link, context, &main) => "statistics ended".to_owned(),
     }
 }
 
@@ -113,7 +116,7 @@ async fn receive(link: &Link, context: &Context, connection: &Connection, mut ev
                 tracing::debug!(host = %link.host, domain = name, ?what, "event");
                 let workload = WorkloadId::from(name);
                 match interpreter.meaning(uuid, &what) {
-                    Meaning::Change(change) => changed(link, context, workload, change).await,
+                    Meaning::Change(change) => changed(link, context, uuid, workload, change).await,
                     Meaning::Ask => ask(link, context, connection, uuid, workload).await,
                     Meaning::Nothing => {}
                 }
@@ -126,7 +129,7 @@ async fn receive(link: &Link, context: &Context, connection: &Connection, mut ev
     }
 }
 
-async fn changed(link: &Link, context: &Context, workload: WorkloadId, change: DomainChange) {
+async fn changed(link: &Link, context: &Context, uuid: Uuid, workload: WorkloadId, change: DomainChange) {
     let seen = match change {
         DomainChange::State(state) => Some(state),
         DomainChange::Undefined => Some(mainstay_model::DomainState::Off(OffReason::Undefined)),
@@ -135,6 +138,7 @@ async fn changed(link: &Link, context: &Context, workload: WorkloadId, change: D
     // The engine first: everything else can wait.
     context.report(Fact::Domain { host: link.host.clone(), workload: workload.clone(), change }).await;
     if let Some(state) = seen {
+        link.told(uuid, state);
         let now = context.clock.now();
         context.roster.seen(&workload, &link.host, state, now);
         context.stats.seen(&workload, &link.host, state, now);
@@ -150,7 +154,7 @@ async fn ask(link: &Link, context: &Context, connection: &Connection, uuid: Uuid
         Ok::<_, Error>(Some(explained(connection, &domain, native, link.limit()).await))
     };
     match state_now.await {
-        Ok(Some(state)) => changed(link, context, workload, DomainChange::State(state)).await,
+        Ok(Some(state)) => changed(link, context, uuid, workload, DomainChange::State(state)).await,
         Ok(None) => {}
         Err(error) => {
             tracing::debug!(host = %link.host, %workload, %error, "its state could not be asked");

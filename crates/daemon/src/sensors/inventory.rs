@@ -16,7 +16,10 @@ use mainstay_libvirt::{
     },
 };
 use mainstay_model::{DomainSeen, DomainState, Fact, HostId, PointId, Resources, Time, WorkloadId};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Between two inventories when nothing happens: what events missed is seen within this.
@@ -25,6 +28,9 @@ const EVERY: Duration = Duration::from_secs(3);
 const GATHER: Duration = Duration::from_millis(30);
 /// Definitions and snapshots are read anew after this even if no event told of a change.
 const TRUSTED: Duration = Duration::from_secs(60);
+
+/// So many inventories may fail one after the other before the connection is given up.
+const MISSED: u32 = 2;
 
 /// What is known of a domain beyond what the bulk calls tell.
 struct Known {
@@ -35,17 +41,24 @@ struct Known {
     persistent: bool,
 }
 
+impl Known {
+    fn unreadable(one: &Inventoried) -> Known {
+        Known { defined: Defined::unreadable(), points: None, read_at: Instant::now(), persistent: one.persistent }
+    }
+}
+
 /// Reads inventories for ever; returns why it could not.
 pub(super) async fn watch(link: &Link, context: &Context, connection: &Connection) -> String {
     let mut known = BTreeMap::new();
     let mut capacity = None;
     let mut happened = true;
+    let mut missed = 0;
     loop {
         match look(link, context, connection, &mut known, &mut capacity, happened).await {
-            Ok(()) => {}
-            // A stuck domain holds some calls up (libvirt takes 10 s to destroy a QEMU that does not react): whether the
-            // connection is of use is for the heartbeat to say.
-            Err(error @ (Error::Deadline { .. } | Error::Busy { .. })) => {
+            Ok(()) => missed = 0,
+            // A stuck domain holds calls up: libvirt takes 10 s to destroy a QEMU that does not react.
+            Err(error @ (Error::Deadline { .. } | Error::Busy { .. })) if missed < MISSED => {
+                missed += 1;
                 tracing::warn!(host = %link.host, error = with_causes(&error), "no inventory this time");
             }
             Err(error) => return with_causes(&error),
@@ -77,19 +90,34 @@ async fn look(
         }
     };
     let found = connection.inventory(limit).await?;
-    known.retain(|uuid, _| found.iter().any(|one| one.domain.uuid == *uuid));
+    let uuids: BTreeSet<Uuid> = found.iter().map(|one| one.domain.uuid).collect();
+    known.retain(|uuid, _| uuids.contains(uuid));
+    link.keep_reasons(&uuids);
     let mut domains = BTreeMap::new();
     let mut fresh = Vec::new();
     for one in &found {
         let stale = known
             .get(&one.domain.uuid)
             .is_none_or(|known| happened || known.persistent != one.persistent || known.read_at.elapsed() > TRUSTED);
-        if stale && let Some(new) = read_definition(link, context, connection, one, asked_at).await? {
-            known.insert(one.domain.uuid, new);
-            fresh.push(one);
+        if stale {
+            match read_definition(link, context, connection, one, asked_at).await {
+                Ok(new) => {
+                    known.insert(one.domain.uuid, new);
+                    fresh.push(one);
+                }
+                Err(error) if error.is(ErrorCode::NO_DOMAIN) => drop(known.remove(&one.domain.uuid)),
+                // An inventory without it would say that it is not there.
+                Err(error @ (Error::Libvirt { .. } | Error::Xml { .. })) => {
+                    let error = with_causes(&error);
+                    tracing::warn!(host = %link.host, domain = %one.domain, error, "its definition can't be read now");
+                    known.entry(one.domain.uuid).or_insert_with(|| Known::unreadable(one));
+                }
+                Err(error) => return Err(error),
+            }
         }
         if let (Some(Known { defined, .. }), Some(native)) = (known.get(&one.domain.uuid), one.state) {
             let state = explained(connection, &one.domain, native, limit).await;
+            let state = link.with_reason(one.domain.uuid, state);
             domains.insert(WorkloadId::new(&one.domain.name), seen(one, state, defined));
         }
     }
@@ -128,28 +156,17 @@ fn seen(one: &Inventoried, state: DomainState, defined: &Defined) -> DomainSeen 
     }
 }
 
-/// Reads a domain's definition and keeps it, if this host is where it counts. `None`: gone while we asked. A domain whose
-/// definition can't be read is told of all the same: an inventory without it would say that it is not there.
+/// Reads a domain's definition and keeps it, if this host is where it counts.
 async fn read_definition(
     link: &Link,
     context: &Context,
     connection: &Connection,
     one: &Inventoried,
     at: Time,
-) -> Result<Option<Known>, Error> {
+) -> Result<Known, Error> {
     let workload = WorkloadId::new(&one.domain.name);
-    let definition = match capture(connection, &one.domain, &link.host, at, link.limit()).await {
-        Ok(definition) => definition,
-        Err(error) if error.is(ErrorCode::NO_DOMAIN) => return Ok(None),
-        Err(error @ Error::Libvirt { .. }) => return Ok(Some(unreadable(&error))),
-        Err(error) => return Err(error),
-    };
-    let defined = match Defined::read(&definition.xml) {
-        Ok(defined) => defined,
-        Err(error) => {
-            return Ok(Some(unreadable(&error)));
-        }
-    };
+    let definition = capture(connection, &one.domain, &link.host, at, link.limit()).await?;
+    let defined = Defined::read(&definition.xml)?;
     let points = Some(definition.snapshots.iter().map(|snapshot| snapshot.name.clone()).collect());
     // A leftover on a host that the workload has left says nothing: only where it runs, or ran last, its definition counts.
     let counts = is_active(one) || context.memory.definition(&workload).is_none_or(|kept| kept.host == link.host);
@@ -157,15 +174,7 @@ async fn read_definition(
         let error = with_causes(&error);
         tracing::error!(%workload, error, "its definition can't be kept: it could not be defined elsewhere");
     }
-    Ok(Some(Known { defined, points, read_at: Instant::now(), persistent: one.persistent }))
-}
-
-fn unreadable(error: &Error) -> Known {
-    tracing::error!(
-        error = with_causes(error),
-        "a definition can't be read; the domain is watched, but can't be moved"
-    );
-    Known { defined: Defined::unreadable(), points: None, read_at: Instant::now(), persistent: true }
+    Ok(Known { defined, points, read_at: Instant::now(), persistent: one.persistent })
 }
 
 /// Reads all that is needed to define a domain elsewhere.
