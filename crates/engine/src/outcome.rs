@@ -174,7 +174,8 @@ impl Engine {
 
     // ---- workloads ------------------------------------------------------------------------------------------------
 
-    /// Done, so it was running there at some moment after the order. What the host said since then counts more.
+    /// Done, so it was running there at some moment after the order. What the host said since then counts more; but a list
+    /// that was asked for before this was heard, and arrives after it, may be of the time before the start.
     fn started(&mut self, workload: &WorkloadId, host: &HostId, since: Time) {
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         match senses.seen.get(host) {
@@ -182,7 +183,7 @@ impl Engine {
             Some(seen) if seen.state == DomainState::Running => {}
             _ => {
                 let autostart = senses.seen.get(host).is_some_and(|seen| seen.autostart);
-                senses.seen.insert(host.clone(), Seen { state: DomainState::Running, at: since, autostart });
+                senses.seen.insert(host.clone(), Seen { state: DomainState::Running, at: self.now, autostart });
                 senses.up_since = Some(self.now);
                 senses.answered_since = None;
                 senses.activity = None;

@@ -64,8 +64,12 @@ impl Engine {
         }
     }
 
+    /// A host that was not heard yet in this term may be the one that takes it: nobody is alarmed before it spoke or is lost.
     fn nowhere(&self, why: NoHostFits) -> Doing {
-        Doing::Blocked { by: Blocked::NoHost { why } }
+        match why.per_host.keys().find(|host| self.sight(host) == Sight::Unknown) {
+            Some(host) => waiting(WaitingOn::Answer { host: host.clone() }),
+            None => Doing::Blocked { by: Blocked::NoHost { why } },
+        }
     }
 
     /// A workload that has to run before this one may start, if there is one that does not.
