@@ -10,9 +10,13 @@ use crate::{
 };
 use mainstay_model::{
     Activity, Cause, DomainChange, DomainSeen, DomainState, EventKind, Fact, GuestChannel, HostChannel, HostId,
-    OffReason, PauseReason, PointState, PowerState, Resources, Severity, Subject, Time, WorkloadId, spec::PersonStop,
+    OffReason, PauseReason, PointState, PowerState, Resources, Severity, Span, Subject, Time, WorkloadId,
+    spec::PersonStop,
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+/// A recovery point that is not listed any more is believed gone after this long.
+const POINT_MISSED_FOR: Span = Span::secs(10);
 
 impl Engine {
     pub(crate) fn observe(&mut self, input: Input) {
@@ -414,6 +418,11 @@ impl Engine {
     /// of it is there, or is not.
     fn points_seen(&mut self, workload: &WorkloadId, asked_at: Time, names: &BTreeSet<mainstay_model::PointId>) {
         let Some(host) = self.belief.workloads.get(workload).and_then(|record| record.host.clone()) else { return };
+        if self.life_order(workload).is_some() {
+            // A migration takes the snapshots' records off their host for a while.
+            self.belief.workload_senses.entry(workload.clone()).or_default().missing_points.clear();
+            return;
+        }
         for key in self.belief.point_keys(workload) {
             let Some(point) = self.belief.points.get(&key) else { continue };
             let (there, state) = (names.contains(&point.id), point.state);
@@ -429,14 +438,29 @@ impl Engine {
                     self.belief.points.remove(&key);
                 }
                 (PointState::Good | PointState::Bad, false) => {
+                    if !self.missing_for_sure(workload, &key.1, asked_at) {
+                        continue;
+                    }
                     self.belief.points.remove(&key);
                     let text = format!("recovery point {} is gone from {host}: somebody else deleted it", key.1);
                     self.note(EventKind::Seen, Severity::Yellow, subject, text);
                 }
-                (_, true) => {}
+                (_, true) => {
+                    if let Some(senses) = self.belief.workload_senses.get_mut(workload) {
+                        senses.missing_points.remove(&key.1);
+                    }
+                }
             }
         }
         self.agenda.touch(workload);
+    }
+
+    /// A recovery point leaves the record only if its host did not list it for a while: one list may be caught in the
+    /// middle of something.
+    fn missing_for_sure(&mut self, workload: &WorkloadId, point: &mainstay_model::PointId, asked_at: Time) -> bool {
+        let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        let since = *senses.missing_points.entry(point.clone()).or_insert(asked_at);
+        asked_at.since(since) >= POINT_MISSED_FOR
     }
 }
 

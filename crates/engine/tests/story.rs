@@ -278,3 +278,29 @@ fn what_if_tells_the_plan_and_touches_nothing() {
     assert!(fence < start, "{texts:#?}");
     assert_eq!(story.controller.view(story.now), before);
 }
+
+/// Seen on a real lab: libvirt takes a domain's snapshots off the source while it migrates, and the list caught in between
+/// cost the record of its last good recovery point.
+#[test]
+fn a_migration_does_not_cost_the_recovery_points_on_record() {
+    let mut story = Story::new();
+    let workload = WorkloadId::from("web-1");
+    let take = mainstay_model::Command::TakePoint { workload: workload.clone(), name: Some("mine".into()) };
+    story.tell(vec![Input::Command { id: mainstay_model::CommandId(1), command: take }]);
+    let (id, _) = story.only_order();
+    story.tell(vec![Input::Outcome { id, outcome: Outcome::done() }]);
+    let moved = mainstay_model::Command::MoveWorkload { workload: workload.clone(), to: Some("h2".into()) };
+    story.pass(Span::secs(1));
+    story.tell(vec![Input::Command { id: mainstay_model::CommandId(2), command: moved }]);
+    let (id, _) = story.only_order();
+    for _ in 0..40 {
+        story.pass(Span::millis(500));
+        let (asked_at, points) = (story.now, Default::default());
+        story.tell(vec![Input::Fact(Fact::PointsSeen { workload: workload.clone(), asked_at, points })]);
+    }
+    let domain = story.domains.get_mut("h1").and_then(|domains| domains.remove("web-1")).expect("set up");
+    story.domains.get_mut("h2").expect("set up").insert(workload.clone(), domain);
+    story.tell(vec![Input::Outcome { id, outcome: Outcome::done() }]);
+    story.pass(Span::secs(5));
+    assert_eq!(story.controller.points(&workload).len(), 1, "{}", story.said.join("\n"));
+}

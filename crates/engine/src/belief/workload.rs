@@ -192,6 +192,8 @@ pub(crate) struct WorkloadSenses {
     pub answered_since: Option<Time>,
     /// When its host came into sight: silence before that says nothing of the guest.
     pub watched_since: Option<Time>,
+    /// Recovery points on record that its host does not list, since when.
+    pub missing_points: BTreeMap<PointId, Time>,
 }
 
 /// A workload on one host.
