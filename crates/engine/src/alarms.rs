@@ -136,7 +136,7 @@ impl Engine {
                         Code::HOST_FLAPPING,
                         Severity::Red,
                         format!(
-                            "{host} was powered on {power_ons} times within an hour and was lost again: it is left off"
+                            "{host} was powered on {power_ons} times within an hour and does not stay on: it is left off"
                         ),
                         format!("repair {host}, then power it on; or: mainstay host maintenance {host} on"),
                     ));

@@ -253,7 +253,7 @@ impl fmt::Display for Blocked {
             Blocked::WatchOnly { cause } => write!(f, "it {cause}, but is only watched (manage = \"watch-only\")"),
             Blocked::RunsTwice => write!(f, "it is seen running in two places; a person must stop one of them"),
             Blocked::Flapping { power_ons } => {
-                write!(f, "it was powered on {power_ons} times within an hour and was lost again")
+                write!(f, "it was powered on {power_ons} times within an hour and does not stay on")
             }
             Blocked::Drain { workload, why } => write!(f, "{workload} can't leave: {why}"),
             Blocked::NeverReached => write!(f, "it was never reached: check its address and uri"),

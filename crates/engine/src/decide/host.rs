@@ -16,6 +16,8 @@ use mainstay_model::{Action, HostId, PowerState, Span, Subject, Time, spec::Afte
 
 /// A host is powered on this long after it was proved off: first the starts elsewhere, then the return.
 const POWER_ON_PAUSE: Span = Span::secs(5);
+/// A power-on that failed is tried again after this: mains that come back, a device that reboots.
+const POWER_ON_AGAIN_AFTER: Span = Span::minutes(1);
 /// A host that was powered on should answer within this; longer, and it is left to a person.
 const BOOT_PATIENCE: Span = Span::minutes(15);
 /// How often a silent host's power is asked about while the controller is cut off, or nothing is to be saved there.
@@ -117,6 +119,10 @@ impl Engine {
         let pause = if spec.revive.within > Span::ZERO { Span::ZERO } else { POWER_ON_PAUSE };
         if self.now < since + pause {
             return waiting_until(WaitingOn::Boot, since + pause);
+        }
+        let failed_at = record.power_ons.last().filter(|at| **at >= since);
+        if let Some(again) = failed_at.map(|at| *at + POWER_ON_AGAIN_AFTER).filter(|again| self.now < *again) {
+            return waiting_until(WaitingOn::Boot, again);
         }
         let now = self.now;
         let record = self.belief.hosts.get_mut(host).expect("decided on record");
