@@ -189,7 +189,7 @@ impl Engine {
         let senses = self.belief.workload_senses.get(workload)?;
         let Some(host) = record.may_run_on.first() else {
             // Off everywhere, wanted, and nobody told why: it left by somebody else's migration and did not arrive.
-            let gone_since = senses.seen.values().map(|seen| seen.at).max().unwrap_or(record.known_since);
+            let gone_since = senses.seen.values().map(|seen| seen.since).max().unwrap_or(record.known_since);
             let missing = record.trouble.is_none() && self.now.since(gone_since) >= MIGRATION_GRACE;
             return missing.then_some((Cause::Vanished, gone_since));
         };
@@ -301,6 +301,9 @@ impl Engine {
         else {
             return false;
         };
+        if self.life_order(workload).is_some() {
+            return false; // its outcome tells, and it may be stopped first
+        }
         let up_since = self.belief.workload_senses.get(workload).and_then(|senses| senses.up_since);
         trouble.cause != Cause::Hung || up_since > Some(trouble.since)
     }

@@ -368,7 +368,7 @@ impl Engine {
             pictured: true,
         });
         if record.incident.is_none() {
-            let cause = mainstay_model::IncidentCause::Workload(Cause::PersonStop);
+            let cause = mainstay_model::IncidentCause::Reverted;
             self.open_incident(Subject::Workload(workload.clone()), cause, well_until);
         }
     }

@@ -70,6 +70,8 @@ pub struct Incident {
 pub enum IncidentCause {
     /// A host was lost.
     HostLost,
+    /// A person brought a workload back to a recovery point.
+    Reverted,
     /// A workload fell into trouble.
     Workload(Cause),
 }

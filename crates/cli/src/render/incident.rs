@@ -1,7 +1,7 @@
 //! Incidents: the list, and one told as a story with times counted from the last moment at which all was well.
 
 use super::{Cell, Look, Table, Tone, ago, count, events, span};
-use mainstay_model::{Incident, IncidentCause, IncidentWorkload, Span, Time};
+use mainstay_model::{Event, Incident, IncidentCause, IncidentWorkload, Severity, Span, Time};
 
 /// The list, newest last.
 pub fn incidents(incidents: &[Incident], look: &Look) -> String {
@@ -27,20 +27,25 @@ pub fn incidents(incidents: &[Incident], look: &Look) -> String {
 /// One incident as a story.
 pub fn incident(incident: &Incident, look: &Look) -> String {
     let title = format!("Incident {}: {} {}", incident.id, incident.subject, cause(incident));
+    let all_back = incident.workloads.iter().all(|vm| back(vm).is_some());
     let end = match incident.closed_at {
         Some(closed) => format!("over after {}", span(closed.since(incident.well_until))),
+        None if all_back => "brought back, watched until it is stable".to_owned(),
         None => format!("under way for {}", span(look.now.since(incident.well_until))),
     };
     let mut text = format!("{}, {end}\n\n", look.paint(Tone::Strong, &title));
     text.push_str(&format!("   +0.000s  {:<10}last known well, {}\n", "", look.date(incident.well_until)));
+    // Who is meant is only said where it could be several.
+    let several = incident.timeline.iter().any(|event| event.subject != incident.subject);
+    let width = |event: &Event| if several { event.subject.to_string().chars().count() + 2 } else { 0 };
+    let subjects = incident.timeline.iter().map(width).max().unwrap_or(0);
     for event in &incident.timeline {
         let at = format!("+{:.3}s", event.at.since(incident.well_until).as_secs_f64());
-        let tone = if event.severity == mainstay_model::Severity::Green { Tone::Plain } else { event.severity.into() };
-        let words = look.paint(tone, &look.wrap(&event.text, 22));
-        text.push_str(&format!(
-            "{at:>10}  {}{words}\n",
-            look.paint(Tone::Dim, &format!("{:<10}", events::kind(event.kind)))
-        ));
+        let tone = if event.severity == Severity::Green { Tone::Plain } else { event.severity.into() };
+        let words = look.paint(tone, &look.wrap(events::words(event.kind, &event.text), 22 + subjects));
+        let kind = look.paint(Tone::Dim, &format!("{:<10}", events::kind(event.kind)));
+        let subject = if several { event.subject.to_string() } else { String::new() };
+        text.push_str(&format!("{at:>10}  {kind}{subject:<subjects$}{words}\n"));
     }
     text.push_str(&format!("\n{}", workloads(incident, look)));
     let total: u64 = incident.workloads.iter().map(|vm| downtime(vm, look.now).0).sum();
@@ -77,6 +82,7 @@ fn workloads(incident: &Incident, look: &Look) -> String {
 pub(super) fn cause(incident: &Incident) -> String {
     match incident.cause {
         IncidentCause::HostLost => "was lost".to_owned(),
+        IncidentCause::Reverted => "reverted by a person".to_owned(),
         IncidentCause::Workload(cause) => cause.to_string(),
     }
 }
