@@ -74,3 +74,39 @@ pub enum Verb {
     #[command(hide = true)]
     Openapi(openapi::Openapi),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Command, CommandFactory};
+
+    /// Every command that does something, as it is typed.
+    fn leaves(command: &Command, typed: &str, found: &mut Vec<String>) {
+        let visible: Vec<_> =
+            command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help").collect();
+        if visible.is_empty() {
+            found.push(typed.to_owned());
+        }
+        for sub in visible {
+            leaves(sub, &format!("{typed} {}", sub.get_name()), found);
+        }
+    }
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_documented_and_has_an_example() {
+        let page = include_str!("../../../docs/cli.md");
+        let mut commands = Vec::new();
+        leaves(&Cli::command(), "mainstay", &mut commands);
+        let missing: Vec<_> = commands.iter().filter(|typed| !page.contains(*typed)).collect();
+        assert!(missing.is_empty(), "not in docs/cli.md: {missing:?}");
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:"), "{} has no examples", command.get_name());
+        }
+    }
+}

@@ -8,7 +8,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 /// The codes in the sources: `Code(1234)`, as alarms, configuration problems and the API declare them.
 fn codes_in_the_sources() -> BTreeSet<String> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let files = ["model/src/alarm.rs", "model/src/config/problem.rs", "web/src/problem.rs"];
+    let files =
+        ["model/src/alarm.rs", "model/src/config/problem.rs", "web/src/problem.rs", "cli/src/commands/config.rs"];
     let text: String = files.map(|file| fs::read_to_string(crates.join(file)).unwrap()).concat();
     let declared = text.split("= Code(").skip(1).filter_map(|rest| rest.split_once(')'));
     let numbers = declared.filter_map(|(number, _)| number.parse::<u16>().ok());

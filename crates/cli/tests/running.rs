@@ -126,9 +126,9 @@ fn hosts_come_and_go_in_the_users_file_and_in_the_running_controller() {
     assert_eq!(removed.exit, 0, "{removed:?}");
     assert_eq!(fs::read_to_string(&file).unwrap().trim_end(), CONFIGURATION.trim_end());
 
-    fs::write(&file, CONFIGURATION.replace("site", "sight")).unwrap();
+    fs::write(&file, CONFIGURATION.replace("[[vm]]", "[[vn]]")).unwrap();
     let refused = up.run(&["config", "reload"]);
-    assert!(refused.exit == 3 && refused.stderr.contains("did you mean `site`"), "{refused:?}");
+    assert!(refused.exit == 3 && refused.stderr.contains("did you mean `vm`"), "{refused:?}");
     assert_eq!(up.run(&["host", "show", "far"]).exit, 0, "the old configuration stays in force");
 }
 
@@ -153,9 +153,19 @@ fn every_mistake_in_a_configuration_is_told_at_once() {
     let ran = mainstay(&["up", "-c", file.to_str().unwrap()], &[]);
     assert!(ran.exit == 1 && ran.stderr.contains("did you mean `address`?"), "{ran:?}");
 
+    let device = "\n[fence.power]\nagent = \"fence_nowhere\"\n";
+    fs::write(&file, CONFIGURATION.replace("\n[[vm]]", "fence = \"power\"\n\n[[vm]]") + device).unwrap();
+    let report = mainstay(&["config", "check", "--json", "-c", file.to_str().unwrap()], &[]).json();
+    let errors: Vec<_> =
+        report["problems"].as_array().unwrap().iter().filter(|one| one["severity"] == "error").collect();
+    assert!(errors.len() == 1 && errors[0]["code"] == "MS1412" && errors[0]["line"] == 19, "{report}");
+
     let example = mainstay(&["config", "example"], &[]);
     fs::write(&file, example.stdout).unwrap();
     let report = mainstay(&["config", "check", "--json", "-c", file.to_str().unwrap()], &[]).json();
     let codes = report["problems"].as_array().unwrap().iter().map(|problem| problem["code"].as_str().unwrap());
-    assert!(codes.clone().all(|code| code == "MS1411"), "all but its password files is right: {report}");
+    assert!(
+        codes.clone().all(|code| ["MS1411", "MS1412"].contains(&code)),
+        "all but its password files and agents is right: {report}"
+    );
 }

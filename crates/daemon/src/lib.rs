@@ -25,7 +25,7 @@ mod workbench;
 
 pub use clock::Clock;
 pub use config::ConfigError;
-pub use executors::Disaster;
+pub use executors::{DeviceProblem, Disaster, check_devices};
 pub use handle::{EventQuery, Handle, Health, NoAnswer, ReloadRefused, ReloadReport};
 pub use news::News;
 pub use service::{Options, Running, StartError, start};

@@ -41,15 +41,14 @@ impl Change {
         // The stream is opened first: what happens between command and stream would be missed.
         let watching = if self.wait { Some(Following::start(&context.client).await?) } else { None };
         let answer = context.client.command(&command).await?;
-        if context.output.json && !self.wait {
-            context.output.document(&answer);
-            return Ok(Exit::Done);
-        }
         let (text, more) = match &answer.data {
             Reply::Accepted { text } => (text, true),
             Reply::Nothing { text } | Reply::Refused { text } => (text, false),
         };
-        context.output.talk(text);
+        match context.output.json {
+            true => context.output.document(&answer),
+            false => context.output.talk(text),
+        }
         match (watching, goal) {
             (Some(following), Some(goal)) if more => following.until(&goal, self.timeout, context.output).await,
             _ => Ok(Exit::Done),

@@ -1,10 +1,16 @@
 //! The configuration file: checking, showing, reloading it.
 
 use super::Context;
-use crate::failure::{Exit, Failure};
+use crate::{
+    failure::{Exit, Failure},
+    render::count,
+};
 use clap::{Args, Subcommand};
-use mainstay_daemon::ReloadReport;
-use mainstay_model::config::{self, Loaded, Problem};
+use mainstay_daemon::{DeviceProblem, ReloadReport, check_devices};
+use mainstay_model::{
+    Code,
+    config::{self, Loaded, Problem},
+};
 use miette::{GraphicalReportHandler, GraphicalTheme, Report};
 use serde_json::json;
 use std::{
@@ -14,6 +20,9 @@ use std::{
 
 /// Where the configuration is unless told otherwise.
 const FILE: &str = "/etc/mainstay/mainstay.toml";
+
+/// A fence agent does not take an option as it is written.
+const FENCE_OPTION: Code = Code(1412);
 
 /// Check, show, reload the configuration; an example, a schema for editors
 #[derive(Debug, Args)]
@@ -96,31 +105,51 @@ async fn check(context: &Context<'_>, path: &Path) -> Result<Exit, Failure> {
         source,
     })?;
     let loaded = config::load(&path.display().to_string(), &text);
-    let (mut problems, summary): (Vec<Problem>, _) = match &loaded {
-        Ok(loaded) => {
-            let mut problems = loaded.warnings.clone();
-            problems.extend(config::unreadable(&loaded.files, |file| fs::File::open(file).map(drop)));
-            (problems, format!("{} hosts", loaded.spec.hosts.len()))
+    let (mut problems, devices) = match &loaded {
+        Ok(Loaded { spec, files, warnings, .. }) => {
+            let unreadable = config::unreadable(files, |file| fs::File::open(file).map(drop));
+            ([warnings.clone(), unreadable].concat(), check_devices(spec).await)
         }
-        Err(problems) => (problems.iter().cloned().collect(), String::new()),
+        Err(problems) => (problems.iter().cloned().collect(), vec![]),
     };
     problems.sort_by_key(|problem| (problem.line, problem.column));
-    let errors = problems.iter().filter(|problem| !problem.warning).count();
+    let all = problems.iter().map(|problem| problem.warning).chain(devices.iter().map(|problem| problem.warning));
+    let (warnings, errors): (Vec<bool>, Vec<bool>) = all.partition(|warning| *warning);
+    let (warnings, errors) = (warnings.len(), errors.len());
     if context.output.json {
+        let problems: Vec<_> =
+            problems.iter().map(|problem| json!(problem)).chain(devices.iter().map(device)).collect();
         context
             .output
             .document(&json!({ "version": mainstay_web::VERSION, "valid": errors == 0, "problems": problems }));
     } else {
         problems.iter().for_each(|problem| context.output.talk(&report(context, problem)));
-        let warnings = problems.len() - errors;
-        let verdict = match (errors, warnings) {
-            (0, 0) => format!("{} is right: {summary}", path.display()),
-            (0, warnings) => format!("{} can be used ({summary}), with {warnings} warnings", path.display()),
-            (errors, _) => format!("{} can't be used: {errors} errors", path.display()),
-        };
-        context.output.talk(&verdict);
+        for DeviceProblem { origin, warning, text, .. } in &devices {
+            let word = if *warning { "warning" } else { "error" };
+            context.output.talk(&format!("{word}: {origin}: {text}\n"));
+        }
+        let file = path.display();
+        context.output.talk(&match (errors, warnings) {
+            (0, 0) => format!("{file} is right"),
+            (0, _) => format!("{file} can be used, with {}", count(warnings, "warning")),
+            (_, _) => format!("{file} can't be used: {}", count(errors, "error")),
+        });
     }
     Ok(if errors == 0 { Exit::Done } else { Exit::Failed })
+}
+
+/// What a fence agent says of its options, in the shape of the other problems.
+fn device(problem: &DeviceProblem) -> serde_json::Value {
+    let DeviceProblem { device, origin, warning, text } = problem;
+    json!({
+        "severity": if *warning { "warning" } else { "error" },
+        "code": FENCE_OPTION.to_string(),
+        "file": origin.file,
+        "line": origin.line,
+        "column": 1,
+        "message": format!("fence device `{device}`: {text}"),
+        "help": "`AGENT -o metadata` lists what its agent takes",
+    })
 }
 
 async fn reload(context: &Context<'_>) -> Result<Exit, Failure> {

@@ -14,8 +14,13 @@ pub fn event(event: &Event, look: &Look) -> String {
     let (kind, subject) = (kind(event.kind), event.subject.to_string());
     let indent = start.len() + 2 + 10 + 12;
     let tone = if event.severity == mainstay_model::Severity::Green { Tone::Plain } else { event.severity.into() };
-    let words = look.paint(tone, &look.wrap(&event.text, indent));
+    let words = look.paint(tone, &look.wrap(words(event.kind, &event.text), indent));
     format!("{}  {kind:<10}{subject:<10}  {words}\n", look.paint(Tone::Dim, &start))
+}
+
+/// The sentence; what the column before it says already is left out.
+pub(super) fn words(kind: EventKind, text: &str) -> &str {
+    if kind == EventKind::Alarm { text.strip_prefix("alarm ").unwrap_or(text) } else { text }
 }
 
 /// The step of the loop, as a verb in the past.

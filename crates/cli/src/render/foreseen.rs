@@ -2,7 +2,7 @@
 
 use super::{Cell, Look, Table, Tone, count, events, span};
 use mainstay_engine::whatif::Foreseen;
-use mainstay_model::{Reply, Severity, Span};
+use mainstay_model::{Reply, Severity, Span, Subject};
 
 /// The plan; `supposed` is said after "If".
 pub fn foreseen(supposed: &str, plan: &Foreseen, look: &Look) -> String {
@@ -15,11 +15,13 @@ pub fn foreseen(supposed: &str, plan: &Foreseen, look: &Look) -> String {
     if !plan.steps.is_empty() {
         text.push('\n');
     }
+    let subjects = plan.steps.iter().map(|step| step.subject.to_string().chars().count()).max().unwrap_or(0);
     for step in &plan.steps {
         let at = format!("+{:.1}s", Span(step.after_ms).as_secs_f64());
-        let kind = look.paint(Tone::Dim, &format!("{:<10}", events::kind(step.kind)));
+        let (kind, subject) = (look.paint(Tone::Dim, &format!("{:<10}", events::kind(step.kind))), &step.subject);
         let tone = if step.severity == Severity::Green { Tone::Plain } else { step.severity.into() };
-        text.push_str(&format!("{at:>9}  {kind}{}\n", look.paint(tone, &look.wrap(&step.text, 21))));
+        let words = look.paint(tone, &look.wrap(events::words(step.kind, &step.text), 23 + subjects));
+        text.push_str(&format!("{at:>9}  {kind}{subject:<subjects$}  {words}\n"));
     }
     let mut table = Table::new(["VM", "FROM", "TO"]);
     for moved in &plan.moved {
@@ -36,7 +38,8 @@ pub fn foreseen(supposed: &str, plan: &Foreseen, look: &Look) -> String {
 }
 
 fn verdict(plan: &Foreseen) -> String {
-    let last = plan.steps.last().map_or(Span::ZERO, |step| Span(step.after_ms));
+    let about_vms = plan.steps.iter().filter(|step| matches!(step.subject, Subject::Workload(_)));
+    let last = about_vms.last().map_or(Span::ZERO, |step| Span(step.after_ms));
     match (plan.down.len(), plan.moved.len(), plan.at_rest) {
         (_, _, false) => "It would not come to rest within half an hour.".to_owned(),
         (0, 0, true) => "No VM would move, none would stay down.".to_owned(),

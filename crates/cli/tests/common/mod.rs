@@ -6,7 +6,7 @@ use mainstay_daemon::{
 };
 use mainstay_engine::{view::*, whatif::*};
 use mainstay_model::*;
-use mainstay_web::{Controller, Listeners, router};
+use mainstay_web::{Controller, Listeners, Token, router};
 use std::{
     process::{Command as Process, Output},
     sync::{Arc, Mutex},
@@ -66,9 +66,10 @@ impl Controller for Fixed {
         Ok((subject == "web-1").then(|| "web-1 runs on h1, since h1 says so.".to_owned()))
     }
     async fn what_if(&self, hypotheses: Vec<Hypothesis>) -> Result<Foreseen, NoAnswer> {
-        let step = |after_ms, kind, severity, text: &str| ForeseenStep {
+        let (h2, web) = (Subject::Host("h2".into()), Subject::Workload("web-2".into()));
+        let step = |after_ms, subject: &Subject, kind, severity, text: &str| ForeseenStep {
             after_ms,
-            subject: Subject::Host("h2".into()),
+            subject: subject.clone(),
             kind,
             severity,
             text: text.to_owned(),
@@ -76,8 +77,11 @@ impl Controller for Fixed {
         let lost = matches!(hypotheses[..], [Hypothesis::HostLost { .. }]);
         Ok(Foreseen {
             steps: vec![
-                step(2_500, EventKind::Believed, Severity::Red, "h2 is lost"),
-                step(2_500, EventKind::Decided, Severity::Green, "fence h2"),
+                step(2_500, &h2, EventKind::Believed, Severity::Red, "lost: silent on every channel for 2.5s"),
+                step(2_500, &h2, EventKind::Ordered, Severity::Green, "fence h2 (level 1)"),
+                step(2_500, &h2, EventKind::Alarm, Severity::Red, "alarm MS1101: h2 is lost: no channel hears it"),
+                step(3_500, &web, EventKind::Ordered, Severity::Green, "start web-2 on h1"),
+                step(8_500, &h2, EventKind::Ordered, Severity::Green, "power on h2"),
             ],
             moved: vec![ForeseenMove { workload: "web-2".into(), from: Some("h2".into()), to: "h1".into() }],
             down: lost
@@ -118,6 +122,11 @@ pub struct Server {
 
 impl Server {
     pub fn start(controller: Fixed) -> Server {
+        Server::start_with(controller, None)
+    }
+
+    /// Also over TCP, for whoever has the token; the address is in a file beside the socket.
+    pub fn start_with(controller: Fixed, token: Option<Token>) -> Server {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("api.sock");
         let (stop, stopped) = oneshot::channel();
@@ -125,7 +134,12 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let listeners = Listeners::unix(&socket).unwrap();
+                let mut listeners = Listeners::unix(&socket).unwrap();
+                if let Some(token) = token {
+                    listeners = listeners.and_tcp("127.0.0.1:0".parse().unwrap(), token).await.unwrap();
+                    let address = listeners.tcp_address().unwrap().to_string();
+                    std::fs::write(socket.with_file_name("address"), address).unwrap();
+                }
                 ready.send(()).unwrap();
                 let stop = async { drop(stopped.await) };
                 listeners.serve(router(controller, "lab"), stop).await.unwrap();
