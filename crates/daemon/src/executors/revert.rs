@@ -46,6 +46,7 @@ pub(super) async fn revert(task: &Task<'_>, workload: &WorkloadId, wanted: &Poin
     task.capture(workload, &domain).await?;
     match task.connection.domain_state(&domain, task.short()).await.map(crate::sensors::state) {
         Ok(DomainState::Running) => Ok(Detail::None),
+        Ok(state) if state.is_live() => Err(Outcome::unknown(format!("{workload} was brought back, but is {state}"))),
         Ok(state) => Err(Outcome::failed(FailureKind::Other, format!("{workload} was brought back, but is {state}"))),
         Err(error) => Err(failure::during(error)),
     }

@@ -31,6 +31,8 @@ pub(super) async fn start(task: &Task<'_>, workload: &WorkloadId) -> Act {
     }
     match task.state(&domain).await {
         Ok(DomainState::Running) => Ok(Detail::None),
+        // It may go on at any moment: that is not "certainly not done".
+        Ok(state) if state.is_live() => Err(Outcome::unknown(format!("{workload} was started, but is {state}"))),
         Ok(state) => Err(Outcome::failed(FailureKind::Other, format!("{workload} was started, but is {state}"))),
         Err(_) => Err(Outcome::unknown("it was started, but its state can't be asked")),
     }
