@@ -7,7 +7,7 @@ use crate::{
 };
 use mainstay_model::{
     Action, ActionId, Cause, Detail, DomainState, EventKind, Failure, FailureKind, HostId, OffReason, Outcome, PointId,
-    PointState, PowerState, Severity, Span, Subject, Time, WorkloadId,
+    PointState, PowerState, RecoveryPoint, Severity, Span, Subject, Time, WorkloadId, spec::Rung,
 };
 
 /// After every fence level failed, the levels are tried again from the first after this long: a BMC that reboots, a
@@ -50,7 +50,11 @@ impl Engine {
                 if matches!(outcome, Outcome::Done { .. }) {
                     self.reverted(&workload, &point);
                 }
+                let not_there = matches!(&outcome, Outcome::Failed { error } if error.kind == FailureKind::NotThere);
                 self.start_ended(&workload, &host, since, outcome);
+                if not_there {
+                    self.point_not_there(&workload, &point);
+                }
             }
             Action::Stop { workload, host, .. } => self.stop_ended(&workload, &host, outcome),
             Action::Resume { workload, host } => match outcome {
@@ -312,6 +316,20 @@ impl Engine {
             record.reverted_to = Some(point.clone());
         }
         self.data_lost(workload, loss);
+    }
+
+    /// A revert to a point that is not there was no attempt: if there is another good one, that is next.
+    fn point_not_there(&mut self, workload: &WorkloadId, point: &PointId) {
+        let is_other = |other: &RecoveryPoint| other.state == PointState::Good && other.id != *point;
+        if !self.belief.points_of(workload).any(is_other) {
+            return;
+        }
+        if let Some(point) = self.belief.points.get_mut(&PointKey(workload.clone(), point.clone())) {
+            point.state = PointState::Bad;
+        }
+        if let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.attempts.pop_if(|attempt| attempt.rung == Rung::Revert);
+        }
     }
 
     // ---- recovery points ------------------------------------------------------------------------------------------
