@@ -3,7 +3,7 @@
 use serde::Serialize;
 use std::fmt;
 
-/// A safety rule (docs/safety.md has a page on each).
+/// A safety rule (docs/safety-case.md tells how each is kept).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
