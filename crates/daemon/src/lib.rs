@@ -13,6 +13,7 @@ mod config;
 mod definition;
 mod executors;
 mod handle;
+mod housekeeping;
 mod link;
 mod memory;
 mod news;

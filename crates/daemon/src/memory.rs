@@ -51,6 +51,8 @@ struct Definitions {
     kept: BTreeMap<WorkloadId, Definition>,
     /// Workloads whose disks are being switched to other images right now.
     changing: BTreeSet<WorkloadId>,
+    /// Workloads that the host of the kept definition no longer lists: another host's definition may count now.
+    orphaned: BTreeSet<WorkloadId>,
 }
 
 /// While this lives, sensors do not overwrite a workload's definition: they might read it a moment before it changes.
@@ -116,6 +118,32 @@ impl Memory {
     /// The definition last seen of a workload.
     pub fn definition(&self, workload: &WorkloadId) -> Option<Definition> {
         self.lock().kept.get(workload).cloned()
+    }
+
+    /// A host lists these workloads, and no others.
+    pub fn listed(&self, host: &HostId, workloads: &BTreeSet<WorkloadId>) {
+        let mut definitions = self.lock();
+        let Definitions { kept, orphaned, .. } = &mut *definitions;
+        for workload in kept.iter().filter(|(_, kept)| kept.host == *host).map(|(workload, _)| workload) {
+            if workloads.contains(workload) {
+                orphaned.remove(workload);
+            } else {
+                orphaned.insert(workload.clone());
+            }
+        }
+    }
+
+    /// True if a definition seen on a host counts: the workload runs there, or ran there last, or is nowhere else. One
+    /// that is left over on a host that the workload has left says nothing.
+    pub fn counts(&self, workload: &WorkloadId, host: &HostId, active: bool) -> bool {
+        let definitions = self.lock();
+        let elsewhere = definitions.kept.get(workload).is_some_and(|kept| kept.host != *host);
+        active || !elsewhere || definitions.orphaned.contains(workload)
+    }
+
+    /// True while a workload's disks are being switched to other images by this process.
+    pub fn is_changing(&self, workload: &WorkloadId) -> bool {
+        self.lock().changing.contains(workload)
     }
 
     /// Keeps a workload's definition as a sensor saw it, if it differs from the one kept.

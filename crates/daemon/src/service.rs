@@ -10,6 +10,7 @@ use crate::{
     config::{Config, ConfigError},
     executors::{Executors, Tools},
     handle::{Health, ReloadRefused, ReloadReport, ServiceRequest},
+    housekeeping::keep_house,
     link::{Link, Links},
     memory::{Journal, Memory},
     news::News,
@@ -25,7 +26,7 @@ use mainstay_model::{
     Event, EventKind, HostId, Severity, Span, Subject, Time, config::ControllerConfig, spec::ClusterSpec,
 };
 use mainstay_store::Store;
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{broadcast, mpsc, watch},
     task::{AbortHandle, JoinSet},
@@ -36,14 +37,6 @@ use tokio::{
 const REQUESTS: usize = 256;
 /// News kept for a slow watcher, who is then told how much it missed.
 const NEWS: usize = 1024;
-/// Samples of statistics are written so often.
-const SAMPLE_EVERY: Duration = Duration::from_secs(60);
-/// Samples are kept so long.
-const KEEP_SAMPLES: Span = Span::hours(48);
-/// Events beyond this many are forgotten, however young.
-const KEEP_EVENTS: u64 = 1_000_000;
-/// What is old is forgotten so often.
-const PRUNE_EVERY: Duration = Duration::from_secs(600);
 /// The service manager hears of a healthy controller so often, well within a watchdog of 30 s.
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -145,6 +138,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         clock,
         tools,
     };
+    let (keep, pictures) = (watch::Sender::new(config.controller.keep_history), directory.join("incidents"));
     let (controller, warnings) = (config.controller.clone(), config.warnings.clone());
     let service = Service {
         options,
@@ -152,6 +146,8 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         context,
         links,
         spec,
+        keep,
+        pictures,
         notifier,
         news,
         health: health_seen,
@@ -167,10 +163,19 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     Ok(Running { handle, controller, warnings, task })
 }
 
+/// Opens the store, in a directory that only its owner can read: definitions hold the passwords of consoles and disks.
+///
 /// On a thread of its own: checking a large store takes a while, and the compiler can't see that its migration is `Send`.
 pub(crate) async fn open_store(path: PathBuf) -> Result<Store, mainstay_store::Error> {
     let runtime = tokio::runtime::Handle::current();
-    let opened = tokio::task::spawn_blocking(move || runtime.block_on(Store::open(&path))).await;
+    let open = move || {
+        if let Some(directory) = path.parent() {
+            // One that is there keeps the mode its owner gave it; whatever is wrong with it, the store says.
+            let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        }
+        runtime.block_on(Store::open(&path))
+    };
+    let opened = tokio::task::spawn_blocking(open).await;
     opened.expect("opening a store does not panic, and nobody aborts it")
 }
 
@@ -180,6 +185,9 @@ struct Service {
     context: Context,
     links: Links,
     spec: watch::Sender<Arc<ClusterSpec>>,
+    /// How long history is kept.
+    keep: watch::Sender<Span>,
+    pictures: PathBuf,
     notifier: Notifier,
     news: broadcast::Sender<News>,
     health: watch::Receiver<Health>,
@@ -192,11 +200,7 @@ impl Service {
     async fn run(mut self, mut requests: mpsc::Receiver<ServiceRequest>) {
         let mut ready = self.health.clone();
         let mut alive = interval(ALIVE_EVERY);
-        let mut sample = interval(SAMPLE_EVERY);
-        let mut prune = interval(PRUNE_EVERY);
-        for timer in [&mut alive, &mut sample, &mut prune] {
-            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        }
+        alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut begun = false;
         loop {
             tokio::select! {
@@ -214,8 +218,6 @@ impl Service {
                     Some(ServiceRequest::Stop) | None => break,
                 },
                 _ = alive.tick() => self.show_alive(),
-                _ = sample.tick() => self.sample().await,
-                _ = prune.tick() => self.prune().await,
             }
         }
         notify(&[sd_notify::NotifyState::Stopping]);
@@ -227,6 +229,9 @@ impl Service {
         for (host, config) in self.config.links.clone() {
             self.watch(host, config);
         }
+        let Context { memory, stats, clock, .. } = self.context.clone();
+        let (keep, pictures) = (self.keep.subscribe(), self.pictures.clone());
+        self.tasks.spawn(async move { keep_house(memory, stats, clock, keep, &pictures).await });
         self.tasks.spawn(watch_guests(self.context.clone(), self.links.clone(), self.spec.subscribe()));
         notify(&[sd_notify::NotifyState::Ready]);
         tracing::info!(cluster = self.config.spec.name, hosts = self.config.links.len(), "the controller is ready");
@@ -290,6 +295,7 @@ impl Service {
         }
         let same_pace = spec.detection.heartbeat_every == old.spec.detection.heartbeat_every;
         self.spec.send_replace(spec);
+        self.keep.send_replace(self.config.controller.keep_history);
         for host in old.links.keys().filter(|host| !links.contains_key(*host)) {
             report.hosts_removed.push(host.to_string());
             self.forget(host);
@@ -332,27 +338,6 @@ impl Service {
             notify(&[sd_notify::NotifyState::Watchdog]);
         }
         notify(&[sd_notify::NotifyState::Status(&status)]);
-    }
-
-    async fn sample(&self) {
-        let samples = self.context.stats.samples(self.context.clock.now());
-        if let Err(error) = self.context.memory.store().append_samples(&samples).await {
-            tracing::warn!(error = with_causes(&error), "statistics were not written");
-        }
-    }
-
-    async fn prune(&self) {
-        let now = self.context.clock.now();
-        let keep = mainstay_store::Keep {
-            events_since_ms: (now - self.config.controller.keep_history).0,
-            events: KEEP_EVENTS,
-            finished_since_ms: (now - self.config.controller.keep_history).0,
-            samples_since_ms: (now - KEEP_SAMPLES).0,
-        };
-        match self.context.memory.store().prune(&keep).await {
-            Ok(pruned) => tracing::debug!(?pruned, "forgot what is old"),
-            Err(error) => tracing::warn!(error = with_causes(&error), "what is old could not be deleted"),
-        }
     }
 }
 

@@ -5,11 +5,22 @@ use super::{
     task::{Act, Task},
 };
 use mainstay_libvirt::domain::power::{DestroyFlags, StartFlags};
-use mainstay_model::{Detail, DomainState, FailureKind, Outcome, WorkloadId};
+use mainstay_model::{Detail, DomainState, FailureKind, Outcome, PauseReason, WorkloadId};
+use std::time::Duration;
+
+/// Between two looks at a domain that is being started, snapshotted or migrated already.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Before the deadline the answer must be there.
+const MARGIN: Duration = Duration::from_millis(500);
 
 pub(super) async fn start(task: &Task<'_>, workload: &WorkloadId) -> Act {
     let (domain, elsewhere) = task.ready(workload).await?;
-    match task.state(&domain).await? {
+    let mut state = task.state(&domain).await?;
+    while state == DomainState::Paused(PauseReason::Busy) && task.left() > MARGIN {
+        tokio::time::sleep(LOOK_EVERY).await;
+        state = task.state(&domain).await?;
+    }
+    match state {
         DomainState::Running => return Ok(Detail::None),
         DomainState::Paused(_) => {
             let why = format!("{workload} is paused on {}; resume it, or stop it first", task.link.host);

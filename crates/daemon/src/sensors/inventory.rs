@@ -93,12 +93,15 @@ async fn look(
     let uuids: BTreeSet<Uuid> = found.iter().map(|one| one.domain.uuid).collect();
     known.retain(|uuid, _| uuids.contains(uuid));
     link.keep_reasons(&uuids);
+    context.memory.listed(&link.host, &found.iter().map(|one| WorkloadId::new(&one.domain.name)).collect());
     let mut domains = BTreeMap::new();
     let mut fresh = Vec::new();
     for one in &found {
-        let stale = known
-            .get(&one.domain.uuid)
-            .is_none_or(|known| happened || known.persistent != one.persistent || known.read_at.elapsed() > TRUSTED);
+        let stale = known.get(&one.domain.uuid).is_none_or(|known| {
+            let changed = happened || known.persistent != one.persistent || known.read_at.elapsed() > TRUSTED;
+            // While a snapshot is taken libvirt 9 fails to list them; the order's end brings the next look.
+            changed && !context.memory.is_changing(&WorkloadId::new(&one.domain.name))
+        });
         if stale {
             match read_definition(link, context, connection, one, asked_at).await {
                 Ok(new) => {
@@ -168,9 +171,9 @@ async fn read_definition(
     let definition = capture(connection, &one.domain, &link.host, at, link.limit()).await?;
     let defined = Defined::read(&definition.xml)?;
     let points = Some(definition.snapshots.iter().map(|snapshot| snapshot.name.clone()).collect());
-    // A leftover on a host that the workload has left says nothing: only where it runs, or ran last, its definition counts.
-    let counts = is_active(one) || context.memory.definition(&workload).is_none_or(|kept| kept.host == link.host);
-    if counts && let Err(error) = context.memory.see_definition(&workload, definition).await {
+    if context.memory.counts(&workload, &link.host, is_active(one))
+        && let Err(error) = context.memory.see_definition(&workload, definition).await
+    {
         let error = with_causes(&error);
         tracing::error!(%workload, error, "its definition can't be kept: it could not be defined elsewhere");
     }

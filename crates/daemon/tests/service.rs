@@ -1,0 +1,103 @@
+//! The controller as a service, without any host that answers: it starts, reloads, refuses, remembers and stops.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a failure is the report")]
+
+use mainstay_daemon::{EventQuery, Options, Running, StartError, start};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// Hosts at a port of this machine where nobody listens.
+fn configure(directory: &Path, hosts: &[&str], more: &str) -> PathBuf {
+    let mut text = format!(
+        "[controller]\nstate_directory = \"{0}\"\napi_socket = \"{0}/api.sock\"\n[site.lab]\nshared_storage = true\n\
+         [site.lab.libvirt]\nuri = \"qemu+tcp://{{address}}:1/system\"\n",
+        directory.display()
+    );
+    for host in hosts {
+        text += &format!("[site.lab.host.{host}]\naddress = \"127.0.0.1\"\n");
+    }
+    let path = directory.join("mainstay.toml");
+    std::fs::write(&path, text + more).unwrap();
+    path
+}
+
+async fn begin(config: &Path) -> Result<Running, StartError> {
+    let running = start(Options { config: config.to_owned(), state_dir: None }).await?;
+    let ready = async {
+        while !running.handle.health().ready {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, ready).await.expect("it becomes ready");
+    Ok(running)
+}
+
+async fn end(running: Running) {
+    running.handle.shutdown().await;
+    timeout(SOON, running.stopped()).await.expect("it stops in time");
+}
+
+async fn hosts(running: &Running) -> Vec<String> {
+    running.handle.view().await.unwrap().hosts.iter().map(|host| host.host.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_bad_reload_keeps_the_old_configuration_and_a_good_one_needs_no_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = configure(directory.path(), &["h1", "h2"], "");
+    let running = begin(&config).await.unwrap();
+    assert_eq!(hosts(&running).await, ["h1", "h2"]);
+
+    configure(directory.path(), &["h1", "h2"], "[detection]\nheartbeat_evry = \"1s\"\n");
+    let refused = running.handle.reload().await.unwrap().unwrap_err();
+    assert!(refused.problems.iter().any(|line| line.contains(":1") && line.contains("heartbeat_every")), "{refused}");
+    assert_eq!(hosts(&running).await, ["h1", "h2"]);
+
+    configure(directory.path(), &["h2", "h3"], "");
+    let report = running.handle.reload().await.unwrap().unwrap();
+    assert_eq!((report.hosts_added, report.hosts_removed), (vec!["h3".to_owned()], vec!["h1".to_owned()]));
+    let added = async {
+        while !hosts(&running).await.contains(&"h3".to_owned()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, added).await.expect("the new host is seen");
+
+    let events = running.handle.events(EventQuery::default()).await.unwrap();
+    assert!(events.iter().any(|event| event.text.contains("refused")), "{events:#?}");
+    end(running).await;
+}
+
+#[tokio::test]
+async fn what_happened_is_remembered_and_two_controllers_never_share_a_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = configure(directory.path(), &["h1"], "");
+    let first = begin(&config).await.unwrap();
+    let refused = begin(&config).await.unwrap_err();
+    assert!(refused.to_string().contains("in use by another controller"), "{refused}");
+    let before = first.handle.now();
+    end(first).await;
+
+    let second = begin(&config).await.unwrap();
+    assert!(second.handle.now() >= before);
+    let events = second.handle.events(EventQuery::default()).await.unwrap();
+    let texts: Vec<&str> = events.iter().map(|event| event.text.as_str()).collect();
+    assert!(texts.first().is_some_and(|text| text.contains("first time")), "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains("runs again")), "{texts:?}");
+    end(second).await;
+}
+
+#[tokio::test]
+async fn a_configuration_that_is_wrong_is_told_line_by_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = configure(directory.path(), &["h1"], "[limits]\nfencings = \"many\"\nstart_per_host = 1\n");
+    let Err(StartError::Config(error)) = begin(&config).await else { panic!("it started") };
+    let lines = error.lines();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines.iter().all(|line| line.contains("mainstay.toml:")), "{lines:#?}");
+}
