@@ -28,7 +28,7 @@ pub struct Fixed {
     pub view: Arc<ClusterView>,
     pub last_step: Time,
     pub given: Arc<Mutex<Vec<Command>>>,
-    news: broadcast::Sender<News>,
+    pub news: broadcast::Sender<News>,
 }
 
 impl Fixed {
