@@ -126,7 +126,12 @@ impl Engine {
             .belief
             .on_host(host)
             .filter_map(|workload| self.belief.workloads.get(workload))
-            .filter(|record| record.unsettled.get(host).is_some_and(|since| *since < asked_at))
+            .filter(|record| {
+                record.unsettled.get(host).is_some_and(|open| {
+                    open.since < asked_at
+                        && (open.may_happen_until < asked_at || self.seen_live(&record.workload, host))
+                })
+            })
             .map(|record| record.workload.clone())
             .collect();
         for workload in unsettled {
@@ -231,7 +236,8 @@ impl Engine {
             senses.seen.remove(host);
         } else {
             let autostart = before.is_some_and(|seen| seen.autostart);
-            senses.seen.insert(host.clone(), Seen { state, at, autostart });
+            let since = before.filter(|seen| seen.state == state).map_or(at, |seen| seen.since);
+            senses.seen.insert(host.clone(), Seen { state, at, since, autostart });
         }
         if before.map(|seen| seen.state) == Some(state) {
             return;

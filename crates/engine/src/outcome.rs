@@ -2,7 +2,7 @@
 //! must be asked again, or proved off.
 
 use crate::{
-    belief::{HostPhase, OffProof, OrderRecord, PointKey, Seen, Sight, StoppedHow, Want},
+    belief::{HostPhase, OffProof, OrderRecord, PointKey, Seen, Sight, StoppedHow, Unsettled, Want},
     engine::Engine,
 };
 use mainstay_model::{
@@ -36,7 +36,7 @@ impl Engine {
     }
 
     fn learn(&mut self, record: OrderRecord, outcome: Outcome) {
-        let since = record.ordered_at;
+        let (since, until) = (record.ordered_at, record.order.deadline);
         match record.order.action {
             Action::CheckPower { host } => match outcome {
                 Outcome::Done { detail: Detail::Power(state) } => self.power_learned(&host, state),
@@ -45,13 +45,13 @@ impl Engine {
             },
             Action::Fence { host, level } => self.fence_ended(&host, level, outcome),
             Action::PowerOn { host } => self.power_on_ended(&host, &outcome),
-            Action::Start { workload, host } => self.start_ended(&workload, &host, since, outcome),
+            Action::Start { workload, host } => self.start_ended(&workload, &host, since, until, outcome),
             Action::Revert { workload, host, point, .. } => {
                 if matches!(outcome, Outcome::Done { .. }) {
                     self.reverted(&workload, &point);
                 }
                 let not_there = matches!(&outcome, Outcome::Failed { error } if error.kind == FailureKind::NotThere);
-                self.start_ended(&workload, &host, since, outcome);
+                self.start_ended(&workload, &host, since, until, outcome);
                 if not_there {
                     self.point_not_there(&workload, &point);
                 }
@@ -60,9 +60,11 @@ impl Engine {
             Action::Resume { workload, host } => match outcome {
                 Outcome::Done { .. } => self.started(&workload, &host, since),
                 Outcome::Failed { .. } => self.rung_failed(&workload, &host),
-                Outcome::Unknown { .. } => self.unsettle(&workload, &host),
+                Outcome::Unknown { .. } => self.unsettle(&workload, &host, until),
             },
-            Action::Migrate { workload, from, to } => self.migrate_ended(&workload, &from, &to, since, outcome),
+            Action::Migrate { workload, from, to } => {
+                self.migrate_ended(&workload, &from, &to, since, until, outcome);
+            }
             Action::Undefine { workload, host } => {
                 if matches!(outcome, Outcome::Done { .. }) {
                     if let Some(senses) = self.belief.workload_senses.get_mut(&workload) {
@@ -183,11 +185,14 @@ impl Engine {
     fn started(&mut self, workload: &WorkloadId, host: &HostId, since: Time) {
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         match senses.seen.get(host) {
-            Some(seen) if seen.at > since && !seen.state.is_live() => return self.unsettle(workload, host),
+            Some(seen) if seen.at > since && !seen.state.is_live() => return self.unsettle(workload, host, self.now),
             Some(seen) if seen.state == DomainState::Running => {}
             _ => {
                 let autostart = senses.seen.get(host).is_some_and(|seen| seen.autostart);
-                senses.seen.insert(host.clone(), Seen { state: DomainState::Running, at: self.now, autostart });
+                senses.seen.insert(
+                    host.clone(),
+                    Seen { state: DomainState::Running, at: self.now, since: self.now, autostart },
+                );
                 senses.up_since = Some(self.now);
                 senses.answered_since = None;
                 senses.activity = None;
@@ -205,11 +210,11 @@ impl Engine {
         }
     }
 
-    fn start_ended(&mut self, workload: &WorkloadId, host: &HostId, since: Time, outcome: Outcome) {
+    fn start_ended(&mut self, workload: &WorkloadId, host: &HostId, since: Time, until: Time, outcome: Outcome) {
         match outcome {
             Outcome::Done { .. } => self.started(workload, host, since),
             Outcome::Failed { error } => self.start_failed(workload, host, error),
-            Outcome::Unknown { .. } => self.unsettle(workload, host),
+            Outcome::Unknown { .. } => self.unsettle(workload, host, until),
         }
     }
 
@@ -224,6 +229,7 @@ impl Engine {
         self.rung_failed(workload, host);
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.moving = None;
+        record.unsettled.remove(host); // the host works on one order for a workload at a time: an earlier one is through too
         if record.trouble.is_none() {
             self.trouble(workload, Cause::StartFailed);
         }
@@ -238,8 +244,8 @@ impl Engine {
         }
     }
 
-    /// Nobody knows whether it runs there: the host must be asked anew.
-    pub(crate) fn unsettle(&mut self, workload: &WorkloadId, host: &HostId) {
+    /// Nobody knows whether it runs there, or whether it will before `until`: the host must be asked anew.
+    pub(crate) fn unsettle(&mut self, workload: &WorkloadId, host: &HostId, until: Time) {
         let proved_off =
             self.belief.hosts.get(host).is_some_and(|record| matches!(record.phase, HostPhase::Off { .. }));
         if proved_off {
@@ -253,7 +259,7 @@ impl Engine {
         let now = self.now;
         if let Some(record) = self.belief.workloads.get_mut(workload) {
             record.trying = None;
-            record.unsettled.insert(host.clone(), now);
+            record.unsettled.insert(host.clone(), Unsettled { since: now, may_happen_until: until.max(now) });
         }
     }
 
@@ -278,11 +284,19 @@ impl Engine {
                     self.note(EventKind::Decided, Severity::Yellow, Subject::Workload(workload.clone()), text);
                 }
             }
-            Outcome::Unknown { .. } => self.unsettle(workload, host),
+            Outcome::Unknown { .. } => self.unsettle(workload, host, self.now),
         }
     }
 
-    fn migrate_ended(&mut self, workload: &WorkloadId, from: &HostId, to: &HostId, since: Time, outcome: Outcome) {
+    fn migrate_ended(
+        &mut self,
+        workload: &WorkloadId,
+        from: &HostId,
+        to: &HostId,
+        since: Time,
+        until: Time,
+        outcome: Outcome,
+    ) {
         match outcome {
             Outcome::Done { .. } => {
                 self.belief.runs_not(workload, from);
@@ -300,12 +314,12 @@ impl Engine {
                     moving.failures += 1;
                 }
                 if !self.seen_live(workload, from) {
-                    self.unsettle(workload, from);
+                    self.unsettle(workload, from, self.now);
                 }
             }
             Outcome::Unknown { .. } => {
-                self.unsettle(workload, from);
-                self.unsettle(workload, to);
+                self.unsettle(workload, from, self.now);
+                self.unsettle(workload, to, until);
             }
         }
     }

@@ -9,7 +9,8 @@ mod workload;
 pub(crate) use host::{HostPhase, HostRecord, HostSenses, Maintenance, OffProof, Sight};
 pub(crate) use order::{Meta, OrderRecord, Purpose};
 pub(crate) use workload::{
-    ActivitySense, Attempt, MoveWhy, Moving, Seen, StoppedHow, Trouble, Trying, Want, WorkloadRecord, WorkloadSenses,
+    ActivitySense, Attempt, MoveWhy, Moving, Seen, StoppedHow, Trouble, Trying, Unsettled, Want, WorkloadRecord,
+    WorkloadSenses,
 };
 
 use crate::{

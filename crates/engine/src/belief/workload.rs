@@ -31,9 +31,8 @@ pub(crate) struct WorkloadRecord {
     pub host: Option<HostId>,
     /// See the module's doc.
     pub may_run_on: BTreeSet<HostId>,
-    /// Hosts that must list their domains anew, asked later than this, before anything is decided: an order's outcome is
-    /// unknown there.
-    pub unsettled: BTreeMap<HostId, Time>,
+    /// Hosts that must list their domains anew before anything is decided: an order's outcome is unknown there.
+    pub unsettled: BTreeMap<HostId, Unsettled>,
     /// Hosts it was taken from while they could not be asked: their definition of it is a leftover.
     pub left: BTreeSet<HostId>,
     /// What is wrong, while something is.
@@ -55,6 +54,16 @@ pub(crate) struct WorkloadRecord {
     pub point_failures: u32,
     /// The point of the last revert, to blame it if that did not help.
     pub reverted_to: Option<PointId>,
+}
+
+/// An order whose outcome is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unsettled {
+    /// Since when it is unknown: older answers of the host say nothing.
+    pub since: Time,
+    /// If it was to start something: until then it may still do so, though the host says that nothing runs. A libvirtd that
+    /// hung takes requests from its socket when it goes on, also of a connection that is long closed.
+    pub may_happen_until: Time,
 }
 
 /// What should be.
@@ -201,6 +210,8 @@ pub(crate) struct WorkloadSenses {
 pub(crate) struct Seen {
     pub state: DomainState,
     pub at: Time,
+    /// When it was first seen in this state.
+    pub since: Time,
     pub autostart: bool,
 }
 

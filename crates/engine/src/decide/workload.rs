@@ -18,9 +18,26 @@ const TIDY_TIMEOUT: Span = Span::secs(30);
 impl Engine {
     pub(super) fn decide_workload(&mut self, workload: &WorkloadId) -> Next {
         match self.may_act(workload) {
-            Some(reason) => Next::Is(reason),
+            Some(reason) => Next::Is(self.start_again_where_unknown(workload).unwrap_or(reason)),
             None => self.where_is_it(workload),
         }
+    }
+
+    /// A start of unknown outcome can be waited for until its deadline, or be given again to the same host: a host works
+    /// on one order for a workload at a time, and to start what runs is nothing, so its answer settles both.
+    fn start_again_where_unknown(&mut self, workload: &WorkloadId) -> Option<Doing> {
+        let record = self.belief.workloads.get(workload)?;
+        let (host, open) = record.unsettled.first_key_value()?;
+        let nowhere_else = record.unsettled.len() == 1 && record.may_run_on.iter().all(|other| other == host);
+        let wanted = record.want == Want::Running && record.trouble.is_some() && self.manages(workload);
+        let (host, may_happen) = (host.clone(), open.may_happen_until > self.now);
+        let able = !self.belief.cut_off && self.life_order(workload).is_none() && self.in_service(&host);
+        if !(nowhere_else && wanted && may_happen && able) || self.seen_live(workload, &host) {
+            return None;
+        }
+        let bound = self.recovery(workload).start_timeout;
+        let action = Action::Start { workload: workload.clone(), host };
+        Some(self.order_life(action, bound, "what came of the start before is unknown; the same host tells by another"))
     }
 
     /// Why nothing may be done now, if so.
