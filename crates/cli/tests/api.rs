@@ -1,4 +1,5 @@
 //! The HTTP API as a program meets it: who is let in, what it gets, what it is told when it is wrong.
+#![allow(clippy::unwrap_used, reason = "a helper that fails ends the test")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Completion in a shell: commands, and names that only the controller knows.
+#![allow(clippy::unwrap_used, reason = "a helper that fails ends the test")]
 
 mod common;
 

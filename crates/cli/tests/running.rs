@@ -1,4 +1,5 @@
 //! The real controller, started by `mainstay up` against a host that nobody can reach, asked by the real command line.
+#![allow(clippy::unwrap_used, reason = "a helper that fails ends the test")]
 
 mod common;
 

@@ -38,8 +38,8 @@ pub fn foreseen(supposed: &str, plan: &Foreseen, look: &Look) -> String {
 }
 
 fn verdict(plan: &Foreseen) -> String {
-    let about_vms = plan.steps.iter().filter(|step| matches!(step.subject, Subject::Workload(_)));
-    let last = about_vms.last().map_or(Span::ZERO, |step| Span(step.after_ms));
+    let last = plan.steps.iter().rfind(|step| matches!(step.subject, Subject::Workload(_)));
+    let last = last.map_or(Span::ZERO, |step| Span(step.after_ms));
     match (plan.down.len(), plan.moved.len(), plan.at_rest) {
         (_, _, false) => "It would not come to rest within half an hour.".to_owned(),
         (0, 0, true) => "No VM would move, none would stay down.".to_owned(),

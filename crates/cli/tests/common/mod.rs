@@ -1,5 +1,9 @@
 //! A small controller with a fixed picture behind the real API on a real socket, and the real binary against it.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses its own part; a helper that fails ends the test"
+)]
 
 use mainstay_daemon::{
     Disaster, EventQuery, Health, News, NoAnswer, Rates, ReloadRefused, ReloadReport, WorkloadStats,
