@@ -151,3 +151,24 @@ pub async fn a_dead_hosts_guest_starts_elsewhere(world: &mut impl World) {
     done(world, Action::PowerOn { host: h2() }).await;
     world.fact("the host is heard again", |fact| matches!(fact, Fact::HostHeard { host, .. } if *host == h2())).await;
 }
+
+/// Disk-only points change where the guest writes to. Wherever it starts next, it goes on from there, and can go back.
+pub async fn disk_points_follow_their_guest(world: &mut impl World) {
+    let take_disk = |host, point: &str| Action::TakePoint {
+        workload: web(),
+        host,
+        point: point.into(),
+        kind: PointKind::Disk,
+        freeze: true,
+    };
+    let detail = done(world, take_disk(h1(), "d1")).await;
+    assert!(matches!(detail, Detail::Point { kind: PointKind::Disk, .. }), "{detail:?}");
+    done(world, take_disk(h1(), "d2")).await;
+    world.cut_power(&h1()).await;
+    done(world, Action::Fence { host: h1(), level: 0 }).await;
+    done(world, start(h2())).await;
+    assert_eq!(world.runs_on(&web()), [h2()]);
+    done(world, delete(h2(), "d2")).await;
+    done(world, revert(h2(), "d1")).await;
+    assert_eq!(world.runs_on(&web()), [h2()]);
+}

@@ -10,11 +10,31 @@ use mainstay_model::{Action, Fact, HostId, Outcome, Span, WorkloadId};
 struct Real {
     lab: TestLab,
     bench: Workbench,
+    /// What the guest had counted on its disk, each step written through, when it was last hit: it must go on from there.
+    durable: u64,
+}
+
+impl Real {
+    async fn count(&self, guest: &str) -> u64 {
+        self.lab.wait_guest_answers(guest, SOON).await.unwrap().disk_counter
+    }
 }
 
 impl World for Real {
     async fn order(&mut self, action: Action) -> Outcome {
-        self.bench.order(action, Span::secs(60)).await
+        let started = match &action {
+            Action::Start { workload, .. } => Some(workload.clone()),
+            _ => None,
+        };
+        let outcome = self.bench.order(action, Span::secs(60)).await;
+        if let (Some(guest), true) = (started, self.durable > 0) {
+            let (before, now) = (std::mem::take(&mut self.durable), self.count(guest.as_str()).await);
+            assert!(
+                now >= before,
+                "{guest} lost what it had written: it had counted to {before}, and goes on from {now}"
+            );
+        }
+        outcome
     }
 
     async fn fact(&mut self, what: &str, wanted: impl Fn(&Fact) -> bool) -> Fact {
@@ -22,11 +42,13 @@ impl World for Real {
     }
 
     async fn kill(&mut self, guest: &WorkloadId) {
+        self.durable = self.count(guest.as_str()).await;
         self.bench.forget_facts();
         self.lab.guest_kill(guest.as_str()).await.unwrap();
     }
 
     async fn cut_power(&mut self, host: &HostId) {
+        self.durable = self.count("web-1").await;
         self.lab.power_cut(host.as_str()).await.unwrap();
         self.bench.forget_facts();
     }
@@ -43,7 +65,7 @@ async fn the_real_parts_behave_as_listed() {
     // On the lab's network: the drivers' sockets are made where they run.
     let behaviours = runtime.spawn(async move {
         let bench = Workbench::open(&config, &state).await.unwrap();
-        let mut world = Real { lab, bench };
+        let mut world = Real { lab, bench, durable: 0 };
         world
             .fact("h1 tells what it has", |fact| matches!(fact, Fact::Inventory { host, .. } if host.as_str() == "h1"))
             .await;
@@ -57,6 +79,11 @@ async fn the_real_parts_behave_as_listed() {
         behaviour::a_guest_moves_with_its_points(&mut world).await;
         println!("dead host");
         behaviour::a_dead_hosts_guest_starts_elsewhere(&mut world).await;
+        println!("disk points");
+        behaviour::disk_points_follow_their_guest(&mut world).await;
+        let xml = world.lab.virsh("h2", &["dumpxml", "web-1"]).await.unwrap();
+        assert!(xml.contains("d1") && xml.contains(".qcow2"), "it writes to an overlay on the point: {xml}");
+        world.lab.wait_guest_answers("web-1", SOON).await.unwrap();
     });
     let result = behaviours.await;
     runtime.shutdown_background();
