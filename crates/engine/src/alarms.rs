@@ -184,7 +184,10 @@ impl Engine {
         }
         let record = self.belief.workloads.get(workload).expect("checked above");
         let mut drafts = Vec::new();
-        let live: Vec<&HostId> = record.may_run_on.iter().filter(|host| self.seen_live(workload, host)).collect();
+        // What waits for a migration to arrive does not execute.
+        let arriving = |host: &HostId| self.seen_state(workload, host) == Some(DomainState::Paused(PauseReason::Busy));
+        let live = record.may_run_on.iter().filter(|host| self.seen_live(workload, host) && !arriving(host));
+        let live: Vec<&HostId> = live.collect();
         let migrating = self
             .life_order(workload)
             .is_some_and(|order| matches!(order.order.action, mainstay_model::Action::Migrate { .. }));
@@ -216,9 +219,8 @@ impl Engine {
                 ));
             }
         }
-        let paused =
-            record.may_run_on.first().and_then(|host| self.belief.workload_senses.get(workload)?.seen.get(host));
-        if paused.is_some_and(|seen| seen.state == DomainState::Paused(PauseReason::Person)) {
+        let state = record.may_run_on.first().and_then(|host| self.seen_state(workload, host));
+        if state == Some(DomainState::Paused(PauseReason::Person)) {
             drafts.push(draft(
                 Code::PAUSED_BY_PERSON,
                 Severity::Yellow,
@@ -269,6 +271,10 @@ impl Engine {
         }
         drafts.extend(self.protection_alarms(workload));
         self.settle_alarms(subject, drafts);
+    }
+
+    fn seen_state(&self, workload: &WorkloadId, host: &HostId) -> Option<DomainState> {
+        Some(self.belief.workload_senses.get(workload)?.seen.get(host)?.state)
     }
 
     fn protection_alarms(&self, workload: &WorkloadId) -> Vec<Draft> {

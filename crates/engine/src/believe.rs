@@ -7,12 +7,15 @@ use crate::{
     observe::pause_cause,
 };
 use mainstay_model::{
-    Cause, DomainState, EventKind, HostChannel, HostId, IncidentCause, Severity, Span, Subject, Time, WorkloadId,
+    Cause, DomainState, EventKind, GuestChannel, HostChannel, HostId, IncidentCause, Severity, Span, Subject, Time,
+    WorkloadId,
     spec::{Detection, RecoveryPolicy},
 };
 
 /// A workload that left a host by a migration we did not order must appear elsewhere within this.
 const MIGRATION_GRACE: Span = Span::secs(10);
+/// A guest heard this shortly before its host's hypervisor fell silent was answering then: a few probes' time.
+const GUEST_ANSWERED_WITHIN: Span = Span::secs(10);
 
 impl Engine {
     pub(crate) fn believe(&mut self) {
@@ -36,7 +39,11 @@ impl Engine {
 
     fn see_host(&mut self, host: &HostId) {
         let (now, detection) = (self.now, self.spec.detection);
+        let guest_heard = self.guest_heard_beside_hypervisor(host);
         let Some(senses) = self.belief.host_senses.get_mut(host) else { return };
+        if !senses.hypervisor_answers() {
+            senses.guest_heard = guest_heard;
+        }
         let before = senses.sight;
         senses.sight = sight(senses, &detection, now);
         let wake = senses.next_look(&detection, now);
@@ -53,6 +60,19 @@ impl Engine {
             }
             self.agenda.stir();
         }
+    }
+
+    /// When any guest on a host with a silent hypervisor was last heard. Only those count that still answered when the
+    /// hypervisor fell silent, and not through it: nothing follows from the silence of the others.
+    fn guest_heard_beside_hypervisor(&self, host: &HostId) -> Option<Time> {
+        let senses = self.belief.host_senses.get(host).filter(|senses| !senses.hypervisor_answers())?;
+        let answering_since = senses.heard_on(HostChannel::Hypervisor)? - GUEST_ANSWERED_WITHIN;
+        let only_here =
+            |guest: &&WorkloadId| self.belief.workloads.get(*guest).is_some_and(|it| it.may_run_on.len() == 1);
+        let guests = self.belief.on_host(host).filter(only_here);
+        let guests = guests.filter_map(|guest| self.belief.workload_senses.get(guest));
+        let channels = guests.flat_map(|guest| &guest.channels).filter(|(channel, _)| **channel != GuestChannel::Agent);
+        channels.filter_map(|(_, sense)| sense.heard).filter(|heard| *heard >= answering_since).max()
     }
 
     /// Counts the hosts that fell silent together. A host whose power is known to be off is silent for a reason.

@@ -103,7 +103,7 @@ impl Engine {
         let record = self.belief.workloads.get(workload).expect("decided on record");
         let next = policy.ladder_for(cause).iter().find(|step| {
             let tried = record.attempts.iter().filter(|attempt| attempt.rung == step.rung).count();
-            tried < step.attempts as usize && self.applies(workload, step.rung, running_on)
+            tried < step.attempts as usize && self.applies(workload, step.rung, cause, running_on)
         });
         match next {
             None => Chosen::Exhausted,
@@ -116,12 +116,13 @@ impl Engine {
     }
 
     /// Whether a rung makes sense at all for this workload now.
-    fn applies(&self, workload: &WorkloadId, rung: Rung, running_on: Option<&HostId>) -> bool {
+    fn applies(&self, workload: &WorkloadId, rung: Rung, cause: Cause, running_on: Option<&HostId>) -> bool {
         let record = self.belief.workloads.get(workload).expect("decided on record");
         match rung {
             Rung::Resume => running_on.is_some(),
             Rung::Revert => self.last_good_point(workload).is_some(),
-            Rung::Relocate => record.movable && self.spec.hosts.len() > 1,
+            // After the loss of its host it may go anywhere, also back there: what can't leave waits for its host.
+            Rung::Relocate => cause == Cause::HostLost || (record.movable && self.spec.hosts.len() > 1),
             Rung::Restart | Rung::Alarm => true,
         }
     }

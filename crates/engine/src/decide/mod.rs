@@ -14,6 +14,7 @@ use crate::{
     engine::Engine,
     explain::{Doing, WaitingOn},
     groups::Relations,
+    place::Bond,
 };
 use mainstay_model::{HostId, Subject, Time, WorkloadId};
 pub(crate) use mend::Broken;
@@ -53,9 +54,19 @@ impl Engine {
 
     /// The touched workloads, the most important first.
     fn by_priority(&mut self) -> Vec<WorkloadId> {
-        let mut workloads: Vec<_> = self.agenda.take_workloads().into_iter().collect();
+        let mut workloads = self.agenda.take_workloads();
+        let partners: Vec<WorkloadId> = workloads.iter().flat_map(|workload| self.to_place_with(workload)).collect();
+        workloads.extend(partners);
+        let mut workloads: Vec<_> = workloads.into_iter().collect();
         workloads.sort_by_cached_key(|workload| Reverse(self.priority(workload)));
         workloads
+    }
+
+    /// Those that must be on one host with a workload that is off: they are placed as one, or not at all.
+    fn to_place_with(&self, workload: &WorkloadId) -> impl Iterator<Item = WorkloadId> {
+        let off = self.belief.workloads.get(workload).is_some_and(|record| record.may_run_on.is_empty());
+        let groups = self.relations.groups.of(workload).filter(move |group| off && group.requires(Bond::Together));
+        groups.flat_map(|group| group.members.iter().cloned())
     }
 
     pub(crate) fn priority(&self, workload: &WorkloadId) -> i32 {

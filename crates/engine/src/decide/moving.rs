@@ -37,7 +37,8 @@ impl Engine {
         let in_maintenance = self.belief.hosts.get(host).is_some_and(|record| record.maintenance.is_some());
         let home_gone = moving.to.as_ref().is_some_and(|home| !self.in_service(home));
         match moving.why {
-            MoveWhy::Operator => arrived,
+            // Given up rather than made some day when the host is back, and nobody remembers.
+            MoveWhy::Operator => arrived || home_gone,
             MoveWhy::Maintenance => !in_maintenance,
             MoveWhy::FailBack | MoveWhy::Constraint | MoveWhy::Balance => {
                 arrived || home_gone || moving.failures > 0 || !self.is_well(workload)

@@ -42,7 +42,7 @@ impl Group {
             (Strength::Preferred(points), Bond::Apart) => Some(-i64::from(points).abs()),
         }
     }
-    pub(super) fn requires(&self, bond: Bond) -> bool {
+    pub(crate) fn requires(&self, bond: Bond) -> bool {
         self.bond == bond && self.strength == Strength::Required
     }
 }
