@@ -44,3 +44,24 @@ fn listings_and_details() {
     }
     insta::assert_snapshot!(text.replace(&std::process::id().to_string(), "PID"));
 }
+
+#[test]
+fn every_listing_speaks_json_with_version_age_and_leader() {
+    let server = Server::start(Fixed::new(trouble()));
+    let listings: [&[&str]; 9] = [
+        &["status"],
+        &["host", "list"],
+        &["vm", "list"],
+        &["alarm", "list"],
+        &["snapshot", "list", "web-1"],
+        &["incidents"],
+        &["events"],
+        &["stats"],
+        &["what-if", "maintenance", "h1"],
+    ];
+    for words in listings {
+        let answer = server.run(&[words, &["--json"]].concat()).json();
+        assert_eq!((answer["version"].as_u64(), answer["age_ms"].as_u64()), (Some(1), Some(0)), "{words:?}");
+        assert!(answer["leader"]["name"] == "lab" && !answer["data"].is_null(), "{words:?}: {answer}");
+    }
+}

@@ -1,21 +1,29 @@
 //! Events, a line each.
 
 use super::{Look, Tone};
-use mainstay_model::{Event, EventKind};
+use mainstay_model::{Event, EventKind, Severity};
+
+/// Names are rarely longer; a stream of single events cannot know the longest.
+const SUBJECT: usize = 10;
 
 /// Events in their order.
 pub fn events(events: &[Event], look: &Look) -> String {
-    events.iter().map(|one| event(one, look)).collect()
+    let longest = events.iter().map(|event| event.subject.to_string().chars().count()).max().unwrap_or(0);
+    events.iter().map(|event| line(event, longest, look)).collect()
 }
 
 /// One event as a line.
 pub fn event(event: &Event, look: &Look) -> String {
+    line(event, SUBJECT, look)
+}
+
+fn line(event: &Event, subjects: usize, look: &Look) -> String {
     let start = look.date(event.at);
     let (kind, subject) = (kind(event.kind), event.subject.to_string());
-    let indent = start.len() + 2 + 10 + 12;
-    let tone = if event.severity == mainstay_model::Severity::Green { Tone::Plain } else { event.severity.into() };
+    let tone = if event.severity == Severity::Green { Tone::Plain } else { event.severity.into() };
+    let indent = start.len() + 2 + 10 + subjects + 2;
     let words = look.paint(tone, &look.wrap(words(event.kind, &event.text), indent));
-    format!("{}  {kind:<10}{subject:<10}  {words}\n", look.paint(Tone::Dim, &start))
+    format!("{}  {kind:<10}{subject:<subjects$}  {words}\n", look.paint(Tone::Dim, &start))
 }
 
 /// The sentence; what the column before it says already is left out.
