@@ -166,6 +166,10 @@ impl Engine {
             }
             let record = self.belief.workloads.get_mut(&workload).expect("the index knows only workloads on record");
             record.unsettled.remove(host);
+            // A migration away from here is over: what its target lists from now on counts.
+            for open in record.unsettled.values_mut() {
+                open.may_happen_until = open.may_happen_until.min(now);
+            }
             record.left.insert(host.clone());
             record.came_from.get_or_insert_with(|| host.clone());
             if record.want == Want::Running && record.may_run_on.is_empty() {
