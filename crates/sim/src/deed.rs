@@ -142,7 +142,9 @@ impl Deed {
             [verb, guest] if GuestDeed::parse(verb).is_some() => {
                 GuestDeed::parse(verb).map(|deed| Deed::Guest(deed, WorkloadId::from(*guest)))
             }
-            ["storage", name, state] => StorageState::parse(state).map(|state| Deed::Storage((*name).to_owned(), state)),
+            ["storage", name, state] => {
+                StorageState::parse(state).map(|state| Deed::Storage((*name).to_owned(), state))
+            }
             ["fence-device", name, state] => {
                 DeviceState::parse(state).map(|state| Deed::Device(DeviceId::from(*name), state))
             }
@@ -150,9 +152,10 @@ impl Deed {
             ["start-fails", guest, times] => {
                 times.parse().ok().map(|times| Deed::StartFails(WorkloadId::from(*guest), times, None))
             }
-            ["start-fails", guest, times, "on", host] => {
-                times.parse().ok().map(|times| Deed::StartFails(WorkloadId::from(*guest), times, Some(HostId::from(*host))))
-            }
+            ["start-fails", guest, times, "on", host] => times
+                .parse()
+                .ok()
+                .map(|times| Deed::StartFails(WorkloadId::from(*guest), times, Some(HostId::from(*host)))),
             ["migration-fails", guest, times] => {
                 times.parse().ok().map(|times| Deed::MigrationFails(WorkloadId::from(*guest), times))
             }
@@ -165,9 +168,7 @@ impl Deed {
             ["controller-crash", point, "for", span] => {
                 CrashPoint::parse(point).zip(span.parse().ok()).map(|(point, span)| Deed::Crash(point, span))
             }
-            ["controller-crash", "for", span] => {
-                span.parse().ok().map(|span| Deed::Crash(CrashPoint::Now, span))
-            }
+            ["controller-crash", "for", span] => span.parse().ok().map(|span| Deed::Crash(CrashPoint::Now, span)),
             ["controller-pause", "for", span] => span.parse().ok().map(Deed::Pause),
             ["operator", rest @ ..] => command(rest).map(Deed::Operator),
             ["reload", file] => Some(Deed::Reload((*file).to_owned())),

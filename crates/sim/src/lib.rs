@@ -15,6 +15,8 @@ mod check;
 mod deed;
 pub mod fuzz;
 mod leader;
+#[cfg(test)]
+mod parity;
 mod random;
 mod record;
 mod report;

@@ -9,9 +9,9 @@ impl Stream {
     /// The stream of `kind` (such as `host/h1`) in the world of `seed`.
     pub fn new(seed: u64, kind: &str) -> Stream {
         // FNV-1a over the name, so that streams of different names start far apart.
-        let name = kind.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let name = kind
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         let mut stream = Stream(name ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         stream.next();
         stream

@@ -192,9 +192,10 @@ impl Record {
     /// Writes down which workloads begin or cease to execute.
     pub fn outages(&mut self, world: &World) {
         for guest in world.guests.values() {
-            let executes = guest.processes.iter().any(|(host, process)| {
-                process.writes() && world.hosts.get(host).is_some_and(|host| host.executes())
-            });
+            let executes = guest
+                .processes
+                .iter()
+                .any(|(host, process)| process.writes() && world.hosts.get(host).is_some_and(|host| host.executes()));
             let outages = self.outages.entry(guest.name.clone()).or_default();
             let open = outages.last_mut().filter(|outage| outage.to.is_none());
             match (executes, open) {

@@ -23,7 +23,11 @@ impl Store {
 
     /// All that is remembered.
     pub fn rows(&self) -> Vec<Row> {
-        let row = |((table, key), body): (&(Table, String), &String)| Row { table: *table, key: key.clone(), body: body.clone() };
+        let row = |((table, key), body): (&(Table, String), &String)| Row {
+            table: *table,
+            key: key.clone(),
+            body: body.clone(),
+        };
         self.rows.iter().map(row).collect()
     }
 

@@ -1,49 +1,103 @@
-//! The scenarios and a few hundred seeds, against the controller that ships.
+//! The scenarios and some hundred seeds, against the controller that ships; and the checker against one that is careless.
 
-use crate::scenario;
+use crate::{
+    Report, Rule,
+    fuzz::{FuzzSpec, fuzz, fuzz_with, replay},
+    scenario::{self, Scenario},
+    toy,
+};
 use std::path::PathBuf;
 
 fn scenarios() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../scenarios")
 }
 
+/// Two hosts, a guest on each, and disks without locks.
+const SETUP: &str = r#"
+[world]
+lasts = "2m"
+locks = false
+[world.host.h1]
+memory = "8GiB"
+[world.host.h2]
+memory = "8GiB"
+[world.vm.web-1]
+on = "h1"
+[world.vm.web-2]
+on = "h2"
+[site.lab]
+shared_storage = true
+[site.lab.libvirt]
+[site.lab.host.h1]
+fence = "power"
+[site.lab.host.h2]
+fence = "power"
+[fence.power]
+agent = "fence_sim"
+[[vm]]
+match = "*"
+probe = { ping = true, address = "192.0.2.1" }
+"#;
+
+fn run(script: &str, elect: crate::leader::Elect) -> Report {
+    Scenario::from_texts("test", SETUP, script, "").unwrap().run(elect)
+}
+
 #[test]
 fn every_scenario_passes() {
     let reports = scenario::run_all(&[scenarios()]).expect("scenarios can be read");
     let failed: Vec<_> = reports.iter().filter(|report| !report.passed).map(|report| report.to_string()).collect();
+    assert!(reports.len() >= 25, "only {} scenarios", reports.len());
     assert!(failed.is_empty(), "{} of {} failed:\n{}", failed.len(), reports.len(), failed.join(""));
 }
 
-/// A controller that starts guests of a silent host elsewhere without a fence.
-fn careless_run(setup: &str, script: &[&str]) -> crate::Report {
-    let folder = tempfile_folder(setup, script);
-    let report = scenario::Scenario::load(&folder).unwrap().run(crate::toy::careless);
-    std::fs::remove_dir_all(folder).unwrap();
-    report
-}
-
-fn tempfile_folder(setup: &str, script: &[&str]) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("mainstay-sim-{}-{}", std::process::id(), script.join("-").len()));
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("setup.toml"), setup).unwrap();
-    std::fs::write(folder.join("script.txt"), script.join("\n")).unwrap();
-    std::fs::write(folder.join("expect.txt"), "").unwrap();
-    folder
-}
-
 #[test]
-fn a_careless_controller_is_caught() {
-    let setup = std::fs::read_to_string(scenarios().join("01-crash-restart/setup.toml")).unwrap();
-    let report = careless_run(&setup.replace("[world]", "[world]\nlocks = false"), &["at 30s network-down h1"]);
-    let broken: Vec<_> = report.violations.iter().map(|violation| violation.rule).collect();
-    println!("{}", report.trace.join("\n"));
-    assert_eq!(broken, [crate::Rule::ProofBeforeStart, crate::Rule::NeverTwice], "{report}");
-    assert_eq!(report.workloads["web-1"].running_on, ["h1".into(), "h2".into()]);
+fn five_hundred_seeds() {
+    let report = fuzz(&FuzzSpec { seeds: 0..500, jobs: 2, stop_at_first: false });
+    assert!(report.passed(), "{report}");
+    assert_eq!(report.seeds, 500);
+    assert_eq!(report.untested(), [], "rules never at stake are not tested\n{report}");
+    assert!(report.coverage.len() > 60, "few kinds of deed occurred: {:?}", report.coverage);
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    let folder = scenarios().join("01-crash-restart");
-    let trace = || scenario::run(&folder).unwrap().trace;
-    assert_eq!(trace(), trace());
+    for seed in 0..5 {
+        assert_eq!(replay(seed).trace, replay(seed).trace, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_careless_controller_is_caught() {
+    let report = run("at 30s network-down h1", toy::careless);
+    let broken: Vec<_> = report.violations.iter().map(|violation| violation.rule).collect();
+    assert_eq!(broken, [Rule::ProofBeforeStart, Rule::NeverTwice], "{report}");
+    assert_eq!(report.workloads["web-1"].running_on, ["h1".into(), "h2".into()]);
+    assert!(!report.passed);
+}
+
+#[test]
+fn fuzzing_finds_a_careless_controller_and_says_how_to_see_it_again() {
+    let report = fuzz_with(&FuzzSpec { seeds: 0..50, jobs: 1, stop_at_first: true }, toy::careless);
+    let failure = &report.failures[0];
+    assert_eq!(failure.replay, format!("mainstay sim fuzz --seeds {}..{}", failure.seed, failure.seed + 1));
+    let (setup, script) = &failure.scenario;
+    let again = Scenario::from_texts("again", setup, script, "").unwrap().run(toy::careless);
+    assert!(!again.violations.is_empty(), "the seed's texts are a scenario that fails as well");
+}
+
+#[test]
+fn a_report_is_written_as_documented() {
+    let report = run("at 30s power-cut h1", crate::leader::real);
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["workloads"]["web-1"]["running_on"], serde_json::json!(["h2"]));
+    assert_eq!(json["fenced"][0]["host"], "h1");
+    let [decided, off, confirmed] =
+        ["decided_s", "off_s", "confirmed_s"].map(|key| json["fenced"][0][key].as_f64().unwrap());
+    assert!(off <= decided && decided < confirmed, "it was off before it was fenced: {off} {decided} {confirmed}");
+    assert_eq!(json["recoveries"][0]["from"], "h1");
+    assert!(json["recoveries"][0]["at_s"].as_f64().unwrap() > confirmed);
+    for key in ["end_s", "hosts", "moves", "violations", "events"] {
+        assert!(!json[key].is_null(), "{key}");
+    }
 }

@@ -1,9 +1,13 @@
 //! A controller of a few lines, to try the world before the real one and the checker against one that is careless.
 
 use crate::leader::Leader;
-use mainstay_engine::{Change, Input, Row, Step, Table, control::BadRow, view::{ClusterView, Verdict}};
-use mainstay_model::*;
+use mainstay_engine::{
+    Change, Input, Row, Step, Table,
+    control::BadRow,
+    view::{ClusterView, Verdict},
+};
 use mainstay_model::spec::ClusterSpec;
+use mainstay_model::*;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Starts whatever is off elsewhere at once, without any proof.
@@ -29,7 +33,12 @@ impl Leader for Careless {
                     *self.silent.entry(host.clone()).or_default() += 1;
                     if self.silent[&host] == 5 {
                         let other = self.spec.hosts.keys().find(|other| **other != host).cloned();
-                        start.extend(self.runs.iter().filter(|(_, on)| **on == host).map(|(guest, _)| (guest.clone(), other.clone().unwrap())));
+                        start.extend(
+                            self.runs
+                                .iter()
+                                .filter(|(_, on)| **on == host)
+                                .map(|(guest, _)| (guest.clone(), other.clone().unwrap())),
+                        );
                     }
                 }
                 Input::Fact(Fact::HostHeard { host, .. }) => {
@@ -40,7 +49,9 @@ impl Leader for Careless {
                         self.runs.insert(guest, host.clone());
                     }
                 }
-                Input::Fact(Fact::Domain { host, workload, change: DomainChange::State(DomainState::Off(_)) }) => start.push((workload, host)),
+                Input::Fact(Fact::Domain { host, workload, change: DomainChange::State(DomainState::Off(_)) }) => {
+                    start.push((workload, host))
+                }
                 _ => {}
             }
         }
@@ -49,13 +60,28 @@ impl Leader for Careless {
             let id = ActionId(self.orders);
             self.runs.insert(workload.clone(), host.clone());
             step.changes.push(Change { table: Table::Order, key: id.to_string(), body: Some("{}".into()) });
-            step.orders.push(Order { id, epoch: Epoch(1), action: Action::Start { workload, host }, deadline: now + Span::secs(30) });
+            step.orders.push(Order {
+                id,
+                epoch: Epoch(1),
+                action: Action::Start { workload, host },
+                deadline: now + Span::secs(30),
+            });
         }
         step
     }
     fn view(&self, at: Time) -> ClusterView {
         let verdict = Verdict { severity: Severity::Green, text: String::new(), next: None };
-        ClusterView { version: 1, at, name: String::new(), verdict, cut_off: false, hosts: vec![], workloads: vec![], alarms: vec![], incidents: vec![] }
+        ClusterView {
+            version: 1,
+            at,
+            name: String::new(),
+            verdict,
+            cut_off: false,
+            hosts: vec![],
+            workloads: vec![],
+            alarms: vec![],
+            incidents: vec![],
+        }
     }
     fn explain(&self, _: &str, _: Time) -> Option<String> {
         None

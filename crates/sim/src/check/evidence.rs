@@ -13,12 +13,16 @@ pub(super) struct Evidence {
     live: BTreeMap<WorkloadId, BTreeSet<HostId>>,
     /// Orders that may bring a workload to a host, until they are answered or proved ineffective.
     open: BTreeMap<ActionId, Open>,
+    /// When it was last proved not to run there: lists that were asked for before say nothing.
+    proved: BTreeMap<(WorkloadId, HostId), Time>,
 }
 
 #[derive(Clone, Debug)]
 struct Open {
     order: Order,
     left_at: Time,
+    /// What it was to start was seen executing since.
+    happened: bool,
     /// Set when its outcome is unknown: from then on only a list that was asked for later, or a fence, clears it.
     unknown_since: Option<Time>,
 }
@@ -49,7 +53,7 @@ impl Evidence {
     }
 
     pub fn left(&mut self, order: &Order, now: Time) {
-        self.open.insert(order.id, Open { order: order.clone(), left_at: now, unknown_since: None });
+        self.open.insert(order.id, Open { order: order.clone(), left_at: now, happened: false, unknown_since: None });
     }
 
     /// It was seen executing there, as of that time: a start of unknown outcome that left before has happened, and does
@@ -59,7 +63,8 @@ impl Evidence {
         self.open.retain(|_, open| {
             let action = &open.order.action;
             let about = action.workload() == Some(workload) && action.may_run_on() == Some(host);
-            !(about && open.unknown_since.is_some() && open.left_at < at)
+            open.happened |= about && open.left_at < at;
+            !(open.happened && open.unknown_since.is_some())
         });
     }
 
@@ -68,6 +73,7 @@ impl Evidence {
         self.open.values_mut().for_each(|open| {
             open.unknown_since.get_or_insert(now);
         });
+        self.open.retain(|_, open| !open.happened);
     }
 
     pub fn command(&mut self, command: &Command) {
@@ -90,7 +96,10 @@ impl Evidence {
                     }
                 }
                 for (workload, _) in domains.iter().filter(|(_, seen)| seen.state.is_live()) {
-                    self.seen_live(workload, host, *asked_at);
+                    let key = (workload.clone(), host.clone());
+                    if self.proved.get(&key).is_none_or(|proved| proved < asked_at) {
+                        self.seen_live(workload, host, *asked_at);
+                    }
                 }
             }
             Fact::Domain { host, workload, change: DomainChange::State(state) } => {
@@ -110,15 +119,21 @@ impl Evidence {
         let open = self.open.get_mut(&id)?;
         if let Outcome::Unknown { .. } = outcome {
             open.unknown_since.get_or_insert(now);
-            return Some(open.order.clone());
+            let order = open.order.clone();
+            self.open.retain(|_, open| !(open.happened && open.unknown_since.is_some()));
+            return Some(order);
         }
         let order = self.open.remove(&id)?.order;
-        let Outcome::Done { detail } = outcome else { return Some(order) };
+        let Outcome::Done { detail } = outcome else {
+            self.earlier_are_through(&order);
+            return Some(order);
+        };
         match (&order.action, detail) {
             (Action::Fence { host, .. }, _) | (Action::CheckPower { host }, Detail::Power(PowerState::Off)) => {
                 self.proved_off(host);
             }
             (Action::Stop { workload, host, .. }, _) => {
+                self.proved.insert((workload.clone(), host.clone()), now);
                 self.live.entry(workload.clone()).or_default().remove(host);
             }
             (Action::Migrate { workload, from, to }, _) => {
@@ -130,9 +145,21 @@ impl Evidence {
                 if let Some((workload, host)) = action.workload().zip(action.may_run_on()) {
                     self.live.entry(workload.clone()).or_default().insert(host.clone());
                 }
+                self.earlier_are_through(&order);
             }
         }
         Some(order)
+    }
+
+    /// A host works on one order for a workload at a time: what it answers now is newer than what it was sent before.
+    fn earlier_are_through(&mut self, answered: &Order) {
+        let same = |open: &Open| {
+            open.order.action.workload() == answered.action.workload()
+                && open.order.action.may_run_on() == answered.action.may_run_on()
+        };
+        if answered.action.may_run_on().is_some() {
+            self.open.retain(|_, open| !(same(open) && open.unknown_since.is_some()));
+        }
     }
 
     fn proved_off(&mut self, host: &HostId) {

@@ -9,13 +9,8 @@ use mainstay_engine::view::ClusterView;
 use mainstay_model::{Code, Span, Subject, Time, WorkloadId, spec::Managed};
 
 /// Alarms that say that a person is needed, and that the workload is rightly down until then.
-const NEEDS_A_PERSON: [Code; 5] = [
-    Code::STOPPED_BY_PERSON,
-    Code::RECOVERY_EXHAUSTED,
-    Code::RUNS_TWICE,
-    Code::ORDER_BLOCKED,
-    Code::PAUSED_BY_PERSON,
-];
+const NEEDS_A_PERSON: [Code; 5] =
+    [Code::STOPPED_BY_PERSON, Code::RECOVERY_EXHAUSTED, Code::RUNS_TWICE, Code::ORDER_BLOCKED, Code::PAUSED_BY_PERSON];
 
 /// An alarm excuses what it speaks of for this long after it was cleared: what it waited for is being done.
 const EXCUSES_FOR: Span = Span::minutes(2);
@@ -24,9 +19,11 @@ impl Checker {
     /// Faults ceased long ago: every managed workload has to run, unless an alarm rightly asks for a person.
     pub fn all_should_run(&mut self, world: &World, record: &Record, view: &ClusterView, roomy: bool) {
         for (name, guest) in &world.guests {
-            let managed = world.spec.workload_rule(name, &guest.tags).is_some_and(|rule| rule.policy.managed == Managed::Yes);
+            let managed =
+                world.spec.workload_rule(name, &guest.tags).is_some_and(|rule| rule.policy.managed == Managed::Yes);
             let unprotected = view.workloads.iter().any(|seen| seen.workload == *name && !seen.managed);
             if !managed || unprotected || guest.stopped_by_person.is_some() {
+                self.excused.insert(name.clone());
                 continue;
             }
             self.stake(Rule::Liveness);
@@ -39,7 +36,8 @@ impl Checker {
                 continue;
             }
             let doing = view.workloads.iter().find(|seen| seen.workload == *name);
-            let doing = doing.map_or("not in its view".to_owned(), |seen| format!("{} ({:?})", seen.health, seen.doing));
+            let doing =
+                doing.map_or("not in its view".to_owned(), |seen| format!("{} ({:?})", seen.health, seen.doing));
             let text = format!("{name} does not run although faults have ceased; believed: {doing}");
             self.violate(world, Rule::Liveness, text);
         }
@@ -51,7 +49,8 @@ impl Checker {
         let restless = passages.filter(|entry| !self.excused.contains(&entry.workload)).collect::<Vec<_>>();
         if let Some(Passage { workload, to, at, .. }) = restless.first() {
             let at_s = at.0 as f64 / 1000.0;
-            let text = format!("{workload} was moved or started on {to} at {at_s} s although all had been well for long");
+            let text =
+                format!("{workload} was moved or started on {to} at {at_s} s although all had been well for long");
             self.violate(world, Rule::Bounded, text);
         }
     }

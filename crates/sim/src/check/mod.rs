@@ -114,7 +114,9 @@ impl Checker {
     fn told_fact(&mut self, world: &World, fact: &Fact) {
         self.evidence.fact(fact, world.now);
         match fact {
-            Fact::Domain { workload, change: DomainChange::State(state), .. } => self.told_state(world, workload, *state),
+            Fact::Domain { workload, change: DomainChange::State(state), .. } => {
+                self.told_state(world, workload, *state)
+            }
             Fact::Inventory { host, domains, .. } => {
                 for (workload, seen) in domains {
                     if self.last_ran.get(workload).is_none_or(|ran| ran == host) {
@@ -143,10 +145,8 @@ impl Checker {
 
     fn told_outcome(&mut self, world: &World, id: ActionId, outcome: &Outcome) {
         let order = self.evidence.outcome(id, outcome, world.now);
-        let says_off = matches!(
-            outcome,
-            Outcome::Done { detail: Detail::Fenced { .. } | Detail::Power(PowerState::Off) }
-        );
+        let says_off =
+            matches!(outcome, Outcome::Done { detail: Detail::Fenced { .. } | Detail::Power(PowerState::Off) });
         if let Some(order) = order.filter(|_| says_off) {
             self.claimed_off(world, order.action.host());
         }
@@ -179,7 +179,7 @@ impl Checker {
 
     fn started(&mut self, world: &World, guest: &WorkloadId, host: &HostId, by: Starter) {
         self.last_ran.insert(guest.clone(), host.clone());
-        if by == Starter::Person {
+        if by != Starter::Controller {
             self.told_stops.remove(guest);
             self.attempts.entry(guest.clone()).or_default().disturbed();
         }
@@ -187,7 +187,11 @@ impl Checker {
             self.count_start(world, guest);
             let others = self.true_others(world, guest, host);
             if let Some(other) = others.first() {
-                self.violate(world, Rule::NeverTwice, format!("{guest} began to execute on {host} while it executes on {other}"));
+                self.violate(
+                    world,
+                    Rule::NeverTwice,
+                    format!("{guest} began to execute on {host} while it executes on {other}"),
+                );
             }
         }
     }
@@ -204,7 +208,8 @@ impl Checker {
     }
 
     fn disturb_guests_of(&mut self, host: &HostId) {
-        let here: Vec<_> = self.last_ran.iter().filter(|(_, ran)| *ran == host).map(|(guest, _)| guest.clone()).collect();
+        let here: Vec<_> =
+            self.last_ran.iter().filter(|(_, ran)| *ran == host).map(|(guest, _)| guest.clone()).collect();
         for guest in here {
             self.attempts.entry(guest).or_default().disturbed();
         }

@@ -15,7 +15,10 @@ impl Checker {
             self.violate(world, Rule::DurableIntent, text);
         }
         if order.epoch < self.oldest_allowed {
-            let text = format!("{} ({}) left in {} although {} leads", order.id, order.action, order.epoch, self.oldest_allowed);
+            let text = format!(
+                "{} ({}) left in {} although {} leads",
+                order.id, order.action, order.epoch, self.oldest_allowed
+            );
             self.violate(world, Rule::OneEpoch, text);
         }
         self.epoch = self.epoch.max(order.epoch);

@@ -41,10 +41,13 @@ impl Points {
         let of_it = || points.iter().filter(|kept| kept.workload == *workload && kept.id != *point);
         // What is being deleted was marked so in the same step; whether it was good before is told by its being `Deleting`.
         let was_good = points.iter().any(|kept| {
-            kept.workload == *workload && kept.id == *point && matches!(kept.state, PointState::Good | PointState::Deleting)
+            kept.workload == *workload
+                && kept.id == *point
+                && matches!(kept.state, PointState::Good | PointState::Deleting)
         });
         let good_left = of_it().any(|kept| kept.state == PointState::Good);
-        (was_good && !good_left).then(|| format!("{point} of {workload} is deleted, and no good recovery point is left"))
+        (was_good && !good_left)
+            .then(|| format!("{point} of {workload} is deleted, and no good recovery point is left"))
     }
 
     /// Points of sick workloads that memory calls good.
@@ -76,7 +79,8 @@ impl Checker {
         let probes = &rule.policy.probes;
         let probed = probes.ping || probes.agent || !probes.tcp.is_empty() || !probes.http.is_empty();
         let policy = world.spec.recovery_rule(workload, &guest.tags);
-        let hung_after = policy.map_or_else(|| mainstay_model::spec::RecoveryPolicy::default().hung_after, |rule| rule.policy.hung_after);
+        let hung_after = policy
+            .map_or_else(|| mainstay_model::spec::RecoveryPolicy::default().hung_after, |rule| rule.policy.hung_after);
         let hung = guest.processes.values().any(|process| process.has_hung());
         let long = world.now.since(since) > hung_after + HUNG_MARGIN;
         (probed && hung && long).then(|| "it had hung for longer than the policy's bound".to_owned())

@@ -77,7 +77,9 @@ impl Cluster {
             let mut random = Stream::new(seed, &format!("draw/host/{name}"));
             let memory = if self.roomy { 32 } else { random.between(4, 10) };
             let boot = random.between(5, 40);
-            self.say(format_args!("[world.host.{name}]\nmemory = \"{memory}GiB\"\ncpus = 64\nboot_time = \"{boot}s\"\n"));
+            self.say(format_args!(
+                "[world.host.{name}]\nmemory = \"{memory}GiB\"\ncpus = 64\nboot_time = \"{boot}s\"\n"
+            ));
             let mut levels = Vec::new();
             if !(unfenceable && random.chance(500)) {
                 levels.push(format!("\"bmc-{name}\""));
@@ -89,7 +91,11 @@ impl Cluster {
                 let device = device.trim_matches('"').to_owned();
                 if !self.devices.contains(&device) {
                     let takes = random.between(40, 5_000);
-                    let dies = if device != "pdu" && random.chance(300) { format!("dies_with = \"{name}\"\n") } else { String::new() };
+                    let dies = if device != "pdu" && random.chance(300) {
+                        format!("dies_with = \"{name}\"\n")
+                    } else {
+                        String::new()
+                    };
                     self.say(format_args!("[world.fence_device.{device}]\ntakes = \"{takes}ms\"\n{dies}"));
                     fences += &format!("[fence.{device}]\nagent = \"fence_sim\"\n");
                     self.devices.push(device);
@@ -165,7 +171,10 @@ impl Cluster {
         }
         if random.chance(300) {
             let lost = random.between(2_000, 6_000);
-            self.say(format_args!("[detection]\nheartbeat_every = \"1s\"\nhost_lost_floor = \"{lost}ms\"\nhost_lost_after = \"{}ms\"\n", lost + 3_000));
+            self.say(format_args!(
+                "[detection]\nheartbeat_every = \"1s\"\nhost_lost_floor = \"{lost}ms\"\nhost_lost_after = \"{}ms\"\n",
+                lost + 3_000
+            ));
         }
     }
 }

@@ -53,7 +53,9 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Vec<Expectation>, Scenario
             sentence => (sentence, None),
         };
         let wanted = wanted(sentence).ok_or_else(|| {
-            let what = format!("`{line}` is not an expectation; docs/simulator.md lists them, for example `web-1 runs on h2 by 20s`");
+            let what = format!(
+                "`{line}` is not an expectation; docs/simulator.md lists them, for example `web-1 runs on h2 by 20s`"
+            );
             ScenarioError::line(file, number, what)
         })?;
         Ok(Expectation { text: line.to_owned(), at: at.map(|span| Time(span.0)), wanted })
@@ -89,7 +91,9 @@ fn wanted(words: &[&str]) -> Option<Wanted> {
         [name, "runs"] => Wanted::Runs { guest: guest(name), host: None, wanted: true },
         [name, "runs", "on", on] => Wanted::Runs { guest: guest(name), host: Some(host(on)), wanted: true },
         [name, "does", "not", "run"] => Wanted::Runs { guest: guest(name), host: None, wanted: false },
-        [name, "does", "not", "run", "on", on] => Wanted::Runs { guest: guest(name), host: Some(host(on)), wanted: false },
+        [name, "does", "not", "run", "on", on] => {
+            Wanted::Runs { guest: guest(name), host: Some(host(on)), wanted: false }
+        }
         [name, "never", "runs", "on", on] => Wanted::NeverOn { guest: guest(name), host: host(on) },
         [name, "answers"] => Wanted::Answers { guest: guest(name), wanted: true },
         [name, "does", "not", "answer"] => Wanted::Answers { guest: guest(name), wanted: false },
@@ -97,7 +101,9 @@ fn wanted(words: &[&str]) -> Option<Wanted> {
         [name, "starts", "after", other] => Wanted::StartsAfter { later: guest(name), earlier: guest(other) },
         [name, "moved", rest @ ..] => Wanted::Moves { guest: Some(guest(name)), count: Count::parse(rest)? },
         [name, "reverted", rest @ ..] => Wanted::Reverted { guest: guest(name), count: Count::parse(rest)? },
-        [name, "has", rest @ .., "points" | "point"] => Wanted::Points { guest: guest(name), count: Count::parse(rest)? },
+        [name, "has", rest @ .., "points" | "point"] => {
+            Wanted::Points { guest: guest(name), count: Count::parse(rest)? }
+        }
         [name, "lost", "at", "most", span] => Wanted::Lost { guest: guest(name), at_most: span.parse().ok()? },
         [name, "downtime", "below", span] => {
             Wanted::Downtime { guest: guest(name), below: true, bound: span.parse().ok()? }
@@ -126,7 +132,9 @@ impl Count {
             ["once"] => Count::exactly(1),
             ["twice"] => Count::exactly(2),
             ["at", "least", "once"] => Count { least: 1, most: usize::MAX },
-            ["at", "least", count] | ["at", "least", count, "times"] => Count { least: count.parse().ok()?, most: usize::MAX },
+            ["at", "least", count] | ["at", "least", count, "times"] => {
+                Count { least: count.parse().ok()?, most: usize::MAX }
+            }
             ["at", "most", count] | ["at", "most", count, "times"] => Count { least: 0, most: count.parse().ok()? },
             [count] | [count, "times"] => Count::exactly(count.parse().ok()?),
             _ => return None,
@@ -175,7 +183,8 @@ impl Wanted {
                 (found.as_ref().is_some_and(|found| found == health) == *wanted, format!("it is believed {found:?}"))
             }
             Wanted::Fenced { host, count } => {
-                let fencings = record.fencings.iter().filter(|fencing| host.as_ref().is_none_or(|host| fencing.host == *host));
+                let fencings =
+                    record.fencings.iter().filter(|fencing| host.as_ref().is_none_or(|host| fencing.host == *host));
                 let found = fencings.count();
                 (count.holds(found), format!("fenced {found} times"))
             }
@@ -190,7 +199,9 @@ impl Wanted {
                 (count.holds(found), format!("started {found} times"))
             }
             Wanted::StartsAfter { later, earlier } => {
-                let first = |guest: &WorkloadId| record.starts.iter().find(|entry| entry.workload == *guest).map(|entry| entry.at);
+                let first = |guest: &WorkloadId| {
+                    record.starts.iter().find(|entry| entry.workload == *guest).map(|entry| entry.at)
+                };
                 let (late, early) = (first(later), first(earlier));
                 let holds = late.is_some() && early.is_some() && late > early;
                 (holds, format!("{later} started at {late:?}, {earlier} at {early:?}"))
@@ -205,7 +216,8 @@ impl Wanted {
                         && subject.as_ref().is_none_or(|subject| *subject == subject_name(&alarm.subject))
                 };
                 let found = record.alarms.iter().any(|span| raised(&span.alarm));
-                let all: Vec<_> = record.alarms.iter().map(|span| format!("{} on {}", span.alarm.code, span.alarm.subject)).collect();
+                let all: Vec<_> =
+                    record.alarms.iter().map(|span| format!("{} on {}", span.alarm.code, span.alarm.subject)).collect();
                 (found == *wanted, format!("alarms raised: {all:?}"))
             }
             Wanted::NoAlarms => {
@@ -226,7 +238,8 @@ impl Wanted {
                 (count.holds(found), format!("reverted {found} times"))
             }
             Wanted::Lost { guest, at_most } => {
-                let found: u64 = record.reverts.iter().filter(|(name, ..)| name == guest).map(|(_, _, lost)| lost).sum();
+                let found: u64 =
+                    record.reverts.iter().filter(|(name, ..)| name == guest).map(|(_, _, lost)| lost).sum();
                 (found <= at_most.0, format!("it lost {}", Span(found)))
             }
             Wanted::SameHost { first, second, same } => {
@@ -256,7 +269,8 @@ impl Wanted {
 
 fn believed(view: &ClusterView, name: &str) -> Option<String> {
     let host = view.hosts.iter().find(|host| host.host.as_str() == name).map(|host| host.health.clone());
-    let guest = || view.workloads.iter().find(|guest| guest.workload.as_str() == name).map(|guest| guest.health.clone());
+    let guest =
+        || view.workloads.iter().find(|guest| guest.workload.as_str() == name).map(|guest| guest.health.clone());
     host.or_else(guest)
 }
 

@@ -15,10 +15,7 @@ use crate::{
     run::Simulation,
 };
 use expect::Expectation;
-use mainstay_model::{
-    Time, config,
-    spec::ClusterSpec,
-};
+use mainstay_model::{Time, config, spec::ClusterSpec};
 use setup::WorldSetup;
 use std::{
     collections::BTreeMap,
@@ -105,12 +102,19 @@ pub fn run_all(folders: &[PathBuf]) -> Result<Vec<Report>, ScenarioError> {
 }
 
 impl Scenario {
+    /// Its world at the beginning, without a controller.
+    #[cfg(test)]
+    pub fn world(&self, seed: u64) -> crate::world::World {
+        crate::world::World::new(&self.setup, Arc::clone(&self.spec), seed)
+    }
+
     /// Reads a scenario's folder.
     pub fn load(folder: &Path) -> Result<Scenario, ScenarioError> {
         let shown = |name: &str| folder.join(name).display().to_string();
         let text = |name: &str| read(&folder.join(name));
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let mut scenario = Scenario::parse(&name, &shown, &text("setup.toml")?, &text("script.txt")?, &text("expect.txt")?)?;
+        let mut scenario =
+            Scenario::parse(&name, &shown, &text("setup.toml")?, &text("script.txt")?, &text("expect.txt")?)?;
         for (_, deed) in &scenario.script {
             if let Deed::Reload(file) = deed {
                 let spec = cluster(&shown(file), &halves(&text(file)?).1)?;
@@ -138,8 +142,7 @@ impl Scenario {
         let spec = cluster(&shown("setup.toml"), &rest)?;
         let script = script::parse(&shown("script.txt"), script)?;
         let expectations = expect::parse(&shown("expect.txt"), expect)?;
-        let scenario =
-            Scenario { name: name.to_owned(), setup, spec, reloads: BTreeMap::new(), script, expectations };
+        let scenario = Scenario { name: name.to_owned(), setup, spec, reloads: BTreeMap::new(), script, expectations };
         scenario.names_exist(&shown("setup.toml"))?;
         Ok(scenario)
     }
@@ -183,8 +186,12 @@ impl Scenario {
     pub fn run(&self, elect: Elect) -> Report {
         let mut simulation = self.begin(elect);
         let end = Time(self.setup.lasts.0);
-        let mut order: Vec<(usize, Time)> =
-            self.expectations.iter().enumerate().map(|(index, wanted)| (index, wanted.at.unwrap_or(end).min(end))).collect();
+        let mut order: Vec<(usize, Time)> = self
+            .expectations
+            .iter()
+            .enumerate()
+            .map(|(index, wanted)| (index, wanted.at.unwrap_or(end).min(end)))
+            .collect();
         order.sort_by_key(|(index, at)| (*at, *index));
         let mut verdicts = BTreeMap::new();
         for (index, at) in order {

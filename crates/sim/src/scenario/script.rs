@@ -9,8 +9,11 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<(Time, Deed)>, Scenari
     let mut deeds = Vec::new();
     for (number, line) in lines(text) {
         let wrong = |what: String| ScenarioError::line(file, number, what);
-        let rest = line.strip_prefix("at ").ok_or_else(|| wrong("expected `at TIME DEED`, such as `at 10s power-cut h1`".into()))?;
-        let (at, deed) = rest.trim_start().split_once(' ').ok_or_else(|| wrong("expected a deed after the time".into()))?;
+        let rest = line
+            .strip_prefix("at ")
+            .ok_or_else(|| wrong("expected `at TIME DEED`, such as `at 10s power-cut h1`".into()))?;
+        let (at, deed) =
+            rest.trim_start().split_once(' ').ok_or_else(|| wrong("expected a deed after the time".into()))?;
         let at: Span = at.parse().map_err(|error: mainstay_model::NotASpan| wrong(error.to_string()))?;
         deeds.push((Time(at.0), Deed::parse(deed.trim()).map_err(wrong)?));
     }

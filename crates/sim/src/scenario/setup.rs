@@ -96,7 +96,12 @@ impl VmSetup {
         let mut random = Stream::new(seed, &format!("guest/{name}"));
         Guest {
             name: name.clone(),
-            uuid: format!("{:08x}-{:04x}-4000-8000-{:012x}", random.next() as u32, random.next() as u16, random.next() >> 16),
+            uuid: format!(
+                "{:08x}-{:04x}-4000-8000-{:012x}",
+                random.next() as u32,
+                random.next() as u16,
+                random.next() >> 16
+            ),
             needs: Resources::of(self.memory, self.cpus),
             tags: self.tags.clone(),
             datastore: self.datastore.clone(),

@@ -177,10 +177,8 @@ impl World {
     /// True if the action has to touch a disk that does not answer.
     fn stalls(&self, action: &Action) -> bool {
         let guest = action.workload().and_then(|name| self.guests.get(name));
-        let touches = !matches!(
-            action,
-            Action::Undefine { .. } | Action::DisableAutostart { .. } | Action::Screenshot { .. }
-        );
+        let touches =
+            !matches!(action, Action::Undefine { .. } | Action::DisableAutostart { .. } | Action::Screenshot { .. });
         touches && guest.is_some_and(|guest| self.storage_of(guest) == StorageState::Hang)
     }
 
@@ -265,7 +263,8 @@ impl World {
         let storage = self.guests.get(name).map_or(StorageState::Ok, |guest| self.storage_of(guest));
         let gone = || (FailureKind::NotThere, format!("{name} does not run on {on}"));
         let guest = self.guests.get_mut(name).ok_or_else(gone)?;
-        let process = guest.processes.get(on).filter(|process| process.condition != Condition::Incoming).ok_or_else(gone)?;
+        let process =
+            guest.processes.get(on).filter(|process| process.condition != Condition::Incoming).ok_or_else(gone)?;
         if process.halted {
             return Err((FailureKind::Other, "timed out: cannot acquire state change lock".into()));
         }
@@ -276,7 +275,7 @@ impl World {
         }
         let sick = !process.is_well();
         let frozen = freeze && !sick && kind == PointKind::Disk;
-        let made = Point { disk: guest.disk, taken_at: now, sick };
+        let made = Point { disk: guest.disk, taken_at: now };
         if guest.points.insert(point.clone(), made).is_none() {
             self.truths.push(Truth::PointTaken { guest: name.clone(), point: point.clone(), sick });
         }
@@ -288,7 +287,11 @@ impl World {
         if let Some(guest) = self.guests.get_mut(name)
             && guest.points.remove(point).is_some()
         {
-            self.truths.push(Truth::PointDeleted { guest: name.clone(), point: point.clone(), by: Starter::Controller });
+            self.truths.push(Truth::PointDeleted {
+                guest: name.clone(),
+                point: point.clone(),
+                by: Starter::Controller,
+            });
         }
     }
 
@@ -317,10 +320,9 @@ impl World {
         };
         let connection = call.connection.clone();
         if let Some((name, number)) = connection {
-            let heard = self
-                .hosts
-                .get(&name)
-                .is_some_and(|host| host.connection.open && host.connection.number == number && host.answers_management());
+            let heard = self.hosts.get(&name).is_some_and(|host| {
+                host.connection.open && host.connection.number == number && host.answers_management()
+            });
             if !heard {
                 return;
             }

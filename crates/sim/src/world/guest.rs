@@ -2,9 +2,7 @@
 //! never be two.
 
 use crate::random::Stream;
-use mainstay_model::{
-    Activity, DomainState, HostId, PauseReason, PointId, Resources, Span, Time, WorkloadId,
-};
+use mainstay_model::{Activity, DomainState, HostId, PauseReason, PointId, Resources, Span, Time, WorkloadId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A workload as it truly is.
@@ -54,8 +52,6 @@ pub(crate) struct Disk {
 pub(crate) struct Point {
     pub disk: Disk,
     pub taken_at: Time,
-    /// The guest was not well when it was taken.
-    pub sick: bool,
 }
 
 /// A process that executes a guest.
@@ -63,7 +59,6 @@ pub(crate) struct Point {
 pub(crate) struct Process {
     /// Tells this process from an earlier one on the same host.
     pub number: u64,
-    pub since: Time,
     pub condition: Condition,
     /// Since when it has been in that condition.
     pub condition_since: Time,
@@ -105,7 +100,6 @@ impl Process {
     pub fn new(number: u64, now: Time, condition: Condition) -> Process {
         Process {
             number,
-            since: now,
             condition,
             condition_since: now,
             halted: false,

@@ -1,6 +1,8 @@
 //! Deeds take effect: what a script or a seed does to the world.
 
-use super::{Condition, Definition, Management, Planned, StorageState, World, guest::FailingStart, truth::Starter, truth::Truth};
+use super::{
+    Condition, Definition, Management, Planned, StorageState, World, guest::FailingStart, truth::Starter, truth::Truth,
+};
 use crate::deed::{Deed, GuestDeed, HostDeed, PersonDeed};
 use mainstay_model::{Command, DomainChange, DomainState, HostId, OffReason, PauseReason, Span, WorkloadId};
 
@@ -121,7 +123,9 @@ impl World {
             .guests
             .values()
             .filter(|guest| guest.datastore == name)
-            .flat_map(|guest| guest.processes.iter().map(|(host, process)| (guest.name.clone(), host.clone(), process.number)))
+            .flat_map(|guest| {
+                guest.processes.iter().map(|(host, process)| (guest.name.clone(), host.clone(), process.number))
+            })
             .collect();
         for (guest, host, number) in processes {
             self.meet_disk(&guest, &host, number);

@@ -41,7 +41,10 @@ impl World {
             return other("could not open disk image: Input/output error");
         }
         if locks && !guest.processes.is_empty() {
-            return Err((FailureKind::DiskLocked, "failed to get \"write\" lock: another process holds the image".into()));
+            return Err((
+                FailureKind::DiskLocked,
+                "failed to get \"write\" lock: another process holds the image".into(),
+            ));
         }
         let needs = guest.needs;
         let Some(host) = self.hosts.get_mut(on) else {
@@ -66,6 +69,9 @@ impl World {
         self.processes += 1;
         let (number, now) = (self.processes, self.now);
         let Some(guest) = self.guests.get_mut(name) else { return };
+        if by != Starter::Controller {
+            guest.stopped_by_person = None;
+        }
         let mut process = Process::new(number, now, Condition::Booting);
         process.unannounced = by != Starter::Controller;
         guest.processes.insert(on.clone(), process);
@@ -253,8 +259,12 @@ impl World {
         }
         host.power = Power::On;
         host.management = Management::Runs;
-        let autostart: Vec<WorkloadId> =
-            host.domains.iter().filter(|(_, definition)| definition.autostart).map(|(guest, _)| guest.clone()).collect();
+        let autostart: Vec<WorkloadId> = host
+            .domains
+            .iter()
+            .filter(|(_, definition)| definition.autostart)
+            .map(|(guest, _)| guest.clone())
+            .collect();
         self.truths.push(Truth::HostUp { host: name.clone() });
         for guest in autostart {
             // What can't be started here is not this host's trouble.
@@ -285,7 +295,11 @@ impl World {
     }
 
     pub(super) fn guests_on(&self, host: &HostId) -> Vec<WorkloadId> {
-        self.guests.values().filter(|guest| guest.processes.contains_key(host)).map(|guest| guest.name.clone()).collect()
+        self.guests
+            .values()
+            .filter(|guest| guest.processes.contains_key(host))
+            .map(|guest| guest.name.clone())
+            .collect()
     }
 
     /// Since when the guest has not been well where it runs; `None`: it is well, or does not run.

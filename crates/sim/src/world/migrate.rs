@@ -52,7 +52,6 @@ impl World {
         to: &HostId,
         by: Starter,
     ) -> Result<(), Refusal> {
-        let now = self.now;
         let both_up = [from, to].iter().all(|host| self.hosts.get(*host).is_some_and(|host| host.executes()));
         let failed = |message: &str| Err((FailureKind::Other, message.to_owned()));
         let Some(guest) = self.guests.get_mut(name) else { return failed("no such domain") };
@@ -62,7 +61,7 @@ impl World {
             self.drop_incoming(name);
             return failed("migration job: unexpectedly failed");
         };
-        let mut arrived = Process { since: now, number: guest.processes.get(to).map_or(0, |process| process.number), ..source };
+        let mut arrived = Process { number: guest.processes.get(to).map_or(0, |process| process.number), ..source };
         arrived.unannounced = by != Starter::Controller;
         let (number, booting) = (arrived.number, arrived.condition == Condition::Booting);
         guest.processes.insert(to.clone(), arrived);

@@ -262,10 +262,8 @@ impl World {
         let passed = self.now.since(self.settled).0;
         self.settled = self.now;
         for guest in self.guests.values_mut() {
-            let stalled = !matches!(
-                self.storage.get(&guest.datastore),
-                None | Some(StorageState::Ok | StorageState::Slow)
-            );
+            let stalled =
+                !matches!(self.storage.get(&guest.datastore), None | Some(StorageState::Ok | StorageState::Slow));
             let writers = guest.processes.iter().filter(|(host, process)| {
                 !stalled && process.writes() && self.hosts.get(*host).is_some_and(Host::executes)
             });

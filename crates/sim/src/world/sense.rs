@@ -81,7 +81,8 @@ impl World {
         }
         host.connection.open = false;
         let number = host.connection.number;
-        let lost: Vec<_> = self.calls.iter_mut().filter_map(|(id, call)| call.lose(name, number).then_some(*id)).collect();
+        let lost: Vec<_> =
+            self.calls.iter_mut().filter_map(|(id, call)| call.lose(name, number).then_some(*id)).collect();
         for id in lost {
             self.hear(Span(1), News::Outcome(id, Outcome::unknown(format!("connection to {name} lost: {error}"))));
         }
@@ -174,7 +175,8 @@ impl World {
         let mut facts = Vec::new();
         for workload in host.domains.keys() {
             let Some(guest) = self.guests.get_mut(workload) else { continue };
-            let moves = matches!(self.storage.get(&guest.datastore), None | Some(StorageState::Ok | StorageState::Slow));
+            let moves =
+                matches!(self.storage.get(&guest.datastore), None | Some(StorageState::Ok | StorageState::Slow));
             let Some(process) = guest.processes.get_mut(name).filter(|process| !process.halted) else { continue };
             grow(&mut process.activity, process.condition, moves);
             let activity = process.activity;

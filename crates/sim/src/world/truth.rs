@@ -51,8 +51,12 @@ impl fmt::Display for Truth {
             Truth::HostUp { host } => write!(f, "{host} is up"),
             Truth::PersonStopped { guest } => write!(f, "a person stopped {guest}"),
             Truth::PointTaken { guest, point, sick: false } => write!(f, "recovery point {point} of {guest} is made"),
-            Truth::PointTaken { guest, point, sick: true } => write!(f, "recovery point {point} of SICK {guest} is made"),
-            Truth::PointDeleted { guest, point, by } => write!(f, "recovery point {point} of {guest} is gone (by {by})"),
+            Truth::PointTaken { guest, point, sick: true } => {
+                write!(f, "recovery point {point} of SICK {guest} is made")
+            }
+            Truth::PointDeleted { guest, point, by } => {
+                write!(f, "recovery point {point} of {guest} is gone (by {by})")
+            }
             Truth::Reverted { guest, point, lost_ms } => write!(f, "{guest} is back at {point}, {lost_ms} ms are lost"),
             Truth::NoRoom { guest, host } => write!(f, "{host} has no room for {guest}"),
             Truth::Trouble { guest, host, what } => write!(f, "{guest} on {host} {what}"),
