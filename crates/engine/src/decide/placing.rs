@@ -154,7 +154,9 @@ impl Engine {
         let mut current = record.host.clone();
         match what {
             PlaceFor::Recovery { rung: Rung::Relocate, cause } => {
-                for attempt in record.attempts.iter().filter(|attempt| attempt.rung == Rung::Relocate) {
+                // What can't leave its host has no other to try.
+                let tried = record.attempts.iter().filter(|attempt| attempt.rung == Rung::Relocate);
+                for attempt in tried.filter(|_| !matches!(self.reach(record), Reach::Host(_))) {
                     attempt.host.iter().for_each(|host| {
                         excluded.insert(host.clone(), Refusal::FailedThere);
                     });
