@@ -18,6 +18,8 @@ use std::{
 /// What the demo needs in order to break something of each kind on separate hosts.
 const HOSTS: u8 = 3;
 const GUESTS: u8 = 6;
+/// The host whose power is cut.
+const DOOMED: &str = "h3";
 /// No scene takes longer on a machine that is up to it.
 const LIMIT: Duration = Duration::from_secs(90);
 /// Silences of a guest below this are the machine's, not the demo's.
@@ -68,11 +70,12 @@ async fn show(arguments: &Arguments, talk: Talk) -> Result<()> {
     killed(&stage, talk).await?;
     hung(&stage, talk).await?;
     let stopped = stopped_by_owner(&stage, &mut controller, talk).await?;
-    let host = power_cut(&stage, talk).await?;
-    host_back(&stage, &mut controller, &host, talk).await?;
+    let cut_at = Instant::now();
+    power_cut(&stage, talk).await?;
+    host_back(&stage, &mut controller, cut_at, talk).await?;
     left_alone(&stage, &stopped, talk)?;
 
-    the_end(&controller, &host, watcher.reports(), &stopped, talk).await?;
+    the_end(&controller, watcher.reports(), &stopped, talk).await?;
     controller.down().await
 }
 
@@ -118,8 +121,8 @@ fn is_about(alarm: &mainstay_model::Alarm, code: Code, subject: &Subject) -> boo
 }
 
 /// A host loses its power with all its guests; they come back on the other hosts.
-async fn power_cut(stage: &Stage, talk: Talk) -> Result<String> {
-    let host = "h3";
+async fn power_cut(stage: &Stage, talk: Talk) -> Result<()> {
+    let host = DOOMED;
     let guests = stage.guests_on(host)?;
     talk.say(&format!("the power of {host} is cut, with {} on it", guests.join(" and ")));
     let mut before = BTreeMap::new();
@@ -135,13 +138,13 @@ async fn power_cut(stage: &Stage, talk: Talk) -> Result<String> {
         }
         talk.more(&format!("{guest}: {}", told(&back)));
     }
-    Ok(host.to_owned())
+    Ok(())
 }
 
 /// Mainstay powers the host on again, and takes it back into service when it has been well for a while.
-async fn host_back(stage: &Stage, controller: &mut Controller, host: &str, talk: Talk) -> Result<()> {
-    talk.say(&format!("{host} is powered on again by Mainstay, and checked …"));
-    let began = Instant::now();
+async fn host_back(stage: &Stage, controller: &mut Controller, cut_at: Instant, talk: Talk) -> Result<()> {
+    let host = DOOMED;
+    talk.say(&format!("{host} is powered on again by Mainstay, and watched before it gets work …"));
     controller
         .wait(&format!("{host} back in service"), LIMIT, |view| {
             view.hosts.iter().find(|seen| seen.host.as_str() == host && seen.health == "online").map(drop)
@@ -178,14 +181,13 @@ fn told(back: &Restarted) -> String {
 /// The incident of the host as a story, the status, and what the guests counted themselves.
 async fn the_end(
     controller: &Controller,
-    host: &str,
     reports: BTreeMap<String, GuestReport>,
     stopped: &str,
     talk: Talk,
 ) -> Result<()> {
     let list = controller.mainstay(&["incidents", "--json"]).await?;
     let list: serde_json::Value = serde_json::from_str(&list).unwrap_or_default();
-    let of_host = list["data"].as_array().into_iter().flatten().rfind(|incident| incident["subject"]["host"] == host);
+    let of_host = list["data"].as_array().into_iter().flatten().rfind(|incident| incident["subject"]["host"] == DOOMED);
     if let Some(id) = of_host.map(|incident| format!("i{}", incident["id"])) {
         let story = controller.mainstay(&["incidents", "show", &id]).await?;
         talk.raw(&format!("\n$ mainstay incidents show {id}\n{story}"));
