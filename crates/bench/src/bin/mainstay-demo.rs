@@ -154,10 +154,8 @@ async fn host_back(stage: &Stage, controller: &mut Controller, cut_at: Instant, 
     if !there.is_empty() {
         return Err(Error::Wrong(format!("{} runs on {host}, which just came back", there.join(", "))));
     }
-    talk.more(&format!(
-        "{host} is back in service after {}; its guests stay where they are well",
-        seconds(began.elapsed())
-    ));
+    let after = seconds(cut_at.elapsed());
+    talk.more(&format!("{host} is back in service {after} after the cut; its guests stay where they are well"));
     Ok(())
 }
 
