@@ -107,8 +107,10 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
 fn the_simulated_world_behaves_as_listed() {
     let mut world = Simulated::new();
     at_once(async {
-        let listed = |fact: &Fact| matches!(fact, Fact::Inventory { host, .. } if host.as_str() == "h2");
-        world.fact("h2 tells what it has", listed).await;
+        for name in ["h1", "h2"] {
+            let listed = |fact: &Fact| matches!(fact, Fact::Inventory { host, .. } if host.as_str() == name);
+            world.fact("the host tells what it has", listed).await;
+        }
         behaviour::starting_and_stopping_is_idempotent(&mut world).await;
         behaviour::a_crash_is_told_as_one(&mut world).await;
         behaviour::points_come_and_go(&mut world).await;
