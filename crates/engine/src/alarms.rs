@@ -220,11 +220,20 @@ impl Engine {
             }
         }
         let state = record.may_run_on.first().and_then(|host| self.seen_state(workload, host));
-        if state == Some(DomainState::Paused(PauseReason::Person)) {
+        if self.is_deaf(workload) {
+            drafts.push(draft(
+                Code::UNRESPONSIVE,
+                Severity::Yellow,
+                format!("{workload} answers no probe, though it still reads, writes or sends: it is not reset"),
+                format!("look at its network and its load; restart it if need be: mainstay vm restart {workload}"),
+            ));
+        }
+        if let Some(DomainState::Paused(reason @ (PauseReason::Person | PauseReason::Other))) = state {
+            let whom = if reason == PauseReason::Person { "by a person" } else { "by somebody unknown" };
             drafts.push(draft(
                 Code::PAUSED_BY_PERSON,
                 Severity::Yellow,
-                format!("{workload} was paused by a person"),
+                format!("{workload} was paused {whom}"),
                 format!("let it go on: virsh resume {workload}"),
             ));
         }
@@ -275,6 +284,16 @@ impl Engine {
 
     fn seen_state(&self, workload: &WorkloadId, host: &HostId) -> Option<DomainState> {
         Some(self.belief.workload_senses.get(workload)?.seen.get(host)?.state)
+    }
+
+    /// Silent for as long as a hung guest would be, but active.
+    fn is_deaf(&self, workload: &WorkloadId) -> bool {
+        let answers =
+            self.belief.workloads.get(workload).is_some_and(|record| record.answers && record.trouble.is_none());
+        let running = self.runs_on(workload).is_some_and(|host| self.sight(host) == Sight::Heard);
+        let senses = self.belief.workload_senses.get(workload).filter(|senses| senses.silent().is_some());
+        let heard = senses.and_then(|senses| senses.heard());
+        answers && running && heard.is_some_and(|heard| self.now.since(heard) >= self.recovery(workload).hung_after)
     }
 
     fn protection_alarms(&self, workload: &WorkloadId) -> Vec<Draft> {

@@ -175,7 +175,7 @@ impl Engine {
                 let silence = self.spec.detection.host_hung_after;
                 format!("lost: its address answers, but its hypervisor and all its guests are silent for {silence}")
             }
-            _ => format!("lost: silent on every channel for {silence}"),
+            _ => format!("lost: silent on every channel for {}", silence.roughly()),
         };
         self.note(EventKind::Believed, Severity::Red, Subject::Host(host.clone()), text);
         let workloads: Vec<WorkloadId> = self.belief.on_host(host).cloned().collect();
@@ -277,8 +277,16 @@ impl Engine {
     /// trouble is over.
     fn note_recovery(&mut self, workload: &WorkloadId) {
         let Some(record) = self.belief.workloads.get(workload) else { return };
-        let Some(trouble) = &record.trouble else { return };
         let Some(host) = self.runs_on(workload).cloned() else { return };
+        if self.sight(&host) != Sight::Heard || self.doubtful(&host) {
+            return;
+        }
+        let Some(trouble) = &record.trouble else {
+            if record.incident.is_some() && self.is_well(workload) {
+                self.was_spared(workload, &host);
+            }
+            return;
+        };
         let senses = self.belief.workload_senses.get(workload);
         let started_at = match trouble.started_at {
             Some(started_at) => started_at,
@@ -326,6 +334,14 @@ impl Engine {
         }
         let up_since = self.belief.workload_senses.get(workload).and_then(|senses| senses.up_since);
         trouble.cause != Cause::Hung || up_since > Some(trouble.since)
+    }
+
+    /// True while a host counts as lost or off: what was seen there before says nothing.
+    fn doubtful(&self, host: &HostId) -> bool {
+        self.belief
+            .hosts
+            .get(host)
+            .is_none_or(|record| !matches!(record.phase, HostPhase::Online | HostPhase::Returning))
     }
 
     /// Where it is seen running, if it is certain that it runs nowhere else.

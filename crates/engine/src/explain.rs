@@ -201,7 +201,7 @@ impl fmt::Display for Why {
             Why::NotManaged => "no [[vm]] rule of the configuration speaks of it",
             Why::Unprotected => "an operator said to leave it alone (mainstay vm unprotect)",
             Why::StoppedByPerson => "a person stopped it",
-            Why::PausedByPerson => "a person paused it",
+            Why::PausedByPerson => "a person or tool paused it",
             Why::InMaintenance => "it is in maintenance and empty",
             Why::LeftOff => "it is off, and left so",
             Why::Spare => "it is a spare that is not needed",

@@ -2,7 +2,9 @@
 //! and all its workloads are one incident.
 
 use crate::engine::Engine;
-use mainstay_model::{Event, HostId, Incident, IncidentCause, IncidentWorkload, PointState, Subject, Time, WorkloadId};
+use mainstay_model::{
+    Event, HostId, Incident, IncidentCause, IncidentWorkload, PointState, Span, Subject, Time, WorkloadId,
+};
 
 /// Events kept per incident; the middle is dropped first, since beginning and end tell the most.
 const TIMELINE_LIMIT: usize = 400;
@@ -58,6 +60,7 @@ impl Engine {
         if !self.manages(workload) {
             return;
         }
+        self.leave_incident_of(workload); // the greater trouble takes over
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.incident = Some(id);
         let from = record.host.clone();
@@ -106,7 +109,7 @@ impl Engine {
                 mainstay_model::EventKind::Seen,
                 mainstay_model::Severity::Green,
                 subject,
-                format!("answers again on {host}, {down} after it was last well"),
+                format!("answers again on {host}, {} after it was last well", down.roughly()),
             );
         }
     }
@@ -138,6 +141,20 @@ impl Engine {
             let incident = self.belief.incidents.get_mut(&id).expect("looked up above");
             incident.closed_at = Some(end);
         }
+    }
+
+    /// Its host was silent, but it ran on all the while.
+    pub(crate) fn was_spared(&mut self, workload: &WorkloadId, host: &HostId) {
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        if let Some(incident) = record.incident.and_then(|id| self.belief.incidents.get_mut(&id))
+            && let Some(hit) = incident.workloads.iter_mut().find(|hit| hit.workload == *workload)
+        {
+            hit.to = Some(host.clone());
+            hit.running_at = Some(hit.well_until);
+            hit.answering_at = record.answers.then_some(hit.well_until);
+            hit.data_loss = Some(Span::ZERO);
+        }
+        self.leave_incident_of(workload);
     }
 
     /// A person took over.

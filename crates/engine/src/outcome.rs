@@ -309,8 +309,12 @@ impl Engine {
                 }
                 self.started(workload, to, since);
             }
-            Outcome::Failed { .. } => {
-                if !self.seen_live(workload, to) {
+            Outcome::Failed { error } => {
+                // libvirt undoes a migration that fails, but in several steps on two hosts: the target is asked too, unless
+                // nothing was ever sent.
+                if error.kind != FailureKind::Unreachable {
+                    self.unsettle(workload, to, self.now);
+                } else if !self.seen_live(workload, to) {
                     self.belief.runs_not(workload, to);
                 }
                 let record = self.belief.workloads.get_mut(workload).expect("an order's workload is on record");

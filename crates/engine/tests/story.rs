@@ -304,3 +304,35 @@ fn a_migration_does_not_cost_the_recovery_points_on_record() {
     story.pass(Span::secs(5));
     assert_eq!(story.controller.points(&workload).len(), 1, "{}", story.said.join("\n"));
 }
+
+#[test]
+fn a_host_that_was_only_silent_costs_no_downtime_and_its_incident_ends() {
+    let mut story = Story::new();
+    story.silent.push("h1".into());
+    story.pass(Span::secs(4));
+    let (id, action) = story.only_order();
+    assert!(matches!(action, Action::Fence { .. }), "{action}");
+    story.silent.clear();
+    story.tell(vec![Input::Outcome { id, outcome: Outcome::failed(mainstay_model::FailureKind::Other, "no answer") }]);
+    story.pass(Span::secs(20));
+    assert!(story.orders.is_empty(), "{:?}", story.orders);
+    let incident = story.controller.incidents().pop().expect("one");
+    assert!(incident.closed_at.is_some(), "{incident:#?}");
+    assert_eq!(incident.workloads[0].running_at, Some(incident.workloads[0].well_until), "{incident:#?}");
+}
+
+#[test]
+fn a_hung_workload_whose_host_is_lost_then_belongs_to_the_hosts_incident() {
+    let mut story = Story::new();
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    let (id, _) = story.only_order();
+    story.domains.get_mut("h1").expect("set up").insert("web-1".into(), domain(DomainState::Running));
+    story.tell(vec![Input::Outcome { id, outcome: Outcome::done() }]);
+    story.pass(Span::secs(2));
+    story.silent.push("h1".into());
+    story.pass(Span::secs(4));
+    let first = story.controller.incidents().remove(0);
+    assert!(first.closed_at.is_some(), "the greater trouble took over: {first:#?}");
+    let said = story.said.join("\n");
+    assert!(!said.contains("0s after it was last well"), "{said}");
+}

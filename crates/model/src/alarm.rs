@@ -117,6 +117,8 @@ alarms! {
     CONSTRAINT_BROKEN = Code(1207);
     /// A workload that should run is off, and Mainstay was told only to watch.
     WATCH_ONLY_DOWN = Code(1208);
+    /// A workload does not answer its probes, though it reads, writes or sends.
+    UNRESPONSIVE = Code(1209);
     /// Recovery points cannot be taken.
     POINT_FAILED = Code(1301);
     /// A workload's newest good recovery point is older than twice its interval.

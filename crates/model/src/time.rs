@@ -47,6 +47,16 @@ impl Span {
     pub fn as_secs_f64(self) -> f64 {
         self.0 as f64 / 1000.0
     }
+    /// As people say it in a sentence: `0.4s`, `4.5s`, `12s`, `1m30s`, `2h5m`; at most two units.
+    pub fn roughly(self) -> String {
+        match self.0 {
+            0 => "0s".to_owned(),
+            1..10_000 => format!("{:.1}s", self.as_secs_f64()),
+            10_000..3_600_000 => Span(self.0 / 1_000 * 1_000).to_string(),
+            3_600_000..86_400_000 => Span(self.0 / 60_000 * 60_000).to_string(),
+            _ => Span(self.0 / 3_600_000 * 3_600_000).to_string(),
+        }
+    }
     /// As a standard duration.
     pub const fn as_duration(self) -> std::time::Duration {
         std::time::Duration::from_millis(self.0)
@@ -152,6 +162,15 @@ mod tests {
             assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
         }
         assert_eq!("90s".parse::<Span>().unwrap().to_string(), "1m30s");
+    }
+
+    #[test]
+    fn sentences_have_spans_of_two_units_at_most() {
+        let roughly = |text: &str| text.parse::<Span>().unwrap().roughly();
+        assert_eq!(roughly("4501ms"), "4.5s");
+        assert_eq!(roughly("12s345ms"), "12s");
+        assert_eq!(roughly("1h2m3s"), "1h2m");
+        assert_eq!(roughly("3d4h5m"), "3d4h");
     }
 
     #[test]

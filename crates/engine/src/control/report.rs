@@ -8,7 +8,7 @@ use crate::{
     view::{ClusterView, HostView, PointSummary, Verdict, WorkloadView},
 };
 use mainstay_model::{
-    Alarm, DomainState, HostId, PointState, Severity, SiteId, Span, Subject, Time, WorkloadId, spec::Origin,
+    Alarm, DomainState, HostId, PointState, Severity, SiteId, Subject, Time, WorkloadId, spec::Origin,
 };
 use std::fmt::Write;
 
@@ -242,10 +242,9 @@ fn workload_evidence(engine: &Engine, record: &WorkloadRecord, now: Time) -> Vec
     lines
 }
 
-/// How long ago, in a form that people read: whole seconds above ten.
-fn ago(then: Time, now: Time) -> Span {
-    let span = now.since(then);
-    if span.0 >= 10_000 { Span(span.0 / 1_000 * 1_000) } else { Span(span.0 / 100 * 100) }
+/// How long ago.
+fn ago(then: Time, now: Time) -> String {
+    now.since(then).roughly()
 }
 
 // ---- why --------------------------------------------------------------------------------------------------------------

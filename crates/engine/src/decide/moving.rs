@@ -1,6 +1,6 @@
 //! Planned moves: live where possible, cold after live migration has failed twice and the reason allows it.
 
-use super::{Next, PlaceFor, waiting};
+use super::{Next, PlaceFor, waiting, waiting_until};
 use crate::{
     belief::{MoveWhy, Moving},
     engine::Engine,
@@ -20,6 +20,11 @@ impl Engine {
             self.belief.workloads.get_mut(workload).expect("decided on record").moving = None;
             self.agenda.touch_host(host);
             return Next::Is(Doing::Nothing { why: crate::explain::Why::Well });
+        }
+        if let Some(order) = self.point_order_of(workload) {
+            // A workload is held still while a point is taken; a migration would fail, or find it paused.
+            let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
+            return Next::Is(waiting_until(on, order.order.deadline));
         }
         if moving.failures >= LIVE_TRIES {
             return Next::Is(self.move_cold(workload, host, moving));

@@ -2,7 +2,7 @@
 //! good one away.
 
 use crate::{
-    belief::{PointKey, Purpose},
+    belief::{OrderRecord, PointKey, Purpose},
     engine::Engine,
 };
 use mainstay_model::{
@@ -46,10 +46,13 @@ impl Engine {
 
     /// A recovery point of this workload is being taken or deleted.
     pub(crate) fn point_order(&self, workload: &WorkloadId) -> bool {
-        let subject = Subject::Workload(workload.clone());
-        self.belief
-            .in_flight(&subject)
-            .any(|record| matches!(record.order.action, Action::TakePoint { .. } | Action::DeletePoint { .. }))
+        self.point_order_of(workload).is_some()
+    }
+
+    /// That order.
+    pub(super) fn point_order_of(&self, workload: &WorkloadId) -> Option<&OrderRecord> {
+        let mut orders = self.belief.in_flight(&Subject::Workload(workload.clone()));
+        orders.find(|record| matches!(record.order.action, Action::TakePoint { .. } | Action::DeletePoint { .. }))
     }
 
     pub(crate) fn take_point(&mut self, workload: &WorkloadId, host: &HostId, name: PointId, by: PointBy) {

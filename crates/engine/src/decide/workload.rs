@@ -150,7 +150,9 @@ impl Engine {
             return self.recover(workload, Some(host));
         }
         match state {
-            DomainState::Paused(PauseReason::Person) => Next::Is(Doing::Nothing { why: Why::PausedByPerson }),
+            DomainState::Paused(PauseReason::Person | PauseReason::Other) => {
+                Next::Is(Doing::Nothing { why: Why::PausedByPerson })
+            }
             DomainState::Running => self.runs_well(workload, host),
             _ => Next::Is(waiting(WaitingOn::Answer { host: host.clone() })),
         }
