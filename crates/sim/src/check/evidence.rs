@@ -31,7 +31,8 @@ impl Evidence {
     /// Hosts on which the workload may run, and why.
     pub fn may_run(&self, workload: &WorkloadId) -> BTreeMap<HostId, String> {
         let mut hosts: BTreeMap<HostId, String> = BTreeMap::new();
-        for open in self.open.values().filter(|open| open.order.action.workload() == Some(workload)) {
+        let about = |open: &&Open| open.order.action.workload() == Some(workload) && !open.happened;
+        for open in self.open.values().filter(about) {
             if let Some(host) = open.order.action.may_run_on() {
                 hosts.insert(host.clone(), format!("order {} ({}) may still happen", open.order.id, open.order.action));
             }
@@ -85,10 +86,8 @@ impl Evidence {
     pub fn fact(&mut self, fact: &Fact, now: Time) {
         match fact {
             Fact::Inventory { host, asked_at, domains, .. } => {
-                let cleared = |open: &Open| {
-                    open.unknown_since.is_some_and(|since| *asked_at > since.max(open.order.deadline))
-                        && open.order.action.may_run_on() == Some(host)
-                };
+                let cleared =
+                    |open: &Open| *asked_at > open.order.deadline && open.order.action.may_run_on() == Some(host);
                 self.open.retain(|_, open| !cleared(open));
                 for (workload, hosts) in &mut self.live {
                     if !domains.get(workload).is_some_and(|seen| seen.state.is_live()) {
