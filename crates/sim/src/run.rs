@@ -15,7 +15,7 @@ use crate::{
     world::{News, World},
 };
 use mainstay_engine::{Input, Step, view::ClusterView};
-use mainstay_model::{Command, CommandId, Reply, Span, Time, spec::ClusterSpec};
+use mainstay_model::{Command, CommandId, Fact, Reply, Span, Time, spec::ClusterSpec};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// An armed crash that met no orders strikes after this all the same.
@@ -32,7 +32,7 @@ pub(crate) struct Simulation {
     wake_at: Option<Time>,
     restart_at: Option<Time>,
     crash: Option<Crash>,
-    /// The controller sleeps until then; what reaches it waits in its sockets.
+    /// The controller sleeps until then.
     asleep_until: Option<Time>,
     commands: BTreeMap<CommandId, Command>,
     /// Configurations that a script can reload, by file name.
@@ -92,7 +92,7 @@ impl Simulation {
             while self.world.next_at().is_some_and(|next| next <= now) {
                 let (news, deed) = self.world.advance();
                 self.look();
-                if let Some(news) = news.filter(|_| self.leader.is_some()) {
+                if let Some(news) = news.filter(|news| self.leader.is_some() && self.hears(news)) {
                     self.record.news(self.world.now, &news);
                     self.inbox.push(match news {
                         News::Fact(fact) => Input::Fact(fact),
@@ -116,6 +116,11 @@ impl Simulation {
             }
         }
         self.world.now = self.world.now.max(end);
+    }
+
+    /// A controller that sleeps asks nothing; what is pushed to it and what it asked before waits in its sockets.
+    fn hears(&self, news: &News) -> bool {
+        self.asleep_until.is_none() || matches!(news, News::Outcome(..) | News::Fact(Fact::Domain { .. }))
     }
 
     /// What truly happened is told to the checker and written down.
