@@ -86,6 +86,31 @@ fn every_error_code_has_its_page_and_every_page_its_code() {
 }
 
 #[test]
+fn every_alarm_has_its_row_in_operating() {
+    let text = fs::read_to_string(root().join("docs/operate.md")).expect("docs/operate.md is there");
+    let alarms = fs::read_to_string(root().join("crates/model/src/alarm.rs")).expect("the alarms' codes are there");
+    let findings = codes(&alarms, ": Code = Code(")
+        .filter(|code| !text.contains(&format!("| MS{code} |")))
+        .map(|code| format!("MS{code} has no row in docs/operate.md"))
+        .collect();
+    report(findings, "Say in a row what it says and what to do.");
+}
+
+#[test]
+fn the_configurations_in_documents_load() {
+    let mut findings = Vec::new();
+    for document in documents() {
+        for block in document.text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            let whole = block.contains("[site.") && block.contains("[[vm]]");
+            if whole && let Err(problems) = mainstay_model::config::load(&document.path, block) {
+                findings.push(problems.to_string());
+            }
+        }
+    }
+    report(findings, "A configuration that people copy has to be one.");
+}
+
+#[test]
 fn the_changelog_has_a_place_for_what_comes_next() {
     let text = fs::read_to_string(root().join("CHANGELOG.md")).expect("CHANGELOG.md is there");
     assert!(text.contains("\n## Unreleased\n"), "CHANGELOG.md needs a section `## Unreleased`");

@@ -27,9 +27,14 @@ impl Source {
         lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
-    /// True for a file that only tests use.
+    /// True for a file that only tests use: in a folder `tests`, or a module that is there under `cfg(test)` only.
     pub(crate) fn is_test(&self) -> bool {
-        ["/tests/", "/tests.rs", "/properties.rs"].iter().any(|mark| self.path.contains(mark))
+        let path = Path::new(&self.path);
+        let (Some(folder), Some(name)) = (path.parent(), path.file_stem()) else { return false };
+        let marks = format!("#[cfg(test)]\nmod {};", name.display());
+        let declared =
+            |parent: &str| fs::read_to_string(root().join(folder).join(parent)).is_ok_and(|text| text.contains(&marks));
+        self.path.contains("/tests/") || ["lib.rs", "mod.rs", "main.rs"].into_iter().any(declared)
     }
 }
 
