@@ -97,6 +97,18 @@ impl Engine {
         let Some(record) = self.belief.hosts.get(host) else { return };
         let Some(senses) = self.belief.host_senses.get(host) else { return };
         let mut drafts = Vec::new();
+        if self.host_spec(host).is_none() {
+            let count = self.belief.on_host(host).filter(|workload| self.manages(workload)).count();
+            if count > 0 {
+                drafts.push(draft(
+                    Code::HOST_REMOVED,
+                    Severity::Red,
+                    format!("{host} is not in the configuration any more, but may still run {count} workloads, watched by nobody"),
+                    format!("put {host} back into the configuration; or switch it off, then: mainstay host confirm-off {host}"),
+                ));
+            }
+            return self.settle_alarms(Subject::Host(host.clone()), drafts);
+        }
         match &record.phase {
             HostPhase::Lost { exhausted, .. } => {
                 drafts.push(draft(
@@ -184,20 +196,26 @@ impl Engine {
         }
         let record = self.belief.workloads.get(workload).expect("checked above");
         let mut drafts = Vec::new();
-        // What waits for a migration to arrive does not execute.
-        let arriving = |host: &HostId| self.seen_state(workload, host) == Some(DomainState::Paused(PauseReason::Busy));
-        let live = record.may_run_on.iter().filter(|host| self.seen_live(workload, host) && !arriving(host));
-        let live: Vec<&HostId> = live.collect();
         let migrating = self
             .life_order(workload)
             .is_some_and(|order| matches!(order.order.action, mainstay_model::Action::Migrate { .. }));
-        if live.len() > 1 && !migrating {
+        if let Some(live) = self.runs_twice(record).filter(|_| !migrating) {
             let hosts: Vec<&str> = live.iter().map(|host| host.as_str()).collect();
             drafts.push(draft(
                 Code::RUNS_TWICE,
                 Severity::Red,
                 format!("{workload} is seen running on {} at once", hosts.join(" and ")),
                 format!("stop one of them at once (virsh destroy {workload}); Mainstay touches neither"),
+            ));
+        }
+        let namesakes = self.namesakes(workload);
+        if !namesakes.is_empty() {
+            let hosts: Vec<&str> = namesakes.iter().map(HostId::as_str).collect();
+            drafts.push(draft(
+                Code::NAMESAKE,
+                Severity::Yellow,
+                format!("another VM named {workload} is on {}: nobody looks after that one", hosts.join(" and ")),
+                format!("rename it there, shut off (virsh domrename {workload} NEW)"),
             ));
         }
         if let Want::Stopped { how, .. } = &record.want {
@@ -309,8 +327,15 @@ impl Engine {
                 format!("see why: mainstay events {workload}"),
             ));
         }
-        let newest = self.last_good_point(workload).map_or(record.known_since, |point| point.taken_at);
-        if record.want == Want::Running && self.now.since(newest) > rule.policy.every.times(2) && !self.belief.cut_off {
+        if let Some(point) = &record.point_lost {
+            drafts.push(draft(
+                Code::POINT_LOST,
+                Severity::Yellow,
+                format!("recovery point {point} of {workload} is gone: somebody else deleted it"),
+                format!("take another one: mainstay snapshot create {workload}"),
+            ));
+        }
+        if self.point_overdue_at(workload).is_some_and(|at| at <= self.now) && !self.belief.cut_off {
             drafts.push(draft(
                 Code::POINT_OVERDUE,
                 Severity::Yellow,

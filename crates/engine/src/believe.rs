@@ -4,7 +4,7 @@
 use crate::{
     belief::{HostPhase, HostSenses, Sight, Trouble, Want, WorkloadSenses},
     engine::Engine,
-    observe::pause_cause,
+    observe::{cause_of_end, pause_cause},
 };
 use mainstay_model::{
     Cause, DomainState, EventKind, GuestChannel, HostChannel, HostId, IncidentCause, Severity, Span, Subject, Time,
@@ -86,8 +86,9 @@ impl Engine {
         let (mut watched, mut silent) = (0u64, 0u64);
         for record in self.belief.hosts.values() {
             let Some(senses) = self.belief.host_senses.get(&record.host) else { continue };
-            if matches!(record.phase, HostPhase::Off { .. }) || record.capacity == Default::default() {
-                continue; // known to be off, or never reached at all
+            let watched_at_all = self.host_spec(&record.host).is_some() && record.capacity != Default::default();
+            if matches!(record.phase, HostPhase::Off { .. }) || !watched_at_all {
+                continue; // known to be off, never reached, or taken out of the configuration
             }
             watched += 1;
             let fell_before = matches!(record.phase, HostPhase::Lost { .. });
@@ -208,10 +209,13 @@ impl Engine {
         let record = self.belief.workloads.get(workload)?;
         let senses = self.belief.workload_senses.get(workload)?;
         let Some(host) = record.may_run_on.first() else {
-            // Off everywhere, wanted, and nobody told why: it left by somebody else's migration and did not arrive.
+            // Off everywhere, wanted, and nobody brings it up: it left by somebody else's migration and did not arrive, or
+            // it went off while it was left alone.
             let gone_since = senses.seen.values().map(|seen| seen.since).max().unwrap_or(record.known_since);
-            let missing = record.trouble.is_none() && self.now.since(gone_since) >= MIGRATION_GRACE;
-            return missing.then_some((Cause::Vanished, gone_since));
+            let idle = record.trouble.is_none() && record.moving.is_none();
+            let last = record.host.as_ref().and_then(|host| senses.seen.get(host)).map(|seen| seen.state);
+            let cause = if let Some(DomainState::Off(reason)) = last { cause_of_end(reason) } else { Cause::Vanished };
+            return (idle && self.now.since(gone_since) >= MIGRATION_GRACE).then_some((cause, gone_since));
         };
         if record.may_run_on.len() > 1 || self.sight(host) != Sight::Heard {
             return None;

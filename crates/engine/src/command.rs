@@ -69,9 +69,22 @@ impl Engine {
                 "{host} answers, so it is not off; fence it (mainstay host fence {host}) or switch it off first"
             ));
         }
+        if !self.listened_to(host) {
+            return refused(format!(
+                "nobody has listened to {host} for long enough: the controller began a moment ago; try again in a few seconds"
+            ));
+        }
         self.commanded(Subject::Host(host.clone()), "a person confirmed that it is off");
         self.proved_off(host, OffProof::Person);
         accepted(format!("{host} counts as off; its workloads start elsewhere"))
+    }
+
+    /// True if the host's silence tells something: it was lost before, is not watched at all, or was listened to for long.
+    fn listened_to(&self, host: &HostId) -> bool {
+        let lost = matches!(self.belief.hosts.get(host).map(|record| &record.phase), Some(HostPhase::Lost { .. }));
+        let since = self.belief.host_senses.get(host).map_or(self.now, |senses| senses.watched_since);
+        let long = self.now.since(since) >= self.spec.detection.host_lost_after;
+        lost || long || self.host_spec(host).is_none() || self.sight(host) != Sight::Unknown
     }
 
     fn fence_now(&mut self, host: &HostId) -> Reply {
@@ -284,10 +297,7 @@ impl Engine {
         let record = self.belief.workloads.get_mut(workload).expect("checked above");
         record.unprotected = unprotected;
         if unprotected {
-            record.trouble = None;
-            record.trying = None;
-            record.moving = None;
-            self.give_up_incident(workload);
+            self.let_go(workload);
             self.commanded(Subject::Workload(workload.clone()), "a person said to leave it alone");
             accepted(format!("{workload} is left alone until: mainstay vm protect {workload}"))
         } else {
@@ -384,8 +394,8 @@ impl Engine {
                 "{point} is the last good recovery point of {workload}; take another one first: mainstay snapshot create {workload}"
             ));
         }
-        if self.point_order(workload) {
-            return refused(format!("a recovery point of {workload} is being taken or deleted; try again in a moment"));
+        if self.point_order(workload) || self.point_in_flight(workload, &point) {
+            return refused(format!("a recovery point of {workload} is in use just now; try again in a moment"));
         }
         let host = self.belief.workloads.get(workload).and_then(|record| record.host.clone());
         let Some(host) = host.filter(|host| self.sight(host) == Sight::Heard) else {

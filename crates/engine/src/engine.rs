@@ -80,6 +80,9 @@ impl Engine {
             for senses in self.belief.host_senses.values_mut() {
                 senses.watch_anew(now);
             }
+            for senses in self.belief.workload_senses.values_mut() {
+                senses.watched_since = Some(now);
+            }
             self.agenda.touch_all_hosts(&self.belief);
         }
         self.agenda.due(self.now);
@@ -108,21 +111,43 @@ impl Engine {
             if !self.belief.hosts.contains(host) {
                 self.belief.hosts.put(crate::belief::HostRecord::new(host.clone(), self.now));
             }
+        }
+        for host in self.belief.hosts.keys() {
             self.belief.host_senses.entry(host.clone()).or_insert_with(|| HostSenses::new(self.now));
         }
         let gone: Vec<HostId> =
             self.belief.hosts.keys().filter(|host| !spec.hosts.contains_key(*host)).cloned().collect();
         for host in gone {
             if self.belief.on_host(&host).next().is_none() {
-                self.belief.hosts.remove(&host);
-                self.belief.host_senses.remove(&host);
-                self.settle_alarms(Subject::Host(host.clone()), vec![]);
-                self.doing.remove(&Subject::Host(host));
+                self.forget_host(&host);
+            } else {
+                // Nobody watches it any more: what it said is no sign of life.
+                self.belief.host_senses.insert(host, HostSenses::new(self.now));
             }
         }
+        let ruleless =
+            self.belief.workloads.values().filter(|it| it.trouble.is_some() && self.rule(&it.workload).is_none());
+        let ruleless: Vec<WorkloadId> = ruleless.map(|record| record.workload.clone()).collect();
+        ruleless.iter().for_each(|workload| self.let_go(workload));
         self.relations.outdated = true;
         self.agenda.touch_all_hosts(&self.belief);
         self.agenda.touch_all_workloads(&self.belief);
+    }
+
+    /// A host that is not in the configuration, and on which nothing may run.
+    pub(crate) fn forget_host(&mut self, host: &HostId) {
+        self.leave_incident(host);
+        self.belief.forget_host(host);
+        self.settle_alarms(Subject::Host(host.clone()), vec![]);
+        self.doing.remove(&Subject::Host(host.clone()));
+    }
+
+    /// A workload is to be left alone: what was meant to be done for it is dropped, and its story ends here.
+    pub(crate) fn let_go(&mut self, workload: &WorkloadId) {
+        self.leave_incident_of(workload);
+        if let Some(record) = self.belief.workloads.get_mut(workload) {
+            (record.trouble, record.trying, record.moving) = (None, None, None);
+        }
     }
 
     // ---- what should be -------------------------------------------------------------------------------------------

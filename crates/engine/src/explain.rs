@@ -221,7 +221,7 @@ impl fmt::Display for WaitingOn {
             WaitingOn::ConfirmOff { host } => {
                 write!(
                     f,
-                    "a person to confirm that {host} is off (mainstay host confirm-off {host}): it has no fence device"
+                    "a person to confirm that {host} is off (mainstay host confirm-off {host}): nothing else can tell"
                 )
             }
             WaitingOn::Revive { power: Some(PowerState::Off) } => write!(f, "it to come back after power-on"),

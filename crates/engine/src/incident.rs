@@ -12,7 +12,12 @@ const TIMELINE_LIMIT: usize = 400;
 const INCIDENTS_KEPT: usize = 1_000;
 
 impl Engine {
+    /// Opens an incident, unless the subject is in one that is not over: a host lost again before it was back in service.
     pub(crate) fn open_incident(&mut self, subject: Subject, cause: IncidentCause, well_until: Time) {
+        let known = self.incident_of(&subject).and_then(|id| self.belief.incidents.get(&id));
+        if known.is_some_and(|incident| incident.closed_at.is_none()) {
+            return;
+        }
         let id = self.belief.meta.new_incident();
         let mut incident = Incident {
             id,
@@ -60,7 +65,9 @@ impl Engine {
         if !self.manages(workload) {
             return;
         }
-        self.leave_incident_of(workload); // the greater trouble takes over
+        if self.incident_of(&Subject::Workload(workload.clone())).is_some_and(|own| own != id) {
+            self.leave_incident_of(workload); // the greater trouble takes over
+        }
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.incident = Some(id);
         let from = record.host.clone();
@@ -162,9 +169,13 @@ impl Engine {
         self.leave_incident_of(workload);
     }
 
-    /// The host is back. Its workloads may still be in trouble; the last of them closes the incident.
+    /// The host is back. Those of its workloads that were not harmed leave with it; of those in trouble the last one closes
+    /// the incident.
     pub(crate) fn leave_incident(&mut self, host: &HostId) {
         let Some(id) = self.belief.hosts.get_mut(host).and_then(|record| record.incident.take()) else { return };
+        let unharmed = self.belief.workloads.values().filter(|it| it.incident == Some(id) && it.trouble.is_none());
+        let unharmed: Vec<WorkloadId> = unharmed.map(|record| record.workload.clone()).collect();
+        unharmed.iter().for_each(|workload| self.leave_incident_of(workload));
         let open = self.belief.workloads.values().any(|record| record.incident == Some(id));
         if !open
             && let Some(incident) = self.belief.incidents.get_mut(&id)

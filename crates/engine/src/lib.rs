@@ -22,9 +22,11 @@ mod incident;
 mod io;
 mod ledger;
 mod lint;
+mod names;
 mod observe;
 mod outcome;
 pub mod place;
+mod points;
 pub mod view;
 pub mod whatif;
 

@@ -9,14 +9,10 @@ use crate::{
     engine::Engine,
 };
 use mainstay_model::{
-    Activity, Cause, DomainChange, DomainSeen, DomainState, EventKind, Fact, GuestChannel, HostChannel, HostId,
-    OffReason, PauseReason, PointState, PowerState, Resources, Severity, Span, Subject, Time, WorkloadId,
-    spec::PersonStop,
+    Action, Activity, Cause, DomainChange, DomainSeen, DomainState, EventKind, Fact, GuestChannel, HostChannel, HostId,
+    OffReason, PauseReason, PowerState, Resources, Severity, Subject, Time, WorkloadId, spec::PersonStop,
 };
-use std::collections::{BTreeMap, BTreeSet};
-
-/// A recovery point that is not listed any more is believed gone after this long.
-const POINT_MISSED_FOR: Span = Span::secs(10);
+use std::collections::BTreeMap;
 
 impl Engine {
     pub(crate) fn observe(&mut self, input: Input) {
@@ -120,6 +116,7 @@ impl Engine {
             self.domain_listed(host, &workload, asked_at, domain);
         }
         for workload in missing {
+            self.no_namesake(&workload, host);
             self.sighting(host, &workload, DomainState::Off(OffReason::Undefined), asked_at);
         }
         let unsettled: Vec<WorkloadId> = self
@@ -165,6 +162,11 @@ impl Engine {
             let text = format!("found on {host}, {}", domain.state);
             self.note(EventKind::Seen, Severity::Green, Subject::Workload(workload.clone()), text);
         }
+        if self.is_another(workload, host, &domain.uuid) {
+            self.namesake(workload, host);
+            return self.sighting(host, workload, DomainState::Off(OffReason::Undefined), asked_at); // ours is not there
+        }
+        self.no_namesake(workload, host);
         let record = self.belief.workloads.get(workload).expect("put above");
         let same = record.needs == domain.needs
             && record.tags == domain.tags
@@ -190,8 +192,8 @@ impl Engine {
     // ---- workloads on hosts ---------------------------------------------------------------------------------------
 
     fn domain_changed(&mut self, host: &HostId, workload: &WorkloadId, change: DomainChange) {
-        if !self.belief.workloads.contains(workload) || !self.belief.hosts.contains(host) {
-            return; // the next inventory introduces it
+        if !self.belief.workloads.contains(workload) || !self.counts(host) || self.is_namesake(workload, host) {
+            return; // the next inventory introduces it, if it is news at all
         }
         match change {
             DomainChange::State(state) => self.sighting(host, workload, state, self.now),
@@ -211,6 +213,13 @@ impl Engine {
             DomainChange::Defined => {}
         }
         self.agenda.touch(workload);
+    }
+
+    /// False for what is heard of a host that was proved off and not heard since: it is of the time before.
+    fn counts(&self, host: &HostId) -> bool {
+        let Some(record) = self.belief.hosts.get(host) else { return false };
+        let heard = self.belief.host_senses.get(host).and_then(|senses| senses.heard_on(HostChannel::Hypervisor));
+        !matches!(record.phase, HostPhase::Off { .. }) || heard.is_some_and(|heard| heard > record.since)
     }
 
     pub(crate) fn seen_live(&self, workload: &WorkloadId, host: &HostId) -> bool {
@@ -288,9 +297,8 @@ impl Engine {
 
     /// True while a migration takes the workload away from this host: its running there is no news.
     fn moving_away_from(&self, workload: &WorkloadId, host: &HostId) -> bool {
-        self.life_order(workload).is_some_and(
-            |record| matches!(&record.order.action, mainstay_model::Action::Migrate { from, .. } if from == host),
-        )
+        self.life_order(workload)
+            .is_some_and(|record| matches!(&record.order.action, Action::Migrate { from, .. } if from == host))
     }
 
     fn went_off(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, was_live: bool) {
@@ -302,12 +310,19 @@ impl Engine {
             return; // the order's own outcome, or a newer list, tells
         }
         self.belief.runs_not(workload, host);
-        let stopping = self.life_order(workload).is_some_and(|order| order.order.action.host() == host);
+        let order = self.life_order(workload).map(|record| &record.order.action).filter(|action| action.host() == host);
+        let (stopping, leaving) =
+            (matches!(order, Some(Action::Stop { .. })), matches!(order, Some(Action::Migrate { .. })));
         let record = self.belief.workloads.get(workload).expect("looked up above");
         let wanted = record.want == Want::Running;
         let known_trouble = record.trying.is_some() || record.moving.as_ref().is_some_and(|moving| moving.cold);
         let runs_elsewhere = !record.may_run_on.is_empty();
-        if (was_live || might_run_here) && wanted && !stopping && !known_trouble && !runs_elsewhere {
+        if leaving {
+            // The migration's outcome tells what becomes of it, unless a person ended it: that migration fails.
+            if let Some(how) = persons_stop(reason).filter(|_| wanted && was_live) {
+                self.stopped_by_person(host, workload, how);
+            }
+        } else if (was_live || might_run_here) && wanted && !stopping && !known_trouble && !runs_elsewhere {
             self.fell(host, workload, reason);
         }
         if reason == OffReason::Undefined {
@@ -327,27 +342,21 @@ impl Engine {
         let subject = Subject::Workload(workload.clone());
         self.note(EventKind::Seen, Severity::Green, subject.clone(), "removed by a person: no host has it any more");
         self.settle_alarms(subject, vec![]);
+        self.leave_incident_of(workload);
         self.belief.forget(workload);
         self.relations.outdated = true;
     }
 
     /// A wanted workload is off without our doing: by whom or what?
     fn fell(&mut self, host: &HostId, workload: &WorkloadId, reason: OffReason) {
-        let cause = match reason {
-            OffReason::Shutdown => return self.stopped_by_person(host, workload, StoppedHow::Shutdown),
-            OffReason::Destroyed => return self.stopped_by_person(host, workload, StoppedHow::Destroyed),
-            OffReason::Saved => return self.stopped_by_person(host, workload, StoppedHow::Saved),
-            OffReason::Migrated => return, // it appears elsewhere, or is missed after a while
-            OffReason::Panicked => Cause::Panicked,
-            OffReason::Crashed => Cause::Crashed,
-            OffReason::Signalled => Cause::Signalled,
-            OffReason::Undefined => Cause::Vanished,
-            OffReason::Unknown => Cause::HostRestarted,
-        };
-        self.trouble(workload, cause);
+        match persons_stop(reason) {
+            Some(how) => self.stopped_by_person(host, workload, how),
+            None if reason == OffReason::Migrated => {} // it appears elsewhere, or is missed after a while
+            None => self.trouble(workload, cause_of_end(reason)),
+        }
     }
 
-    fn stopped_by_person(&mut self, host: &HostId, workload: &WorkloadId, how: StoppedHow) {
+    pub(crate) fn stopped_by_person(&mut self, host: &HostId, workload: &WorkloadId, how: StoppedHow) {
         let policy = self.rule(workload).map(|rule| rule.policy.on_person_stop);
         let word = match how {
             StoppedHow::Shutdown => "shut down by its owner",
@@ -404,7 +413,9 @@ impl Engine {
         let first_answer = senses.up_since.is_some() && senses.answered_since.is_none();
         if first_answer {
             senses.answered_since = Some(now);
-            self.agenda.stir();
+        }
+        if first_answer || was_silent {
+            self.agenda.stir(); // others may wait for it to be well
         }
         if news || was_silent || first_answer {
             self.agenda.touch(workload);
@@ -418,55 +429,6 @@ impl Engine {
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         senses.channels.entry(channel).or_default().silent = Some(self.now);
         self.agenda.touch(workload);
-    }
-
-    /// The snapshots that are really there: what is on record and missing is lost; what was being taken when we lost sight
-    /// of it is there, or is not.
-    fn points_seen(&mut self, workload: &WorkloadId, asked_at: Time, names: &BTreeSet<mainstay_model::PointId>) {
-        let Some(host) = self.belief.workloads.get(workload).and_then(|record| record.host.clone()) else { return };
-        if self.life_order(workload).is_some() {
-            // A migration takes the snapshots' records off their host for a while.
-            self.belief.workload_senses.entry(workload.clone()).or_default().missing_points.clear();
-            return;
-        }
-        for key in self.belief.point_keys(workload) {
-            let Some(point) = self.belief.points.get(&key) else { continue };
-            let (there, state) = (names.contains(&point.id), point.state);
-            if point.taken_at >= asked_at || point.host != host || self.point_in_flight(workload, &key.1) {
-                continue;
-            }
-            let subject = Subject::Workload(workload.clone());
-            match (state, there) {
-                (PointState::Taking, true) => {
-                    self.belief.points.get_mut(&key).expect("looked up above").state = PointState::Good;
-                }
-                (PointState::Taking | PointState::Deleting, false) => {
-                    self.belief.points.remove(&key);
-                }
-                (PointState::Good | PointState::Bad, false) => {
-                    if !self.missing_for_sure(workload, &key.1, asked_at) {
-                        continue;
-                    }
-                    self.belief.points.remove(&key);
-                    let text = format!("recovery point {} is gone from {host}: somebody else deleted it", key.1);
-                    self.note(EventKind::Seen, Severity::Yellow, subject, text);
-                }
-                (_, true) => {
-                    if let Some(senses) = self.belief.workload_senses.get_mut(workload) {
-                        senses.missing_points.remove(&key.1);
-                    }
-                }
-            }
-        }
-        self.agenda.touch(workload);
-    }
-
-    /// A recovery point leaves the record only if its host did not list it for a while: one list may be caught in the
-    /// middle of something.
-    fn missing_for_sure(&mut self, workload: &WorkloadId, point: &mainstay_model::PointId, asked_at: Time) -> bool {
-        let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
-        let since = *senses.missing_points.entry(point.clone()).or_insert(asked_at);
-        asked_at.since(since) >= POINT_MISSED_FOR
     }
 }
 
@@ -493,6 +455,27 @@ impl ActivitySense {
                 rate(activity.net_sent, last.net_sent),
             ],
         }
+    }
+}
+
+/// How a person stopped it, if it was a person.
+pub(crate) fn persons_stop(reason: OffReason) -> Option<StoppedHow> {
+    match reason {
+        OffReason::Shutdown => Some(StoppedHow::Shutdown),
+        OffReason::Destroyed => Some(StoppedHow::Destroyed),
+        OffReason::Saved => Some(StoppedHow::Saved),
+        _ => None,
+    }
+}
+
+/// The trouble with a workload that no person stopped and that is off for this reason.
+pub(crate) fn cause_of_end(reason: OffReason) -> Cause {
+    match reason {
+        OffReason::Panicked => Cause::Panicked,
+        OffReason::Crashed => Cause::Crashed,
+        OffReason::Signalled => Cause::Signalled,
+        OffReason::Unknown => Cause::HostRestarted,
+        _ => Cause::Vanished,
     }
 }
 

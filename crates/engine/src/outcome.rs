@@ -2,17 +2,22 @@
 //! must be asked again, or proved off.
 
 use crate::{
-    belief::{HostPhase, OffProof, OrderRecord, PointKey, Seen, Sight, StoppedHow, Unsettled, Want},
+    belief::{HostPhase, MoveWhy, OffProof, OrderRecord, Seen, Sight, StoppedHow, Unsettled, Want},
     engine::Engine,
+    observe::persons_stop,
 };
 use mainstay_model::{
-    Action, ActionId, Cause, Detail, DomainState, EventKind, Failure, FailureKind, HostId, OffReason, Outcome, PointId,
-    PointState, PowerState, RecoveryPoint, Severity, Span, Subject, Time, WorkloadId, spec::Rung,
+    Action, ActionId, Cause, Detail, DomainState, EventKind, Failure, FailureKind, HostId, OffReason, Outcome,
+    PowerState, Severity, Span, Subject, Time, WorkloadId,
 };
 
 /// After every fence level failed, the levels are tried again from the first after this long: a BMC that reboots, a
 /// switch that comes back.
 const FENCE_AGAIN_AFTER: Span = Span::secs(30);
+/// A workload that could not be moved, live or cold, is left where it is for so long: what keeps it there lasts.
+pub(crate) const MOVE_PAUSE: Span = Span::minutes(5);
+/// Housekeeping that failed is tried again after this long.
+const TIDY_PAUSE: Span = Span::minutes(1);
 
 impl Engine {
     pub(crate) fn outcome(&mut self, id: ActionId, outcome: Outcome) {
@@ -56,7 +61,7 @@ impl Engine {
                     self.point_not_there(&workload, &point);
                 }
             }
-            Action::Stop { workload, host, .. } => self.stop_ended(&workload, &host, outcome),
+            Action::Stop { workload, host, .. } => self.stop_ended(&workload, &host, since, outcome),
             Action::Resume { workload, host } => match outcome {
                 Outcome::Done { .. } => self.started(&workload, &host, since),
                 Outcome::Failed { .. } => self.rung_failed(&workload, &host),
@@ -73,18 +78,21 @@ impl Engine {
                     if let Some(record) = self.belief.workloads.get_mut(&workload) {
                         record.left.remove(&host);
                     }
+                } else {
+                    self.tidy_later(&workload);
                 }
             }
             Action::DisableAutostart { workload, host } => {
-                if matches!(outcome, Outcome::Done { .. })
-                    && let Some(senses) = self.belief.workload_senses.get_mut(&workload)
+                if !matches!(outcome, Outcome::Done { .. }) {
+                    self.tidy_later(&workload);
+                } else if let Some(senses) = self.belief.workload_senses.get_mut(&workload)
                     && let Some(seen) = senses.seen.get_mut(&host)
                 {
                     seen.autostart = false;
                 }
             }
             Action::TakePoint { workload, point, .. } => self.point_taken(&workload, &point, outcome),
-            Action::DeletePoint { workload, point, .. } => self.point_deleted(&workload, &point, outcome),
+            Action::DeletePoint { workload, point, .. } => self.point_deleted(&workload, &point, &outcome),
             Action::Screenshot { .. } => {}
         }
     }
@@ -159,6 +167,7 @@ impl Engine {
             senses.guest_heard = None;
         }
         let workloads: Vec<WorkloadId> = self.belief.on_host(host).cloned().collect();
+        self.end_orders_at(host);
         for workload in workloads {
             self.belief.runs_not(&workload, host);
             if let Some(senses) = self.belief.workload_senses.get_mut(&workload) {
@@ -180,6 +189,17 @@ impl Engine {
         }
         self.agenda.touch_host(host);
         self.agenda.stir();
+    }
+
+    /// Whatever was under way at a host that is proved off has ended with it. Its outcome would be waited for until its
+    /// deadline, since a host without power closes no connection.
+    fn end_orders_at(&mut self, host: &HostId) {
+        let orders = self.belief.in_flight(&Subject::Host(host.clone()));
+        let about_workloads = orders.filter(|record| record.order.action.workload().is_some());
+        let ids: Vec<ActionId> = about_workloads.map(|record| record.order.id).collect();
+        for id in ids {
+            self.outcome(id, Outcome::unknown(format!("{host} was proved off meanwhile")));
+        }
     }
 
     // ---- workloads ------------------------------------------------------------------------------------------------
@@ -215,11 +235,32 @@ impl Engine {
     }
 
     fn start_ended(&mut self, workload: &WorkloadId, host: &HostId, since: Time, until: Time, outcome: Outcome) {
+        if self.stopped_meanwhile(workload, host, since) {
+            return;
+        }
         match outcome {
             Outcome::Done { .. } => self.started(workload, host, since),
             Outcome::Failed { error } => self.start_failed(workload, host, error),
             Outcome::Unknown { .. } => self.unsettle(workload, host, until),
         }
+    }
+
+    /// True if it came up after the order and a person stopped it before the order ended: rule 3 counts more than what the
+    /// order was for.
+    fn stopped_meanwhile(&mut self, workload: &WorkloadId, host: &HostId, ordered_at: Time) -> bool {
+        let Some(senses) = self.belief.workload_senses.get(workload) else { return false };
+        let came_up = senses.up_since.is_some_and(|up_since| up_since > ordered_at);
+        let how = match senses.seen.get(host) {
+            Some(Seen { state: DomainState::Off(reason), since, .. }) if *since > ordered_at => persons_stop(*reason),
+            _ => None,
+        };
+        let Some(how) = how.filter(|_| came_up) else { return false };
+        self.belief.runs_not(workload, host);
+        self.stopped_by_person(host, workload, how);
+        let Some(record) = self.belief.workloads.get_mut(workload) else { return true };
+        record.trying = None;
+        record.unsettled.remove(host);
+        true
     }
 
     fn start_failed(&mut self, workload: &WorkloadId, host: &HostId, error: Failure) {
@@ -237,6 +278,11 @@ impl Engine {
         if record.trouble.is_none() {
             self.trouble(workload, Cause::StartFailed);
         }
+    }
+
+    /// Housekeeping did not work: what is in its way may go, but not at once.
+    pub(crate) fn tidy_later(&mut self, workload: &WorkloadId) {
+        self.belief.workload_senses.entry(workload.clone()).or_default().tidy_after = Some(self.now + TIDY_PAUSE);
     }
 
     /// The rung being tried did not help: the next decision chooses again, and avoids this host when relocating.
@@ -263,12 +309,19 @@ impl Engine {
         let now = self.now;
         if let Some(record) = self.belief.workloads.get_mut(workload) {
             record.trying = None;
-            record.unsettled.insert(host.clone(), Unsettled { since: now, may_happen_until: until.max(now) });
+            let asked_again = record.unsettled.contains_key(host);
+            let open = Unsettled { since: now, may_happen_until: until.max(now), asked_again };
+            record.unsettled.insert(host.clone(), open);
         }
     }
 
-    fn stop_ended(&mut self, workload: &WorkloadId, host: &HostId, outcome: Outcome) {
+    fn stop_ended(&mut self, workload: &WorkloadId, host: &HostId, since: Time, outcome: Outcome) {
+        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
         match outcome {
+            // It came up again before the outcome was heard: somebody else started it, or the event is a late one.
+            Outcome::Done { .. } if seen.is_some_and(|seen| seen.state.is_live() && seen.since > since) => {
+                self.unsettle(workload, host, self.now);
+            }
             Outcome::Done { .. } => {
                 self.belief.runs_not(workload, host);
                 if let Some(senses) = self.belief.workload_senses.get_mut(workload)
@@ -281,7 +334,10 @@ impl Engine {
             Outcome::Failed { .. } => {
                 self.rung_failed(workload, host);
                 let Some(record) = self.belief.workloads.get_mut(workload) else { return };
-                record.moving = None;
+                let ours = record.moving.take().is_some_and(|moving| moving.why != MoveWhy::Operator);
+                if ours && let Some(senses) = self.belief.workload_senses.get_mut(workload) {
+                    senses.stays_until = Some(self.now + MOVE_PAUSE);
+                }
                 if matches!(record.want, Want::Stopped { how: StoppedHow::Operator, .. }) {
                     record.want = Want::Running;
                     let text = "it did not stop when asked, so it goes on; by force: mainstay vm stop --force";
@@ -304,8 +360,16 @@ impl Engine {
         match outcome {
             Outcome::Done { .. } => {
                 self.belief.runs_not(workload, from);
-                if let Some(senses) = self.belief.workload_senses.get_mut(workload) {
-                    senses.seen.remove(from);
+                if let Some(seen) = self.belief.workload_senses.get_mut(workload).and_then(|it| it.seen.get_mut(from)) {
+                    // Kept with this moment, so that an older list of that host, still on its way, is known to be older.
+                    let gone = DomainState::Off(OffReason::Migrated);
+                    *seen = Seen { state: gone, at: self.now, since: self.now, autostart: false };
+                }
+                if self.stopped_meanwhile(workload, to, since) {
+                    return;
+                }
+                if let Some(record) = self.belief.workloads.get_mut(workload) {
+                    record.want = Want::Running; // it arrived, so what its source said of it was its leaving
                 }
                 self.started(workload, to, since);
             }
@@ -329,85 +393,6 @@ impl Engine {
                 self.unsettle(workload, from, self.now);
                 self.unsettle(workload, to, until);
             }
-        }
-    }
-
-    fn reverted(&mut self, workload: &WorkloadId, point: &PointId) {
-        let loss = self.belief.points.get(&PointKey(workload.clone(), point.clone())).map(|point| point.taken_at);
-        if let Some(record) = self.belief.workloads.get_mut(workload) {
-            record.reverted_to = Some(point.clone());
-        }
-        self.data_lost(workload, loss);
-    }
-
-    /// A revert to a point that is not there was no attempt: if there is another good one, that is next.
-    fn point_not_there(&mut self, workload: &WorkloadId, point: &PointId) {
-        let is_other = |other: &RecoveryPoint| other.state == PointState::Good && other.id != *point;
-        if !self.belief.points_of(workload).any(is_other) {
-            return;
-        }
-        if let Some(point) = self.belief.points.get_mut(&PointKey(workload.clone(), point.clone())) {
-            point.state = PointState::Bad;
-        }
-        if let Some(record) = self.belief.workloads.get_mut(workload) {
-            record.attempts.pop_if(|attempt| attempt.rung == Rung::Revert);
-        }
-    }
-
-    // ---- recovery points ------------------------------------------------------------------------------------------
-
-    pub(crate) fn point_in_flight(&self, workload: &WorkloadId, point: &PointId) -> bool {
-        self.belief.in_flight(&Subject::Workload(workload.clone())).any(|record| match &record.order.action {
-            Action::TakePoint { point: other, .. }
-            | Action::DeletePoint { point: other, .. }
-            | Action::Revert { point: other, .. } => other == point,
-            _ => false,
-        })
-    }
-
-    fn point_taken(&mut self, workload: &WorkloadId, point: &PointId, outcome: Outcome) {
-        let key = PointKey(workload.clone(), point.clone());
-        // A point during which the workload fell sick may hold the sickness. Silence alone tells nothing now: taking the
-        // point holds the guest still for a moment, longer the more memory it has.
-        let sound = self.runs_on(workload).is_some()
-            && self.belief.workloads.get(workload).is_some_and(|record| {
-                record.trouble.as_ref().is_none_or(|trouble| trouble.started_at.is_some())
-                    && record.unsettled.is_empty()
-            });
-        match outcome {
-            Outcome::Done { detail } => {
-                let Some(record) = self.belief.points.get_mut(&key) else { return };
-                record.state = if sound { PointState::Good } else { PointState::Bad };
-                if let Detail::Point { kind, frozen, handle, bytes } = detail {
-                    (record.kind, record.frozen, record.handle, record.bytes) = (kind, frozen, handle, bytes);
-                }
-                if let Some(record) = self.belief.workloads.get_mut(workload) {
-                    // A bad one protects from nothing: the next is not far.
-                    record.point_failures = if sound { 0 } else { record.point_failures + 1 };
-                }
-            }
-            Outcome::Failed { .. } => {
-                self.belief.points.remove(&key);
-                if let Some(record) = self.belief.workloads.get_mut(workload) {
-                    record.point_failures += 1;
-                }
-            }
-            Outcome::Unknown { .. } => {
-                if let Some(record) = self.belief.workloads.get_mut(workload) {
-                    record.point_failures += 1;
-                }
-            }
-        }
-    }
-
-    fn point_deleted(&mut self, workload: &WorkloadId, point: &PointId, outcome: Outcome) {
-        let gone = match &outcome {
-            Outcome::Done { .. } => true,
-            Outcome::Failed { error } => error.kind == FailureKind::NotThere,
-            Outcome::Unknown { .. } => false,
-        };
-        if gone {
-            self.belief.points.remove(&PointKey(workload.clone(), point.clone()));
         }
     }
 

@@ -101,6 +101,8 @@ alarms! {
     HOST_OUT = Code(1106);
     /// A host cannot be drained.
     DRAIN_BLOCKED = Code(1107);
+    /// A host was taken out of the configuration while workloads may still run there.
+    HOST_REMOVED = Code(1108);
     /// A workload was stopped by a person.
     STOPPED_BY_PERSON = Code(1201);
     /// No host fits a workload.
@@ -119,6 +121,8 @@ alarms! {
     WATCH_ONLY_DOWN = Code(1208);
     /// A workload does not answer its probes, though it reads, writes or sends.
     UNRESPONSIVE = Code(1209);
+    /// Another VM has the same name on another host.
+    NAMESAKE = Code(1210);
     /// Recovery points cannot be taken.
     POINT_FAILED = Code(1301);
     /// A workload's newest good recovery point is older than twice its interval.

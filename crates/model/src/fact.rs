@@ -202,6 +202,11 @@ impl DomainState {
     pub fn is_live(self) -> bool {
         !matches!(self, DomainState::Off(_))
     }
+
+    /// True if a migration or snapshot holds it for a moment: so is the copy at the target of a migration.
+    pub fn is_held(self) -> bool {
+        matches!(self, DomainState::Paused(PauseReason::Busy))
+    }
 }
 
 /// A pushed event.

@@ -166,6 +166,21 @@ impl Belief {
         }
     }
 
+    /// Forgets a host, and what it had of workloads that are elsewhere.
+    pub(crate) fn forget_host(&mut self, host: &HostId) {
+        self.hosts.remove(host);
+        self.host_senses.remove(host);
+        for senses in self.workload_senses.values_mut() {
+            senses.seen.remove(host);
+            senses.namesakes.remove(host);
+        }
+        let left: Vec<WorkloadId> =
+            self.workloads.values().filter(|it| it.left.contains(host)).map(|it| it.workload.clone()).collect();
+        for workload in left {
+            self.workloads.get_mut(&workload).expect("found above").left.remove(host);
+        }
+    }
+
     /// The workloads that may execute on a host.
     pub(crate) fn on_host(&self, host: &HostId) -> impl Iterator<Item = &WorkloadId> {
         self.on_host.get(host).into_iter().flatten()

@@ -52,6 +52,9 @@ pub(crate) struct WorkloadRecord {
     /// When the last recovery point was tried, and how often in a row that failed.
     pub point_tried: Option<Time>,
     pub point_failures: u32,
+    /// The last recovery point that somebody else deleted, until there is another good one.
+    #[serde(default)]
+    pub point_lost: Option<PointId>,
     /// The point of the last revert, to blame it if that did not help.
     pub reverted_to: Option<PointId>,
 }
@@ -64,6 +67,9 @@ pub(crate) struct Unsettled {
     /// If it was to start something: until then it may still do so, though the host says that nothing runs. A libvirtd that
     /// hung takes requests from its socket when it goes on, also of a connection that is long closed.
     pub may_happen_until: Time,
+    /// The host was given the order once more, to tell; that once is enough.
+    #[serde(default)]
+    pub asked_again: bool,
 }
 
 /// What should be.
@@ -175,6 +181,7 @@ impl WorkloadRecord {
             incident: None,
             point_tried: None,
             point_failures: 0,
+            point_lost: None,
             reverted_to: None,
         }
     }
@@ -201,6 +208,12 @@ pub(crate) struct WorkloadSenses {
     pub answered_since: Option<Time>,
     /// When its host came into sight: silence before that says nothing of the guest.
     pub watched_since: Option<Time>,
+    /// Hosts that have another VM of this name.
+    pub namesakes: BTreeSet<HostId>,
+    /// Housekeeping failed: no more before this.
+    pub tidy_after: Option<Time>,
+    /// A move of our own accord failed: no other before this.
+    pub stays_until: Option<Time>,
     /// Recovery points on record that its host does not list, since when.
     pub missing_points: BTreeMap<PointId, Time>,
 }

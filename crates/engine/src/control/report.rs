@@ -39,6 +39,7 @@ fn verdict(engine: &Engine, alarms: &[Alarm]) -> Verdict {
         .workloads
         .values()
         .filter(|record| record.trouble.as_ref().is_some_and(|t| t.started_at.is_none()))
+        .filter(|record| engine.manages(&record.workload))
         .count();
     let severity = shouting.iter().map(|alarm| alarm.severity).max().unwrap_or(Severity::Green);
     let count = |severity| shouting.iter().filter(|alarm| alarm.severity == severity).count();

@@ -30,7 +30,7 @@ impl Engine {
         self.keep_window(host);
         let Some(record) = self.belief.hosts.get(host) else { return Doing::Nothing { why: Why::NotManaged } };
         if self.host_spec(host).is_none() {
-            return Doing::Nothing { why: Why::NotManaged };
+            return self.removed(host);
         }
         if let Some(order) = self.host_order(host) {
             return order;
@@ -49,6 +49,15 @@ impl Engine {
                 waiting_until(WaitingOn::Stability { span }, well_since.unwrap_or(self.now) + span)
             }
         }
+    }
+
+    /// It is out of the configuration, so nobody watches it, and nothing but a person can tell that it is off.
+    fn removed(&mut self, host: &HostId) -> Doing {
+        if self.belief.on_host(host).next().is_some() {
+            return waiting(WaitingOn::ConfirmOff { host: host.clone() });
+        }
+        self.forget_host(host);
+        Doing::Nothing { why: Why::NotManaged }
     }
 
     /// An order about the host itself that is under way.

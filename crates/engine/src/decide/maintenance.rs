@@ -22,6 +22,10 @@ impl Engine {
                 return Doing::Blocked { by: Blocked::Drain { workload: (*workload).clone(), why: why.to_string() } };
             }
         }
+        if let Some(stuck) = staying.iter().find(|workload| self.stays(workload)) {
+            let why = "it could neither be migrated nor shut down; that is tried again in a while".to_owned();
+            return Doing::Blocked { by: Blocked::Drain { workload: (*stuck).clone(), why } };
+        }
         match staying.len() {
             0 => Doing::Nothing { why: Why::InMaintenance },
             left => waiting(WaitingOn::Drain { left }),

@@ -47,8 +47,9 @@ impl Engine {
 
     /// Sends a running workload on its way, unless it is on one already.
     fn propose(&mut self, step: &Move, why: MoveWhy) {
+        let stays = self.stays(&step.workload);
         let Some(record) = self.belief.workloads.get_mut(&step.workload) else { return };
-        if record.moving.is_some() {
+        if record.moving.is_some() || stays {
             return;
         }
         record.moving = Some(Moving { to: Some(step.to.clone()), why, failures: 0, cold: false });

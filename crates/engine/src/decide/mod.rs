@@ -16,10 +16,14 @@ use crate::{
     groups::Relations,
     place::Bond,
 };
-use mainstay_model::{HostId, Subject, Time, WorkloadId};
+use mainstay_model::{HostId, Span, Subject, Time, WorkloadId};
 pub(crate) use mend::Broken;
 use placing::PlaceFor;
 use std::{cmp::Reverse, collections::BTreeMap};
+
+/// Whoever waits is looked at again when something changes that may concern it; and after this long in any case, so that
+/// no change which nobody thought of can hold a workload up for ever.
+const LOOK_AGAIN: Span = Span::secs(15);
 
 /// What the decision about one workload came to.
 enum Next {
@@ -78,19 +82,22 @@ impl Engine {
         if let Some(until) = until(&doing) {
             self.wake_host_at(host, until);
         }
-        self.doing.insert(Subject::Host(host.clone()), doing);
+        if self.belief.hosts.contains(host) {
+            self.doing.insert(Subject::Host(host.clone()), doing);
+        }
     }
 
     /// Notes the decision, settles the alarms that follow from it, and sees to recovery points and the next look.
     fn decided(&mut self, workload: &WorkloadId, doing: Doing) {
         let next_point = self.protect(workload);
         self.workload_alarms(workload, &doing);
-        if matches!(doing, Doing::Blocked { .. } | Doing::Waiting { .. })
-            && !matches!(doing, Doing::Waiting { on: WaitingOn::Order { .. }, .. })
-        {
+        let waits = matches!(doing, Doing::Blocked { .. } | Doing::Waiting { .. })
+            && !matches!(doing, Doing::Waiting { on: WaitingOn::Order { .. }, .. });
+        if waits {
             self.agenda.wait(workload);
         }
-        let wake = [until(&doing), next_point, self.next_change(workload)]
+        let again = waits.then(|| self.now + LOOK_AGAIN);
+        let wake = [until(&doing), next_point, self.next_change(workload), again]
             .into_iter()
             .flatten()
             .filter(|at| *at > self.now)
@@ -114,7 +121,8 @@ impl Engine {
         // The ladder's window moves on, and what is too old no longer counts: a slow, bounded retry.
         let again =
             record.trouble.as_ref().and_then(|_| record.attempts.first()).map(|attempt| attempt.at + policy.window);
-        [hung, stable, again].into_iter().flatten().filter(|at| *at > self.now).min()
+        let changes = [hung, stable, again, self.point_overdue_at(workload), senses.tidy_after, senses.stays_until];
+        changes.into_iter().flatten().filter(|at| *at > self.now).min()
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{
     belief::{MoveWhy, Moving},
     engine::Engine,
     explain::{Doing, WaitingOn},
+    outcome::MOVE_PAUSE,
 };
 use mainstay_model::{Action, HostId, Span, StopHow, Subject, WorkloadId};
 
@@ -18,6 +19,11 @@ impl Engine {
     pub(super) fn move_on(&mut self, workload: &WorkloadId, host: &HostId, moving: Moving) -> Next {
         if self.move_is_over(workload, host, &moving) {
             self.belief.workloads.get_mut(workload).expect("decided on record").moving = None;
+            if moving.failures > 0
+                && let Some(senses) = self.belief.workload_senses.get_mut(workload)
+            {
+                senses.stays_until = Some(self.now + MOVE_PAUSE);
+            }
             self.agenda.touch_host(host);
             return Next::Is(Doing::Nothing { why: crate::explain::Why::Well });
         }
@@ -49,6 +55,12 @@ impl Engine {
                 arrived || home_gone || moving.failures > 0 || !self.is_well(workload)
             }
         }
+    }
+
+    /// True while it is left where it is, because a move of our own accord failed.
+    pub(crate) fn stays(&self, workload: &WorkloadId) -> bool {
+        let senses = self.belief.workload_senses.get(workload);
+        senses.and_then(|senses| senses.stays_until).is_some_and(|until| until > self.now)
     }
 
     fn move_cold(&mut self, workload: &WorkloadId, host: &HostId, moving: Moving) -> Doing {

@@ -186,6 +186,7 @@ impl Engine {
                 current = None;
             }
         }
+        excluded.extend(self.namesakes(workload).into_iter().map(|host| (host, Refusal::NameTaken)));
         Some(Request {
             needs: self.needs(record),
             priority: rule.policy.priority,
@@ -218,7 +219,9 @@ impl Engine {
     fn reach(&self, record: &WorkloadRecord) -> Reach {
         let home = record.host.clone().or_else(|| record.left.first().cloned());
         let Some(home) = home else { return Reach::Host(HostId::from("nowhere")) };
-        let site = self.host_spec(&home).map(|spec| spec.site.clone());
+        // A host that is out of the configuration has no site any more; where there is only one, it was that.
+        let only_site = || self.spec.sites.keys().next().filter(|_| self.spec.sites.len() == 1).cloned();
+        let site = self.host_spec(&home).map(|spec| spec.site.clone()).or_else(only_site);
         match site {
             Some(site) if record.movable && self.spec.sites.get(&site).is_some_and(|site| site.shared_storage) => {
                 Reach::Site(site)

@@ -2,7 +2,7 @@
 //! good one away.
 
 use crate::{
-    belief::{OrderRecord, PointKey, Purpose},
+    belief::{OrderRecord, PointKey, Purpose, Want},
     engine::Engine,
 };
 use mainstay_model::{
@@ -98,6 +98,14 @@ impl Engine {
         Some(tried + policy.every)
     }
 
+    /// When the newest good point will be too old, if it should be renewed at all.
+    pub(crate) fn point_overdue_at(&self, workload: &WorkloadId) -> Option<Time> {
+        let record = self.belief.workloads.get(workload).filter(|record| record.want == Want::Running)?;
+        let every = self.protection(workload)?.policy.every;
+        let newest = self.last_good_point(workload).map_or(record.known_since, |point| point.taken_at);
+        Some(newest + every.times(2) + Span(1))
+    }
+
     /// True if as many points as allowed are being taken on the host or on one of the workload's datastores.
     fn points_limited(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let limits = self.spec.limits;
@@ -120,11 +128,12 @@ impl Engine {
 
     /// Deletes what retention no longer keeps, one at a time.
     fn retain(&mut self, workload: &WorkloadId, host: &HostId, policy: &ProtectionPolicy) {
-        if self.point_order(workload) {
+        if self.point_order(workload) || self.tidies_later(workload) {
             return;
         }
         let points: Vec<&RecoveryPoint> = self.belief.points_of(workload).collect();
-        let unfinished = points.iter().find(|point| point.state == PointState::Deleting);
+        let any_good = points.iter().any(|point| point.state == PointState::Good);
+        let unfinished = points.iter().find(|point| any_good && point.state == PointState::Deleting);
         let surplus = unfinished.map(|point| point.id.clone()).or_else(|| surplus(&points, policy.keep, self.now));
         if let Some(point) = surplus {
             self.delete_point(workload, host, point);

@@ -30,9 +30,9 @@ impl Engine {
         let (host, open) = record.unsettled.first_key_value()?;
         let nowhere_else = record.unsettled.len() == 1 && record.may_run_on.iter().all(|other| other == host);
         let wanted = record.want == Want::Running && record.trouble.is_some() && self.manages(workload);
-        let (host, may_happen) = (host.clone(), open.may_happen_until > self.now);
+        let (host, may_happen, asked_again) = (host.clone(), open.may_happen_until > self.now, open.asked_again);
         let able = !self.belief.cut_off && self.life_order(workload).is_none() && self.in_service(&host);
-        if !(nowhere_else && wanted && may_happen && able) || self.seen_live(workload, &host) {
+        if !(nowhere_else && wanted && may_happen && able) || asked_again || self.seen_live(workload, &host) {
             return None;
         }
         let bound = self.recovery(workload).start_timeout;
@@ -97,10 +97,14 @@ impl Engine {
         if let Some(doing) = hosts.iter().find_map(|host| self.waiting_for_host(host)) {
             return Next::Is(doing);
         }
+        self.disable_autostart(workload);
         match hosts.as_slice() {
             [] => self.runs_nowhere(workload),
             [host] => self.runs_here(workload, host),
-            _ => Next::Is(Doing::Blocked { by: Blocked::RunsTwice }),
+            _ if self.belief.workloads.get(workload).and_then(|record| self.runs_twice(record)).is_some() => {
+                Next::Is(Doing::Blocked { by: Blocked::RunsTwice })
+            }
+            _ => Next::Is(waiting(WaitingOn::Arrival)),
         }
     }
 
@@ -132,12 +136,9 @@ impl Engine {
 
     fn runs_here(&mut self, workload: &WorkloadId, host: &HostId) -> Next {
         let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host)).copied();
-        let Some(Seen { state, autostart, .. }) = seen else {
+        let Some(Seen { state, .. }) = seen else {
             return Next::Is(waiting(WaitingOn::Answer { host: host.clone() }));
         };
-        if autostart {
-            self.disable_autostart(workload, host);
-        }
         let record = self.belief.workloads.get(workload).expect("decided on record");
         if let Want::Stopped { how, .. } = record.want {
             return Next::Is(match how {
@@ -188,7 +189,7 @@ impl Engine {
     /// Why a well workload should leave its host, if it should and no move is under way.
     fn reason_to_move(&self, workload: &WorkloadId, host: &HostId) -> Option<MoveWhy> {
         let record = self.belief.workloads.get(workload)?;
-        if record.moving.is_some() || !self.manages(workload) {
+        if record.moving.is_some() || !self.manages(workload) || self.stays(workload) {
             return None;
         }
         if self.belief.hosts.get(host)?.maintenance.is_some() {
@@ -257,20 +258,34 @@ impl Engine {
         }
     }
 
-    /// A protected workload must never be started by its host alone: after a failover it would run twice.
-    fn disable_autostart(&mut self, workload: &WorkloadId, host: &HostId) {
-        if self.manages(workload) {
-            self.order_side(Action::DisableAutostart { workload: workload.clone(), host: host.clone() });
+    /// A protected workload must never be started by a host alone, wherever a definition of it is: after a failover it would
+    /// run twice, and what a person stopped would come back with its host.
+    fn disable_autostart(&mut self, workload: &WorkloadId) {
+        let Some(senses) = self.belief.workload_senses.get(workload).filter(|_| self.manages(workload)) else { return };
+        let starts_alone = senses.seen.iter().filter(|(host, seen)| seen.autostart && self.sight(host) == Sight::Heard);
+        let hosts: Vec<HostId> = starts_alone.map(|(host, _)| host.clone()).collect();
+        for host in hosts {
+            self.order_side(Action::DisableAutostart { workload: workload.clone(), host });
         }
     }
 
-    /// Orders a side action, unless the same is under way.
+    /// Orders a side action, unless the same is under way, or one has failed a moment ago.
     pub(super) fn order_side(&mut self, action: Action) {
-        let subject = Subject::Workload(action.workload().expect("side actions are about workloads").clone());
+        let workload = action.workload().expect("side actions are about workloads");
+        if self.tidies_later(workload) {
+            return;
+        }
+        let subject = Subject::Workload(workload.clone());
         let under_way = self.belief.in_flight(&subject).any(|record| record.order.action == action);
         if !under_way {
             self.order(action, TIDY_TIMEOUT, Purpose::Side);
         }
+    }
+
+    /// True while housekeeping rests because it failed.
+    pub(super) fn tidies_later(&self, workload: &WorkloadId) -> bool {
+        let senses = self.belief.workload_senses.get(workload);
+        senses.and_then(|senses| senses.tidy_after).is_some_and(|after| after > self.now)
     }
 
     pub(super) fn watch_only(&self, workload: &WorkloadId) -> bool {

@@ -23,6 +23,8 @@ pub enum Refusal {
     FailedThere,
     /// It is to leave this host.
     ToLeave,
+    /// The host has another VM of the same name.
+    NameTaken,
     /// It is to go to, or to stay on, that host.
     BoundFor {
         /// Where.
@@ -90,6 +92,7 @@ impl fmt::Display for Refusal {
             Refusal::NotOnline { health } => write!(f, "not online ({health})"),
             Refusal::Maintenance => write!(f, "in maintenance"),
             Refusal::FailedThere => write!(f, "failed to start there"),
+            Refusal::NameTaken => write!(f, "another VM of that name is there"),
             Refusal::ToLeave => write!(f, "it is to leave"),
             Refusal::BoundFor { host } => write!(f, "it is to run on {host}"),
             Refusal::OtherSite { site } => write!(f, "its disks are at site {site}"),

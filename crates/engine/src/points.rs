@@ -1,0 +1,150 @@
+//! What is believed of recovery points: taken, deleted, seen, missed. A point is good only if its workload was well when it
+//! was known to exist; what is lost is said until there is another good one.
+
+use crate::{belief::PointKey, engine::Engine};
+use mainstay_model::{
+    Action, Detail, EventKind, FailureKind, Outcome, PointId, PointState, RecoveryPoint, Severity, Span, Subject, Time,
+    WorkloadId, spec::Rung,
+};
+use std::collections::BTreeSet;
+
+/// A recovery point that is not listed any more is believed gone after this long.
+const POINT_MISSED_FOR: Span = Span::secs(10);
+
+impl Engine {
+    pub(crate) fn point_in_flight(&self, workload: &WorkloadId, point: &PointId) -> bool {
+        self.belief.in_flight(&Subject::Workload(workload.clone())).any(|record| match &record.order.action {
+            Action::TakePoint { point: other, .. }
+            | Action::DeletePoint { point: other, .. }
+            | Action::Revert { point: other, .. } => other == point,
+            _ => false,
+        })
+    }
+
+    pub(crate) fn point_taken(&mut self, workload: &WorkloadId, point: &PointId, outcome: Outcome) {
+        let key = PointKey(workload.clone(), point.clone());
+        match outcome {
+            Outcome::Done { detail } => {
+                let Some(record) = self.belief.points.get_mut(&key) else { return };
+                if let Detail::Point { kind, frozen, handle, bytes } = detail {
+                    (record.kind, record.frozen, record.handle, record.bytes) = (kind, frozen, handle, bytes);
+                }
+                self.point_exists(&key);
+            }
+            Outcome::Failed { .. } => {
+                self.belief.points.remove(&key);
+                self.point_failed(workload);
+            }
+            Outcome::Unknown { .. } => self.point_failed(workload), // a list of what is there tells
+        }
+    }
+
+    /// It was taken, that is certain now. If its workload fell sick meanwhile it may hold the sickness. Silence alone tells
+    /// nothing: taking the point holds the guest still for a moment, longer the more memory it has.
+    fn point_exists(&mut self, key: &PointKey) {
+        let sound = self.runs_on(&key.0).is_some()
+            && self.belief.workloads.get(&key.0).is_some_and(|record| {
+                record.trouble.as_ref().is_none_or(|trouble| trouble.started_at.is_some())
+                    && record.unsettled.is_empty()
+            });
+        let Some(point) = self.belief.points.get_mut(key) else { return };
+        point.state = if sound { PointState::Good } else { PointState::Bad };
+        match self.belief.workloads.get_mut(&key.0) {
+            Some(record) if sound => (record.point_failures, record.point_lost) = (0, None),
+            _ => self.point_failed(&key.0), // a bad one protects from nothing: the next is not far
+        }
+    }
+
+    fn point_failed(&mut self, workload: &WorkloadId) {
+        if let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.point_failures += 1;
+        }
+    }
+
+    pub(crate) fn point_deleted(&mut self, workload: &WorkloadId, point: &PointId, outcome: &Outcome) {
+        let gone = match outcome {
+            Outcome::Done { .. } => true,
+            Outcome::Failed { error } => error.kind == FailureKind::NotThere,
+            Outcome::Unknown { .. } => false,
+        };
+        if gone {
+            self.belief.points.remove(&PointKey(workload.clone(), point.clone()));
+        } else {
+            self.tidy_later(workload);
+        }
+    }
+
+    pub(crate) fn reverted(&mut self, workload: &WorkloadId, point: &PointId) {
+        let loss = self.belief.points.get(&PointKey(workload.clone(), point.clone())).map(|point| point.taken_at);
+        if let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.reverted_to = Some(point.clone());
+        }
+        self.data_lost(workload, loss);
+    }
+
+    /// A revert to a point that is not there was no attempt: if there is another good one, that is next.
+    pub(crate) fn point_not_there(&mut self, workload: &WorkloadId, point: &PointId) {
+        let is_other = |other: &RecoveryPoint| other.state == PointState::Good && other.id != *point;
+        if !self.belief.points_of(workload).any(is_other) {
+            return;
+        }
+        if let Some(point) = self.belief.points.get_mut(&PointKey(workload.clone(), point.clone())) {
+            point.state = PointState::Bad;
+        }
+        if let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.attempts.pop_if(|attempt| attempt.rung == Rung::Revert);
+        }
+    }
+
+    /// The snapshots that are really there: what is on record and missing is lost; what was being taken when we lost sight
+    /// of it is there, or is not.
+    pub(crate) fn points_seen(&mut self, workload: &WorkloadId, asked_at: Time, names: &BTreeSet<PointId>) {
+        if !self.belief.workloads.contains(workload) {
+            return;
+        }
+        if self.life_order(workload).is_some() {
+            // A migration takes the snapshots' records off their host for a while.
+            self.belief.workload_senses.entry(workload.clone()).or_default().missing_points.clear();
+            return;
+        }
+        for key in self.belief.point_keys(workload) {
+            let Some(point) = self.belief.points.get(&key) else { continue };
+            let (there, state) = (names.contains(&point.id), point.state);
+            if point.taken_at >= asked_at || self.point_in_flight(workload, &key.1) {
+                continue;
+            }
+            match (state, there) {
+                (PointState::Taking, true) => self.point_exists(&key),
+                (PointState::Taking | PointState::Deleting, false) => drop(self.belief.points.remove(&key)),
+                (PointState::Good | PointState::Bad, false) if self.missing_for_sure(&key, asked_at) => {
+                    self.point_lost(&key);
+                }
+                (PointState::Good | PointState::Bad, false) => {}
+                (_, true) => {
+                    if let Some(senses) = self.belief.workload_senses.get_mut(workload) {
+                        senses.missing_points.remove(&key.1);
+                    }
+                }
+            }
+        }
+        self.agenda.touch(workload);
+    }
+
+    /// A recovery point leaves the record only if its host did not list it for a while: one list may be caught in the
+    /// middle of something.
+    fn missing_for_sure(&mut self, key: &PointKey, asked_at: Time) -> bool {
+        let senses = self.belief.workload_senses.entry(key.0.clone()).or_default();
+        let since = *senses.missing_points.entry(key.1.clone()).or_insert(asked_at);
+        asked_at.since(since) >= POINT_MISSED_FOR
+    }
+
+    fn point_lost(&mut self, key: &PointKey) {
+        self.belief.points.remove(key);
+        let PointKey(workload, point) = key;
+        if let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.point_lost = Some(point.clone());
+        }
+        let text = format!("recovery point {point} is gone: somebody else deleted it");
+        self.note(EventKind::Seen, Severity::Yellow, Subject::Workload(workload.clone()), text);
+    }
+}

@@ -1,0 +1,249 @@
+//! A cluster of three hosts as the engine is told of it, and one VM, `web-1` on `h1`.
+
+use mainstay_engine::{Input, Row, Step, Table, control::Controller};
+use mainstay_model::{
+    Action, ActionId, Code, Command, CommandId, Detail, DomainChange, DomainSeen, DomainState, Fact, FailureKind,
+    GuestChannel, HostChannel, HostId, Outcome, PointKind, Reply, Resources, SiteId, Span, Time, WorkloadId,
+    spec::{ClusterSpec, FenceDevice, HostSpec, Origin, Revive, Rule, Selector, SiteSpec, WorkloadPolicy},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+pub struct Story {
+    pub controller: Controller,
+    pub now: Time,
+    pub spec: ClusterSpec,
+    pub domains: BTreeMap<HostId, BTreeMap<WorkloadId, DomainSeen>>,
+    pub silent: Vec<HostId>,
+    /// What every host has.
+    pub capacity: Resources,
+    pub orders: Vec<(ActionId, Action)>,
+    pub said: Vec<String>,
+    replies: Vec<Reply>,
+    rows: BTreeMap<(Table, String), String>,
+}
+
+pub fn host(name: &str) -> HostSpec {
+    HostSpec {
+        site: SiteId::from("paris"),
+        address: name.to_owned(),
+        uri: String::new(),
+        tags: Default::default(),
+        spare: false,
+        reserve: Resources::ZERO,
+        capacity: None,
+        cpu_overcommit_percent: 400,
+        fence: vec![vec!["bmc".into()]],
+        revive: Revive::default(),
+        origin: Origin::default(),
+    }
+}
+
+pub fn domain(state: DomainState) -> DomainSeen {
+    DomainSeen {
+        uuid: "u".to_owned(),
+        state,
+        needs: Resources::of(1024, 1),
+        autostart: false,
+        tags: Default::default(),
+        datastores: Default::default(),
+        movable: true,
+    }
+}
+
+impl Story {
+    pub fn new() -> Story {
+        let mut spec = ClusterSpec { name: "story".to_owned(), ..ClusterSpec::default() };
+        spec.sites.insert("paris".into(), SiteSpec { shared_storage: true, origin: Origin::default() });
+        let device = FenceDevice {
+            agent: "fence_story".to_owned(),
+            options: BTreeMap::new(),
+            plug: BTreeMap::new(),
+            timeout: Span::secs(20),
+            verify_within: Span::secs(20),
+            retries: 0,
+            delay: Span::ZERO,
+            origin: Origin::default(),
+        };
+        spec.fence_devices.insert("bmc".into(), device);
+        for name in ["h1", "h2", "h3"] {
+            spec.hosts.insert(name.into(), host(name));
+        }
+        spec.workloads.push(Rule {
+            selector: Selector::all(),
+            policy: WorkloadPolicy::default(),
+            origin: Origin::default_of("vm"),
+        });
+        let now = Time(1_000_000);
+        let (controller, step) = Controller::start(Arc::new(spec.clone()), vec![], now).expect("no rows to read");
+        let mut story = Story {
+            controller,
+            now,
+            spec,
+            domains: BTreeMap::new(),
+            silent: vec![],
+            capacity: Resources::of(64 * 1024, 16),
+            orders: vec![],
+            said: vec![],
+            replies: vec![],
+            rows: BTreeMap::new(),
+        };
+        for name in ["h1", "h2", "h3"] {
+            story.domains.insert(name.into(), BTreeMap::new());
+        }
+        story.domains.get_mut("h1").expect("set up").insert("web-1".into(), domain(DomainState::Running));
+        story.take(step);
+        story.pass(Span::secs(8));
+        story
+    }
+
+    pub fn take(&mut self, step: Step) {
+        self.said.extend(step.events.iter().map(|event| format!("{} {}: {}", event.at.0, event.subject, event.text)));
+        for change in step.changes {
+            let key = (change.table, change.key);
+            match change.body {
+                Some(body) => drop(self.rows.insert(key, body)),
+                None => drop(self.rows.remove(&key)),
+            }
+        }
+        self.replies.extend(step.replies.into_iter().map(|(_, reply)| reply));
+        self.orders.extend(step.orders.into_iter().map(|order| (order.id, order.action)));
+    }
+
+    pub fn tell(&mut self, inputs: Vec<Input>) {
+        let step = self.controller.step(self.now, inputs);
+        self.take(step);
+    }
+
+    pub fn fact(&mut self, fact: Fact) {
+        self.tell(vec![Input::Fact(fact)]);
+    }
+
+    /// A host's list of what it has now, as an answer to a question of then.
+    pub fn list(&self, host: &HostId, asked_at: Time) -> Fact {
+        let domains = self.domains.get(host).cloned().unwrap_or_default();
+        Fact::Inventory { host: host.clone(), asked_at, capacity: self.capacity, domains }
+    }
+
+    /// What a host has from now on, without an event.
+    pub fn has(&mut self, host: &str, domain: DomainSeen) {
+        self.domains.entry(host.into()).or_default().insert("web-1".into(), domain);
+    }
+
+    pub fn has_not(&mut self, host: &str) {
+        self.domains.entry(host.into()).or_default().remove("web-1");
+    }
+
+    pub fn command(&mut self, command: Command) -> Reply {
+        self.tell(vec![Input::Command { id: CommandId(1), command }]);
+        self.replies.pop().expect("every command has a reply")
+    }
+
+    pub fn ends(&mut self, id: ActionId, outcome: Outcome) {
+        self.tell(vec![Input::Outcome { id, outcome }]);
+    }
+
+    pub fn done(&mut self, id: ActionId) {
+        self.ends(id, Outcome::done());
+    }
+
+    pub fn fails(&mut self, id: ActionId) {
+        self.ends(id, Outcome::failed(FailureKind::Other, "it did not work"));
+    }
+
+    /// A fence device says that the host is off now.
+    pub fn fenced(&mut self, id: ActionId) {
+        let detail = Detail::Fenced { already_off: false, by: "bmc".to_owned() };
+        self.ends(id, Outcome::Done { detail });
+    }
+
+    pub fn reload(&mut self) {
+        self.tell(vec![Input::Spec(Arc::new(self.spec.clone()))]);
+    }
+
+    /// The controller dies and a new one begins with what was made durable.
+    pub fn restart(&mut self) {
+        let row = |((table, key), body): (&(Table, String), &String)| Row {
+            table: *table,
+            key: key.clone(),
+            body: body.clone(),
+        };
+        let rows = self.rows.iter().map(row).collect();
+        let (controller, step) = Controller::start(Arc::new(self.spec.clone()), rows, self.now).expect("good rows");
+        self.controller = controller;
+        self.take(step);
+    }
+
+    pub fn alarms(&self) -> Vec<Code> {
+        self.controller.view(self.now).alarms.iter().map(|alarm| alarm.code).collect()
+    }
+
+    pub fn health(&self) -> String {
+        self.controller.view(self.now).workloads[0].health.clone()
+    }
+
+    /// Incidents that are not closed.
+    pub fn open_incidents(&self) -> usize {
+        self.controller.incidents().iter().filter(|incident| incident.closed_at.is_none()).count()
+    }
+
+    /// Orders since the last look that are more than pictures.
+    pub fn ordered(&mut self) -> Vec<Action> {
+        let orders = self.orders.drain(..).map(|(_, action)| action);
+        orders.filter(|action| !matches!(action, Action::Screenshot { .. })).collect()
+    }
+
+    pub fn protect(&mut self) {
+        let policy = Default::default();
+        self.spec.protection.push(Rule { selector: Selector::all(), policy, origin: Origin::default_of("protection") });
+        self.reload();
+    }
+
+    /// A good recovery point is taken, as an operator asked.
+    pub fn point(&mut self, name: &str) {
+        let reply = self.command(Command::TakePoint { workload: "web-1".into(), name: Some(name.into()) });
+        assert!(matches!(reply, Reply::Accepted { .. }), "{reply:?}");
+        let (id, _) = self.only_order();
+        let detail = Detail::Point { kind: PointKind::Memory, frozen: false, handle: String::new(), bytes: None };
+        self.ends(id, Outcome::Done { detail });
+    }
+
+    pub fn guest(&mut self, heard: bool) {
+        let (workload, channel) = (WorkloadId::from("web-1"), GuestChannel::Ping);
+        self.fact(if heard { Fact::GuestHeard { workload, channel } } else { Fact::GuestSilent { workload, channel } });
+    }
+
+    /// Time passes with heartbeats and lists, as from the daemon's sensors.
+    pub fn pass(&mut self, span: Span) {
+        let end = self.now + span;
+        while self.now < end {
+            self.now = self.now + Span::millis(500);
+            let mut inputs = vec![];
+            for name in self.spec.hosts.keys() {
+                for channel in [HostChannel::Hypervisor, HostChannel::Ping] {
+                    inputs.push(Input::Fact(match self.silent.contains(name) {
+                        true => Fact::HostSilent { host: name.clone(), channel, error: "no answer".to_owned() },
+                        false => Fact::HostHeard { host: name.clone(), channel },
+                    }));
+                }
+                if !self.silent.contains(name) {
+                    inputs.push(Input::Fact(self.list(name, self.now)));
+                }
+            }
+            self.tell(inputs);
+        }
+    }
+
+    pub fn event(&mut self, host: &str, state: DomainState) {
+        let workload = WorkloadId::from("web-1");
+        self.domains.get_mut(host).expect("set up").insert(workload.clone(), domain(state));
+        let fact = Fact::Domain { host: host.into(), workload, change: DomainChange::State(state) };
+        self.tell(vec![Input::Fact(fact)]);
+    }
+
+    pub fn only_order(&mut self) -> (mainstay_model::ActionId, Action) {
+        let orders: Vec<_> =
+            self.orders.drain(..).filter(|(_, action)| !matches!(action, Action::Screenshot { .. })).collect();
+        assert_eq!(orders.len(), 1, "{orders:#?}\n{}", self.said.join("\n"));
+        orders.into_iter().next().expect("one")
+    }
+}

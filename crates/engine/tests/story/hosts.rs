@@ -1,0 +1,126 @@
+//! Hosts that are lost, proved off and heard again; and a controller that slept.
+
+use crate::harness::{Story, domain};
+use mainstay_model::{Action, Code, DomainChange, DomainState, Fact, FailureKind, OffReason, Outcome, Span};
+
+/// The controller stood still for a minute, and the first probe after that failed: that says nothing of the guest.
+#[test]
+fn a_guest_is_not_hung_because_the_controller_slept() {
+    let mut story = Story::new();
+    story.guest(true);
+    story.pass(Span::secs(5));
+    story.guest(true);
+    story.now = story.now + Span::minutes(1);
+    story.guest(false);
+    story.pass(Span::secs(5));
+    assert_eq!(story.ordered(), []);
+    story.pass(Span::secs(15));
+    story.guest(false);
+    assert!(!story.ordered().is_empty(), "if it stays silent, it is hung");
+}
+
+/// The last event of a host that died arrives when the host was proved off already.
+#[test]
+fn a_late_word_of_a_host_that_is_proved_off_holds_nobody_up() {
+    let mut story = Story::new();
+    story.silent.push("h1".into());
+    story.pass(Span::secs(3));
+    let (fence, _) = story.only_order();
+    story.fenced(fence);
+    let (start, action) = story.only_order();
+    let change = DomainChange::State(DomainState::Running);
+    story.fact(Fact::Domain { host: "h1".into(), workload: "web-1".into(), change });
+    story.has(action.host().as_str(), domain(DomainState::Running));
+    story.done(start);
+    story.pass(Span::secs(3));
+    assert_eq!(story.controller.view(story.now).workloads[0].may_run_on, [action.host().clone()].into());
+}
+
+/// The network healed before the fence device did its work: nobody was harmed, and the story is over.
+#[test]
+fn the_incident_of_a_host_that_came_back_unharmed_is_closed() {
+    let mut story = Story::new();
+    story.silent.push("h1".into());
+    story.pass(Span::secs(3));
+    let (fence, _) = story.only_order();
+    story.fails(fence);
+    story.silent.clear();
+    story.pass(Span::secs(10));
+    assert_eq!(story.health(), "running");
+    assert_eq!(story.alarms(), []);
+    assert_eq!(story.open_incidents(), 0, "{}", story.said.join("\n"));
+}
+
+/// A workload in trouble of its own whose host then dies: both stories have an end.
+#[test]
+fn no_incident_is_left_open_when_another_overtakes_it() {
+    let mut story = Story::new();
+    story.event("h1", DomainState::Panicked);
+    story.pass(Span::secs(1));
+    story.orders.clear();
+    story.silent.push("h1".into());
+    for _ in 0..3 {
+        story.pass(Span::secs(2));
+    }
+    let (fence, _) = story.orders.drain(..).find(|(_, action)| matches!(action, Action::Fence { .. })).expect("lost");
+    story.fenced(fence);
+    let (start, action) = story.only_order();
+    story.has(action.host().as_str(), domain(DomainState::Running));
+    story.done(start);
+    story.has_not("h1");
+    story.silent.clear();
+    story.pass(Span::minutes(2));
+    assert_eq!(story.health(), "running");
+    assert_eq!(story.open_incidents(), 0, "{:#?}", story.controller.incidents());
+}
+
+/// What can't be tidied up is not tried without end.
+#[test]
+fn housekeeping_that_fails_is_tried_again_later() {
+    let mut story = Story::new();
+    story.silent.push("h1".into());
+    story.pass(Span::secs(3));
+    let (fence, _) = story.only_order();
+    story.fenced(fence);
+    let (start, action) = story.only_order();
+    story.has(action.host().as_str(), domain(DomainState::Running));
+    story.has("h1", domain(DomainState::Off(OffReason::Unknown)));
+    story.done(start);
+    story.silent.clear();
+    let mut tries = 0;
+    for _ in 0..100 {
+        for (id, action) in std::mem::take(&mut story.orders) {
+            if matches!(action, Action::Undefine { .. }) {
+                tries += 1;
+                story.ends(id, Outcome::failed(FailureKind::Refused, "it has a checkpoint"));
+            }
+        }
+        story.pass(Span::secs(1));
+    }
+    assert!((1..=3).contains(&tries), "{tries} times within 100 s");
+}
+
+/// What waits for another is looked at again when that one answers again, whatever kept it silent.
+#[test]
+fn who_waits_for_another_is_not_forgotten() {
+    use mainstay_model::{
+        GuestChannel,
+        spec::{Order, Rule, Selector, Strength},
+    };
+    let mut story = Story::new();
+    let after = Selector { names: vec!["web-1".into()], ..Selector::default() };
+    let app = Selector { names: vec!["app".into()], ..Selector::default() };
+    let policy = Order { after, strength: Strength::Required };
+    story.spec.order.push(Rule { selector: app, policy, origin: Default::default() });
+    story.reload();
+    story.domains.get_mut("h2").unwrap().insert("app".into(), domain(DomainState::Running));
+    story.guest(true);
+    story.pass(Span::secs(3));
+    story.guest(false);
+    story.domains.get_mut("h2").unwrap().insert("app".into(), domain(DomainState::Off(OffReason::Crashed)));
+    story.pass(Span::secs(1));
+    assert_eq!(story.ordered(), []);
+    assert_eq!(story.alarms(), [Code::ORDER_BLOCKED]);
+    story.fact(Fact::GuestHeard { workload: "web-1".into(), channel: GuestChannel::Ping });
+    assert!(matches!(story.only_order().1, Action::Start { .. }));
+}

@@ -1,0 +1,10 @@
+//! Stories told to the engine alone, step by step, without a simulated world: what it orders, and what it must not.
+
+mod configuration;
+mod harness;
+mod hosts;
+mod moves;
+mod namesakes;
+mod people;
+mod points;
+mod recovery;

@@ -1,0 +1,156 @@
+//! Migrations, cold moves and starts on request: what can come in between.
+
+use crate::harness::{Story, domain};
+use mainstay_model::{
+    Action, ActionId, Code, Command, DomainState, FailureKind, OffReason, Outcome, PauseReason, Reply, Resources, Span,
+    StopHow,
+};
+
+fn migration(story: &mut Story) -> ActionId {
+    let reply = story.command(Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()) });
+    assert!(matches!(reply, Reply::Accepted { .. }), "{reply:?}");
+    let (id, action) = story.only_order();
+    assert!(matches!(action, Action::Migrate { .. }), "{action}");
+    id
+}
+
+/// A start that has to wait for room is no workload that vanished: it starts when there is room.
+#[test]
+fn a_start_that_waits_for_room_is_made_when_there_is_room() {
+    let mut story = Story::new();
+    story.event("h1", DomainState::Off(OffReason::Shutdown));
+    story.capacity = Resources::of(512, 1);
+    story.pass(Span::secs(1));
+    let reply = story.command(Command::StartWorkload { workload: "web-1".into(), host: None });
+    assert!(matches!(reply, Reply::Accepted { .. }), "{reply:?}");
+    story.pass(Span::minutes(1));
+    assert_eq!(story.alarms(), [Code::NO_HOST_FITS]);
+    story.capacity = Resources::of(64 * 1024, 16);
+    story.pass(Span::secs(1));
+    assert!(matches!(story.only_order().1, Action::Start { .. }));
+}
+
+/// The list of the source was on its way when the migration ended: it tells of the time before.
+#[test]
+fn a_late_list_of_the_source_does_not_undo_a_migration() {
+    let mut story = Story::new();
+    let id = migration(&mut story);
+    let late = story.list(&"h1".into(), story.now + Span(1));
+    story.now = story.now + Span::millis(100);
+    story.has_not("h1");
+    story.has("h2", domain(DomainState::Running));
+    story.done(id);
+    story.fact(late);
+    let view = story.controller.view(story.now).workloads.remove(0);
+    assert_eq!(view.may_run_on, ["h2".into()].into());
+    story.pass(Span::secs(5));
+    assert_eq!(story.controller.view(story.now).workloads[0].host, Some("h2".into()));
+    assert_eq!(story.alarms(), []);
+}
+
+/// While a person (or a controller that died since) migrates it, the target holds it paused: nobody is to destroy that.
+#[test]
+fn a_migration_that_somebody_else_makes_is_not_called_running_twice() {
+    let mut story = Story::new();
+    story.has("h2", domain(DomainState::Paused(PauseReason::Busy)));
+    story.pass(Span::secs(5));
+    assert_eq!(story.alarms(), []);
+    story.has_not("h1");
+    story.has("h2", domain(DomainState::Running));
+    story.pass(Span::secs(5));
+    assert_eq!(story.alarms(), []);
+    assert_eq!(story.ordered(), []);
+    assert_eq!(story.controller.view(story.now).workloads[0].host, Some("h2".into()));
+}
+
+/// The connection to a host that has no power any more would be waited for until the order's deadline.
+#[test]
+fn an_order_at_a_host_that_is_proved_off_is_over() {
+    let mut story = Story::new();
+    migration(&mut story);
+    story.silent.push("h1".into());
+    story.pass(Span::secs(3));
+    let (fence, action) = story.only_order();
+    assert!(matches!(action, Action::Fence { .. }), "{action}");
+    story.fenced(fence);
+    story.pass(Span::secs(2));
+    let (_, action) = story.only_order();
+    assert!(matches!(action, Action::Start { .. }), "{action}");
+}
+
+/// A host on which a start is under way loses its power: the start is made elsewhere at once.
+#[test]
+fn a_start_whose_host_dies_is_made_elsewhere() {
+    let mut story = Story::new();
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    story.only_order();
+    story.silent.push("h1".into());
+    story.pass(Span::secs(3));
+    let (fence, _) = story.only_order();
+    story.fenced(fence);
+    story.pass(Span::secs(1));
+    let (_, action) = story.only_order();
+    assert!(matches!(&action, Action::Start { host, .. } if *host != "h1".into()), "{action}");
+}
+
+/// Somebody was faster than the outcome of our stop: it runs, so it must not be started elsewhere.
+#[test]
+fn what_was_started_again_while_it_was_being_stopped_is_not_taken_for_off() {
+    let mut story = Story::new();
+    let reply = story.command(Command::RestartWorkload { workload: "web-1".into(), how: StopHow::Force });
+    assert!(matches!(reply, Reply::Accepted { .. }), "{reply:?}");
+    let (id, _) = story.only_order();
+    story.now = story.now + Span::millis(100);
+    story.event("h1", DomainState::Off(OffReason::Destroyed));
+    story.now = story.now + Span::millis(100);
+    story.event("h1", DomainState::Running);
+    story.done(id);
+    assert_eq!(story.ordered(), [], "it runs, as far as anybody knows");
+    story.pass(Span::secs(5));
+    assert!(story.ordered().iter().all(|action| action.host() == &"h1".into()));
+    assert_eq!(story.health(), "running");
+}
+
+/// Fail-back that is refused is not asked for again and again.
+#[test]
+fn a_fail_back_that_fails_is_given_up() {
+    let mut story = Story::new();
+    story.spec.workloads[0].policy.fail_back = mainstay_model::spec::FailBack::Return;
+    story.reload();
+    story.command(Command::Maintenance { host: "h1".into(), on: true });
+    let (id, _) = story.only_order();
+    story.has_not("h1");
+    story.has("h2", domain(DomainState::Running));
+    story.done(id);
+    story.pass(Span::secs(2));
+    story.command(Command::Maintenance { host: "h1".into(), on: false });
+    let mut tries = 0;
+    for _ in 0..120 {
+        story.guest(true);
+        story.guest(false);
+        for (id, action) in std::mem::take(&mut story.orders) {
+            assert!(matches!(action, Action::Migrate { .. }), "{action}");
+            tries += 1;
+            story.ends(id, Outcome::failed(FailureKind::Refused, "the CPU is another"));
+        }
+        story.pass(Span::secs(1));
+    }
+    assert!((1..=2).contains(&tries), "{tries} migrations within two minutes");
+}
+
+/// A guest that can neither be migrated nor shut down: said aloud, and not asked every minute.
+#[test]
+fn a_drain_that_fails_in_every_way_is_said_and_not_tried_without_end() {
+    let mut story = Story::new();
+    story.command(Command::Maintenance { host: "h1".into(), on: true });
+    let mut tries = 0;
+    for _ in 0..240 {
+        for (id, action) in std::mem::take(&mut story.orders) {
+            tries += 1;
+            story.ends(id, Outcome::failed(FailureKind::Other, format!("{action} failed")));
+        }
+        story.pass(Span::secs(1));
+    }
+    assert!(tries <= 6, "{tries} tries within four minutes");
+    assert_eq!(story.alarms(), [Code::DRAIN_BLOCKED], "{}", story.said.join("\n"));
+}

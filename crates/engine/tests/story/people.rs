@@ -1,0 +1,79 @@
+//! A person acts in the middle of something.
+
+use crate::harness::{Story, domain};
+use mainstay_model::{Action, Code, Command, DomainState, OffReason, Outcome, Reply, Span};
+
+/// Rule 3 while a migration is under way: the migration then fails, of course.
+#[test]
+fn what_its_owner_shuts_down_during_a_migration_stays_down() {
+    let mut story = Story::new();
+    story.command(Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()) });
+    let (id, _) = story.only_order();
+    story.now = story.now + Span::millis(100);
+    story.event("h1", DomainState::Off(OffReason::Shutdown));
+    story.fails(id);
+    story.pass(Span::minutes(2));
+    assert_eq!(story.ordered(), []);
+    assert_eq!(story.health(), "stopped");
+    assert_eq!(story.alarms(), [Code::STOPPED_BY_PERSON]);
+}
+
+/// Rule 3 while a start is under way: it came up, and was shut down before the start's outcome was known.
+#[test]
+fn what_is_shut_down_while_it_is_being_started_stays_down() {
+    for outcome in [Outcome::done(), Outcome::unknown("connection lost")] {
+        let mut story = Story::new();
+        story.event("h1", DomainState::Off(OffReason::Crashed));
+        let (id, _) = story.only_order();
+        for state in [DomainState::Running, DomainState::Off(OffReason::Destroyed)] {
+            story.now = story.now + Span::millis(200);
+            story.event("h1", state);
+        }
+        story.ends(id, outcome);
+        story.pass(Span::minutes(3));
+        assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
+        assert_eq!(story.health(), "stopped");
+    }
+}
+
+/// Right after its start the controller has heard of nobody: a person who confirms the wrong host must not be believed.
+#[test]
+fn a_host_that_was_not_listened_to_yet_can_not_be_confirmed_off() {
+    let mut story = Story::new();
+    story.restart();
+    let reply = story.command(Command::ConfirmOff { host: "h1".into() });
+    assert!(matches!(reply, Reply::Refused { .. }), "{reply:?}");
+    story.silent.push("h1".into());
+    story.pass(Span::secs(4));
+    let reply = story.command(Command::ConfirmOff { host: "h1".into() });
+    assert!(matches!(reply, Reply::Accepted { .. }), "{reply:?}");
+}
+
+/// Paused for a snapshot is not paused by a person, and a leftover with autostart would start by itself after a power cut.
+#[test]
+fn autostart_is_disabled_wherever_the_workload_is_defined() {
+    let mut story = Story::new();
+    let mut leftover = domain(DomainState::Off(OffReason::Unknown));
+    leftover.autostart = true;
+    story.has("h3", leftover);
+    story.pass(Span::secs(1));
+    let (_, action) = story.only_order();
+    assert_eq!(action, Action::DisableAutostart { workload: "web-1".into(), host: "h3".into() });
+}
+
+/// Unprotected and protected again: what is off is missed by what it was, not taken for removed.
+#[test]
+fn what_crashed_and_was_left_alone_for_a_while_is_brought_back_afterwards() {
+    let mut story = Story::new();
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    let (id, _) = story.only_order();
+    story.command(Command::Unprotect { workload: "web-1".into() });
+    story.fails(id);
+    story.pass(Span::minutes(2));
+    assert_eq!(story.ordered(), []);
+    assert_eq!(story.open_incidents(), 0);
+    story.command(Command::Protect { workload: "web-1".into() });
+    story.pass(Span::secs(15));
+    let (_, action) = story.only_order();
+    assert!(matches!(action, Action::Start { .. }), "{action}");
+}

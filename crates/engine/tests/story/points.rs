@@ -1,0 +1,102 @@
+//! Recovery points: lost ones, sick ones, ones that can't be deleted.
+
+use crate::harness::{Story, domain};
+use mainstay_model::{Action, Code, Command, DomainState, Fact, OffReason, Outcome, PointState, Reply, Span};
+
+fn seen(story: &mut Story, points: &[&str]) {
+    let points = points.iter().map(|name| (*name).into()).collect();
+    story.fact(Fact::PointsSeen { workload: "web-1".into(), asked_at: story.now, points });
+}
+
+#[test]
+fn a_lost_point_is_an_alarm_until_the_next_good_one() {
+    let mut story = Story::new();
+    story.protect();
+    story.pass(Span::secs(40));
+    let (id, _) = story.only_order();
+    story.done(id);
+    story.pass(Span::secs(1));
+    for _ in 0..15 {
+        seen(&mut story, &[]);
+        story.pass(Span::secs(1));
+    }
+    assert_eq!(story.alarms(), [Code::POINT_LOST]);
+    story.restart();
+    story.pass(Span::secs(8));
+    assert_eq!(story.alarms(), [Code::POINT_LOST], "it stands over a restart of the controller");
+    story.orders.clear();
+    story.point("again");
+    assert_eq!(story.alarms(), []);
+}
+
+/// A point whose outcome was never heard, of a workload that fell sick meanwhile.
+#[test]
+fn a_point_that_is_found_later_is_good_only_if_its_workload_is_well() {
+    let mut story = Story::new();
+    let take = Command::TakePoint { workload: "web-1".into(), name: Some("mine".into()) };
+    story.command(take);
+    let (id, _) = story.only_order();
+    story.ends(id, Outcome::unknown("connection lost"));
+    story.event("h1", DomainState::Panicked);
+    story.now = story.now + Span::secs(1);
+    seen(&mut story, &["mine"]);
+    assert_eq!(story.controller.points(&"web-1".into())[0].state, PointState::Bad);
+}
+
+/// Points move along with their workload, and are missed where it is now.
+#[test]
+fn a_point_that_is_deleted_after_a_move_is_missed_too() {
+    let mut story = Story::new();
+    story.point("mine");
+    story.command(Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()) });
+    let (id, _) = story.only_order();
+    story.has_not("h1");
+    story.has("h2", domain(DomainState::Running));
+    story.done(id);
+    story.pass(Span::secs(1));
+    seen(&mut story, &["mine"]);
+    assert_eq!(story.controller.points(&"web-1".into()).len(), 1);
+    for _ in 0..15 {
+        seen(&mut story, &[]);
+        story.pass(Span::secs(1));
+    }
+    assert_eq!(story.controller.points(&"web-1".into()).len(), 0);
+}
+
+#[test]
+fn a_point_that_can_not_be_deleted_is_not_tried_without_end() {
+    let mut story = Story::new();
+    story.protect();
+    story.pass(Span::secs(40));
+    let (id, _) = story.only_order();
+    story.done(id);
+    story.point("one");
+    story.point("two");
+    story.command(Command::DeletePoint { workload: "web-1".into(), point: "one".into() });
+    let mut tries = 0;
+    for _ in 0..100 {
+        for (id, action) in std::mem::take(&mut story.orders) {
+            if matches!(action, Action::DeletePoint { .. }) {
+                tries += 1;
+                story.fails(id);
+            }
+        }
+        story.pass(Span::secs(1));
+    }
+    assert!((1..=3).contains(&tries), "{tries} times within 100 s");
+}
+
+#[test]
+fn the_point_of_a_revert_under_way_is_not_deleted() {
+    let mut story = Story::new();
+    story.point("one");
+    story.now = story.now + Span::secs(1);
+    story.point("two");
+    story.command(Command::Revert { workload: "web-1".into(), point: Some("one".into()) });
+    let (_, action) = story.only_order();
+    assert!(matches!(action, Action::Revert { .. }), "{action}");
+    let reply = story.command(Command::DeletePoint { workload: "web-1".into(), point: "one".into() });
+    assert!(matches!(reply, Reply::Refused { .. }), "{reply:?}");
+    story.event("h1", DomainState::Off(OffReason::Destroyed));
+    assert_eq!(story.ordered(), []);
+}
