@@ -19,6 +19,9 @@ pub(crate) const MOVE_PAUSE: Span = Span::minutes(5);
 /// Housekeeping that failed is tried again after this long.
 const TIDY_PAUSE: Span = Span::minutes(1);
 
+/// A migration of unknown outcome that did not begin within this does not begin any more.
+const MIGRATION_MAY_HAPPEN: Span = Span::secs(90);
+
 impl Engine {
     pub(crate) fn outcome(&mut self, id: ActionId, outcome: Outcome) {
         let Some(mut record) = self.belief.order_ended(id) else { return };
@@ -65,7 +68,7 @@ impl Engine {
             Action::Resume { workload, host } => match outcome {
                 Outcome::Done { .. } => self.started(&workload, &host, since),
                 Outcome::Failed { .. } => self.rung_failed(&workload, &host),
-                Outcome::Unknown { .. } => self.unsettle(&workload, &host, until),
+                Outcome::Unknown { .. } => self.start_unknown(&workload, &host, until),
             },
             Action::Migrate { workload, from, to } => {
                 self.migrate_ended(&workload, &from, &to, since, until, outcome);
@@ -241,7 +244,15 @@ impl Engine {
         match outcome {
             Outcome::Done { .. } => self.started(workload, host, since),
             Outcome::Failed { error } => self.start_failed(workload, host, error),
-            Outcome::Unknown { .. } => self.unsettle(workload, host, until),
+            Outcome::Unknown { .. } => self.start_unknown(workload, host, until),
+        }
+    }
+
+    /// It may run there, or be started there yet, by a call that hangs.
+    fn start_unknown(&mut self, workload: &WorkloadId, host: &HostId, until: Time) {
+        self.unsettle(workload, host, until);
+        if let Some(open) = self.belief.workloads.get_mut(workload).and_then(|record| record.unsettled.get_mut(host)) {
+            open.told_to_start = true;
         }
     }
 
@@ -391,7 +402,8 @@ impl Engine {
             }
             Outcome::Unknown { .. } => {
                 self.unsettle(workload, from, self.now);
-                self.unsettle(workload, to, until);
+                // A migration has a long deadline, and all that time nothing would be done for the workload where it runs.
+                self.unsettle(workload, to, until.min(self.now + MIGRATION_MAY_HAPPEN));
             }
         }
     }

@@ -2,9 +2,12 @@
 //! from the engine's on purpose; a start elsewhere while it holds a host is a start without proof.
 
 use mainstay_model::{
-    Action, ActionId, Command, Detail, DomainChange, Fact, HostId, Order, Outcome, PowerState, Time, WorkloadId,
+    Action, ActionId, Command, Detail, DomainChange, Fact, HostId, Order, Outcome, PowerState, Span, Time, WorkloadId,
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+/// A request in the socket of a host that hung is taken within this after its outcome became unknown, or never.
+const MAY_STILL_HAPPEN: Span = Span::secs(90);
 
 /// Where workloads may run, as far as was told.
 #[derive(Clone, Debug, Default)]
@@ -86,8 +89,10 @@ impl Evidence {
     pub fn fact(&mut self, fact: &Fact, now: Time) {
         match fact {
             Fact::Inventory { host, asked_at, domains, .. } => {
-                let cleared =
-                    |open: &Open| *asked_at > open.order.deadline && open.order.action.may_run_on() == Some(host);
+                let cleared = |open: &Open| {
+                    let late = open.unknown_since.map_or(open.order.deadline, |since| since + MAY_STILL_HAPPEN);
+                    *asked_at > late.min(open.order.deadline) && open.order.action.may_run_on() == Some(host)
+                };
                 self.open.retain(|_, open| !cleared(open));
                 for (workload, hosts) in &mut self.live {
                     if !domains.get(workload).is_some_and(|seen| seen.state.is_live()) {

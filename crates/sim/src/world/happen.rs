@@ -7,8 +7,8 @@ use crate::deed::{Deed, GuestDeed, HostDeed, PersonDeed};
 use mainstay_model::{Command, DomainChange, DomainState, HostId, OffReason, PauseReason, Span, WorkloadId};
 
 impl World {
-    /// Does a deed; gives back what is not the world's to do (the controller's and the operator's).
-    pub(super) fn happen(&mut self, deed: Deed) -> Option<Deed> {
+    /// Does a deed; what is the controller's and the operator's is not the world's to do.
+    pub(super) fn happen(&mut self, deed: Deed) {
         match deed {
             Deed::Host(deed, host) => self.host_deed(deed, &host),
             Deed::Guest(deed, guest) => self.guest_deed(deed, &guest),
@@ -32,9 +32,8 @@ impl World {
             }
             Deed::Calls(fault, permille) => set(&mut self.call_faults, fault, permille),
             Deed::Weather(kind, amount) => set(&mut self.weather, kind, amount),
-            other @ (Deed::Crash(..) | Deed::Pause(_) | Deed::Operator(_) | Deed::Reload(_)) => return Some(other),
+            Deed::Crash(..) | Deed::Pause(_) | Deed::Operator(_) | Deed::Reload(_) => {}
         }
-        None
     }
 
     fn host_deed(&mut self, deed: HostDeed, name: &HostId) {
@@ -148,9 +147,6 @@ impl World {
             }
             PersonDeed::Start(guest, host) => {
                 if self.hosts.get(&host).is_some_and(|host| host.executes() && host.management == Management::Runs) {
-                    if let Some(guest) = self.guests.get_mut(&guest) {
-                        guest.stopped_by_person = None;
-                    }
                     // A person whose start is refused sees that.
                     let _ = self.start(&guest, &host, Starter::Person);
                 }

@@ -183,7 +183,7 @@ impl World {
         self.queue.next_at()
     }
 
-    /// Lets the next thing happen; what of it reaches the controller at that moment, and what only the run can do.
+    /// Lets the next thing happen; what of it reaches the controller at that moment, and the deed if it was one.
     pub fn advance(&mut self) -> (Option<News>, Option<Deed>) {
         let Some((at, planned)) = self.queue.pop() else { return (None, None) };
         self.now = at;
@@ -197,7 +197,8 @@ impl World {
             Planned::Probe(guest) => self.probe(&guest),
             Planned::Deed(deed) => {
                 self.settle();
-                return (None, self.happen(deed));
+                self.happen(deed.clone());
+                return (None, Some(deed));
             }
             other => {
                 self.settle();
