@@ -68,7 +68,7 @@ impl Engine {
             Action::Resume { workload, host } => match outcome {
                 Outcome::Done { .. } => self.started(&workload, &host, since),
                 Outcome::Failed { .. } => self.rung_failed(&workload, &host),
-                Outcome::Unknown { .. } => self.start_unknown(&workload, &host, until),
+                Outcome::Unknown { .. } => self.unsettle(&workload, &host, until),
             },
             Action::Migrate { workload, from, to } => {
                 self.migrate_ended(&workload, &from, &to, since, until, outcome);
@@ -244,15 +244,7 @@ impl Engine {
         match outcome {
             Outcome::Done { .. } => self.started(workload, host, since),
             Outcome::Failed { error } => self.start_failed(workload, host, error),
-            Outcome::Unknown { .. } => self.start_unknown(workload, host, until),
-        }
-    }
-
-    /// It may run there, or be started there yet, by a call that hangs.
-    fn start_unknown(&mut self, workload: &WorkloadId, host: &HostId, until: Time) {
-        self.unsettle(workload, host, until);
-        if let Some(open) = self.belief.workloads.get_mut(workload).and_then(|record| record.unsettled.get_mut(host)) {
-            open.told_to_start = true;
+            Outcome::Unknown { .. } => self.unsettle(workload, host, until),
         }
     }
 
