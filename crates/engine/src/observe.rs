@@ -139,16 +139,17 @@ impl Engine {
 
     /// The host was asked after the order whose outcome is unknown: what it said counts.
     fn settled(&mut self, workload: &WorkloadId, host: &HostId) {
-        if let Some(record) = self.belief.workloads.get_mut(workload) {
-            record.unsettled.remove(host);
-        }
         let live = self.seen_live(workload, host);
-        if !live && !self.starting_there(workload, host) {
+        let Some(record) = self.belief.workloads.get_mut(workload) else { return };
+        let told_to_start = record.unsettled.remove(host).is_some_and(|open| open.told_to_start);
+        if !live && told_to_start {
+            record.pending_on.insert(host.clone());
+        } else if !live && !self.starting_there(workload, host) {
             self.belief.runs_not(workload, host);
         }
         self.agenda.touch(workload);
         let Some(record) = self.belief.workloads.get(workload) else { return };
-        let nowhere = record.may_run_on.is_empty() && record.unsettled.is_empty();
+        let nowhere = record.may_run_on.is_subset(&record.pending_on) && record.unsettled.is_empty();
         let untold = record.trouble.as_ref().is_none_or(|trouble| trouble.started_at.is_some());
         if nowhere && untold && record.want == Want::Running {
             self.trouble(workload, Cause::StartFailed);
@@ -274,7 +275,12 @@ impl Engine {
             self.belief.workload_senses.entry(workload.clone()).or_default().watched_since = Some(self.now);
         }
         let Some(record) = self.belief.workloads.get(workload) else { return };
-        let ours = self.life_order(workload).is_some();
+        let late = record.pending_on.contains(host);
+        let ours = self.life_order(workload).is_some() || late;
+        if late && let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.pending_on.remove(host);
+        }
+        let Some(record) = self.belief.workloads.get(workload) else { return };
         let wanted_stopped = matches!(record.want, Want::Stopped { .. });
         let elsewhere = record.host.as_ref() != Some(host);
         if wanted_stopped && !ours && state == DomainState::Running {

@@ -68,7 +68,7 @@ impl Engine {
             Action::Resume { workload, host } => match outcome {
                 Outcome::Done { .. } => self.started(&workload, &host, since),
                 Outcome::Failed { .. } => self.rung_failed(&workload, &host),
-                Outcome::Unknown { .. } => self.unsettle(&workload, &host, until),
+                Outcome::Unknown { .. } => self.start_unknown(&workload, &host, until),
             },
             Action::Migrate { workload, from, to } => {
                 self.migrate_ended(&workload, &from, &to, since, until, outcome);
@@ -80,7 +80,12 @@ impl Engine {
                     }
                     if let Some(record) = self.belief.workloads.get_mut(&workload) {
                         record.left.remove(&host);
+                        if record.pending_on.remove(&host) {
+                            self.belief.runs_not(&workload, &host);
+                        }
                     }
+                } else if self.belief.workloads.get(&workload).is_some_and(|record| record.pending_on.contains(&host)) {
+                    self.rung_failed(&workload, &host); // the start that hangs there still holds it
                 } else {
                     self.tidy_later(&workload);
                 }
@@ -178,6 +183,7 @@ impl Engine {
             }
             let record = self.belief.workloads.get_mut(&workload).expect("the index knows only workloads on record");
             record.unsettled.remove(host);
+            record.pending_on.remove(host);
             // A migration away from here is over: what its target lists from now on counts.
             for open in record.unsettled.values_mut() {
                 open.may_happen_until = open.may_happen_until.min(now);
@@ -232,6 +238,7 @@ impl Engine {
         record.trying = None;
         record.moving = None;
         record.unsettled.remove(host);
+        record.pending_on.remove(host);
         if let Some(trouble) = &mut record.trouble {
             trouble.started_at = Some(self.now);
         }
@@ -244,7 +251,15 @@ impl Engine {
         match outcome {
             Outcome::Done { .. } => self.started(workload, host, since),
             Outcome::Failed { error } => self.start_failed(workload, host, error),
-            Outcome::Unknown { .. } => self.unsettle(workload, host, until),
+            Outcome::Unknown { .. } => self.start_unknown(workload, host, until),
+        }
+    }
+
+    /// It may run there, or be started there yet, by a call that hangs.
+    fn start_unknown(&mut self, workload: &WorkloadId, host: &HostId, until: Time) {
+        self.unsettle(workload, host, until);
+        if let Some(open) = self.belief.workloads.get_mut(workload).and_then(|record| record.unsettled.get_mut(host)) {
+            open.told_to_start = true;
         }
     }
 
@@ -263,6 +278,7 @@ impl Engine {
         let Some(record) = self.belief.workloads.get_mut(workload) else { return true };
         record.trying = None;
         record.unsettled.remove(host);
+        record.pending_on.remove(host);
         true
     }
 
@@ -277,7 +293,9 @@ impl Engine {
         self.rung_failed(workload, host);
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.moving = None;
-        record.unsettled.remove(host); // the host works on one order for a workload at a time: an earlier one is through too
+        // The host works on one order for a workload at a time: an earlier one is through too.
+        record.unsettled.remove(host);
+        record.pending_on.remove(host);
         if record.trouble.is_none() {
             self.trouble(workload, Cause::StartFailed);
         }
@@ -313,7 +331,7 @@ impl Engine {
         if let Some(record) = self.belief.workloads.get_mut(workload) {
             record.trying = None;
             let asked_again = record.unsettled.contains_key(host);
-            let open = Unsettled { since: now, may_happen_until: until.max(now), asked_again };
+            let open = Unsettled { since: now, may_happen_until: until.max(now), asked_again, told_to_start: false };
             record.unsettled.insert(host.clone(), open);
         }
     }

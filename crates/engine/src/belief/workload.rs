@@ -33,6 +33,11 @@ pub(crate) struct WorkloadRecord {
     pub may_run_on: BTreeSet<HostId>,
     /// Hosts that must list their domains anew before anything is decided: an order's outcome is unknown there.
     pub unsettled: BTreeMap<HostId, Unsettled>,
+    /// Hosts that do not run it, as they say, but were told to start it and never answered: a call that hangs there may
+    /// still be carried out, however late. They stay in `may_run_on`. Another start there, the removal of its definition
+    /// (both wait for the first), or the host proved off ends it.
+    #[serde(default)]
+    pub pending_on: BTreeSet<HostId>,
     /// Hosts it was taken from while they could not be asked: their definition of it is a leftover.
     pub left: BTreeSet<HostId>,
     /// What is wrong, while something is.
@@ -70,6 +75,9 @@ pub(crate) struct Unsettled {
     /// The host was given the order once more, to tell; that once is enough.
     #[serde(default)]
     pub asked_again: bool,
+    /// It was to start the workload here by itself, not by moving it.
+    #[serde(default)]
+    pub told_to_start: bool,
 }
 
 /// What should be.
@@ -171,6 +179,7 @@ impl WorkloadRecord {
             host: None,
             may_run_on: BTreeSet::new(),
             unsettled: BTreeMap::new(),
+            pending_on: BTreeSet::new(),
             left: BTreeSet::new(),
             trouble: None,
             trying: None,

@@ -59,6 +59,35 @@ impl Engine {
         }
     }
 
+    /// A start that hangs on a host may be carried out yet. Another start there settles it; before the workload goes
+    /// elsewhere its definition is taken from that host, which waits for the start, and leaves nothing to be started.
+    pub(super) fn recover_where_pending(&mut self, workload: &WorkloadId, host: &HostId) -> Next {
+        let record = self.belief.workloads.get(workload).expect("decided on record");
+        let cause = record.trouble.as_ref().map_or(Cause::StartFailed, |trouble| trouble.cause);
+        if self.watch_only(workload) {
+            return Next::Is(Doing::Blocked { by: Blocked::WatchOnly { cause } });
+        }
+        let rung = match record.trying.as_ref().map(|trying| trying.rung) {
+            Some(rung) => rung,
+            None => match self.choose_rung(workload, cause, None) {
+                Chosen::Now(rung) => rung,
+                Chosen::At(rung, at) => return Next::Is(waiting_until(WaitingOn::Backoff { rung }, at)),
+                Chosen::Exhausted => return Next::Is(Doing::Blocked { by: Blocked::Exhausted { cause } }),
+            },
+        };
+        self.count_attempt(workload, rung, Some(host.clone()));
+        let stays = rung == Rung::Restart && self.in_service(host);
+        let (action, because) = if stays {
+            let action = Action::Start { workload: workload.clone(), host: host.clone() };
+            (action, "a start before it was never answered, and this one settles both")
+        } else {
+            let action = Action::Undefine { workload: workload.clone(), host: host.clone() };
+            (action, "a start that was never answered must not happen there any more")
+        };
+        let bound = self.recovery(workload).start_timeout;
+        Next::Is(self.order_life(action, bound, because))
+    }
+
     /// What a console shows is gone once the workload is stopped, so a picture comes first; but not for long.
     fn picture(&mut self, workload: &WorkloadId, host: &HostId, cause: Cause) -> Option<Doing> {
         let action = Action::Screenshot { workload: workload.clone(), host: host.clone() };

@@ -135,6 +135,10 @@ impl Engine {
     // ---- in one place, in sight -----------------------------------------------------------------------------------
 
     fn runs_here(&mut self, workload: &WorkloadId, host: &HostId) -> Next {
+        let record = self.belief.workloads.get(workload).expect("decided on record");
+        if record.pending_on.contains(host) && !self.seen_live(workload, host) {
+            return self.may_start_yet(workload, host);
+        }
         let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host)).copied();
         let Some(Seen { state, .. }) = seen else {
             return Next::Is(waiting(WaitingOn::Answer { host: host.clone() }));
@@ -143,6 +147,9 @@ impl Engine {
         if let Want::Stopped { how, .. } = record.want {
             return Next::Is(match how {
                 StoppedHow::Operator => self.stop(workload, host, StopHow::Graceful, "an operator asked for it"),
+                _ if state == DomainState::Running => {
+                    self.stop(workload, host, StopHow::Graceful, "a person had stopped it before a late start of ours")
+                }
                 _ => Doing::Nothing { why: Why::StoppedByPerson },
             });
         }
@@ -157,6 +164,18 @@ impl Engine {
             DomainState::Running => self.runs_well(workload, host),
             _ => Next::Is(waiting(WaitingOn::Answer { host: host.clone() })),
         }
+    }
+
+    /// Off on its one possible host, where a start of ours hangs and may be carried out yet.
+    fn may_start_yet(&mut self, workload: &WorkloadId, host: &HostId) -> Next {
+        let record = self.belief.workloads.get(workload).expect("decided on record");
+        if record.want != Want::Running {
+            return Next::Is(Doing::Nothing { why: Why::StoppedByPerson });
+        }
+        if record.trouble.is_none() && record.trying.is_none() {
+            return Next::Is(waiting(WaitingOn::Answer { host: host.clone() }));
+        }
+        self.recover_where_pending(workload, host)
     }
 
     fn runs_well(&mut self, workload: &WorkloadId, host: &HostId) -> Next {

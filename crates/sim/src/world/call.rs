@@ -27,6 +27,8 @@ pub(super) struct Call {
     /// The host's life it arrived in.
     boots: u64,
     begun: bool,
+    /// It took effect, or failed to.
+    ended: bool,
     pub replied: bool,
 }
 
@@ -67,7 +69,7 @@ impl World {
         let connection = (!at_device).then(|| (name.clone(), number));
         let target_gone = matches!(&order.action, Action::Migrate { to, .. }
             if !self.hosts.get(to).is_some_and(|host| host.connection.open));
-        let call = Call { order, fault, connection, boots, begun: false, replied: false };
+        let call = Call { order, fault, connection, boots, begun: false, ended: false, replied: false };
         let takes = if at_device { self.device_time(&call.order.action) } else { Span(self.call_random.between(1, 4)) };
         self.calls.insert(id, call);
         self.plan(deadline + Span(1), Planned::Expire(id));
@@ -175,10 +177,16 @@ impl World {
             Action::Fence { host, level } => self.fence(host, *level),
             Action::PowerOn { host } => self.switch_on(host),
             _ if self.stalls(&action) => Effect::Wait(Span::millis(500)),
+            Action::Undefine { workload, host } if self.works_on(workload, host) => Effect::Wait(Span::millis(500)),
             _ => self.at_hypervisor(&action, fault == Some(CallFault::Lie)),
         };
         match effect {
-            Effect::Answer(outcome) => self.reply(id, outcome),
+            Effect::Answer(outcome) => {
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.ended = true;
+                }
+                self.reply(id, outcome);
+            }
             Effect::Wait(after) => self.plan(after, Planned::Effect(id)),
             Effect::Never => {}
         }
@@ -190,6 +198,16 @@ impl World {
         let touches =
             !matches!(action, Action::Undefine { .. } | Action::DisableAutostart { .. } | Action::Screenshot { .. });
         touches && guest.is_some_and(|guest| self.storage_of(guest) == StorageState::Hang)
+    }
+
+    /// True while a start of the workload is under way at the host: its definition is locked as long (libvirt's domain job).
+    fn works_on(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let boots = self.hosts.get(host).map(|host| host.boots);
+        self.calls.values().any(|call| {
+            let starts = matches!(call.order.action, Action::Start { .. } | Action::Revert { .. });
+            let here = call.order.action.host() == host && call.order.action.workload() == Some(workload);
+            starts && here && call.begun && !call.ended && Some(call.boots) == boots
+        })
     }
 
     fn at_hypervisor(&mut self, action: &Action, lies: bool) -> Effect {
