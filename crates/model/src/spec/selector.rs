@@ -2,7 +2,7 @@
 
 use crate::WorkloadId;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, str::Chars};
 
 /// Where a rule stands in the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -57,26 +57,30 @@ impl Selector {
     }
 }
 
-/// Shell-like match with `*` and `?` in linear time (greedy with one point of return).
+/// Shell-like match with `*` and `?` (greedy, with one point of return). Asked for each workload many times a step, so it
+/// allocates nothing.
 fn fits(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut p, mut t, mut star) = (0, 0, None);
-    while t < text.len() {
-        if p < pattern.len() && pattern[p] == '*' {
-            star = Some((p, t));
-            p += 1;
-        } else if p < pattern.len() && (pattern[p] == '?' || pattern[p] == text[t]) {
-            p += 1;
-            t += 1;
-        } else if let Some((star_p, star_t)) = star {
-            star = Some((star_p, star_t + 1));
-            p = star_p + 1;
-            t = star_t + 1;
-        } else {
-            return false;
+    let (mut pattern, mut text) = (pattern.chars(), text.chars());
+    let mut star: Option<(Chars<'_>, Chars<'_>)> = None;
+    loop {
+        let here = text.clone();
+        match (pattern.next(), text.next()) {
+            (None, None) => return true,
+            (Some('*'), _) => {
+                star = Some((pattern.clone(), here.clone()));
+                text = here;
+            }
+            (Some('?'), Some(_)) => {}
+            (Some(wanted), Some(found)) if wanted == found => {}
+            (Some(_), None) => return false,
+            _ => {
+                // The star takes one more.
+                let Some((after, from)) = &mut star else { return false };
+                from.next();
+                (pattern, text) = (after.clone(), from.clone());
+            }
         }
     }
-    pattern[p..].iter().all(|c| *c == '*')
 }
 
 /// A policy, for whom, and where it was written.
@@ -103,6 +107,9 @@ mod tests {
             ("web-?", "web-12", false),
             ("*-1", "web-1-1", true),
             ("a*b*c", "aXbYbc", true),
+            ("a*b*c", "aXbYbd", false),
+            ("*é?", "café!", true),
+            ("web-*?", "web-", false),
             ("", "", true),
             ("", "x", false),
         ] {
