@@ -140,6 +140,8 @@ pub enum WaitingOn {
     Boot,
     /// Another host's fencing: so many at once are allowed.
     FenceLimit,
+    /// The next request to stop: the guest did not follow the last one.
+    StopAgain,
     /// The next round of fence levels, after all of them failed.
     FenceRetry,
     /// A migration that somebody else began, to be seen at its target.
@@ -238,6 +240,12 @@ impl fmt::Display for WaitingOn {
             WaitingOn::Drain { left: 1 } => write!(f, "one workload to leave"),
             WaitingOn::Drain { left } => write!(f, "{left} workloads to leave"),
             WaitingOn::Boot => write!(f, "it to boot after power-on"),
+            WaitingOn::StopAgain => {
+                write!(
+                    f,
+                    "the next request to stop: it did not follow the last one (by force: mainstay vm stop --force)"
+                )
+            }
             WaitingOn::FenceRetry => write!(f, "the next round of its fence levels: all of them failed"),
             WaitingOn::FenceLimit => write!(f, "other fencings to finish"),
             WaitingOn::Arrival => write!(f, "it to appear on another host after a migration"),

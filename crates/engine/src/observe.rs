@@ -137,6 +137,15 @@ impl Engine {
         self.agenda.touch_host(host);
     }
 
+    /// Its host told later than the order of unknown outcome that it came up there: that order is through.
+    fn sight_settles(&mut self, workload: &WorkloadId, host: &HostId, at: Time) {
+        let record = self.belief.workloads.get(workload);
+        let open = record.and_then(|record| record.unsettled.get(host)).is_some_and(|open| open.since < at);
+        if open && let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.unsettled.remove(host);
+        }
+    }
+
     /// The host was asked after the order whose outcome is unknown: what it said counts.
     fn settled(&mut self, workload: &WorkloadId, host: &HostId) {
         let live = self.seen_live(workload, host);
@@ -255,6 +264,7 @@ impl Engine {
         self.agenda.touch(workload);
         let was_live = before.is_some_and(|seen| seen.state.is_live());
         if state.is_live() {
+            self.sight_settles(workload, host, at);
             self.went_live(host, workload, state, before.is_none(), was_live);
         } else {
             self.went_off(host, workload, state, was_live);

@@ -16,6 +16,8 @@ use mainstay_model::{
 const FENCE_AGAIN_AFTER: Span = Span::secs(30);
 /// A workload that could not be moved, live or cold, is left where it is for so long: what keeps it there lasts.
 pub(crate) const MOVE_PAUSE: Span = Span::minutes(5);
+/// A workload that did not stop when a person asked is asked again after this long.
+const STOP_PAUSE: Span = Span::minutes(1);
 /// Housekeeping that failed is tried again after this long.
 const TIDY_PAUSE: Span = Span::minutes(1);
 
@@ -360,8 +362,9 @@ impl Engine {
                     senses.stays_until = Some(self.now + MOVE_PAUSE);
                 }
                 if matches!(record.want, Want::Stopped { how: StoppedHow::Operator, .. }) {
-                    record.want = Want::Running;
-                    let text = "it did not stop when asked, so it goes on; by force: mainstay vm stop --force";
+                    let text = "it did not stop when asked, and is asked again; by force: mainstay vm stop --force";
+                    let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+                    senses.stop_again_at = Some(self.now + STOP_PAUSE);
                     self.note(EventKind::Decided, Severity::Yellow, Subject::Workload(workload.clone()), text);
                 }
             }

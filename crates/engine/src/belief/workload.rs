@@ -223,6 +223,8 @@ pub(crate) struct WorkloadSenses {
     pub tidy_after: Option<Time>,
     /// A move of our own accord failed: no other before this.
     pub stays_until: Option<Time>,
+    /// It did not stop when asked: it is asked again then.
+    pub stop_again_at: Option<Time>,
     /// Recovery points on record that its host does not list, since when.
     pub missing_points: BTreeMap<PointId, Time>,
 }

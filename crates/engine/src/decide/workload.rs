@@ -146,7 +146,7 @@ impl Engine {
         let record = self.belief.workloads.get(workload).expect("decided on record");
         if let Want::Stopped { how, .. } = record.want {
             return Next::Is(match how {
-                StoppedHow::Operator => self.stop(workload, host, StopHow::Graceful, "an operator asked for it"),
+                StoppedHow::Operator => self.stop_as_asked(workload, host),
                 _ if state == DomainState::Running => {
                     self.stop(workload, host, StopHow::Graceful, "a person had stopped it before a late start of ours")
                 }
@@ -163,6 +163,15 @@ impl Engine {
             }
             DomainState::Running => self.runs_well(workload, host),
             _ => Next::Is(waiting(WaitingOn::Answer { host: host.clone() })),
+        }
+    }
+
+    /// An operator wants it stopped, and it is not. Nothing is forced that was not asked to be.
+    fn stop_as_asked(&mut self, workload: &WorkloadId, host: &HostId) -> Doing {
+        let again_at = self.belief.workload_senses.get(workload).and_then(|senses| senses.stop_again_at);
+        match again_at.filter(|at| *at > self.now) {
+            Some(at) => waiting_until(WaitingOn::StopAgain, at),
+            None => self.stop(workload, host, StopHow::Graceful, "an operator asked for it"),
         }
     }
 

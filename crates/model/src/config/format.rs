@@ -237,7 +237,7 @@ mod tests {
     fn an_alarm_is_known_by_its_code_and_a_slip_names_the_nearest() {
         assert_eq!(alarm_code("MS1302"), Ok(Code::POINT_OVERDUE));
         assert_eq!(alarm_code("1302"), Err("did you mean `MS1302`?".to_owned()));
-        assert_eq!(alarm_code("MS1108"), Err("did you mean `MS1101`?".to_owned()));
+        assert_eq!(alarm_code("MS1191"), Err("did you mean `MS1101`?".to_owned()));
         assert_eq!(alarm_code("point-overdue"), Err("the code of POINT_OVERDUE is `MS1302`".to_owned()));
         assert!(alarm_code("everything").is_err_and(|help| help.starts_with("known here: `MS1001`, ")));
     }

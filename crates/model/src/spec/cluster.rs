@@ -72,8 +72,8 @@ impl Default for Detection {
     fn default() -> Detection {
         Detection {
             heartbeat_every: Span::millis(500),
-            host_lost_after: Span::millis(2_500),
-            host_lost_floor: Span::millis(1_500),
+            host_lost_after: Span::secs(3),
+            host_lost_floor: Span::secs(2),
             phi_centi: 800,
             host_hung_after: Span::secs(30),
             management_fault_after: Span::secs(10),

@@ -133,7 +133,7 @@ impl Default for RecoveryPolicy {
     fn default() -> RecoveryPolicy {
         let step = |rung, attempts| LadderStep { rung, attempts };
         let dead = vec![step(Rung::Restart, 3), step(Rung::Revert, 1), step(Rung::Relocate, 2), step(Rung::Alarm, 1)];
-        let paused = vec![step(Rung::Resume, 2), step(Rung::Restart, 2), step(Rung::Relocate, 2), step(Rung::Alarm, 1)];
+        let paused = vec![step(Rung::Resume, 5), step(Rung::Restart, 2), step(Rung::Relocate, 2), step(Rung::Alarm, 1)];
         let away = vec![step(Rung::Relocate, 5), step(Rung::Alarm, 1)];
         let gone = vec![step(Rung::Alarm, 1)];
         RecoveryPolicy {

@@ -51,7 +51,7 @@ pub fn unreachable_rungs(spec: &ClusterSpec, report: &mut Report) {
                         &report.span_of(&rule.origin),
                         "`resume` helps only a VM paused on an I/O error",
                     )
-                    .help("put it into the ladder for that: on = { io-error = [\"resume x2\", …] }");
+                    .help("put it into the ladder for that: on = { io-error = [\"resume x5\", …] }");
             }
         }
     }

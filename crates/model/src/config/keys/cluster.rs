@@ -15,8 +15,8 @@ pub static DETECTION: Section = section(
      between a floor and a bound.",
     &[
         key("heartbeat_every", Text(&SPAN_ABOVE_ZERO), "How often a host's hypervisor and address are asked for a sign of life.").or(r#""500ms""#),
-        key("host_lost_after", Text(&SPAN_ABOVE_ZERO), "A host silent on all channels for this long is lost, however irregular its answers were (hard bound).").or(r#""2500ms""#),
-        key("host_lost_floor", Text(&SPAN_ABOVE_ZERO), "Silence shorter than this is never loss.").or(r#""1500ms""#),
+        key("host_lost_after", Text(&SPAN_ABOVE_ZERO), "A host silent on all channels for this long is lost, however irregular its answers were (hard bound).").or(r#""3s""#),
+        key("host_lost_floor", Text(&SPAN_ABOVE_ZERO), "Silence shorter than this is never loss.").or(r#""2s""#),
         key("phi", Number(1.0, 100.0), "Suspicion at which silence between floor and bound counts as loss: 8.0 means one false suspicion in 10^8 heartbeats.").or("8.0"),
         key("host_hung_after", Text(&SPAN_ABOVE_ZERO), "The hypervisor is unreachable and all guests that used to answer are silent, though the host's address answers ping: after this long the host counts as hung.").or(r#""30s""#),
         key("management_fault_after", Text(&SPAN_ABOVE_ZERO), "The hypervisor is unreachable although the host or its guests answer: alarm after this long; nothing is fenced.").or(r#""10s""#),

@@ -134,7 +134,7 @@ pub static ON: Section = section(
         cause("hung", "No sign of life and no activity, though the VM counts as running."),
         cause("signalled", "The hypervisor process was asked to end by a signal from the host."),
         cause("io-error", "Paused by the hypervisor because its disk failed.")
-            .or(r#"["resume x2", "restart x2", "relocate x2", "alarm"]"#),
+            .or(r#"["resume x5", "restart x2", "relocate x2", "alarm"]"#),
         cause("start-failed", "It did not start."),
         cause("host-lost", "Its host is lost and proved off.").or(r#"["relocate x5", "alarm"]"#),
         cause("host-restarted", "Its host restarted under it."),
