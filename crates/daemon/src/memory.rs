@@ -2,6 +2,7 @@
 
 use crate::handle::EventQuery;
 use mainstay_engine::{Change, Row, Step, Table};
+use mainstay_libvirt::Uuid;
 use mainstay_model::{Event, HostId, Severity, Span, Subject, Time, WorkloadId};
 use mainstay_store::{Batch, Kind, Store};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,14 @@ pub(crate) struct Definition {
     pub seen_at: Time,
     /// Why it may not be true: its disks were being switched to other images when it was last heard of.
     pub doubt: Option<String>,
+}
+
+impl Definition {
+    /// True if a domain of this uuid is another VM, though it may have the same name.
+    pub fn is_of_another(&self, uuid: Uuid) -> bool {
+        let own = mainstay_libvirt::definition::Definition::parse(&self.xml);
+        own.is_ok_and(|own| own.uuid != uuid)
+    }
 }
 
 /// libvirt's record of a snapshot.
@@ -134,11 +143,11 @@ impl Memory {
     }
 
     /// True if a definition seen on a host counts: the workload runs there, or ran there last, or is nowhere else. One
-    /// that is left over on a host that the workload has left says nothing.
-    pub fn counts(&self, workload: &WorkloadId, host: &HostId, active: bool) -> bool {
+    /// that is left over on a host that the workload has left says nothing, nor does another VM of the same name.
+    pub fn counts(&self, workload: &WorkloadId, host: &HostId, uuid: Uuid, active: bool) -> bool {
         let definitions = self.lock();
-        let elsewhere = definitions.kept.get(workload).is_some_and(|kept| kept.host != *host);
-        active || !elsewhere || definitions.orphaned.contains(workload)
+        let Some(elsewhere) = definitions.kept.get(workload).filter(|kept| kept.host != *host) else { return true };
+        (active && !elsewhere.is_of_another(uuid)) || definitions.orphaned.contains(workload)
     }
 
     /// True while a workload's disks are being switched to other images by this process.

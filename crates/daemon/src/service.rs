@@ -37,6 +37,8 @@ use tokio::{
 const REQUESTS: usize = 256;
 /// News kept for a slow watcher, who is then told how much it missed.
 const NEWS: usize = 1024;
+/// A sensor that failed begins anew after this, so that one which fails at once does not keep a processor busy.
+const SENSOR_REST: Duration = Duration::from_secs(1);
 /// The service manager hears of a healthy controller so often, well within a watchdog of 30 s.
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -232,7 +234,8 @@ impl Service {
         let Context { memory, stats, clock, .. } = self.context.clone();
         let (keep, pictures) = (self.keep.subscribe(), self.pictures.clone());
         self.tasks.spawn(async move { keep_house(memory, stats, clock, keep, &pictures).await });
-        self.tasks.spawn(watch_guests(self.context.clone(), self.links.clone(), self.spec.subscribe()));
+        let (context, links, spec) = (self.context.clone(), self.links.clone(), self.spec.subscribe());
+        self.tasks.spawn(supervised(move || watch_guests(context.clone(), links.clone(), spec.clone())));
         notify(&[sd_notify::NotifyState::Ready]);
         tracing::info!(cluster = self.config.spec.name, hosts = self.config.links.len(), "the controller is ready");
     }
@@ -243,7 +246,8 @@ impl Service {
                 let link = Arc::new(link);
                 self.links.insert(Arc::clone(&link));
                 let every = self.config.spec.detection.heartbeat_every;
-                let task = self.tasks.spawn(watch_host(link, self.context.clone(), every));
+                let context = self.context.clone();
+                let task = self.tasks.spawn(supervised(move || watch_host(Arc::clone(&link), context.clone(), every)));
                 self.hosts.insert(host, task);
             }
             // Checked when the configuration was read.
@@ -341,6 +345,21 @@ impl Service {
     }
 }
 
+/// A sensor that panics begins anew: a host that nobody asks any more would look well for ever.
+async fn supervised<F: Future<Output = ()> + Send + 'static>(sensor: impl Fn() -> F) {
+    loop {
+        let mut task = JoinSet::new();
+        task.spawn(sensor());
+        match task.join_next().await {
+            Some(Err(error)) if error.is_panic() => {
+                tracing::error!(%error, "a sensor failed, and begins anew; the log has its last words");
+                tokio::time::sleep(SENSOR_REST).await;
+            }
+            _ => return,
+        }
+    }
+}
+
 /// Waits until the engine's first step was carried out.
 async fn is_ready(health: &mut watch::Receiver<Health>) {
     if health.wait_for(|health| health.ready).await.is_err() {
@@ -365,5 +384,23 @@ fn summary(report: &ReloadReport) -> String {
 fn notify(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "the service manager could not be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sensor_that_panics_begins_anew() {
+        let begun = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&begun);
+        supervised(move || {
+            let count = Arc::clone(&count);
+            async move { assert!(count.fetch_add(1, Ordering::SeqCst) > 1, "the first two times it fails") }
+        })
+        .await;
+        assert_eq!(begun.load(Ordering::SeqCst), 3);
     }
 }

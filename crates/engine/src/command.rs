@@ -99,6 +99,9 @@ impl Engine {
         if self.belief.cut_off {
             return refused("the controller seems cut off from most hosts, and acts on nothing");
         }
+        if self.host_word(host) == "fencing" {
+            return nothing(format!("{host} is being fenced already"));
+        }
         self.commanded(Subject::Host(host.clone()), "a person asked to fence it");
         let heard = self.belief.host_senses.get(host).and_then(|senses| senses.heard()).unwrap_or(self.now);
         let now = self.now;

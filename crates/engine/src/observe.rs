@@ -273,6 +273,8 @@ impl Engine {
 
     fn went_live(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, first: bool, was_live: bool) {
         let subject = Subject::Workload(workload.clone());
+        // Never believed off here: it did not start, it has not stopped yet (a stop that an earlier term ordered).
+        let still = self.belief.workloads.get(workload).is_some_and(|record| record.may_run_on.contains(host));
         self.belief.may_run(workload, host);
         if !was_live {
             let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
@@ -293,7 +295,7 @@ impl Engine {
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let wanted_stopped = matches!(record.want, Want::Stopped { .. });
         let elsewhere = record.host.as_ref() != Some(host);
-        if wanted_stopped && !ours && state == DomainState::Running {
+        if wanted_stopped && !ours && !still && state == DomainState::Running {
             let known_off = !first || record.host.is_some();
             let record = self.belief.workloads.get_mut(workload).expect("looked up above");
             record.want = Want::Running;

@@ -112,14 +112,14 @@ impl Engine {
     /// A fence device told whether a lost host has power.
     pub(crate) fn power_learned(&mut self, host: &HostId, state: PowerState) {
         self.agenda.touch_host(host);
-        let silent = self.sight(host) == Sight::Silent;
+        let sight = self.sight(host);
         let Some(record) = self.belief.hosts.get_mut(host) else { return };
         let lost = match &mut record.phase {
             HostPhase::Lost { power, .. } => {
                 *power = Some(state);
-                true
+                sight != Sight::Heard // it answers again: the device told of the time before, or of another host
             }
-            HostPhase::Online | HostPhase::Returning => silent && self.belief.cut_off,
+            HostPhase::Online | HostPhase::Returning => sight == Sight::Silent && self.belief.cut_off,
             HostPhase::Off { .. } => false,
         };
         if lost && state == PowerState::Off {

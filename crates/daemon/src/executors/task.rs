@@ -53,9 +53,17 @@ impl<'a> Task<'a> {
         self.left().min(self.link.limit())
     }
 
-    /// The workload's domain here, if it is defined or runs here.
+    /// The workload's domain here, if it is defined or runs here. Another VM of the same name is never touched.
     pub async fn find(&self, workload: &WorkloadId) -> Result<Option<DomainRef>, Outcome> {
-        self.connection.find_domain(workload.as_str(), self.short()).await.map_err(failure::before)
+        let found = self.connection.find_domain(workload.as_str(), self.short()).await.map_err(failure::before)?;
+        match (&found, self.tools.memory.definition(workload)) {
+            (Some(domain), Some(kept)) if kept.is_of_another(domain.uuid) => {
+                let why =
+                    format!("what {} has under the name {workload} is another VM ({})", self.link.host, domain.uuid);
+                Err(Outcome::failed(FailureKind::Refused, why))
+            }
+            _ => Ok(found),
+        }
     }
 
     /// The workload's domain here.

@@ -171,7 +171,7 @@ async fn read_definition(
     let definition = capture(connection, &one.domain, &link.host, at, link.limit()).await?;
     let defined = Defined::read(&definition.xml)?;
     let points = Some(definition.snapshots.iter().map(|snapshot| snapshot.name.clone()).collect());
-    if context.memory.counts(&workload, &link.host, is_active(one))
+    if context.memory.counts(&workload, &link.host, one.domain.uuid, is_active(one))
         && let Err(error) = context.memory.see_definition(&workload, definition).await
     {
         let error = with_causes(&error);

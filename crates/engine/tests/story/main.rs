@@ -8,3 +8,4 @@ mod namesakes;
 mod people;
 mod points;
 mod recovery;
+mod terms;

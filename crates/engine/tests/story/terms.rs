@@ -1,0 +1,111 @@
+//! The controller dies with orders under way: the next term asks before it acts, and does nothing twice that must not be.
+
+use crate::harness::{Story, domain};
+use mainstay_model::{Action, Command, DomainState, OffReason, Outcome, Span, StopHow};
+
+/// A start was ordered; whether it was done is unknown. Until its host has told, nothing is ordered elsewhere.
+#[test]
+fn a_start_of_an_earlier_term_is_asked_about_before_anything_else() {
+    let mut story = Story::new();
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    story.only_order();
+    story.restart();
+    assert_eq!(story.ordered(), []);
+    story.has("h1", domain(DomainState::Running));
+    story.pass(Span::minutes(2));
+    assert_eq!(story.ordered(), []);
+    assert_eq!((story.health().as_str(), story.open_incidents()), ("running", 0));
+}
+
+/// A fence was ordered: it is ordered again, and nothing starts before one has succeeded.
+#[test]
+fn a_fence_of_an_earlier_term_proves_nothing() {
+    let mut story = Story::new();
+    story.silent.push("h1".into());
+    story.pass(Span::secs(3));
+    let (old, _) = story.only_order();
+    story.restart();
+    let (again, action) = story.only_order();
+    assert!(matches!(action, Action::Fence { level: 0, .. }), "{action}");
+    story.fenced(old);
+    assert_eq!(story.ordered(), [], "an outcome of an earlier term counts for nothing");
+    story.fenced(again);
+    story.pass(Span::secs(2));
+    assert!(matches!(story.only_order().1, Action::Start { .. }));
+}
+
+/// A migration was ordered: both hosts are asked, whoever of them has it.
+#[test]
+fn a_migration_of_an_earlier_term_is_found_where_it_is() {
+    for arrived in [false, true] {
+        let mut story = Story::new();
+        story.command(Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()) });
+        story.only_order();
+        story.restart();
+        if arrived {
+            story.has_not("h1");
+            story.has("h2", domain(DomainState::Running));
+        }
+        story.pass(Span::minutes(2));
+        let starts = story.ordered().into_iter().filter(|action| matches!(action, Action::Start { .. })).count();
+        let health = if arrived { "running" } else { "migrating" }; // what was asked for is gone on with
+        assert_eq!((starts, story.health().as_str()), (0, health));
+    }
+}
+
+/// A stop that an operator asked for is carried on with, and what it stopped stays stopped.
+#[test]
+fn a_stop_of_an_earlier_term_is_carried_on_with() {
+    let mut story = Story::new();
+    story.command(Command::StopWorkload { workload: "web-1".into(), how: StopHow::Graceful });
+    story.only_order();
+    story.restart();
+    story.pass(Span::secs(1));
+    assert!(matches!(story.only_order().1, Action::Stop { .. }), "it still runs");
+    story.event("h1", DomainState::Off(OffReason::Shutdown));
+    story.restart();
+    story.pass(Span::minutes(2));
+    assert_eq!(story.ordered(), []);
+    assert_eq!(story.health(), "stopped");
+}
+
+/// The restart of a workload was between its stop and its start.
+#[test]
+fn what_was_stopped_to_be_started_again_is_started_in_the_next_term() {
+    let mut story = Story::new();
+    story.command(Command::RestartWorkload { workload: "web-1".into(), how: StopHow::Force });
+    story.only_order();
+    story.has("h1", domain(DomainState::Off(OffReason::Destroyed)));
+    story.restart();
+    story.pass(Span::secs(2));
+    assert!(matches!(story.only_order().1, Action::Start { .. }));
+}
+
+/// Each try ends in doubt at once: that is no reason to try as fast as it fails.
+#[test]
+fn starts_that_all_end_in_doubt_are_bounded() {
+    let mut story = Story::new();
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    let mut starts = 0;
+    for _ in 0..240 {
+        for (id, action) in std::mem::take(&mut story.orders) {
+            if matches!(action, Action::Start { .. }) {
+                starts += 1;
+                story.ends(id, Outcome::unknown("the connection broke"));
+            }
+        }
+        story.pass(Span::millis(500));
+    }
+    assert!((2..=6).contains(&starts), "{starts} starts within two minutes");
+}
+
+/// A fence that is under way is not ordered twice.
+#[test]
+fn a_fence_under_way_is_not_doubled_by_a_person() {
+    let mut story = Story::new();
+    story.silent.push("h1".into());
+    story.pass(Span::secs(3));
+    story.only_order();
+    story.command(Command::FenceHost { host: "h1".into() });
+    assert_eq!(story.ordered(), []);
+}
