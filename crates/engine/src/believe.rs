@@ -50,6 +50,10 @@ impl Engine {
         let after = senses.sight;
         self.agenda.wake(Subject::Host(host.clone()), wake);
         if before != after {
+            match after {
+                Sight::Silent => _ = self.belief.silent.insert(host.clone()),
+                _ => _ = self.belief.silent.remove(host),
+            }
             let workloads: Vec<WorkloadId> = self.belief.on_host(host).cloned().collect();
             for workload in workloads {
                 if after == Sight::Heard {
@@ -77,8 +81,7 @@ impl Engine {
 
     /// Counts the hosts that fell silent together. A host whose power is known to be off is silent for a reason.
     fn judge_cut_off(&mut self) {
-        let anyone_silent = self.belief.host_senses.values().any(|senses| senses.sight == Sight::Silent);
-        if !anyone_silent && !self.belief.cut_off {
+        if self.belief.silent.is_empty() && !self.belief.cut_off {
             return;
         }
         let detection = self.spec.detection;

@@ -118,6 +118,7 @@ impl Engine {
         let gone: Vec<HostId> =
             self.belief.hosts.keys().filter(|host| !spec.hosts.contains_key(*host)).cloned().collect();
         for host in gone {
+            self.belief.silent.remove(&host);
             if self.belief.on_host(&host).next().is_none() {
                 self.forget_host(&host);
             } else {
@@ -130,6 +131,7 @@ impl Engine {
         let ruleless: Vec<WorkloadId> = ruleless.map(|record| record.workload.clone()).collect();
         ruleless.iter().for_each(|workload| self.let_go(workload));
         self.relations.outdated = true;
+        self.belief.taken.clear();
         self.agenda.touch_all_hosts(&self.belief);
         self.agenda.touch_all_workloads(&self.belief);
     }

@@ -184,6 +184,7 @@ impl Engine {
             && record.movable == domain.movable;
         if !same && let Some(record) = self.belief.workloads.get_mut(workload) {
             self.relations.outdated |= record.tags != domain.tags;
+            record.may_run_on.iter().for_each(|host| _ = self.belief.taken.remove(host));
             record.needs = domain.needs;
             record.tags = domain.tags;
             record.datastores = domain.datastores;

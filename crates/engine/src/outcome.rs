@@ -441,7 +441,8 @@ impl Engine {
 
     /// After a restart of the controller: whatever was under way may have been done or not.
     pub(crate) fn forget_outcomes(&mut self) {
-        for id in self.belief.all_in_flight() {
+        let under_way: Vec<ActionId> = self.belief.all_in_flight().map(|record| record.order.id).collect();
+        for id in under_way {
             let fenced = match self.belief.orders.get(&id).map(|record| &record.order.action) {
                 Some(Action::Fence { host, .. }) => {
                     self.belief.hosts.get(host).map(|record| (host.clone(), record.phase.clone()))

@@ -120,12 +120,9 @@ impl Dream {
             }
         }
         // Orders already under way end well too.
-        let under_way = self.controller.engine.belief.all_in_flight();
-        for id in under_way {
-            if let Some(record) = self.controller.engine.belief.orders.get(&id) {
-                let action = record.order.action.clone();
-                self.pending.insert((self.now + usual(&action), id), action);
-            }
+        for record in self.controller.engine.belief.all_in_flight() {
+            let action = record.order.action.clone();
+            self.pending.insert((self.now + usual(&action), record.order.id), action);
         }
         let step = self.controller.step(self.now, inputs);
         self.take(step);

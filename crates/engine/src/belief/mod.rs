@@ -19,7 +19,7 @@ use crate::{
     ledger::{Ledger, Record},
 };
 use mainstay_model::{
-    ActionId, Alarm, Code, HostId, Incident, IncidentId, PointId, RecoveryPoint, Subject, WorkloadId,
+    ActionId, Alarm, Code, HostId, Incident, IncidentId, PointId, RecoveryPoint, Resources, Subject, WorkloadId,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,10 +38,15 @@ pub(crate) struct Belief {
     pub incidents: Ledger<Incident>,
     pub host_senses: BTreeMap<HostId, HostSenses>,
     pub workload_senses: BTreeMap<WorkloadId, WorkloadSenses>,
+    /// Hosts that are silent on every channel.
+    pub silent: BTreeSet<HostId>,
     /// True while too many hosts are silent at once: the controller is cut off.
     pub cut_off: bool,
     on_host: BTreeMap<HostId, BTreeSet<WorkloadId>>,
+    /// What is taken on a host, from when it was summed up until something changes there.
+    pub taken: BTreeMap<HostId, Resources>,
     in_flight: BTreeMap<Subject, BTreeSet<ActionId>>,
+    under_way: BTreeSet<ActionId>,
 }
 
 /// Key of a recovery point.
@@ -114,6 +119,7 @@ impl Belief {
             }
         }
         for record in belief.orders.values().filter(|record| record.ended.is_none()) {
+            belief.under_way.insert(record.order.id);
             for subject in record.subjects() {
                 belief.in_flight.entry(subject).or_default().insert(record.order.id);
             }
@@ -139,6 +145,7 @@ impl Belief {
         let known = self.workloads.get(workload).is_some_and(|record| record.may_run_on.contains(host));
         if !known && let Some(record) = self.workloads.get_mut(workload) {
             record.may_run_on.insert(host.clone());
+            self.taken.remove(host);
             self.on_host.entry(host.clone()).or_default().insert(workload.clone());
         }
     }
@@ -148,6 +155,7 @@ impl Belief {
         let known = self.workloads.get(workload).is_some_and(|record| record.may_run_on.contains(host));
         if known && let Some(record) = self.workloads.get_mut(workload) {
             record.may_run_on.remove(host);
+            self.taken.remove(host);
             if let Some(set) = self.on_host.get_mut(host) {
                 set.remove(workload);
             }
@@ -158,6 +166,7 @@ impl Belief {
     pub(crate) fn forget(&mut self, workload: &WorkloadId) {
         self.workloads.remove(workload);
         self.workload_senses.remove(workload);
+        self.taken.clear();
         for set in self.on_host.values_mut() {
             set.remove(workload);
         }
@@ -181,6 +190,11 @@ impl Belief {
         }
     }
 
+    /// Every host on which a workload may execute.
+    pub(crate) fn may_run_on(&self, workload: &WorkloadId) -> BTreeSet<HostId> {
+        self.workloads.get(workload).map(|record| record.may_run_on.clone()).unwrap_or_default()
+    }
+
     /// The workloads that may execute on a host.
     pub(crate) fn on_host(&self, host: &HostId) -> impl Iterator<Item = &WorkloadId> {
         self.on_host.get(host).into_iter().flatten()
@@ -188,6 +202,7 @@ impl Belief {
 
     /// Notes an order that left.
     pub(crate) fn order_left(&mut self, record: OrderRecord) {
+        self.under_way.insert(record.order.id);
         for subject in record.subjects() {
             self.in_flight.entry(subject).or_default().insert(record.order.id);
         }
@@ -197,6 +212,7 @@ impl Belief {
     /// Takes an order out of flight; `None` if it was not in flight (any more).
     pub(crate) fn order_ended(&mut self, id: ActionId) -> Option<OrderRecord> {
         let record = self.orders.get(&id).filter(|record| record.ended.is_none())?.clone();
+        self.under_way.remove(&id);
         for subject in record.subjects() {
             if let Some(set) = self.in_flight.get_mut(&subject) {
                 set.remove(&id);
@@ -211,8 +227,8 @@ impl Belief {
     }
 
     /// Every order under way.
-    pub(crate) fn all_in_flight(&self) -> BTreeSet<ActionId> {
-        self.in_flight.values().flatten().copied().collect()
+    pub(crate) fn all_in_flight(&self) -> impl Iterator<Item = &OrderRecord> {
+        self.under_way.iter().filter_map(|id| self.orders.get(id))
     }
 
     /// Keys of a workload's recovery points, by name.

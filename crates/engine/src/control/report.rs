@@ -333,7 +333,7 @@ fn explain_workload(engine: &Engine, record: &WorkloadRecord, now: Time) -> Stri
         if let Some(host) = view.host.as_ref().and_then(|host| hosts.get_mut(host)) {
             host.used = host.used.minus(engine.needs(record));
         }
-        let lines: Vec<String> = survey(id, &request, &hosts, &engine.relations.groups)
+        let lines: Vec<String> = survey(id, &request, &hosts, &engine.located_groups())
             .into_iter()
             .map(|(host, verdict)| match verdict {
                 Place::Fits(parts) => format!(

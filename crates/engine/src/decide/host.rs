@@ -183,9 +183,7 @@ impl Engine {
     }
 
     fn fencings(&self) -> usize {
-        let all = self.belief.all_in_flight();
-        let fences = all.iter().filter_map(|id| self.belief.orders.get(id));
-        fences.filter(|record| matches!(record.order.action, Action::Fence { .. })).count()
+        self.belief.all_in_flight().filter(|record| matches!(record.order.action, Action::Fence { .. })).count()
     }
 
     /// How long one fence level may take by its devices' own bounds, one after the other.

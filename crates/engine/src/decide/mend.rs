@@ -2,7 +2,7 @@
 //! evened out when an operator asks. Both only propose moves; each workload then goes on by itself.
 
 use crate::{
-    belief::{MoveWhy, Moving},
+    belief::{MoveWhy, Moving, WorkloadRecord},
     engine::Engine,
     place::{Mend, Move, NoHostFits, Rebalance, RebalanceLimits, Refusal, Request, rebalance, violations},
 };
@@ -30,8 +30,13 @@ impl Engine {
         }
         self.agenda.mended_at = Some(self.now);
         let before = std::mem::take(&mut self.broken);
-        self.locate_groups();
-        let found = violations(&self.running(), &self.candidates(), &self.relations.groups);
+        self.sum_up();
+        let bound = |record: &WorkloadRecord| {
+            let rules = self.rule(&record.workload).map_or(&[][..], |rule| &rule.policy.hosts);
+            rules.iter().any(|rule| rule.strength == Strength::Required)
+                || self.relations.groups.of(&record.workload).next().is_some()
+        };
+        let found = violations(&self.running(bound), &self.candidates(), &self.located_groups());
         for violation in found {
             match violation.mend {
                 Mend::Move(step) => self.propose(&step, MoveWhy::Constraint),
@@ -58,11 +63,12 @@ impl Engine {
         self.agenda.touch(&step.workload);
     }
 
-    /// Every managed workload that runs well and may be moved, as placement sees it.
-    fn running(&self) -> BTreeMap<WorkloadId, Request> {
+    /// Every managed workload of this kind that runs well and may be moved, as placement sees it.
+    fn running(&self, kind: impl Fn(&WorkloadRecord) -> bool) -> BTreeMap<WorkloadId, Request> {
         let movable = self.belief.workloads.values().filter(|record| {
             let id = &record.workload;
-            record.trouble.is_none()
+            kind(record)
+                && record.trouble.is_none()
                 && record.moving.is_none()
                 && self.manages(id)
                 && self.is_well(id)
@@ -73,12 +79,7 @@ impl Engine {
 
     /// What evening out load would gain, and by which moves.
     pub(crate) fn balance(&self, limits: RebalanceLimits) -> Rebalance {
-        let mut groups = self.relations.groups.clone();
-        for member in self.relations.groups.members() {
-            let on = self.belief.workloads.get(member).map(|record| record.may_run_on.clone()).unwrap_or_default();
-            groups.locate(member, on);
-        }
-        rebalance(&self.running(), &self.candidates(), &groups, limits)
+        rebalance(&self.running(|_| true), &self.candidates(), &self.located_groups(), limits)
     }
 
     /// Makes the moves that even out load; returns what they are.

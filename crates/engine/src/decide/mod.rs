@@ -93,7 +93,8 @@ impl Engine {
         self.workload_alarms(workload, &doing);
         let waits = matches!(doing, Doing::Blocked { .. } | Doing::Waiting { .. })
             && !matches!(doing, Doing::Waiting { on: WaitingOn::Order { .. }, .. });
-        if waits {
+        // A guest's answer, or its silence, announces itself; after a mass failure they are many.
+        if waits && !matches!(doing, Doing::Waiting { on: WaitingOn::Guest, .. }) {
             self.agenda.wait(workload);
         }
         let again = waits.then(|| self.now + LOOK_AGAIN);

@@ -6,7 +6,7 @@ use crate::{
     belief::{HostPhase, MoveWhy, Sight, Want, WorkloadRecord},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn},
-    place::{HostCandidate, NoHostFits, Reach, Refusal, Request, place},
+    place::{Groups, HostCandidate, NoHostFits, Placement, Reach, Refusal, Request, place},
 };
 use mainstay_model::{
     Action, Cause, EventKind, HostId, Resources, Severity, Subject, WorkloadId,
@@ -42,13 +42,11 @@ impl Engine {
                 }
             }
         }
-        let hosts = self.candidates();
         let requests: BTreeMap<WorkloadId, Request> = ready
             .iter()
             .filter_map(|(workload, what)| Some((workload.clone(), self.request(workload, what)?)))
             .collect();
-        self.locate_groups();
-        let placement = place(&requests, &hosts, &self.relations.groups);
+        let mut placement = self.find_places(&requests);
         let mut order: Vec<&WorkloadId> = ready.keys().collect();
         order.sort_by_key(|workload| std::cmp::Reverse(self.priority(workload)));
         for workload in order {
@@ -58,13 +56,29 @@ impl Engine {
                     let why: Vec<String> = chosen.why.iter().map(ToString::to_string).collect();
                     self.send_to(workload, what, &chosen.host, &why.join(", "))
                 }
-                None => self.nowhere(placement.unplaced.get(workload).cloned().unwrap_or_default()),
+                None => self.nowhere(placement.unplaced.remove(workload).unwrap_or_default()),
             };
             self.decided(workload, doing);
         }
     }
 
     /// A host that was not heard yet in this term may be the one that takes it: nobody is alarmed before it spoke or is lost.
+    /// One placement for all. Where everybody is bound for a host of its own, as after crashes, only those hosts are looked
+    /// at, so that it costs the same in a large cluster; unless that fails, since then each host's reason is told.
+    fn find_places(&mut self, requests: &BTreeMap<WorkloadId, Request>) -> Placement {
+        self.locate_groups(requests);
+        let bound_for: Option<BTreeSet<&HostId>> = requests.values().map(|request| request.only.as_ref()).collect();
+        if let Some(bound_for) = bound_for {
+            let hosts = bound_for.into_iter().filter_map(|host| Some((host.clone(), self.candidate(host)?))).collect();
+            let placement = place(requests, &hosts, &self.relations.groups);
+            if placement.unplaced.is_empty() {
+                return placement;
+            }
+        }
+        self.sum_up();
+        place(requests, &self.candidates(), &self.relations.groups)
+    }
+
     fn nowhere(&self, why: NoHostFits) -> Doing {
         match why.per_host.keys().find(|host| self.sight(host) == Sight::Unknown) {
             Some(host) => waiting(WaitingOn::Answer { host: host.clone() }),
@@ -92,20 +106,19 @@ impl Engine {
 
     /// Every host as placement sees it.
     pub(crate) fn candidates(&self) -> BTreeMap<HostId, HostCandidate> {
-        let hosts = self.spec.hosts.iter();
-        hosts
-            .map(|(host, spec)| {
-                let candidate = HostCandidate {
-                    site: spec.site.clone(),
-                    tags: spec.tags.clone(),
-                    capacity: self.capacity(host),
-                    used: self.used(host),
-                    spare: self.is_idle_spare(host),
-                    refused: self.refusal(host),
-                };
-                (host.clone(), candidate)
-            })
-            .collect()
+        self.spec.hosts.keys().filter_map(|host| Some((host.clone(), self.candidate(host)?))).collect()
+    }
+
+    fn candidate(&self, host: &HostId) -> Option<HostCandidate> {
+        let spec = self.host_spec(host)?;
+        Some(HostCandidate {
+            site: spec.site.clone(),
+            tags: spec.tags.clone(),
+            capacity: self.capacity(host),
+            used: self.used(host),
+            spare: self.is_idle_spare(host),
+            refused: self.refusal(host),
+        })
     }
 
     /// What a host has for workloads: its own reserve subtracted, CPU overcommitted as configured.
@@ -119,6 +132,19 @@ impl Engine {
 
     /// What is taken on a host: by what may run there, which includes starts and migrations on their way to it.
     pub(crate) fn used(&self, host: &HostId) -> Resources {
+        let known = self.belief.taken.get(host).copied();
+        debug_assert!(known.is_none_or(|known| known == self.summed_up(host)), "stale: what is taken on {host}");
+        known.unwrap_or_else(|| self.summed_up(host))
+    }
+
+    /// Sums up anew what is taken on the hosts where something changed.
+    pub(super) fn sum_up(&mut self) {
+        let unknown = self.spec.hosts.keys().filter(|host| !self.belief.taken.contains_key(*host));
+        let sums: Vec<(HostId, Resources)> = unknown.map(|host| (host.clone(), self.summed_up(host))).collect();
+        self.belief.taken.extend(sums);
+    }
+
+    fn summed_up(&self, host: &HostId) -> Resources {
         let there = self.belief.on_host(host).filter_map(|workload| self.belief.workloads.get(workload));
         there.fold(Resources::ZERO, |sum, record| sum.plus(self.needs(record)))
     }
@@ -132,13 +158,23 @@ impl Engine {
         (!self.in_service(host)).then(|| Refusal::NotOnline { health: self.host_word(host).to_owned() })
     }
 
-    pub(crate) fn locate_groups(&mut self) {
-        let members: Vec<WorkloadId> = self.relations.groups.members().cloned().collect();
-        for member in members {
-            let on: BTreeSet<HostId> =
-                self.belief.workloads.get(&member).map(|record| record.may_run_on.clone()).unwrap_or_default();
-            self.relations.groups.locate(&member, on);
+    /// Notes where those are now with whom these workloads share a group.
+    fn locate_groups(&mut self, requests: &BTreeMap<WorkloadId, Request>) {
+        let groups = &self.relations.groups;
+        let company = requests.keys().flat_map(|workload| groups.of(workload)).flat_map(|group| &group.members);
+        let company: BTreeSet<WorkloadId> = company.cloned().collect();
+        for member in company {
+            self.relations.groups.locate(&member, self.belief.may_run_on(&member));
         }
+    }
+
+    /// The groups with all their members where they are now.
+    pub(crate) fn located_groups(&self) -> Groups {
+        let mut groups = self.relations.groups.clone();
+        for member in self.relations.groups.members() {
+            groups.locate(member, self.belief.may_run_on(member));
+        }
+        groups
     }
 
     /// What a workload needs of a host, and which hosts are out of question for it.
@@ -146,11 +182,7 @@ impl Engine {
         let record = self.belief.workloads.get(workload)?;
         let rule = self.rule(workload)?;
         let mut excluded = BTreeMap::new();
-        let only = |excluded: &mut BTreeMap<HostId, Refusal>, to: &HostId| {
-            for host in self.spec.hosts.keys().filter(|host| *host != to) {
-                excluded.insert(host.clone(), Refusal::BoundFor { host: to.clone() });
-            }
-        };
+        let mut only = None;
         let mut current = record.host.clone();
         match what {
             PlaceFor::Recovery { rung: Rung::Relocate, cause } => {
@@ -172,12 +204,10 @@ impl Engine {
             }
             PlaceFor::Recovery { .. } => {
                 // Restart and revert stay on their host while it can take them.
-                if let Some(host) = record.host.clone().filter(|host| self.takes(host, record)) {
-                    only(&mut excluded, &host);
-                }
+                only = record.host.clone().filter(|host| self.takes(host, record));
             }
-            PlaceFor::LiveMove { to: Some(to), .. } => only(&mut excluded, to),
-            PlaceFor::ColdMove { to: Some(to), .. } if self.takes(to, record) => only(&mut excluded, to),
+            PlaceFor::LiveMove { to: Some(to), .. } => only = Some(to.clone()),
+            PlaceFor::ColdMove { to: Some(to), .. } if self.takes(to, record) => only = Some(to.clone()),
             PlaceFor::ColdMove { leave: false, .. } => {}
             PlaceFor::LiveMove { to: None, .. } | PlaceFor::ColdMove { .. } => {
                 if let Some(host) = &record.host {
@@ -194,6 +224,7 @@ impl Engine {
             origin: Arc::new(rule.origin.clone()),
             reach: self.reach(record),
             current,
+            only,
             excluded,
         })
     }
@@ -202,7 +233,7 @@ impl Engine {
     pub(crate) fn request_for_survey(&self, record: &WorkloadRecord) -> Option<Request> {
         let what = PlaceFor::Recovery { rung: Rung::Alarm, cause: Cause::HostLost };
         let request = self.request(&record.workload, &what)?;
-        Some(Request { excluded: BTreeMap::new(), ..request })
+        Some(Request { only: None, excluded: BTreeMap::new(), ..request })
     }
 
     /// True if a host is in service and has room for a workload that does not run.

@@ -109,21 +109,15 @@ impl Engine {
     /// True if as many points as allowed are being taken on the host or on one of the workload's datastores.
     fn points_limited(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let limits = self.spec.limits;
-        let taking = |host: &HostId| -> Vec<&WorkloadId> {
-            let orders = self.belief.in_flight(&Subject::Host(host.clone()));
-            let points = orders.filter(|record| matches!(record.order.action, Action::TakePoint { .. }));
-            points.filter_map(|record| record.order.action.workload()).collect()
-        };
-        if taking(host).len() >= limits.points_per_host as usize {
-            return true;
-        }
         let Some(record) = self.belief.workloads.get(workload) else { return false };
-        let on_same_store = |other: &&WorkloadId| {
-            let other = self.belief.workloads.get(*other);
-            other.is_some_and(|other| !other.datastores.is_disjoint(&record.datastores))
-        };
-        let all = self.belief.hosts.keys().flat_map(taking);
-        all.filter(on_same_store).count() >= limits.points_per_datastore as usize
+        let (mut on_host, mut on_store) = (0, 0);
+        for order in self.belief.all_in_flight() {
+            let Action::TakePoint { workload: other, host: at, .. } = &order.order.action else { continue };
+            on_host += u32::from(at == host);
+            let other = self.belief.workloads.get(other);
+            on_store += u32::from(other.is_some_and(|other| !other.datastores.is_disjoint(&record.datastores)));
+        }
+        on_host >= limits.points_per_host || on_store >= limits.points_per_datastore
     }
 
     /// Deletes what retention no longer keeps, one at a time.

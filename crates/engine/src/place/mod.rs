@@ -79,6 +79,8 @@ pub struct Request {
     pub reach: Reach,
     /// Where it runs or ran: it stays there if that is as good.
     pub current: Option<HostId>,
+    /// The one host that it is bound for, if it is: all others are out of question.
+    pub only: Option<HostId>,
     /// Hosts that are out of question for this one workload, and why.
     pub excluded: BTreeMap<HostId, Refusal>,
 }

@@ -97,6 +97,7 @@ fn some_request(hosts: usize) -> impl Strategy<Value = Request> {
                     (0, Some(home)) => Reach::Host(home.clone()),
                     _ => Reach::Site("here".into()),
                 },
+                only: None,
                 excluded: if reach == 1 {
                     current.iter().map(|host| (host.clone(), Refusal::FailedThere)).collect()
                 } else {

@@ -54,6 +54,7 @@ pub fn cluster(hosts: usize, workloads: usize) -> Cluster {
             origin: origin.clone(),
             reach: Reach::Site("here".into()),
             current: Some(home.clone()),
+            only: None,
             excluded: BTreeMap::new(),
         };
         let candidate = candidates.get_mut(&home).expect("a name from the same list");

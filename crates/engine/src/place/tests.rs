@@ -22,6 +22,7 @@ fn request(memory_gib: u64) -> Request {
         origin: Arc::new(Origin { file: "mainstay.toml".into(), line: 7, key: "vm.web".into() }),
         reach: Reach::Site("here".into()),
         current: None,
+        only: None,
         excluded: BTreeMap::new(),
     }
 }
@@ -68,6 +69,27 @@ fn every_host_says_why_it_does_not_take_a_workload() {
         told(&place(&requests, &hosts, &groups)),
         "web-2: h1: memory 8 GiB needed, 5 GiB free; h2: kept apart from web-1; h3: in maintenance; \
          h4: not online (lost); h5: failed to start there; h6: its disks are at site here"
+    );
+}
+
+#[test]
+fn who_is_bound_for_one_host_is_placed_alike_whether_others_are_looked_at_or_not() {
+    let all = named([("h1", host(8)), ("h2", host(64)), ("h3", host(64))]);
+    let few = named([("h1", host(8)), ("h2", host(64))]);
+    let bound = |memory, to: &str| Request { only: Some(to.into()), ..request(memory) };
+    let mut requests = named([("db-1", bound(4, "h1")), ("web-1", bound(4, "h1")), ("web-2", bound(4, "h2"))]);
+    let mut groups = Groups::new([
+        group(Bond::Apart, Strength::Required, &["web-1", "web-2"]),
+        group(Bond::Together, Strength::Preferred(5), &["web-1", "web-3"]),
+    ]);
+    groups.locate(&"web-3".into(), [HostId::from("h3")]);
+    let placement = place(&requests, &all, &groups);
+    assert_eq!(told(&placement), "db-1 → h1, web-1 → h1, web-2 → h2");
+    assert_eq!(placement, place(&requests, &few, &groups));
+    requests.insert("web-2".into(), bound(4, "h1"));
+    assert_eq!(
+        told(&place(&requests, &few, &groups)),
+        "db-1 → h1, web-1 → h1, web-2: h1: kept apart from web-1; h2: it is to run on h1"
     );
 }
 

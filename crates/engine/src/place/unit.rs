@@ -73,7 +73,12 @@ impl<'a> Unit<'a> {
                 }
             }
         }
-        unit.open = (0..board.hosts.len())
+        let only = unit.members.iter().find_map(|(_, request)| request.only.as_ref());
+        let in_question = match only {
+            Some(host) => board.index_of(host).map_or(0..0, |index| index..index + 1),
+            None => 0..board.hosts.len(),
+        };
+        unit.open = in_question
             .filter(|host| unit.lasting_refusal(*host, board).is_none())
             .map(|host| Open { host, preference: unit.preference(board.hosts[host]) })
             .collect();
@@ -106,6 +111,9 @@ impl<'a> Unit<'a> {
             return Some(Refusal::KeptApartFrom { workload: workload.clone(), origin: origin.clone() });
         }
         for (_, request) in &self.members {
+            if let Some(host) = request.only.as_ref().filter(|only| *only != id) {
+                return Some(Refusal::BoundFor { host: host.clone() });
+            }
             if let Some(refusal) = request.excluded.get(id) {
                 return Some(refusal.clone());
             }
