@@ -18,6 +18,8 @@ pub(super) struct Evidence {
     open: BTreeMap<ActionId, Open>,
     /// When it was last proved not to run there: lists that were asked for before say nothing.
     proved: BTreeMap<(WorkloadId, HostId), Time>,
+    /// When a host was last proved off: likewise.
+    off: BTreeMap<HostId, Time>,
 }
 
 #[derive(Clone, Debug)]
@@ -80,9 +82,9 @@ impl Evidence {
         self.open.retain(|_, open| !open.happened);
     }
 
-    pub fn command(&mut self, command: &Command) {
+    pub fn command(&mut self, command: &Command, now: Time) {
         if let Command::ConfirmOff { host } = command {
-            self.proved_off(host);
+            self.proved_off(host, now);
         }
     }
 
@@ -101,7 +103,8 @@ impl Evidence {
                 }
                 for (workload, _) in domains.iter().filter(|(_, seen)| seen.state.is_live()) {
                     let key = (workload.clone(), host.clone());
-                    if self.proved.get(&key).is_none_or(|proved| proved < asked_at) {
+                    let proved = self.proved.get(&key).max(self.off.get(host));
+                    if proved.is_none_or(|proved| proved < asked_at) {
                         self.seen_live(workload, host, *asked_at);
                     }
                 }
@@ -113,7 +116,7 @@ impl Evidence {
                     self.live.entry(workload.clone()).or_default().remove(host);
                 }
             }
-            Fact::Power { host, state: PowerState::Off, .. } => self.proved_off(host),
+            Fact::Power { host, state: PowerState::Off, .. } => self.proved_off(host, now),
             _ => {}
         }
     }
@@ -134,7 +137,7 @@ impl Evidence {
         };
         match (&order.action, detail) {
             (Action::Fence { host, .. }, _) | (Action::CheckPower { host }, Detail::Power(PowerState::Off)) => {
-                self.proved_off(host);
+                self.proved_off(host, now);
             }
             (Action::Stop { workload, host, .. }, _) => {
                 self.proved.insert((workload.clone(), host.clone()), now);
@@ -166,7 +169,8 @@ impl Evidence {
         }
     }
 
-    fn proved_off(&mut self, host: &HostId) {
+    fn proved_off(&mut self, host: &HostId, now: Time) {
+        self.off.insert(host.clone(), now);
         self.live.values_mut().for_each(|hosts| {
             hosts.remove(host);
         });

@@ -92,7 +92,7 @@ impl Checker {
 
     /// A command that the controller accepted.
     pub fn accepted(&mut self, world: &World, command: &Command) {
-        self.evidence.command(command);
+        self.evidence.command(command, world.now);
         match command {
             Command::ConfirmOff { host } => self.claimed_off(world, host),
             Command::StopWorkload { workload, .. } => {
