@@ -1,6 +1,6 @@
 //! Incidents: the list, and one told as a story with times counted from the last moment at which all was well.
 
-use super::{Cell, Look, Table, Tone, ago, count, events, span};
+use super::{Cell, Look, Table, Tone, count, events, span};
 use mainstay_model::{Event, Incident, IncidentCause, IncidentWorkload, Severity, Span, Time};
 
 /// The list, newest last.
@@ -105,5 +105,5 @@ fn worst_loss(incident: &Incident) -> Option<Span> {
 }
 
 fn loss(most: Span) -> String {
-    if most == Span::ZERO { "nothing on disk".to_owned() } else { ago(most) }
+    if most == Span::ZERO { "nothing on disk".to_owned() } else { span(most) }
 }

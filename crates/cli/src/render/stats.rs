@@ -17,7 +17,7 @@ pub fn stats(stats: &WorkloadStats, look: &Look) -> String {
     line("host", stats.host.to_string());
     line("address", stats.addresses.join(", "));
     line("guest agent", stats.agent.map_or("", |answers| if answers { "answers" } else { "silent" }).to_owned());
-    let used = stats.memory_used_mib.map_or(String::new(), |used| format!(", {used} MiB used inside"));
+    let used = stats.memory_used_mib.map_or(String::new(), |used| format!(", {used} MiB taken on its host"));
     line("memory", format!("{} MiB{used}", stats.memory_mib));
     let load = stats.cpu_percent.map_or(String::new(), |percent| format!(", {percent:.0} % of one"));
     line("cpu", format!("{} vCPU{load}", stats.vcpus));
