@@ -6,7 +6,7 @@ use crate::{
     FAULTY, LIMIT,
     report::{Report, Row, Seen},
 };
-use mainstay_bench::{Controller, Result, Stage, Talk, seconds};
+use mainstay_bench::{Controller, Error, Result, Stage, Talk, seconds};
 use mainstay_lab::Heartbeat;
 use std::{
     collections::BTreeMap,
@@ -14,8 +14,8 @@ use std::{
 };
 use tokio::time::sleep;
 
-/// What Pacemaker has not seen after this it does not see: thirty rounds of its monitor.
-const NOTICE_WITHIN: Duration = Duration::from_secs(30);
+/// What Pacemaker has not seen after this it does not see: sixty rounds of its monitor, twice what Mainstay ever takes.
+const NOTICE_WITHIN: Duration = Duration::from_secs(60);
 /// Between two looks at a guest's counter, which itself moves ten times a second.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -66,9 +66,7 @@ async fn io_error(stage: &Stage, controller: &mut Controller, talk: Talk) -> Res
     stage.lab.guest_io_heal(guest).await?;
     while !writes_again(stage, guest, &before).await? {
         if healed.elapsed() > LIMIT {
-            return Err(mainstay_bench::Error::Wrong(format!(
-                "{guest} did not write again after its disk was repaired"
-            )));
+            return Err(Error::Wrong(format!("{guest} did not write again after its disk was repaired")));
         }
         sleep(LOOK_EVERY).await;
     }
@@ -76,6 +74,20 @@ async fn io_error(stage: &Stage, controller: &mut Controller, talk: Talk) -> Res
     let row = Row::IoError.title();
     talk.more(&format!("{row}: seen after {}, writing {} after the disk was repaired", seconds(seen), seconds(time)));
     Ok(time)
+}
+
+/// Waits until libvirt says that the guest is paused.
+async fn held(stage: &Stage, guest: &str) -> Result<()> {
+    let began = Instant::now();
+    while began.elapsed() < LIMIT {
+        for host in stage.lab.where_runs(guest)? {
+            if stage.lab.virsh(&host, &["domstate", guest]).await?.starts_with("paused") {
+                return Ok(());
+            }
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    Err(Error::Wrong(format!("{guest} was not paused although its disk fails")))
 }
 
 async fn writes_again(stage: &Stage, guest: &str, before: &Heartbeat) -> Result<bool> {
@@ -93,7 +105,8 @@ pub(crate) async fn with_pacemaker(stage: &Stage, talk: Talk, report: &mut Repor
     for (guest, (row, _)) in &waiting {
         harm(stage, *row, guest).await?;
     }
-    // The disk is repaired as soon as with Mainstay, or sooner: whoever looks could let the guest go on.
+    // The disk is repaired once the guest is held: whoever looks could let it go on.
+    held(stage, &faulty).await?;
     stage.lab.guest_io_heal(&faulty).await?;
     while !waiting.is_empty() && at.elapsed().unwrap_or_default() < NOTICE_WITHIN {
         let mut back = Vec::new();
