@@ -43,7 +43,11 @@ impl Engine {
         self.note(EventKind::Decided, Severity::Green, Subject::Host(host.clone()), text);
         self.agenda.touch_host(host);
         let workloads: Vec<_> = self.belief.on_host(host).cloned().collect();
-        workloads.iter().for_each(|workload| self.agenda.touch(workload));
+        for workload in &workloads {
+            // What kept it here before is asked about anew.
+            self.belief.workload_senses.entry(workload.clone()).or_default().stays_until = None;
+            self.agenda.touch(workload);
+        }
         let back: Vec<_> = self
             .belief
             .workloads

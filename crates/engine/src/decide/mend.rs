@@ -52,7 +52,7 @@ impl Engine {
 
     /// Sends a running workload on its way, unless it is on one already.
     fn propose(&mut self, step: &Move, why: MoveWhy) {
-        let stays = self.stays(&step.workload);
+        let stays = why == MoveWhy::Constraint && self.stays(&step.workload);
         let Some(record) = self.belief.workloads.get_mut(&step.workload) else { return };
         if record.moving.is_some() || stays {
             return;

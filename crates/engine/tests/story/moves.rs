@@ -154,3 +154,21 @@ fn a_drain_that_fails_in_every_way_is_said_and_not_tried_without_end() {
     assert!(tries <= 6, "{tries} tries within four minutes");
     assert_eq!(story.alarms(), [Code::DRAIN_BLOCKED], "{}", story.said.join("\n"));
 }
+
+/// Who asks anew for what failed before does not wait for the rest that it was given.
+#[test]
+fn a_drain_that_is_asked_for_anew_is_tried_at_once() {
+    let mut story = Story::new();
+    story.command(Command::Maintenance { host: "h1".into(), on: true });
+    for _ in 0..10 {
+        for (id, _) in std::mem::take(&mut story.orders) {
+            story.fails(id);
+        }
+        story.pass(Span::secs(1));
+    }
+    assert_eq!(story.alarms(), [Code::DRAIN_BLOCKED]);
+    story.command(Command::Maintenance { host: "h1".into(), on: false });
+    assert_eq!(story.ordered(), []);
+    story.command(Command::Maintenance { host: "h1".into(), on: true });
+    assert!(matches!(story.only_order().1, Action::Migrate { .. }));
+}
