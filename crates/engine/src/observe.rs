@@ -324,7 +324,7 @@ impl Engine {
         let DomainState::Off(reason) = state else { return };
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let might_run_here = record.may_run_on.contains(host);
-        let unsettled = record.unsettled.contains_key(host);
+        let unsettled = record.unsettled.contains_key(host) || record.pending_on.contains(host);
         if self.starting_there(workload, host) || unsettled {
             return; // the order's own outcome, or a newer list, tells
         }

@@ -247,7 +247,9 @@ impl Engine {
     }
 
     fn start_ended(&mut self, workload: &WorkloadId, host: &HostId, since: Time, until: Time, outcome: Outcome) {
-        if self.stopped_meanwhile(workload, host, since) {
+        // Of a start that failed, our own stop before it may be heard late, and that is nobody's will.
+        let may_have_run = !matches!(outcome, Outcome::Failed { .. });
+        if may_have_run && self.stopped_meanwhile(workload, host, since) {
             return;
         }
         match outcome {
@@ -285,6 +287,17 @@ impl Engine {
     }
 
     fn start_failed(&mut self, workload: &WorkloadId, host: &HostId, error: Failure) {
+        if let Some(record) = self.belief.workloads.get_mut(workload)
+            && error.kind == FailureKind::Unreachable
+            && (record.unsettled.contains_key(host) || record.pending_on.contains(host))
+        {
+            // Nothing was sent, so what an earlier order there comes to is as unknown as before.
+            record.trying = None;
+            if let Some(open) = record.unsettled.get_mut(host) {
+                open.asked_again = true;
+            }
+            return;
+        }
         if !self.seen_live(workload, host) {
             self.belief.runs_not(workload, host);
         }

@@ -77,3 +77,22 @@ fn what_crashed_and_was_left_alone_for_a_while_is_brought_back_afterwards() {
     let (_, action) = story.only_order();
     assert!(matches!(action, Action::Start { .. }), "{action}");
 }
+
+/// Words of our own stop come late, when the start after it has failed: that was nobody's will.
+#[test]
+fn late_words_of_our_own_stop_are_not_taken_for_a_persons() {
+    let mut story = Story::new();
+    story.event("h1", DomainState::Panicked);
+    let (picture, _) = story.orders.remove(0);
+    story.done(picture);
+    let (stop, _) = story.only_order();
+    story.done(stop);
+    let (start, _) = story.only_order();
+    for state in [DomainState::Panicked, DomainState::Off(OffReason::Destroyed)] {
+        story.now = story.now + Span::millis(10);
+        story.event("h1", state);
+    }
+    story.fails(start);
+    story.pass(Span::secs(10));
+    assert!(!story.ordered().is_empty(), "its ladder goes on");
+}

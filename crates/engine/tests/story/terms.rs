@@ -1,7 +1,7 @@
 //! The controller dies with orders under way: the next term asks before it acts, and does nothing twice that must not be.
 
 use crate::harness::{Story, domain};
-use mainstay_model::{Action, Command, DomainState, OffReason, Outcome, Span, StopHow};
+use mainstay_model::{Action, Command, DomainState, FailureKind, OffReason, Outcome, Span, StopHow};
 
 /// A start was ordered; whether it was done is unknown. Until its host has told, nothing is ordered elsewhere.
 #[test]
@@ -108,4 +108,18 @@ fn a_fence_under_way_is_not_doubled_by_a_person() {
     story.only_order();
     story.command(Command::FenceHost { host: "h1".into() });
     assert_eq!(story.ordered(), []);
+}
+
+/// A start in doubt was given again, and could not even be sent: what the first one comes to is as unknown as before.
+#[test]
+fn a_start_that_could_not_be_sent_does_not_settle_the_one_before() {
+    let mut story = Story::new();
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    let (id, _) = story.only_order();
+    story.ends(id, Outcome::unknown("the connection broke"));
+    for (id, _) in std::mem::take(&mut story.orders) {
+        story.ends(id, Outcome::failed(FailureKind::Unreachable, "not connected"));
+    }
+    story.pass(Span::secs(60));
+    assert!(story.ordered().iter().all(|action| action.host() == &"h1".into()), "it may be carried out on h1 yet");
 }
