@@ -149,8 +149,9 @@ fn is_long(action: &Action) -> bool {
 
 async fn carry_out(tools: &Tools, turn: &Semaphore, order: &Order) -> Outcome {
     let until = tools.clock.instant_of(order.deadline);
-    let late =
-        || Outcome::failed(FailureKind::Other, "not begun before its deadline: too much is under way on its host");
+    let late = || {
+        Outcome::failed(FailureKind::Unreachable, "not begun before its deadline: too much is under way on its host")
+    };
     let _permit = if is_long(&order.action) {
         match timeout_at(until, turn.acquire()).await {
             Ok(permit) => Some(permit),
