@@ -27,6 +27,7 @@ mod observe;
 mod outcome;
 pub mod place;
 mod points;
+mod sighting;
 pub mod view;
 pub mod whatif;
 

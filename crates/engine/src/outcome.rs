@@ -4,7 +4,7 @@
 use crate::{
     belief::{HostPhase, MoveWhy, OffProof, OrderRecord, Seen, Sight, StoppedHow, Unsettled, Want},
     engine::Engine,
-    observe::persons_stop,
+    sighting::persons_stop,
 };
 use mainstay_model::{
     Action, ActionId, Cause, Detail, DomainState, EventKind, Failure, FailureKind, HostId, OffReason, Outcome,

@@ -1,0 +1,264 @@
+//! A host's word on one workload: it came up, it went off, by whom or what. The newest word counts, and a person's doing is
+//! told apart from a failure here.
+
+use crate::{
+    belief::{HostPhase, Seen, StoppedHow, Want},
+    engine::Engine,
+};
+use mainstay_model::{
+    Action, Cause, DomainChange, DomainState, EventKind, HostChannel, HostId, OffReason, PauseReason, Severity,
+    Subject, Time, WorkloadId, spec::PersonStop,
+};
+
+impl Engine {
+    pub(crate) fn domain_changed(&mut self, host: &HostId, workload: &WorkloadId, change: DomainChange) {
+        if !self.belief.workloads.contains(workload) || !self.counts(host) || self.is_namesake(workload, host) {
+            return; // the next inventory introduces it, if it is news at all
+        }
+        match change {
+            DomainChange::State(state) => self.sighting(host, workload, state, self.now),
+            DomainChange::Undefined => {
+                if !self.seen_live(workload, host) {
+                    self.sighting(host, workload, DomainState::Off(OffReason::Undefined), self.now);
+                }
+            }
+            DomainChange::Rebooted => {
+                let subject = Subject::Workload(workload.clone());
+                self.note(EventKind::Seen, Severity::Green, subject, format!("the guest rebooted on {host}"));
+            }
+            DomainChange::Watchdog => {
+                let subject = Subject::Workload(workload.clone());
+                self.note(EventKind::Seen, Severity::Yellow, subject, format!("its watchdog fired on {host}"));
+            }
+            DomainChange::Defined => {}
+        }
+        self.agenda.touch(workload);
+    }
+
+    /// False for what is heard of a host that was proved off and not heard since: it is of the time before.
+    pub(crate) fn counts(&self, host: &HostId) -> bool {
+        let Some(record) = self.belief.hosts.get(host) else { return false };
+        let heard = self.belief.host_senses.get(host).and_then(|senses| senses.heard_on(HostChannel::Hypervisor));
+        !matches!(record.phase, HostPhase::Off { .. }) || heard.is_some_and(|heard| heard > record.since)
+    }
+
+    pub(crate) fn seen_live(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let senses = self.belief.workload_senses.get(workload);
+        senses.and_then(|senses| senses.seen.get(host)).is_some_and(|seen| seen.state.is_live())
+    }
+
+    /// True while an order is under way that may start it there.
+    pub(crate) fn starting_there(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        self.belief
+            .in_flight(&Subject::Workload(workload.clone()))
+            .any(|record| record.order.action.may_run_on() == Some(host))
+    }
+
+    /// A host's word on one workload, as of `at`.
+    pub(crate) fn sighting(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, at: Time) {
+        let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        let before = senses.seen.get(host).copied();
+        if before.is_some_and(|seen| seen.at > at) {
+            return;
+        }
+        if state == DomainState::Off(OffReason::Undefined) {
+            senses.seen.remove(host);
+        } else {
+            let autostart = before.is_some_and(|seen| seen.autostart);
+            let since = before.filter(|seen| seen.state == state).map_or(at, |seen| seen.since);
+            senses.seen.insert(host.clone(), Seen { state, at, since, autostart });
+        }
+        if before.map(|seen| seen.state) == Some(state) {
+            return;
+        }
+        self.agenda.touch(workload);
+        let was_live = before.is_some_and(|seen| seen.state.is_live());
+        if state.is_live() {
+            self.sight_settles(workload, host, at);
+            self.went_live(host, workload, state, before.is_none(), was_live);
+        } else {
+            self.went_off(host, workload, state, was_live);
+        }
+    }
+
+    fn went_live(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, first: bool, was_live: bool) {
+        let subject = Subject::Workload(workload.clone());
+        // Never believed off here: it did not start, it has not stopped yet (a stop that an earlier term ordered).
+        let still = self.belief.workloads.get(workload).is_some_and(|record| record.may_run_on.contains(host));
+        self.belief.may_run(workload, host);
+        if !was_live {
+            let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+            senses.up_since = Some(self.now);
+            senses.answered_since = None;
+            senses.activity = None;
+        }
+        if was_live && state == DomainState::Running {
+            // It was paused: that it was silent until now says nothing of the guest.
+            self.belief.workload_senses.entry(workload.clone()).or_default().watched_since = Some(self.now);
+        }
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let late = record.pending_on.contains(host);
+        let ours = self.life_order(workload).is_some() || late;
+        if late && let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.pending_on.remove(host);
+        }
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let wanted_stopped = matches!(record.want, Want::Stopped { .. });
+        let elsewhere = record.host.as_ref() != Some(host);
+        if wanted_stopped && !ours && !still && state == DomainState::Running {
+            let known_off = !first || record.host.is_some();
+            let record = self.belief.workloads.get_mut(workload).expect("looked up above");
+            record.want = Want::Running;
+            record.trouble = None;
+            record.trying = None;
+            if known_off {
+                self.note(EventKind::Seen, Severity::Green, subject.clone(), format!("started by a person on {host}"));
+            }
+        }
+        if state == DomainState::Running && elsewhere && !self.moving_away_from(workload, host) {
+            let record = self.belief.workloads.get_mut(workload).expect("looked up above");
+            record.host = Some(host.clone());
+            record.left.remove(host);
+        }
+        self.agenda.stir();
+    }
+
+    /// True while a migration takes the workload away from this host: its running there is no news.
+    fn moving_away_from(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        self.life_order(workload)
+            .is_some_and(|record| matches!(&record.order.action, Action::Migrate { from, .. } if from == host))
+    }
+
+    fn went_off(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, was_live: bool) {
+        let DomainState::Off(reason) = state else { return };
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let might_run_here = record.may_run_on.contains(host);
+        let unsettled = record.unsettled.contains_key(host) || record.pending_on.contains(host);
+        if self.starting_there(workload, host) || unsettled {
+            return; // the order's own outcome, or a newer list, tells
+        }
+        self.belief.runs_not(workload, host);
+        let order = self.life_order(workload).map(|record| &record.order.action).filter(|action| action.host() == host);
+        let (stopping, leaving) =
+            (matches!(order, Some(Action::Stop { .. })), matches!(order, Some(Action::Migrate { .. })));
+        let record = self.belief.workloads.get(workload).expect("looked up above");
+        let wanted = record.want == Want::Running;
+        let known_trouble = record.trying.is_some() || record.moving.as_ref().is_some_and(|moving| moving.cold);
+        let runs_elsewhere = !record.may_run_on.is_empty();
+        if leaving {
+            // The migration's outcome tells what becomes of it, unless a person ended it: that migration fails.
+            if let Some(how) = persons_stop(reason).filter(|_| wanted && was_live) {
+                self.stopped_by_person(host, workload, how);
+            }
+        } else if (was_live || might_run_here) && wanted && !stopping && !known_trouble && !runs_elsewhere {
+            self.fell(host, workload, reason);
+        }
+        if reason == OffReason::Undefined {
+            self.forget_if_removed(workload);
+        }
+        self.agenda.stir();
+    }
+
+    /// A workload that nobody wants to run is defined nowhere any more: it was removed.
+    fn forget_if_removed(&mut self, workload: &WorkloadId) {
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let wanted = record.want == Want::Running && self.rule(workload).is_some();
+        let somewhere = self.belief.workload_senses.get(workload).is_some_and(|senses| !senses.seen.is_empty());
+        if wanted || somewhere || !record.may_run_on.is_empty() || !record.left.is_empty() {
+            return;
+        }
+        let subject = Subject::Workload(workload.clone());
+        self.note(EventKind::Seen, Severity::Green, subject.clone(), "removed by a person: no host has it any more");
+        self.settle_alarms(subject, vec![]);
+        self.leave_incident_of(workload);
+        self.belief.forget(workload);
+        self.relations.outdated = true;
+    }
+
+    /// A wanted workload is off without our doing: by whom or what?
+    fn fell(&mut self, host: &HostId, workload: &WorkloadId, reason: OffReason) {
+        match persons_stop(reason) {
+            Some(how) => self.stopped_by_person(host, workload, how),
+            None if reason == OffReason::Migrated => {} // it appears elsewhere, or is missed after a while
+            None => self.trouble(workload, cause_of_end(reason)),
+        }
+    }
+
+    pub(crate) fn stopped_by_person(&mut self, host: &HostId, workload: &WorkloadId, how: StoppedHow) {
+        let policy = self.rule(workload).map(|rule| rule.policy.on_person_stop);
+        let word = match how {
+            StoppedHow::Shutdown => "shut down by its owner",
+            StoppedHow::Saved => "saved to disk by a person",
+            _ => "destroyed by a person",
+        };
+        let subject = Subject::Workload(workload.clone());
+        self.note(EventKind::Seen, Severity::Yellow, subject, format!("{word} on {host}"));
+        if policy == Some(PersonStop::PowerOn) {
+            self.trouble(workload, Cause::PersonStop);
+        } else {
+            self.give_up_incident(workload);
+            let record = self.belief.workloads.get_mut(workload).expect("a seen workload is on record");
+            record.want = Want::Stopped { at: self.now, how };
+            record.trouble = None;
+            record.moving = None;
+        }
+    }
+
+    /// Its host told later than the order of unknown outcome that it came up there: that order is through.
+    fn sight_settles(&mut self, workload: &WorkloadId, host: &HostId, at: Time) {
+        let record = self.belief.workloads.get(workload);
+        let open = record.and_then(|record| record.unsettled.get(host)).is_some_and(|open| open.since < at);
+        if open && let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.unsettled.remove(host);
+        }
+    }
+
+    /// The host was asked after the order whose outcome is unknown: what it said counts.
+    pub(crate) fn settled(&mut self, workload: &WorkloadId, host: &HostId) {
+        let live = self.seen_live(workload, host);
+        let Some(record) = self.belief.workloads.get_mut(workload) else { return };
+        let told_to_start = record.unsettled.remove(host).is_some_and(|open| open.told_to_start);
+        if !live && told_to_start {
+            record.pending_on.insert(host.clone());
+        } else if !live && !self.starting_there(workload, host) {
+            self.belief.runs_not(workload, host);
+        }
+        self.agenda.touch(workload);
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let nowhere = record.may_run_on.is_subset(&record.pending_on) && record.unsettled.is_empty();
+        let untold = record.trouble.as_ref().is_none_or(|trouble| trouble.started_at.is_some());
+        if nowhere && untold && record.want == Want::Running {
+            self.trouble(workload, Cause::StartFailed);
+        }
+    }
+}
+
+/// How a person stopped it, if it was a person.
+pub(crate) fn persons_stop(reason: OffReason) -> Option<StoppedHow> {
+    match reason {
+        OffReason::Shutdown => Some(StoppedHow::Shutdown),
+        OffReason::Destroyed => Some(StoppedHow::Destroyed),
+        OffReason::Saved => Some(StoppedHow::Saved),
+        _ => None,
+    }
+}
+
+/// The trouble with a workload that no person stopped and that is off for this reason.
+pub(crate) fn cause_of_end(reason: OffReason) -> Cause {
+    match reason {
+        OffReason::Panicked => Cause::Panicked,
+        OffReason::Crashed => Cause::Crashed,
+        OffReason::Signalled => Cause::Signalled,
+        OffReason::Unknown => Cause::HostRestarted,
+        _ => Cause::Vanished,
+    }
+}
+
+/// What the engine makes of a paused state.
+pub(crate) fn pause_cause(reason: PauseReason) -> Option<Cause> {
+    match reason {
+        PauseReason::IoError => Some(Cause::IoError),
+        PauseReason::Watchdog => Some(Cause::Hung),
+        PauseReason::Person | PauseReason::Busy | PauseReason::Other => None,
+    }
+}
