@@ -81,13 +81,21 @@ pub(crate) async fn power_off(layout: &Layout, host: &str) -> Result<()> {
     Cgroups::of_lab(&layout.name)?.end(host).await
 }
 
-/// Waits until the host's libvirtd takes connections.
+/// libvirtd's TCP port, as the kernel's table of connections writes it, and its word for listening.
+const LIBVIRT_PORT: &str = ":407D ";
+const LISTENING: &str = " 0A ";
+
+/// Waits until the host's libvirtd takes connections, on its socket and over the network: the port is opened last.
 pub(crate) async fn wait_for_libvirt(layout: &Layout, host: &str) -> Result<()> {
     let log = layout.host_dir(host).join("root/var/log/libvirt/libvirtd.log");
     let hint = format!("; see {} and {}", layout.host_dir(host).join("init.log").display(), log.display());
     poll_until(format!("start of libvirtd on {host}"), hint, LIBVIRT_LIMIT, || async {
-        let socket = path_inside(init_process(layout, host)?, "/run/libvirt/libvirt-sock");
-        std::os::unix::net::UnixStream::connect(socket).ok().map(|_| ())
+        let init = init_process(layout, host)?;
+        let connections = fs::read_to_string(format!("/proc/{init}/net/tcp")).ok()?;
+        let listening = connections.lines().any(|line| line.contains(LIBVIRT_PORT) && line.contains(LISTENING));
+        let socket = path_inside(init, "/run/libvirt/libvirt-sock");
+        let answers = std::os::unix::net::UnixStream::connect(socket).is_ok();
+        (listening && answers).then_some(())
     })
     .await
 }

@@ -5,7 +5,7 @@ use super::{
     config::File,
     detail,
     host_edit::{Edit, edit},
-    listing,
+    listing, those,
 };
 use crate::{
     client::segment,
@@ -17,7 +17,7 @@ use crate::{
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
 use mainstay_engine::view::HostView;
-use mainstay_model::{Command, HostId, config::edit::NewHost};
+use mainstay_model::{Command, Event, HostId, config::edit::NewHost};
 
 /// Look at hosts; drain, fence, confirm off
 #[derive(Debug, Args)]
@@ -28,6 +28,7 @@ Examples:
   mainstay host maintenance h1 on --wait     drain it, and say when it is empty
   mainstay host maintenance h1 off           take it back
   mainstay host add h4 --site paris --address 10.0.0.14 --fence ipmi-h4
+  mainstay host fencings h1                  when it was fenced, by what, and what came of it
   mainstay host confirm-off h1               you have seen yourself that h1 is off")]
 pub struct Host {
     #[command(subcommand)]
@@ -55,6 +56,12 @@ enum Verb {
         host: One,
         #[command(flatten)]
         change: Change,
+    },
+    /// The fencings on record: when each was decided, what came of it, and by which device
+    Fencings {
+        /// Only of this host
+        #[arg(add = ArgValueCompleter::new(hosts))]
+        host: Option<HostId>,
     },
     /// Add a host to the configuration and begin to watch it
     Add {
@@ -113,6 +120,11 @@ enum Switch {
     Off,
 }
 
+/// True for an order to fence, its outcome, and what is believed of it.
+fn is_fencing(event: &Event) -> bool {
+    event.text.starts_with("fence ") || event.text.starts_with("proved off")
+}
+
 pub(super) async fn run(context: &Context<'_>, arguments: Host) -> Result<Exit, Failure> {
     match arguments.verb {
         Verb::List(list) => {
@@ -131,6 +143,11 @@ pub(super) async fn run(context: &Context<'_>, arguments: Host) -> Result<Exit, 
             let question = Some(format!("Switch {host} off now? Every VM on it stops and starts elsewhere."));
             let goal = Goal::Host(host.clone(), "fenced");
             change.give(context, Command::FenceHost { host }, question, Some(goal)).await
+        }
+        Verb::Fencings { host } => {
+            let about = host.map_or(String::new(), |host| format!("&subject={}", segment(&format!("host:{host}"))));
+            let path = format!("/v1/events?limit=1000{about}");
+            those(context, &path, is_fencing, "no fencing on record", render::events).await
         }
         Verb::Add { host: name, site, address, uri, spare, fence, file, dry_run } => {
             let host = NewHost { name, site, address, uri, spare, fence };

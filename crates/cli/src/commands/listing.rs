@@ -56,6 +56,23 @@ pub async fn detail<T: DeserializeOwned + Serialize>(
     Ok(Exit::Done)
 }
 
+/// Shows those of a list that are meant.
+pub async fn those<T: DeserializeOwned + Serialize>(
+    context: &Context<'_>,
+    path: &str,
+    meant: impl Fn(&T) -> bool,
+    empty: &str,
+    render: impl Fn(&[T], &Look) -> String,
+) -> Result<Exit, Failure> {
+    let mut answer: Envelope<Vec<T>> = context.client.get(path).await?;
+    answer.data.retain(meant);
+    show(context, &answer, |answer, look| match answer.data.as_slice() {
+        [] => format!("  {empty}\n"),
+        list => render(list, look),
+    });
+    Ok(Exit::Done)
+}
+
 /// Shows what `path` answers again after every change, until interrupted; also when the controller goes and comes back.
 pub async fn live<T: DeserializeOwned + Serialize>(
     context: &Context<'_>,

@@ -31,7 +31,7 @@ use crate::{
     output::Output,
 };
 use change::Change;
-use listing::{Listing, detail, listing};
+use listing::{Listing, detail, listing, those};
 use std::path::PathBuf;
 use tokio::runtime::Builder;
 
