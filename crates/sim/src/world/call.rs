@@ -162,7 +162,7 @@ impl World {
         if let Some((name, _)) = &call.connection {
             let Some(host) = self.hosts.get_mut(name) else { return };
             if late || host.power != Power::On || host.boots != call.boots || host.management == Management::Dead {
-                return;
+                return self.end(id);
             }
             if host.frozen || host.management == Management::Stopped {
                 host.backlog.push(id);
@@ -170,6 +170,7 @@ impl World {
             }
         }
         if fault == Some(CallFault::Fail) {
+            self.end(id);
             return self.reply(id, Outcome::failed(FailureKind::Other, "internal error (simulated)"));
         }
         let effect = match &action {
@@ -182,13 +183,18 @@ impl World {
         };
         match effect {
             Effect::Answer(outcome) => {
-                if let Some(call) = self.calls.get_mut(&id) {
-                    call.ended = true;
-                }
+                self.end(id);
                 self.reply(id, outcome);
             }
             Effect::Wait(after) => self.plan(after, Planned::Effect(id)),
             Effect::Never => {}
+        }
+    }
+
+    /// Nothing of the call is under way at its host any more.
+    fn end(&mut self, id: ActionId) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.ended = true;
         }
     }
 
