@@ -28,18 +28,9 @@ enum Chosen {
 impl Engine {
     /// Brings a workload in trouble back. `running_on`: the one host on which it still may run, in sight.
     pub(super) fn recover(&mut self, workload: &WorkloadId, running_on: Option<&HostId>) -> Next {
-        let record = self.belief.workloads.get(workload).expect("decided on record");
-        let cause = record.trouble.as_ref().map_or(Cause::StartFailed, |trouble| trouble.cause);
-        if self.watch_only(workload) {
-            return Next::Is(Doing::Blocked { by: Blocked::WatchOnly { cause } });
-        }
-        let rung = match record.trying.as_ref().map(|trying| trying.rung) {
-            Some(rung) => rung,
-            None => match self.choose_rung(workload, cause, running_on) {
-                Chosen::Now(rung) => rung,
-                Chosen::At(rung, at) => return Next::Is(waiting_until(WaitingOn::Backoff { rung }, at)),
-                Chosen::Exhausted => return Next::Is(Doing::Blocked { by: Blocked::Exhausted { cause } }),
-            },
+        let (rung, cause) = match self.rung_now(workload, running_on) {
+            Ok(now) => now,
+            Err(not_now) => return Next::Is(not_now),
         };
         match (rung, running_on) {
             (Rung::Resume, Some(host)) => {
@@ -59,21 +50,29 @@ impl Engine {
         }
     }
 
-    /// A start that hangs on a host may be carried out yet. Another start there settles it; before the workload goes
-    /// elsewhere its definition is taken from that host, which waits for the start, and leaves nothing to be started.
-    pub(super) fn recover_where_pending(&mut self, workload: &WorkloadId, host: &HostId) -> Next {
+    /// The rung to try now and the trouble it is for, or why none is tried now.
+    fn rung_now(&mut self, workload: &WorkloadId, running_on: Option<&HostId>) -> Result<(Rung, Cause), Doing> {
         let record = self.belief.workloads.get(workload).expect("decided on record");
         let cause = record.trouble.as_ref().map_or(Cause::StartFailed, |trouble| trouble.cause);
         if self.watch_only(workload) {
-            return Next::Is(Doing::Blocked { by: Blocked::WatchOnly { cause } });
+            return Err(Doing::Blocked { by: Blocked::WatchOnly { cause } });
         }
-        let rung = match record.trying.as_ref().map(|trying| trying.rung) {
-            Some(rung) => rung,
-            None => match self.choose_rung(workload, cause, None) {
-                Chosen::Now(rung) => rung,
-                Chosen::At(rung, at) => return Next::Is(waiting_until(WaitingOn::Backoff { rung }, at)),
-                Chosen::Exhausted => return Next::Is(Doing::Blocked { by: Blocked::Exhausted { cause } }),
-            },
+        if let Some(trying) = &record.trying {
+            return Ok((trying.rung, cause));
+        }
+        match self.choose_rung(workload, cause, running_on) {
+            Chosen::Now(rung) => Ok((rung, cause)),
+            Chosen::At(rung, at) => Err(waiting_until(WaitingOn::Backoff { rung }, at)),
+            Chosen::Exhausted => Err(Doing::Blocked { by: Blocked::Exhausted { cause } }),
+        }
+    }
+
+    /// A start that hangs on a host may be carried out yet. Another start there settles it; before the workload goes
+    /// elsewhere its definition is taken from that host, which waits for the start, and leaves nothing to be started.
+    pub(super) fn recover_where_pending(&mut self, workload: &WorkloadId, host: &HostId) -> Next {
+        let rung = match self.rung_now(workload, None) {
+            Ok((rung, _)) => rung,
+            Err(not_now) => return Next::Is(not_now),
         };
         self.count_attempt(workload, rung, Some(host.clone()));
         let stays = rung == Rung::Restart && self.in_service(host);
