@@ -123,3 +123,31 @@ fn a_start_that_could_not_be_sent_does_not_settle_the_one_before() {
     story.pass(Span::secs(60));
     assert!(story.ordered().iter().all(|action| action.host() == &"h1".into()), "it may be carried out on h1 yet");
 }
+
+/// Starts on h1 that are never answered may be carried out however late, though h1 says that nothing runs. Elsewhere it
+/// starts only after its definition was taken from h1, which waits for them (seed 3375).
+#[test]
+fn a_start_that_hangs_is_shut_out_before_the_workload_goes_elsewhere() {
+    let mut story = Story::new();
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    let (mut shut_out, mut elsewhere) = (false, false);
+    for _ in 0..2_400 {
+        for (id, action) in std::mem::take(&mut story.orders) {
+            match action {
+                Action::Start { host, .. } if host == "h1".into() => story.ends(id, Outcome::unknown("no answer")),
+                Action::Start { host, .. } => {
+                    assert!(shut_out, "started on {host} while a start hangs on h1:\n{}", story.said.join("\n"));
+                    elsewhere = true;
+                }
+                Action::Undefine { .. } => {
+                    story.has_not("h1");
+                    story.done(id);
+                    shut_out = true;
+                }
+                _ => {}
+            }
+        }
+        story.pass(Span::millis(500));
+    }
+    assert!(elsewhere, "{}", story.said.join("\n"));
+}
