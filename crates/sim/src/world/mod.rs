@@ -10,6 +10,7 @@
 //! It knows nothing of the engine's belief, and judges nothing: that is the checker's.
 
 mod call;
+mod fence;
 mod guest;
 mod happen;
 mod host;

@@ -1,7 +1,13 @@
 //! Everything that can be done to the simulated world from outside: faults, people, operators. Each deed is one line of
 //! a script and prints as the line it was read from, so that what a seed drew can be written down as a scenario.
 
-use mainstay_model::{Code, Command, DeviceId, HostId, PointId, Span, StopHow, Subject, WorkloadId};
+mod command;
+mod person;
+
+pub(crate) use person::PersonDeed;
+
+use command::Spoken;
+use mainstay_model::{Command, DeviceId, HostId, Span, WorkloadId};
 use std::fmt;
 
 /// Declares an enum of single words, each with its spelling in scripts.
@@ -93,21 +99,6 @@ words!(
     }
 );
 
-/// What people do behind the controller's back, through libvirt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum PersonDeed {
-    Destroy(WorkloadId),
-    Shutdown(WorkloadId),
-    Start(WorkloadId, HostId),
-    Suspend(WorkloadId),
-    Resume(WorkloadId),
-    Undefine(WorkloadId, HostId),
-    Migrate(WorkloadId, HostId),
-    Autostart(WorkloadId, HostId, bool),
-    /// The named point, or the newest.
-    SnapshotDelete(WorkloadId, Option<PointId>),
-}
-
 /// One thing done to the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Deed {
@@ -148,7 +139,7 @@ impl Deed {
             ["fence-device", name, state] => {
                 DeviceState::parse(state).map(|state| Deed::Device(DeviceId::from(*name), state))
             }
-            ["virsh", rest @ ..] => person(rest).map(Deed::Person),
+            ["virsh", rest @ ..] => PersonDeed::parse(rest).map(Deed::Person),
             ["start-fails", guest, times] => {
                 times.parse().ok().map(|times| Deed::StartFails(WorkloadId::from(*guest), times, None))
             }
@@ -170,69 +161,12 @@ impl Deed {
             }
             ["controller-crash", "for", span] => span.parse().ok().map(|span| Deed::Crash(CrashPoint::Now, span)),
             ["controller-pause", "for", span] => span.parse().ok().map(Deed::Pause),
-            ["operator", rest @ ..] => command(rest).map(Deed::Operator),
+            ["operator", rest @ ..] => command::parse(rest).map(Deed::Operator),
             ["reload", file] => Some(Deed::Reload((*file).to_owned())),
             _ => None,
         };
         deed.ok_or_else(|| format!("`{text}` is not a deed; docs/simulator.md lists them, for example `power-cut h1`"))
     }
-}
-
-fn person(words: &[&str]) -> Option<PersonDeed> {
-    let workload = WorkloadId::from(*words.get(1)?);
-    Some(match *words {
-        ["destroy", _] => PersonDeed::Destroy(workload),
-        ["shutdown", _] => PersonDeed::Shutdown(workload),
-        ["start", _, host] => PersonDeed::Start(workload, host.into()),
-        ["suspend", _] => PersonDeed::Suspend(workload),
-        ["resume", _] => PersonDeed::Resume(workload),
-        ["undefine", _, host] => PersonDeed::Undefine(workload, host.into()),
-        ["migrate", _, host] => PersonDeed::Migrate(workload, host.into()),
-        ["autostart", _, host, "on"] => PersonDeed::Autostart(workload, host.into(), true),
-        ["autostart", _, host, "off"] => PersonDeed::Autostart(workload, host.into(), false),
-        ["snapshot-delete", _, "newest"] => PersonDeed::SnapshotDelete(workload, None),
-        ["snapshot-delete", _, point] => PersonDeed::SnapshotDelete(workload, Some(point.into())),
-        _ => return None,
-    })
-}
-
-fn command(words: &[&str]) -> Option<Command> {
-    if words == ["rebalance"] {
-        return Some(Command::Rebalance);
-    }
-    let name = *words.get(1)?;
-    let (host, workload) = (HostId::from(name), WorkloadId::from(name));
-    Some(match *words {
-        ["confirm-off", _] => Command::ConfirmOff { host },
-        ["fence", _] => Command::FenceHost { host },
-        ["maintenance", _, "on"] => Command::Maintenance { host, on: true },
-        ["maintenance", _, "off"] => Command::Maintenance { host, on: false },
-        ["start", _] => Command::StartWorkload { workload, host: None },
-        ["start", _, on] => Command::StartWorkload { workload, host: Some(on.into()) },
-        ["stop", _] => Command::StopWorkload { workload, how: StopHow::Graceful },
-        ["stop", _, "force"] => Command::StopWorkload { workload, how: StopHow::Force },
-        ["restart", _] => Command::RestartWorkload { workload, how: StopHow::Graceful },
-        ["restart", _, "force"] => Command::RestartWorkload { workload, how: StopHow::Force },
-        ["move", _] => Command::MoveWorkload { workload, to: None },
-        ["move", _, to] => Command::MoveWorkload { workload, to: Some(to.into()) },
-        ["protect", _] => Command::Protect { workload },
-        ["unprotect", _] => Command::Unprotect { workload },
-        ["snapshot", _] => Command::TakePoint { workload, name: None },
-        ["snapshot", _, point] => Command::TakePoint { workload, name: Some(point.into()) },
-        ["revert", _] => Command::Revert { workload, point: None },
-        ["revert", _, point] => Command::Revert { workload, point: Some(point.into()) },
-        ["delete-snapshot", _, point] => Command::DeletePoint { workload, point: point.into() },
-        ["ack", code, kind, subject] => Command::Acknowledge {
-            code: Code(code.strip_prefix("MS")?.parse().ok()?),
-            subject: match kind {
-                "host" => Subject::Host(subject.into()),
-                "vm" => Subject::Workload(subject.into()),
-                _ => Subject::Cluster,
-            },
-            by: "script".to_owned(),
-        },
-        _ => return None,
-    })
 }
 
 impl fmt::Display for Deed {
@@ -253,63 +187,6 @@ impl fmt::Display for Deed {
             Deed::Pause(span) => write!(f, "controller-pause for {span}"),
             Deed::Operator(command) => write!(f, "operator {}", Spoken(command)),
             Deed::Reload(file) => write!(f, "reload {file}"),
-        }
-    }
-}
-
-impl fmt::Display for PersonDeed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PersonDeed::Destroy(guest) => write!(f, "destroy {guest}"),
-            PersonDeed::Shutdown(guest) => write!(f, "shutdown {guest}"),
-            PersonDeed::Start(guest, host) => write!(f, "start {guest} {host}"),
-            PersonDeed::Suspend(guest) => write!(f, "suspend {guest}"),
-            PersonDeed::Resume(guest) => write!(f, "resume {guest}"),
-            PersonDeed::Undefine(guest, host) => write!(f, "undefine {guest} {host}"),
-            PersonDeed::Migrate(guest, host) => write!(f, "migrate {guest} {host}"),
-            PersonDeed::Autostart(guest, host, on) => {
-                write!(f, "autostart {guest} {host} {}", if *on { "on" } else { "off" })
-            }
-            PersonDeed::SnapshotDelete(guest, None) => write!(f, "snapshot-delete {guest} newest"),
-            PersonDeed::SnapshotDelete(guest, Some(point)) => write!(f, "snapshot-delete {guest} {point}"),
-        }
-    }
-}
-
-/// A command as a script says it.
-struct Spoken<'a>(&'a Command);
-
-impl fmt::Display for Spoken<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let force = |how: &StopHow| if *how == StopHow::Force { " force" } else { "" };
-        let and = |name: Option<&str>| name.map(|name| format!(" {name}")).unwrap_or_default();
-        match self.0 {
-            Command::ConfirmOff { host } => write!(f, "confirm-off {host}"),
-            Command::FenceHost { host } => write!(f, "fence {host}"),
-            Command::Maintenance { host, on } => write!(f, "maintenance {host} {}", if *on { "on" } else { "off" }),
-            Command::StartWorkload { workload, host } => {
-                write!(f, "start {workload}{}", and(host.as_ref().map(HostId::as_str)))
-            }
-            Command::StopWorkload { workload, how } => write!(f, "stop {workload}{}", force(how)),
-            Command::RestartWorkload { workload, how } => write!(f, "restart {workload}{}", force(how)),
-            Command::MoveWorkload { workload, to } => {
-                write!(f, "move {workload}{}", and(to.as_ref().map(HostId::as_str)))
-            }
-            Command::Protect { workload } => write!(f, "protect {workload}"),
-            Command::Unprotect { workload } => write!(f, "unprotect {workload}"),
-            Command::TakePoint { workload, name } => {
-                write!(f, "snapshot {workload}{}", and(name.as_ref().map(PointId::as_str)))
-            }
-            Command::Revert { workload, point } => {
-                write!(f, "revert {workload}{}", and(point.as_ref().map(PointId::as_str)))
-            }
-            Command::DeletePoint { workload, point } => write!(f, "delete-snapshot {workload} {point}"),
-            Command::Rebalance => f.write_str("rebalance"),
-            Command::Acknowledge { code, subject, .. } => match subject {
-                Subject::Host(host) => write!(f, "ack {code} host {host}"),
-                Subject::Workload(workload) => write!(f, "ack {code} vm {workload}"),
-                Subject::Cluster => write!(f, "ack {code} the cluster"),
-            },
         }
     }
 }

@@ -1,0 +1,82 @@
+//! What an operator commands: `operator …` in a script, read and written.
+
+use mainstay_model::{Code, Command, HostId, PointId, StopHow, Subject, WorkloadId};
+use std::fmt;
+
+/// Reads what follows `operator`.
+pub(super) fn parse(words: &[&str]) -> Option<Command> {
+    if words == ["rebalance"] {
+        return Some(Command::Rebalance);
+    }
+    let name = *words.get(1)?;
+    let (host, workload) = (HostId::from(name), WorkloadId::from(name));
+    Some(match *words {
+        ["confirm-off", _] => Command::ConfirmOff { host },
+        ["fence", _] => Command::FenceHost { host },
+        ["maintenance", _, "on"] => Command::Maintenance { host, on: true },
+        ["maintenance", _, "off"] => Command::Maintenance { host, on: false },
+        ["start", _] => Command::StartWorkload { workload, host: None },
+        ["start", _, on] => Command::StartWorkload { workload, host: Some(on.into()) },
+        ["stop", _] => Command::StopWorkload { workload, how: StopHow::Graceful },
+        ["stop", _, "force"] => Command::StopWorkload { workload, how: StopHow::Force },
+        ["restart", _] => Command::RestartWorkload { workload, how: StopHow::Graceful },
+        ["restart", _, "force"] => Command::RestartWorkload { workload, how: StopHow::Force },
+        ["move", _] => Command::MoveWorkload { workload, to: None },
+        ["move", _, to] => Command::MoveWorkload { workload, to: Some(to.into()) },
+        ["protect", _] => Command::Protect { workload },
+        ["unprotect", _] => Command::Unprotect { workload },
+        ["snapshot", _] => Command::TakePoint { workload, name: None },
+        ["snapshot", _, point] => Command::TakePoint { workload, name: Some(point.into()) },
+        ["revert", _] => Command::Revert { workload, point: None },
+        ["revert", _, point] => Command::Revert { workload, point: Some(point.into()) },
+        ["delete-snapshot", _, point] => Command::DeletePoint { workload, point: point.into() },
+        ["ack", code, kind, subject] => Command::Acknowledge {
+            code: Code(code.strip_prefix("MS")?.parse().ok()?),
+            subject: match kind {
+                "host" => Subject::Host(subject.into()),
+                "vm" => Subject::Workload(subject.into()),
+                _ => Subject::Cluster,
+            },
+            by: "script".to_owned(),
+        },
+        _ => return None,
+    })
+}
+
+/// A command as a script says it.
+pub(super) struct Spoken<'a>(pub &'a Command);
+
+impl fmt::Display for Spoken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let force = |how: &StopHow| if *how == StopHow::Force { " force" } else { "" };
+        let and = |name: Option<&str>| name.map(|name| format!(" {name}")).unwrap_or_default();
+        match self.0 {
+            Command::ConfirmOff { host } => write!(f, "confirm-off {host}"),
+            Command::FenceHost { host } => write!(f, "fence {host}"),
+            Command::Maintenance { host, on } => write!(f, "maintenance {host} {}", if *on { "on" } else { "off" }),
+            Command::StartWorkload { workload, host } => {
+                write!(f, "start {workload}{}", and(host.as_ref().map(HostId::as_str)))
+            }
+            Command::StopWorkload { workload, how } => write!(f, "stop {workload}{}", force(how)),
+            Command::RestartWorkload { workload, how } => write!(f, "restart {workload}{}", force(how)),
+            Command::MoveWorkload { workload, to } => {
+                write!(f, "move {workload}{}", and(to.as_ref().map(HostId::as_str)))
+            }
+            Command::Protect { workload } => write!(f, "protect {workload}"),
+            Command::Unprotect { workload } => write!(f, "unprotect {workload}"),
+            Command::TakePoint { workload, name } => {
+                write!(f, "snapshot {workload}{}", and(name.as_ref().map(PointId::as_str)))
+            }
+            Command::Revert { workload, point } => {
+                write!(f, "revert {workload}{}", and(point.as_ref().map(PointId::as_str)))
+            }
+            Command::DeletePoint { workload, point } => write!(f, "delete-snapshot {workload} {point}"),
+            Command::Rebalance => f.write_str("rebalance"),
+            Command::Acknowledge { code, subject, .. } => match subject {
+                Subject::Host(host) => write!(f, "ack {code} host {host}"),
+                Subject::Workload(workload) => write!(f, "ack {code} vm {workload}"),
+                Subject::Cluster => write!(f, "ack {code} the cluster"),
+            },
+        }
+    }
+}
