@@ -271,6 +271,9 @@ impl Engine {
         if relapse {
             self.blame_point(workload);
         }
+        if cause == Cause::Hung {
+            self.blame_points_since(workload, well_until);
+        }
         let now = self.now;
         let record = self.belief.workloads.get_mut(workload).expect("looked up above");
         record.trouble =

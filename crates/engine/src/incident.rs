@@ -1,9 +1,10 @@
 //! Incidents: the story of a trouble, from the last moment of health until all is well or a person took over. A lost host
 //! and all its workloads are one incident.
 
-use crate::engine::Engine;
+use crate::{belief::PointKey, engine::Engine};
 use mainstay_model::{
-    Event, HostId, Incident, IncidentCause, IncidentWorkload, PointState, Span, Subject, Time, WorkloadId,
+    Event, HostId, Incident, IncidentCause, IncidentWorkload, PointState, RecoveryPoint, Span, Subject, Time,
+    WorkloadId,
 };
 
 /// Events kept per incident; the middle is dropped first, since beginning and end tell the most.
@@ -187,15 +188,27 @@ impl Engine {
 
     /// Trouble again soon after a revert: that recovery point does not help.
     pub(crate) fn blame_point(&mut self, workload: &WorkloadId) {
-        let Some(point) = self.belief.workloads.get_mut(workload).and_then(|record| record.reverted_to.take()) else {
+        if let Some(point) = self.belief.workloads.get_mut(workload).and_then(|record| record.reverted_to.take()) {
+            self.doubt_points(workload, |good| good.id == point);
+        }
+    }
+
+    /// A workload that hung had hung since its last sign of life: a point taken after that holds the hang, and would bring
+    /// it back.
+    pub(crate) fn blame_points_since(&mut self, workload: &WorkloadId, last_sign: Time) {
+        self.doubt_points(workload, |good| good.taken_at > last_sign);
+    }
+
+    /// Calls good points doubtful, but never the last good one: it is all there is.
+    fn doubt_points(&mut self, workload: &WorkloadId, doubtful: impl Fn(&RecoveryPoint) -> bool) {
+        let good = || self.belief.points_of(workload).filter(|point| point.state == PointState::Good);
+        if good().all(&doubtful) {
             return;
-        };
-        let key = crate::belief::PointKey(workload.clone(), point);
-        let other_good =
-            self.belief.points_of(workload).any(|point| point.state == PointState::Good && point.id != key.1);
-        // The last good one stays good on record: it is all there is.
-        if other_good && let Some(point) = self.belief.points.get_mut(&key) {
-            point.state = PointState::Bad;
+        }
+        let keys: Vec<PointKey> =
+            good().filter(|point| doubtful(point)).map(|point| PointKey(workload.clone(), point.id.clone())).collect();
+        for key in keys {
+            self.belief.points.get_mut(&key).expect("listed above").state = PointState::Bad;
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn, Why},
 };
-use mainstay_model::{Action, HostId, PowerState, Span, Subject, Time, spec::AfterFence};
+use mainstay_model::{Action, EventKind, HostId, PowerState, Severity, Span, Subject, Time, spec::AfterFence};
 
 /// A host is powered on this long after it was proved off: first the starts elsewhere, then the return.
 const POWER_ON_PAUSE: Span = Span::secs(5);
@@ -74,6 +74,7 @@ impl Engine {
         let never_reached = record.capacity == Default::default();
         match self.sight(host) {
             Sight::Heard if in_maintenance => self.draining(host),
+            Sight::Heard if self.is_spare_again(host) => self.release_spare(host),
             Sight::Heard if self.is_idle_spare(host) => Doing::Nothing { why: Why::Spare },
             Sight::Heard => Doing::Nothing { why: Why::Well },
             Sight::Unknown => waiting(WaitingOn::Answer { host: host.clone() }),
@@ -199,6 +200,23 @@ impl Engine {
     pub(crate) fn is_idle_spare(&self, host: &HostId) -> bool {
         let called_in = self.belief.hosts.get(host).is_some_and(|record| record.called_in);
         self.host_spec(host).is_some_and(|spec| spec.spare) && !called_in
+    }
+
+    /// A spare that was called in, has nothing left to do, and all hosts it stood in for are back.
+    fn is_spare_again(&self, host: &HostId) -> bool {
+        let called_in = self.belief.hosts.get(host).is_some_and(|record| record.called_in);
+        let ordinary = || self.spec.hosts.iter().filter(|(_, spec)| !spec.spare);
+        called_in
+            && self.host_spec(host).is_some_and(|spec| spec.spare)
+            && self.belief.on_host(host).next().is_none()
+            && ordinary().all(|(other, _)| self.in_service(other))
+    }
+
+    fn release_spare(&mut self, host: &HostId) -> Doing {
+        self.belief.hosts.get_mut(host).expect("decided on record").called_in = false;
+        let text = "a spare again: it is empty, and the others are back";
+        self.note(EventKind::Decided, Severity::Green, Subject::Host(host.clone()), text);
+        Doing::Nothing { why: Why::Spare }
     }
 
     pub(super) fn wake_host_at(&mut self, host: &HostId, at: Time) {

@@ -100,3 +100,25 @@ fn the_point_of_a_revert_under_way_is_not_deleted() {
     story.event("h1", DomainState::Off(OffReason::Destroyed));
     assert_eq!(story.ordered(), []);
 }
+
+/// A guest hangs, and before anybody can know, a recovery point is taken: its memory holds the hang.
+#[test]
+fn a_point_taken_after_the_last_sign_of_life_is_doubtful() {
+    let mut story = Story::new();
+    for _ in 0..5 {
+        story.guest(true);
+        story.pass(Span::secs(1));
+    }
+    story.point("well");
+    story.guest(true);
+    story.pass(Span::secs(1));
+    story.point("hung-already");
+    for _ in 0..60 {
+        story.guest(false);
+        story.pass(Span::secs(1));
+    }
+    assert!(!story.ordered().is_empty(), "it is found hung");
+    let states: Vec<_> =
+        story.controller.points(&"web-1".into()).iter().map(|it| (it.id.to_string(), it.state)).collect();
+    assert_eq!(states, [("well".to_owned(), PointState::Good), ("hung-already".to_owned(), PointState::Bad)]);
+}
