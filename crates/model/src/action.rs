@@ -309,7 +309,7 @@ impl fmt::Display for Outcome {
         match self {
             Outcome::Done { detail: Detail::Fenced { already_off: true, by } } => write!(f, "off already ({by})"),
             Outcome::Done { detail: Detail::Fenced { by, .. } } => write!(f, "off ({by})"),
-            Outcome::Done { detail: Detail::Power(state) } => write!(f, "power {state:?}"),
+            Outcome::Done { detail: Detail::Power(state) } => write!(f, "power is {state}"),
             Outcome::Done { .. } => f.write_str("done"),
             Outcome::Failed { error } => write!(f, "failed: {}", error.message),
             Outcome::Unknown { reason } => write!(f, "outcome unknown: {reason}"),

@@ -114,7 +114,7 @@ fn host_evidence(engine: &Engine, record: &HostRecord, senses: &HostSenses, now:
     }
     match &record.phase {
         HostPhase::Off { proof, .. } => lines.push(format!("proved off {} ago: {proof:?}", ago(record.since, now))),
-        HostPhase::Lost { power: Some(power), .. } => lines.push(format!("its fence device says power {power:?}")),
+        HostPhase::Lost { power: Some(power), .. } => lines.push(format!("its fence device says power is {power}")),
         _ => {}
     }
     if senses.sight == Sight::Hung {

@@ -122,3 +122,22 @@ fn a_point_taken_after_the_last_sign_of_life_is_doubtful() {
         story.controller.points(&"web-1".into()).iter().map(|it| (it.id.to_string(), it.state)).collect();
     assert_eq!(states, [("well".to_owned(), PointState::Good), ("hung-already".to_owned(), PointState::Bad)]);
 }
+
+/// Its host dies while the point is being taken. The workload starts elsewhere, where nobody knows of that point.
+#[test]
+fn a_point_being_taken_when_its_host_died_does_not_stay_on_record() {
+    let mut story = Story::new();
+    story.command(Command::TakePoint { workload: "web-1".into(), name: Some("mine".into()) });
+    let (take, _) = story.only_order();
+    story.silent.push("h1".into());
+    story.pass(Span::secs(3));
+    let (fence, _) = story.only_order();
+    story.fenced(fence);
+    story.ends(take, Outcome::unknown("connection lost"));
+    let (start, action) = story.only_order();
+    story.has(action.host().as_str(), domain(DomainState::Running));
+    story.done(start);
+    story.pass(Span::secs(3));
+    seen(&mut story, &[]);
+    assert_eq!(story.controller.points(&"web-1".into()).len(), 0);
+}
