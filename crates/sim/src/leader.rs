@@ -1,5 +1,6 @@
 //! The seam between the simulated world and what decides: the real controller, or one that is sabotaged on purpose.
 
+use crate::sabotage::{Sabotage, Sabotaged};
 use mainstay_engine::{
     Input, Row, Step,
     control::{BadRow, Controller},
@@ -15,8 +16,35 @@ pub(crate) trait Leader {
     fn explain(&self, subject: &str, now: Time) -> Option<String>;
 }
 
-/// How a leader begins its term.
-pub(crate) type Elect = fn(Arc<ClusterSpec>, Vec<Row>, Time) -> Result<(Box<dyn Leader>, Step), BadRow>;
+/// Who leads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Elect {
+    /// The controller that ships.
+    Real,
+    /// The same, with its eyes covered or its hand forced.
+    Sabotaged(Sabotage),
+    /// A few lines that start whatever is off at once.
+    #[cfg(test)]
+    Careless,
+}
+
+impl Elect {
+    /// Begins a term with what is remembered.
+    pub fn begin(self, spec: Arc<ClusterSpec>, rows: Vec<Row>, now: Time) -> Result<(Box<dyn Leader>, Step), BadRow> {
+        Ok(match self {
+            Elect::Real => {
+                let (controller, step) = Controller::start(spec, rows, now)?;
+                (Box::new(controller), step)
+            }
+            Elect::Sabotaged(how) => {
+                let (leader, step) = Sabotaged::begin(how, spec, rows, now)?;
+                (Box::new(leader), step)
+            }
+            #[cfg(test)]
+            Elect::Careless => (Box::new(crate::toy::Careless::new(spec)), Step::default()),
+        })
+    }
+}
 
 impl Leader for Controller {
     fn step(&mut self, now: Time, inputs: Vec<Input>) -> Step {
@@ -28,10 +56,4 @@ impl Leader for Controller {
     fn explain(&self, subject: &str, now: Time) -> Option<String> {
         Controller::explain(self, subject, now)
     }
-}
-
-/// The controller that ships.
-pub(crate) fn real(spec: Arc<ClusterSpec>, rows: Vec<Row>, now: Time) -> Result<(Box<dyn Leader>, Step), BadRow> {
-    let (controller, step) = Controller::start(spec, rows, now)?;
-    Ok((Box::new(controller), step))
 }

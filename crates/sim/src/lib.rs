@@ -21,6 +21,7 @@ mod random;
 mod record;
 mod report;
 mod run;
+pub mod sabotage;
 pub mod scenario;
 mod store;
 #[cfg(test)]

@@ -166,7 +166,7 @@ impl Simulation {
         self.restart_at = None;
         self.world.new_session();
         self.checker.controller_begins(now);
-        match (self.elect)(self.world.spec.clone(), self.store.rows(), now) {
+        match self.elect.begin(self.world.spec.clone(), self.store.rows(), now) {
             Ok((leader, step)) => {
                 self.leader = Some(leader);
                 self.record.note(now, "the controller begins".to_owned());
@@ -207,7 +207,7 @@ impl Simulation {
         }
         self.store.persist(&step.changes);
         self.checker.told(&self.world, inputs);
-        self.checker.persisted(&self.world, &self.store);
+        self.checker.persisted(&self.world, &self.store, &step.changes);
         self.record.changes(now, &step);
         for (id, reply) in &step.replies {
             if let Some(command) = self.commands.get(id).cloned() {

@@ -3,8 +3,9 @@
 use crate::{
     Report, Rule,
     fuzz::{FuzzSpec, fuzz, fuzz_with, replay},
+    leader::Elect,
+    sabotage::Sabotage,
     scenario::{self, Scenario},
-    toy,
 };
 use std::path::PathBuf;
 
@@ -39,7 +40,7 @@ match = "*"
 probe = { ping = true, address = "192.0.2.1" }
 "#;
 
-fn run(script: &str, elect: crate::leader::Elect) -> Report {
+fn run(script: &str, elect: Elect) -> Report {
     Scenario::from_texts("test", SETUP, script, "").unwrap().run(elect)
 }
 
@@ -53,7 +54,7 @@ fn every_scenario_passes() {
 
 #[test]
 fn five_hundred_seeds() {
-    let report = fuzz(&FuzzSpec { seeds: 0..500, jobs: 2, stop_at_first: false });
+    let report = fuzz(&FuzzSpec { seeds: 0..500, jobs: 2, stop_at_first: false, sabotage: None });
     assert!(report.passed(), "{report}");
     assert_eq!(report.seeds, 500);
     assert_eq!(report.untested(), [], "rules never at stake are not tested\n{report}");
@@ -63,32 +64,42 @@ fn five_hundred_seeds() {
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in 0..5 {
-        assert_eq!(replay(seed).trace, replay(seed).trace, "seed {seed}");
+        assert_eq!(replay(seed, None).trace, replay(seed, None).trace, "seed {seed}");
     }
 }
 
 #[test]
 fn a_careless_controller_is_caught() {
-    let report = run("at 30s network-down h1", toy::careless);
+    let report = run("at 30s network-down h1", Elect::Careless);
     let broken: Vec<_> = report.violations.iter().map(|violation| violation.rule).collect();
     assert_eq!(broken, [Rule::ProofBeforeStart, Rule::NeverTwice], "{report}");
     assert_eq!(report.workloads["web-1"].running_on, ["h1".into(), "h2".into()]);
     assert!(!report.passed);
 }
 
+/// The same controller with one duty taken from it each: the checker sees it, by the rule that it breaks.
+#[test]
+fn each_sabotage_is_found_out_within_300_seeds() {
+    for sabotage in Sabotage::ALL {
+        let spec = FuzzSpec { seeds: 0..300, jobs: 2, stop_at_first: true, sabotage: Some(sabotage) };
+        let report = fuzz(&spec);
+        assert!(report.passed(), "{report}");
+    }
+}
+
 #[test]
 fn fuzzing_finds_a_careless_controller_and_says_how_to_see_it_again() {
-    let report = fuzz_with(&FuzzSpec { seeds: 0..50, jobs: 1, stop_at_first: true }, toy::careless);
+    let report = fuzz_with(&FuzzSpec { seeds: 0..50, jobs: 1, stop_at_first: true, sabotage: None }, Elect::Careless);
     let failure = &report.failures[0];
     assert_eq!(failure.replay, format!("mainstay sim fuzz --seeds {}..{}", failure.seed, failure.seed + 1));
     let (setup, script) = &failure.scenario;
-    let again = Scenario::from_texts("again", setup, script, "").unwrap().run(toy::careless);
+    let again = Scenario::from_texts("again", setup, script, "").unwrap().run(Elect::Careless);
     assert!(!again.violations.is_empty(), "the seed's texts are a scenario that fails as well");
 }
 
 #[test]
 fn a_report_is_written_as_documented() {
-    let report = run("at 30s power-cut h1", crate::leader::real);
+    let report = run("at 30s power-cut h1", Elect::Real);
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["workloads"]["web-1"]["running_on"], serde_json::json!(["h2"]));
     assert_eq!(json["fenced"][0]["host"], "h1");

@@ -2,8 +2,7 @@
 
 use crate::leader::Leader;
 use mainstay_engine::{
-    Change, Input, Row, Step, Table,
-    control::BadRow,
+    Change, Input, Step, Table,
     view::{ClusterView, Verdict},
 };
 use mainstay_model::spec::ClusterSpec;
@@ -18,9 +17,10 @@ pub(crate) struct Careless {
     runs: BTreeMap<WorkloadId, HostId>,
 }
 
-pub(crate) fn careless(spec: Arc<ClusterSpec>, _: Vec<Row>, _: Time) -> Result<(Box<dyn Leader>, Step), BadRow> {
-    let silent = BTreeMap::new();
-    Ok((Box::new(Careless { spec, orders: 0, silent, runs: BTreeMap::new() }), Step::default()))
+impl Careless {
+    pub fn new(spec: Arc<ClusterSpec>) -> Careless {
+        Careless { spec, orders: 0, silent: BTreeMap::new(), runs: BTreeMap::new() }
+    }
 }
 
 impl Leader for Careless {

@@ -3,7 +3,10 @@
 use super::Context;
 use crate::failure::{Exit, Failure};
 use clap::{Args, Subcommand};
-use mainstay_sim::fuzz::{FuzzSpec, fuzz, replay};
+use mainstay_sim::{
+    fuzz::{FuzzSpec, fuzz, replay},
+    sabotage::Sabotage,
+};
 use serde_json::json;
 use std::{ops::Range, path::PathBuf};
 
@@ -43,6 +46,9 @@ enum Verb {
         /// End at the first failure
         #[arg(long)]
         stop: bool,
+        /// Take one duty from the controller, and see whether the checker finds it out
+        #[arg(long, value_name = "NAME", value_parser = sabotage)]
+        sabotage: Option<Sabotage>,
         /// Print the whole run, line by line; for one seed
         #[arg(long)]
         trace: bool,
@@ -54,6 +60,11 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
     let (first, end) = text.split_once("..").ok_or("write for example 0..500")?;
     let (first, end) = (number(first)?, number(end)?);
     if first < end { Ok(first..end) } else { Err(format!("no seed is in {text}")) }
+}
+
+fn sabotage(name: &str) -> Result<Sabotage, String> {
+    let names = Sabotage::ALL.map(|sabotage| sabotage.to_string()).join(", ");
+    Sabotage::named(name).ok_or_else(|| format!("there are: {names}"))
 }
 
 pub(super) fn run(context: &Context<'_>, arguments: Sim) -> Result<Exit, Failure> {
@@ -76,15 +87,15 @@ pub(super) fn run(context: &Context<'_>, arguments: Sim) -> Result<Exit, Failure
             }
             Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
         }
-        Verb::Fuzz { seeds, trace: true, .. } => {
-            let report = replay(seeds.start);
+        Verb::Fuzz { seeds, sabotage, trace: true, .. } => {
+            let report = replay(seeds.start, sabotage);
             report.trace.iter().for_each(|line| context.output.data(&format!("{line}\n")));
             context.output.data(&report.to_string());
             Ok(if report.passed { Exit::Done } else { Exit::Failed })
         }
-        Verb::Fuzz { seeds, jobs, stop, .. } => {
+        Verb::Fuzz { seeds, jobs, stop, sabotage, .. } => {
             let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-            let spec = FuzzSpec { seeds, jobs: jobs.unwrap_or_else(processors), stop_at_first: stop };
+            let spec = FuzzSpec { seeds, jobs: jobs.unwrap_or_else(processors), stop_at_first: stop, sabotage };
             let report = fuzz(&spec);
             match context.output.json {
                 true => context.output.document(&json!({ "version": mainstay_web::VERSION, "report": report })),

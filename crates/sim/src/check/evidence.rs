@@ -48,6 +48,13 @@ impl Evidence {
         hosts
     }
 
+    /// Workloads that may run on a host.
+    pub fn on(&self, host: &HostId) -> BTreeSet<WorkloadId> {
+        let live = self.live.iter().filter(|(_, hosts)| hosts.contains(host)).map(|(workload, _)| workload);
+        let open = self.open.values().map(|open| &open.order.action).filter(|action| action.may_run_on() == Some(host));
+        live.chain(open.filter_map(Action::workload)).cloned().collect()
+    }
+
     /// True if an order about the workload is under way or unknown.
     pub fn has_open(&self, workload: &WorkloadId) -> bool {
         self.open.values().any(|open| open.order.action.workload() == Some(workload))

@@ -9,6 +9,7 @@ mod evidence;
 mod liveness;
 mod order;
 mod points;
+mod room;
 mod rule;
 
 pub use rule::Rule;
@@ -19,13 +20,14 @@ use crate::{
 };
 use bounds::Attempts;
 use evidence::Evidence;
-use mainstay_engine::Input;
+use mainstay_engine::{Change, Input, Table};
 use mainstay_model::{
-    ActionId, Command, Detail, DomainChange, DomainState, Epoch, Fact, HostId, OffReason, Outcome, PowerState, Time,
-    WorkloadId,
+    ActionId, Command, Detail, DomainChange, DomainState, Epoch, Fact, HostId, OffReason, Order, Outcome, PowerState,
+    Time, WorkloadId,
 };
 use points::Points;
-use serde::Serialize;
+use room::Sizes;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A rule was broken.
@@ -54,6 +56,7 @@ pub(crate) struct Checker {
     last_ran: BTreeMap<WorkloadId, HostId>,
     attempts: BTreeMap<WorkloadId, Attempts>,
     points: Points,
+    sizes: Sizes,
     /// Workloads that were rightly down when all should run: what becomes of them later is no restlessness.
     excused: BTreeSet<WorkloadId>,
     /// Highest of which an order left.
@@ -61,6 +64,8 @@ pub(crate) struct Checker {
     /// Orders of the present controller are of this epoch or a later one.
     oldest_allowed: Epoch,
     left: BTreeSet<ActionId>,
+    /// Orders that were told to be done.
+    done: BTreeSet<ActionId>,
 }
 
 impl Checker {
@@ -117,7 +122,8 @@ impl Checker {
             Fact::Domain { workload, change: DomainChange::State(state), .. } => {
                 self.told_state(world, workload, *state)
             }
-            Fact::Inventory { host, domains, .. } => {
+            Fact::Inventory { host, domains, capacity, .. } => {
+                self.sizes.listed(host, *capacity, domains);
                 for (workload, seen) in domains {
                     if self.last_ran.get(workload).is_none_or(|ran| ran == host) {
                         self.told_state(world, workload, seen.state);
@@ -144,6 +150,9 @@ impl Checker {
     }
 
     fn told_outcome(&mut self, world: &World, id: ActionId, outcome: &Outcome) {
+        if matches!(outcome, Outcome::Done { .. }) {
+            self.done.insert(id);
+        }
         let order = self.evidence.outcome(id, outcome, world.now);
         let says_off =
             matches!(outcome, Outcome::Done { detail: Detail::Fenced { .. } | Detail::Power(PowerState::Off) });
@@ -229,10 +238,30 @@ impl Checker {
     }
 
     /// Checks memory after it changed.
-    pub fn persisted(&mut self, world: &World, store: &Store) {
+    pub fn persisted(&mut self, world: &World, store: &Store, changes: &[Change]) {
+        for change in changes.iter().filter(|change| change.table == Table::Order) {
+            self.journaled(world, change);
+        }
         let wrong = self.points.persisted(world, store);
         for text in wrong {
             self.violate(world, Rule::LastGoodPoint, text);
         }
     }
+
+    /// Unknown is never read as done: what the journal calls done was told to be done.
+    fn journaled(&mut self, world: &World, change: &Change) {
+        let entry = change.body.as_deref().and_then(|body| serde_json::from_str::<Journaled>(body).ok());
+        let Some(Journaled { order, ended: Some((_, Outcome::Done { .. })) }) = entry else { return };
+        if !self.done.contains(&order.id) {
+            let text = format!("{} ({}) is on record as done, and nobody said so", order.id, order.action);
+            self.violate(world, Rule::ProofBeforeStart, text);
+        }
+    }
+}
+
+/// An order as the journal has it.
+#[derive(Deserialize)]
+struct Journaled {
+    order: Order,
+    ended: Option<(Time, Outcome)>,
 }

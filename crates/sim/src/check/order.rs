@@ -26,9 +26,13 @@ impl Checker {
             Action::Start { workload, host } | Action::Revert { workload, host, .. } => {
                 self.person_stop_holds(world, order, workload);
                 self.alone(world, order, workload, &[host]);
+                self.fits(world, order, workload, host);
             }
             Action::Resume { workload, host } => self.alone(world, order, workload, &[host]),
-            Action::Migrate { workload, from, to } => self.alone(world, order, workload, &[from, to]),
+            Action::Migrate { workload, from, to } => {
+                self.alone(world, order, workload, &[from, to]);
+                self.fits(world, order, workload, to);
+            }
             Action::TakePoint { workload, point, .. } => {
                 let sick = self.known_sick(world, workload);
                 if sick.is_some() {

@@ -1,4 +1,4 @@
-//! The eight safety rules of the design, by number and sentence.
+//! The eight safety rules of the design, by number and sentence; and what is held beside them.
 
 use serde::Serialize;
 use std::fmt;
@@ -23,11 +23,13 @@ pub enum Rule {
     Liveness,
     /// 8: Intent is durable before an action leaves; nothing is done twice after a crash.
     DurableIntent,
+    /// Beside the eight: nothing is sent where there is no room for it.
+    Room,
 }
 
 impl Rule {
     /// Every rule, in order.
-    pub const ALL: [Rule; 8] = [
+    pub const ALL: [Rule; 9] = [
         Rule::NeverTwice,
         Rule::ProofBeforeStart,
         Rule::PersonsStop,
@@ -36,6 +38,7 @@ impl Rule {
         Rule::Bounded,
         Rule::Liveness,
         Rule::DurableIntent,
+        Rule::Room,
     ];
 }
 
@@ -50,6 +53,7 @@ impl fmt::Display for Rule {
             Rule::Bounded => "rule 6 (bounded restarts, no oscillation)",
             Rule::Liveness => "rule 7 (runs again when faults cease)",
             Rule::DurableIntent => "rule 8 (intent durable before action)",
+            Rule::Room => "room (nothing is sent where it does not fit)",
         })
     }
 }

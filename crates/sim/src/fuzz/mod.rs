@@ -6,8 +6,9 @@ mod faults;
 
 use crate::{
     check::{Rule, Violation},
-    leader::{self, Elect},
+    leader::Elect,
     report::Report,
+    sabotage::Sabotage,
     scenario::Scenario,
 };
 use cluster::Cluster;
@@ -40,8 +41,10 @@ pub struct FuzzSpec {
     pub seeds: Range<u64>,
     /// How many at once.
     pub jobs: usize,
-    /// End at the first failure.
+    /// End at the first failure; under sabotage: as soon as it was found out.
     pub stop_at_first: bool,
+    /// With a controller that is sabotaged like this, and has to be found out.
+    pub sabotage: Option<Sabotage>,
 }
 
 /// What came of it.
@@ -53,6 +56,10 @@ pub struct FuzzReport {
     pub failures: Vec<Failure>,
     /// How many failed in all.
     pub failed: u64,
+    /// In how many seeds each rule was broken.
+    pub broken: BTreeMap<Rule, u64>,
+    /// How the controller was sabotaged, if it was.
+    pub sabotage: Option<Sabotage>,
     /// Simulated hours.
     pub simulated_hours: f64,
     /// Real seconds.
@@ -82,17 +89,17 @@ pub struct Failure {
 
 /// Runs seeds.
 pub fn fuzz(spec: &FuzzSpec) -> FuzzReport {
-    fuzz_with(spec, leader::real)
+    fuzz_with(spec, elected(spec.sabotage))
 }
 
 pub(crate) fn fuzz_with(spec: &FuzzSpec, elect: Elect) -> FuzzReport {
     let began = Instant::now();
     let next = AtomicU64::new(spec.seeds.start);
-    let total = Mutex::new(FuzzReport::default());
+    let total = Mutex::new(FuzzReport { sabotage: spec.sabotage, ..FuzzReport::default() });
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            let enough = spec.stop_at_first && total.lock().is_ok_and(|total| total.failed > 0);
+            let enough = spec.stop_at_first && total.lock().is_ok_and(|total| total.is_settled());
             if seed >= spec.seeds.end || enough {
                 return;
             }
@@ -115,9 +122,13 @@ pub(crate) fn fuzz_with(spec: &FuzzSpec, elect: Elect) -> FuzzReport {
 }
 
 /// Runs one seed and gives its report, with its whole trace.
-pub fn replay(seed: u64) -> Report {
+pub fn replay(seed: u64, sabotage: Option<Sabotage>) -> Report {
     let drawn = draw(seed);
-    drawn.scenario.run_until_quiet(leader::real, drawn.phases)
+    drawn.scenario.run_until_quiet(elected(sabotage), drawn.phases)
+}
+
+fn elected(sabotage: Option<Sabotage>) -> Elect {
+    sabotage.map_or(Elect::Real, Elect::Sabotaged)
 }
 
 /// When what is looked at.
@@ -168,14 +179,34 @@ fn one(seed: u64, elect: Elect) -> Outcome {
 }
 
 impl FuzzReport {
-    /// True if no seed failed.
+    /// True if no seed failed; of a sabotaged controller: if it was found out by the rule that it breaks.
     pub fn passed(&self) -> bool {
-        self.failed == 0
+        match self.sabotage {
+            Some(sabotage) => self.broken.contains_key(&sabotage.breaks()),
+            None => self.failed == 0,
+        }
+    }
+
+    /// More seeds would not change the verdict.
+    fn is_settled(&self) -> bool {
+        self.passed() == self.sabotage.is_some()
     }
 
     /// Rules that were never at stake: they were not tested.
     pub fn untested(&self) -> Vec<Rule> {
         Rule::ALL.into_iter().filter(|rule| self.at_stake.get(rule).copied().unwrap_or(0) == 0).collect()
+    }
+
+    fn verdict(&self) -> String {
+        match self.sabotage {
+            None if self.passed() => "no rule broken".to_owned(),
+            None => format!("{} FAILED", self.failed),
+            Some(sabotage) if self.passed() => {
+                let caught = self.broken.get(&sabotage.breaks()).copied().unwrap_or(1);
+                format!("{sabotage} was found out by {} in {caught} seeds", sabotage.breaks())
+            }
+            Some(sabotage) => format!("{sabotage} was NOT FOUND OUT by {}", sabotage.breaks()),
+        }
     }
 
     fn add(&mut self, outcome: Outcome) {
@@ -199,7 +230,10 @@ impl FuzzReport {
         if !violations.is_empty() {
             self.failed += 1;
             let seed = outcome.seed;
-            let replay = format!("mainstay sim fuzz --seeds {seed}..{}", seed + 1);
+            let sabotage = self.sabotage.map(|sabotage| format!(" --sabotage {sabotage}")).unwrap_or_default();
+            let replay = format!("mainstay sim fuzz --seeds {seed}..{}{sabotage}", seed + 1);
+            let rules: BTreeSet<Rule> = violations.iter().map(|violation| violation.rule).collect();
+            rules.into_iter().for_each(|rule| *self.broken.entry(rule).or_default() += 1);
             self.failures.push(Failure { seed, violations, replay, scenario: outcome.texts, trace });
         }
     }
@@ -214,7 +248,7 @@ impl fmt::Display for FuzzReport {
             self.seeds,
             self.simulated_hours,
             self.took_s,
-            if self.passed() { "no rule broken".to_owned() } else { format!("{} FAILED", self.failed) }
+            self.verdict()
         )?;
         for failure in &self.failures {
             for violation in failure.violations.iter().take(3) {

@@ -7,13 +7,7 @@ mod expect;
 mod script;
 pub(crate) mod setup;
 
-use crate::{
-    deed::Deed,
-    fuzz::Phases,
-    leader::{self, Elect},
-    report::Report,
-    run::Simulation,
-};
+use crate::{deed::Deed, fuzz::Phases, leader::Elect, report::Report, run::Simulation};
 use expect::Expectation;
 use mainstay_model::{Time, config, spec::ClusterSpec};
 use setup::WorldSetup;
@@ -77,7 +71,7 @@ pub(crate) struct Scenario {
 /// # Errors
 /// If its files can't be read or understood; broken expectations are in the report.
 pub fn run(folder: &Path) -> Result<Report, ScenarioError> {
-    Ok(Scenario::load(folder)?.run(leader::real))
+    Ok(Scenario::load(folder)?.run(Elect::Real))
 }
 
 /// Runs every scenario: a folder with a `setup.toml` is one, of any other folder those in it are.
