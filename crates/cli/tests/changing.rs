@@ -11,7 +11,7 @@ fn a_command_reaches_the_controller_and_its_reply_the_person() {
     let server = Server::start(controller.clone());
     let ran = server.run(&["vm", "move", "web-1", "--to", "h2"]);
     assert_eq!((ran.exit, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", "it will be done\n"));
-    let moved = Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()) };
+    let moved = Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()), cold: false };
     assert_eq!(*controller.given.lock().unwrap(), [moved]);
 }
 

@@ -6,7 +6,7 @@ use crate::{
     engine::Engine,
 };
 use mainstay_model::{
-    Acknowledged, Action, Cause, Code, Command, EventKind, HostId, PointBy, PointId, PointState, Reply, Severity,
+    Acknowledged, Action, Cause, Code, Command, EventKind, HostId, PointBy, PointId, PointState, Reply, Severity, Span,
     StopHow, Subject, WorkloadId, spec::Rung,
 };
 
@@ -27,9 +27,9 @@ impl Engine {
             Command::FenceHost { host } => self.fence_now(&host),
             Command::Maintenance { host, on } => self.maintenance(&host, on),
             Command::StartWorkload { workload, host } => self.start_now(&workload, host),
-            Command::StopWorkload { workload, how } => self.stop_now(&workload, how),
+            Command::StopWorkload { workload, how, within } => self.stop_now(&workload, how, within),
             Command::RestartWorkload { workload, how } => self.restart_now(&workload, how),
-            Command::MoveWorkload { workload, to } => self.move_now(&workload, to),
+            Command::MoveWorkload { workload, to, cold } => self.move_now(&workload, to, cold),
             Command::Protect { workload } => self.set_unprotected(&workload, false),
             Command::Unprotect { workload } => self.set_unprotected(&workload, true),
             Command::TakePoint { workload, name } => self.point_now(&workload, name),
@@ -221,7 +221,7 @@ impl Engine {
         in_trouble && hosts.next().is_some_and(|host| self.sight(host) == Sight::Heard) && hosts.next().is_none()
     }
 
-    fn stop_now(&mut self, workload: &WorkloadId, how: StopHow) -> Reply {
+    fn stop_now(&mut self, workload: &WorkloadId, how: StopHow, within: Option<Span>) -> Reply {
         if let Err(reply) = self.free_workload(workload) {
             return reply;
         }
@@ -238,6 +238,7 @@ impl Engine {
         let now = self.now;
         let record = self.belief.workloads.get_mut(workload).expect("checked above");
         record.want = Want::Stopped { at: now, how: StoppedHow::Operator };
+        record.force_stop_at = within.map(|within| now + within);
         record.trouble = None;
         record.trying = None;
         record.moving = None;
@@ -264,7 +265,7 @@ impl Engine {
         accepted(format!("{workload} is being restarted"))
     }
 
-    fn move_now(&mut self, workload: &WorkloadId, to: Option<HostId>) -> Reply {
+    fn move_now(&mut self, workload: &WorkloadId, to: Option<HostId>, cold: bool) -> Reply {
         if let Err(reply) = self.free_workload(workload) {
             return reply;
         }
@@ -281,10 +282,29 @@ impl Engine {
         {
             return refused(format!("{to} is not in service; see: mainstay host show {to}"));
         }
+        if cold {
+            return self.move_cold_now(workload, &from, to);
+        }
         self.commanded(Subject::Workload(workload.clone()), "a person asked to move it");
         let record = self.belief.workloads.get_mut(workload).expect("checked above");
         record.moving = Some(Moving { to, why: MoveWhy::Operator, failures: 0, cold: false });
         accepted(format!("{workload} is being moved"))
+    }
+
+    /// Shut down here, started there. Nothing is shut down that its target could not take.
+    fn move_cold_now(&mut self, workload: &WorkloadId, from: &HostId, to: Option<HostId>) -> Reply {
+        let Some(to) = to else { return refused("a cold move needs a host to go to") };
+        let record = self.belief.workloads.get(workload).expect("checked by the caller");
+        if !self.takes(&to, record) {
+            return refused(format!("{to} has no room for {workload}; see: mainstay explain {workload}"));
+        }
+        self.commanded(Subject::Workload(workload.clone()), "a person asked to move it cold");
+        let record = self.belief.workloads.get_mut(workload).expect("checked by the caller");
+        record.moving = Some(Moving { to: Some(to), why: MoveWhy::Operator, failures: 0, cold: true });
+        let action = Action::Stop { workload: workload.clone(), host: from.clone(), how: StopHow::Graceful };
+        let bound = self.recovery(workload).stop_timeout;
+        self.order(action, bound, crate::belief::Purpose::Life);
+        accepted(format!("{workload} is shut down and started there"))
     }
 
     fn set_unprotected(&mut self, workload: &WorkloadId, unprotected: bool) -> Reply {

@@ -94,6 +94,9 @@ pub struct WorkloadView {
     pub doing: Option<String>,
     /// True if Mainstay acts for it.
     pub managed: bool,
+    /// True if it should run; false if a person stopped it, or it was off when it was first seen.
+    #[serde(default = "yes")]
+    pub wanted: bool,
     /// Its priority.
     pub priority: i32,
     /// What it needs.
@@ -125,3 +128,8 @@ pub struct PointSummary {
 
 /// The recovery points of one workload.
 pub type Points = Vec<RecoveryPoint>;
+
+/// A view of an older controller does not say.
+fn yes() -> bool {
+    true
+}

@@ -1,6 +1,6 @@
 //! What an operator can ask of the engine, and its answer.
 
-use crate::{Code, HostId, PointId, StopHow, Subject, WorkloadId};
+use crate::{Code, HostId, PointId, Span, StopHow, Subject, WorkloadId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,9 @@ pub enum Command {
         workload: WorkloadId,
         /// How.
         how: StopHow,
+        /// What has not shut down within this is stopped by force; none: never by force.
+        #[serde(default)]
+        within: Option<Span>,
     },
     /// Stop and start again.
     RestartWorkload {
@@ -52,6 +55,9 @@ pub enum Command {
         workload: WorkloadId,
         /// Where; none: the best other host.
         to: Option<HostId>,
+        /// Shut it down here and start it there, instead of a live migration. Needs `to`.
+        #[serde(default)]
+        cold: bool,
     },
     /// Manage a workload (again).
     Protect {

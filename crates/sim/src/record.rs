@@ -61,7 +61,7 @@ pub(crate) struct Record {
     power_lost: BTreeMap<HostId, Time>,
     /// Stopped by the controller to be moved, while it was well.
     moving: BTreeSet<WorkloadId>,
-    /// Stopped by a person: starting it again is no recovery.
+    /// Off at the beginning or stopped by a person: starting it is no recovery.
     wanted_off: BTreeSet<WorkloadId>,
 }
 
@@ -70,8 +70,9 @@ impl Record {
     pub fn new(world: &World) -> Record {
         let mut record = Record::default();
         for guest in world.guests.values() {
-            if let Some(host) = guest.host() {
-                record.last_ran.insert(guest.name.clone(), host);
+            match guest.host() {
+                Some(host) => _ = record.last_ran.insert(guest.name.clone(), host),
+                None => _ = record.wanted_off.insert(guest.name.clone()),
             }
         }
         record
@@ -137,13 +138,18 @@ impl Record {
                     self.alarm_rows.insert(change.key.clone(), self.alarms.len());
                     self.alarms.push(AlarmSpan { alarm, raised: now, cleared: None });
                 }
+                (Some(alarm), Some(index)) => {
+                    if let Some(known) = self.alarms.get_mut(index) {
+                        known.alarm = alarm;
+                    }
+                }
                 (None, Some(index)) => {
                     self.alarm_rows.remove(&change.key);
                     if let Some(alarm) = self.alarms.get_mut(index) {
                         alarm.cleared = Some(now);
                     }
                 }
-                _ => {}
+                (None, None) => {}
             }
         }
     }
@@ -167,10 +173,13 @@ impl Record {
                     return;
                 }
                 self.starts.push(passage.clone());
-                if moving && passage.from.as_ref() != Some(host) {
-                    self.moves.push(passage);
-                } else if !moving && !wanted_off {
+                if wanted_off {
+                    return;
+                }
+                if !moving {
                     self.recoveries.push(passage);
+                } else if passage.from.as_ref() != Some(host) {
+                    self.moves.push(passage);
                 }
             }
             Truth::Moved { guest, from, to, .. } => {

@@ -6,7 +6,7 @@ use crate::{
     run::Simulation,
     world::Power,
 };
-use mainstay_model::{Event, HostId, Time, WorkloadId};
+use mainstay_model::{Event, HostId, Severity, Subject, Time, WorkloadId};
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt};
 
@@ -53,6 +53,12 @@ pub struct WorkloadEnd {
     pub host: Option<HostId>,
     /// Where it truly runs.
     pub running_on: Vec<HostId>,
+    /// Whether it should run, as believed: false if a person stopped it.
+    pub wanted: bool,
+    /// True if the controller acts for it.
+    pub managed: bool,
+    /// Red alarms that stand about it, as `MS1203: what is wrong`: a person has to act.
+    pub errors: Vec<String>,
     /// True if it truly does its work.
     pub well: bool,
     /// Its longest time without executing, in seconds.
@@ -66,6 +72,8 @@ pub struct HostEnd {
     pub state: String,
     /// Whether it truly has power.
     pub power: bool,
+    /// Red alarms that stand about it.
+    pub errors: Vec<String>,
 }
 
 /// A fencing.
@@ -143,6 +151,9 @@ impl Report {
                 state: seen.map_or("unknown".to_owned(), |seen| seen.health.clone()),
                 host: seen.and_then(|seen| seen.host.clone()),
                 running_on: guest.runs_on().cloned().collect(),
+                wanted: seen.is_some_and(|seen| seen.wanted),
+                managed: seen.is_some_and(|seen| seen.managed),
+                errors: errors(record, &Subject::Workload(guest.name.clone())),
                 well: guest.host().is_some_and(|host| world.is_well_on(guest, &host)),
                 downtime_s: record.downtime(&guest.name, world.now).as_secs_f64(),
             };
@@ -152,7 +163,10 @@ impl Report {
         for host in world.hosts.values() {
             let seen = view.iter().flat_map(|view| &view.hosts).find(|seen| seen.host == host.name);
             let state = seen.map_or("unknown".to_owned(), |seen| seen.health.clone());
-            hosts.insert(host.name.clone(), HostEnd { state, power: host.power != Power::Off });
+            hosts.insert(host.name.clone(), {
+                let errors = errors(record, &Subject::Host(host.name.clone()));
+                HostEnd { state, power: host.power != Power::Off, errors }
+            });
         }
         let end_s = seconds(world.now);
         let Simulation { record, checker, .. } = simulation;
@@ -174,6 +188,13 @@ impl Report {
             trace: record.trace,
         }
     }
+}
+
+/// Red alarms that stand about a subject.
+fn errors(record: &Record, subject: &Subject) -> Vec<String> {
+    let standing = record.alarms.iter().filter(|span| span.cleared.is_none()).map(|span| &span.alarm);
+    let red = standing.filter(|alarm| alarm.severity == Severity::Red && alarm.subject == *subject);
+    red.map(|alarm| format!("{}: {}", alarm.code, alarm.text)).collect()
 }
 
 fn seconds(at: Time) -> f64 {

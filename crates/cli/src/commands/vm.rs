@@ -11,7 +11,7 @@ use crate::{
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use mainstay_engine::view::WorkloadView;
-use mainstay_model::{Command, HostId, StopHow, WorkloadId};
+use mainstay_model::{Command, HostId, Span, StopHow, WorkloadId};
 
 /// Look at VMs; start, stop, restart, move, protect them
 #[derive(Debug, Args)]
@@ -45,7 +45,13 @@ enum Verb {
         change: Change,
     },
     /// Stop a VM and keep it stopped
-    Stop(Stop),
+    Stop {
+        #[command(flatten)]
+        stop: Stop,
+        /// By force if it has not shut down within this, such as 30s
+        #[arg(long, value_name = "TIME", conflicts_with = "force")]
+        within: Option<Span>,
+    },
     /// Stop a VM and start it again
     Restart(Stop),
     /// Move a running VM to another host, once
@@ -55,6 +61,9 @@ enum Verb {
         /// Where; the best other host if not given
         #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
         to: Option<HostId>,
+        /// Shut it down here and start it there, instead of a live migration
+        #[arg(long, requires = "to")]
+        cold: bool,
         #[command(flatten)]
         change: Change,
     },
@@ -116,10 +125,11 @@ pub(super) async fn run(context: &Context<'_>, arguments: Vm) -> Result<Exit, Fa
             let goal = Goal::Runs(workload.clone(), host.clone());
             change.give(context, Command::StartWorkload { workload, host }, None, Some(goal)).await
         }
-        Verb::Stop(stop) => {
+        Verb::Stop { stop, within } => {
             let (workload, question) = (stop.vm.vm.clone(), stop.question("Stop"));
             let goal = Goal::Off(workload.clone());
-            stop.change.give(context, Command::StopWorkload { workload, how: stop.how() }, question, Some(goal)).await
+            let command = Command::StopWorkload { workload, how: stop.how(), within };
+            stop.change.give(context, command, question, Some(goal)).await
         }
         Verb::Restart(stop) => {
             let (workload, question) = (stop.vm.vm.clone(), stop.question("Restart"));
@@ -128,13 +138,14 @@ pub(super) async fn run(context: &Context<'_>, arguments: Vm) -> Result<Exit, Fa
                 .give(context, Command::RestartWorkload { workload, how: stop.how() }, question, Some(goal))
                 .await
         }
-        Verb::Move { vm: One { vm: workload }, to, change } => {
+        Verb::Move { vm: One { vm: workload }, to, cold, change } => {
             let goal = match (&to, change.wait) {
                 (Some(host), _) => Some(Goal::Runs(workload.clone(), Some(host.clone()))),
                 (None, true) => left(context, &workload).await?,
                 (None, false) => None,
             };
-            change.give(context, Command::MoveWorkload { workload, to }, None, goal).await
+            let question = cold.then(|| format!("Shut {workload} down and start it elsewhere?"));
+            change.give(context, Command::MoveWorkload { workload, to, cold }, question, goal).await
         }
         Verb::Rebalance(change) => change.give(context, Command::Rebalance, None, None).await,
         Verb::Protect { vm: One { vm: workload }, change } => {

@@ -235,6 +235,7 @@ pub fn trouble() -> ClusterView {
     db.incident = Some(IncidentId(7));
     view.workloads.push(WorkloadView {
         managed: false,
+        wanted: true,
         protected_every: None,
         last_point: None,
         ..vm("old", "stopped", Some("h1"))
@@ -301,6 +302,7 @@ fn vm(name: &str, health: &str, host: Option<&str>) -> WorkloadView {
         may_run_on: host.map(HostId::from).into_iter().collect(),
         doing: None,
         managed: true,
+        wanted: true,
         priority: 10,
         needs: Resources::of(768, 1),
         answers: Some(true),

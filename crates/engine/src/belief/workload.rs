@@ -62,6 +62,9 @@ pub(crate) struct WorkloadRecord {
     pub point_lost: Option<PointId>,
     /// The point of the last revert, to blame it if that did not help.
     pub reverted_to: Option<PointId>,
+    /// An operator said to stop it by force if it has not shut down by then.
+    #[serde(default)]
+    pub force_stop_at: Option<Time>,
 }
 
 /// An order whose outcome is unknown.
@@ -192,6 +195,7 @@ impl WorkloadRecord {
             point_failures: 0,
             point_lost: None,
             reverted_to: None,
+            force_stop_at: None,
         }
     }
 }

@@ -155,6 +155,7 @@ fn workload(engine: &Engine, record: &WorkloadRecord, now: Time) -> WorkloadView
         may_run_on: record.may_run_on.clone(),
         doing: engine.doing.get(&Subject::Workload(id.clone())).and_then(shown),
         managed: engine.manages(id),
+        wanted: record.want == Want::Running,
         priority: engine.rule(id).map_or(0, |rule| rule.policy.priority),
         needs: engine.needs(record),
         answers: (record.answers && engine.runs_on(id).is_some())

@@ -11,6 +11,7 @@ use mainstay_model::{
     Action, Cause, HostId, PointId, PointState, RecoveryPoint, Span, StopHow, Subject, Time, WorkloadId,
     spec::{RecoveryPolicy, Rung},
 };
+use std::collections::BTreeMap;
 
 /// Bound for a picture of a console; a hypervisor that is stuck takes none.
 const PICTURE_TIMEOUT: Span = Span::secs(2);
@@ -129,9 +130,14 @@ impl Engine {
             record.attempts.retain(|attempt| attempt.at > oldest);
         }
         let record = self.belief.workloads.get(workload).expect("decided on record");
+        let mut tried: BTreeMap<Rung, usize> = BTreeMap::new();
+        record.attempts.iter().for_each(|attempt| *tried.entry(attempt.rung).or_default() += 1);
         let next = policy.ladder_for(cause).iter().find(|step| {
-            let tried = record.attempts.iter().filter(|attempt| attempt.rung == step.rung).count();
-            tried < step.attempts as usize && self.applies(workload, step.rung, cause, running_on)
+            // A rung that stands twice in the ladder is tried in turn: its first attempts are those of the first.
+            let left = tried.entry(step.rung).or_default();
+            let open = *left < step.attempts as usize;
+            *left = left.saturating_sub(step.attempts as usize);
+            open && self.applies(workload, step.rung, cause, running_on)
         });
         match next {
             None => Chosen::Exhausted,

@@ -1,4 +1,4 @@
-//! Planned moves: live where possible, cold after live migration has failed twice and the reason allows it.
+//! Planned moves: live where possible; cold when an operator says so, or for maintenance after live migration failed twice.
 
 use super::{Next, PlaceFor, waiting, waiting_until};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     explain::{Doing, WaitingOn},
     outcome::MOVE_PAUSE,
 };
-use mainstay_model::{Action, HostId, Span, StopHow, Subject, WorkloadId};
+use mainstay_model::{Action, EventKind, HostId, Severity, Span, StopHow, Subject, WorkloadId};
 
 /// Live migrations tried before a workload is moved cold.
 const LIVE_TRIES: u32 = 2;
@@ -19,10 +19,8 @@ impl Engine {
     pub(super) fn move_on(&mut self, workload: &WorkloadId, host: &HostId, moving: Moving) -> Next {
         if self.move_is_over(workload, host, &moving) {
             self.belief.workloads.get_mut(workload).expect("decided on record").moving = None;
-            if moving.failures > 0
-                && let Some(senses) = self.belief.workload_senses.get_mut(workload)
-            {
-                senses.stays_until = Some(self.now + MOVE_PAUSE);
+            if moving.failures > 0 {
+                self.stays_after_all(workload, host, moving.why);
             }
             self.agenda.touch_host(host);
             return Next::Is(Doing::Nothing { why: crate::explain::Why::Well });
@@ -49,12 +47,20 @@ impl Engine {
         let home_gone = moving.to.as_ref().is_some_and(|home| !self.in_service(home));
         match moving.why {
             // Given up rather than made some day when the host is back, and nobody remembers.
-            MoveWhy::Operator => arrived || home_gone,
+            MoveWhy::Operator => arrived || home_gone || moving.failures >= LIVE_TRIES,
             MoveWhy::Maintenance => !in_maintenance,
             MoveWhy::FailBack | MoveWhy::Constraint | MoveWhy::Balance => {
                 arrived || home_gone || moving.failures > 0 || !self.is_well(workload)
             }
         }
+    }
+
+    /// It could not be migrated, and nobody said that it may be shut down for that.
+    fn stays_after_all(&mut self, workload: &WorkloadId, host: &HostId, why: MoveWhy) {
+        self.belief.workload_senses.entry(workload.clone()).or_default().stays_until = Some(self.now + MOVE_PAUSE);
+        let asked = if why == MoveWhy::Operator { "; to shut it down for that: mainstay vm move --cold" } else { "" };
+        let text = format!("it can't be migrated, and stays on {host}{asked}");
+        self.note(EventKind::Decided, Severity::Yellow, Subject::Workload(workload.clone()), text);
     }
 
     /// True while it is left where it is, because a move of our own accord failed.

@@ -202,9 +202,10 @@ impl Engine {
                     excluded.clear(); // every host was tried: begin anew
                 }
             }
-            PlaceFor::Recovery { .. } => {
-                // Restart and revert stay on their host while it can take them.
-                only = record.host.clone().filter(|host| self.takes(host, record));
+            PlaceFor::Recovery { rung, .. } => {
+                // Restart and revert stay on their host while it can take them: the one where it was tried last.
+                let tried = (*rung == Rung::Restart).then(|| tried_last(record)).flatten();
+                only = tried.or_else(|| record.host.clone()).filter(|host| self.takes(host, record));
             }
             PlaceFor::LiveMove { to: Some(to), .. } => only = Some(to.clone()),
             PlaceFor::ColdMove { to: Some(to), .. } if self.takes(to, record) => only = Some(to.clone()),
@@ -373,4 +374,10 @@ impl Engine {
             (HostPhase::Online, Sight::Heard) => "online",
         }
     }
+}
+
+/// Where the last attempt of the present trouble was made.
+fn tried_last(record: &WorkloadRecord) -> Option<HostId> {
+    let since = record.trouble.as_ref()?.since;
+    record.attempts.last().filter(|attempt| attempt.at >= since)?.host.clone()
 }

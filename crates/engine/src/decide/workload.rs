@@ -168,9 +168,13 @@ impl Engine {
 
     /// An operator wants it stopped, and it is not. Nothing is forced that was not asked to be.
     fn stop_as_asked(&mut self, workload: &WorkloadId, host: &HostId) -> Doing {
+        let force_at = self.belief.workloads.get(workload).and_then(|record| record.force_stop_at);
+        if force_at.is_some_and(|at| at <= self.now) {
+            return self.stop(workload, host, StopHow::Force, "it did not shut down within the time given for it");
+        }
         let again_at = self.belief.workload_senses.get(workload).and_then(|senses| senses.stop_again_at);
         match again_at.filter(|at| *at > self.now) {
-            Some(at) => waiting_until(WaitingOn::StopAgain, at),
+            Some(at) => waiting_until(WaitingOn::StopAgain, force_at.map_or(at, |force_at| force_at.min(at))),
             None => self.stop(workload, host, StopHow::Graceful, "an operator asked for it"),
         }
     }
@@ -243,7 +247,11 @@ impl Engine {
 
     pub(super) fn stop(&mut self, workload: &WorkloadId, host: &HostId, how: StopHow, because: &str) -> Doing {
         let bound = match how {
-            StopHow::Graceful => self.recovery(workload).stop_timeout,
+            StopHow::Graceful => {
+                let force_at = self.belief.workloads.get(workload).and_then(|record| record.force_stop_at);
+                let patience = self.recovery(workload).stop_timeout;
+                force_at.filter(|at| *at > self.now).map_or(patience, |at| patience.min(at.since(self.now)))
+            }
             StopHow::Force => Span::secs(30), // libvirt gives a stopped process 10 s before it kills it
         };
         let action = Action::Stop { workload: workload.clone(), host: host.clone(), how };

@@ -7,7 +7,7 @@ use mainstay_model::{
 };
 
 fn migration(story: &mut Story) -> ActionId {
-    let reply = story.command(Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()) });
+    let reply = story.command(Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()), cold: false });
     assert!(matches!(reply, Reply::Accepted { .. }), "{reply:?}");
     let (id, action) = story.only_order();
     assert!(matches!(action, Action::Migrate { .. }), "{action}");

@@ -7,7 +7,7 @@ use mainstay_model::{Action, Code, Command, DomainState, OffReason, Outcome, Rep
 #[test]
 fn what_its_owner_shuts_down_during_a_migration_stays_down() {
     let mut story = Story::new();
-    story.command(Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()) });
+    story.command(Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()), cold: false });
     let (id, _) = story.only_order();
     story.now = story.now + Span::millis(100);
     story.event("h1", DomainState::Off(OffReason::Shutdown));

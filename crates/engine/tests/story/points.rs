@@ -48,7 +48,7 @@ fn a_point_that_is_found_later_is_good_only_if_its_workload_is_well() {
 fn a_point_that_is_deleted_after_a_move_is_missed_too() {
     let mut story = Story::new();
     story.point("mine");
-    story.command(Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()) });
+    story.command(Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()), cold: false });
     let (id, _) = story.only_order();
     story.has_not("h1");
     story.has("h2", domain(DomainState::Running));

@@ -102,7 +102,8 @@ fn most_hosts_silent_at_once_means_that_the_controller_is_cut_off() {
 #[test]
 fn an_operators_stop_is_carried_out_once_and_kept() {
     let mut story = Story::new();
-    let command = mainstay_model::Command::StopWorkload { workload: "web-1".into(), how: StopHow::Graceful };
+    let command =
+        mainstay_model::Command::StopWorkload { workload: "web-1".into(), how: StopHow::Graceful, within: None };
     story.tell(vec![Input::Command { id: mainstay_model::CommandId(1), command }]);
     let (id, action) = story.only_order();
     assert!(matches!(action, Action::Stop { how: StopHow::Graceful, .. }), "{action}");
@@ -164,7 +165,8 @@ fn a_migration_does_not_cost_the_recovery_points_on_record() {
     story.tell(vec![Input::Command { id: mainstay_model::CommandId(1), command: take }]);
     let (id, _) = story.only_order();
     story.tell(vec![Input::Outcome { id, outcome: Outcome::done() }]);
-    let moved = mainstay_model::Command::MoveWorkload { workload: workload.clone(), to: Some("h2".into()) };
+    let moved =
+        mainstay_model::Command::MoveWorkload { workload: workload.clone(), to: Some("h2".into()), cold: false };
     story.pass(Span::secs(1));
     story.tell(vec![Input::Command { id: mainstay_model::CommandId(2), command: moved }]);
     let (id, _) = story.only_order();

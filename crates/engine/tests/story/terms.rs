@@ -39,7 +39,7 @@ fn a_fence_of_an_earlier_term_proves_nothing() {
 fn a_migration_of_an_earlier_term_is_found_where_it_is() {
     for arrived in [false, true] {
         let mut story = Story::new();
-        story.command(Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()) });
+        story.command(Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()), cold: false });
         story.only_order();
         story.restart();
         if arrived {
@@ -57,7 +57,7 @@ fn a_migration_of_an_earlier_term_is_found_where_it_is() {
 #[test]
 fn a_stop_of_an_earlier_term_is_carried_on_with() {
     let mut story = Story::new();
-    story.command(Command::StopWorkload { workload: "web-1".into(), how: StopHow::Graceful });
+    story.command(Command::StopWorkload { workload: "web-1".into(), how: StopHow::Graceful, within: None });
     story.only_order();
     story.restart();
     story.pass(Span::secs(1));

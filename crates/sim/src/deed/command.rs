@@ -17,12 +17,16 @@ pub(super) fn parse(words: &[&str]) -> Option<Command> {
         ["maintenance", _, "off"] => Command::Maintenance { host, on: false },
         ["start", _] => Command::StartWorkload { workload, host: None },
         ["start", _, on] => Command::StartWorkload { workload, host: Some(on.into()) },
-        ["stop", _] => Command::StopWorkload { workload, how: StopHow::Graceful },
-        ["stop", _, "force"] => Command::StopWorkload { workload, how: StopHow::Force },
+        ["stop", _] => Command::StopWorkload { workload, how: StopHow::Graceful, within: None },
+        ["stop", _, "force"] => Command::StopWorkload { workload, how: StopHow::Force, within: None },
+        ["stop", _, "within", span] => {
+            Command::StopWorkload { workload, how: StopHow::Graceful, within: Some(span.parse().ok()?) }
+        }
         ["restart", _] => Command::RestartWorkload { workload, how: StopHow::Graceful },
         ["restart", _, "force"] => Command::RestartWorkload { workload, how: StopHow::Force },
-        ["move", _] => Command::MoveWorkload { workload, to: None },
-        ["move", _, to] => Command::MoveWorkload { workload, to: Some(to.into()) },
+        ["move", _] => Command::MoveWorkload { workload, to: None, cold: false },
+        ["move", _, to] => Command::MoveWorkload { workload, to: Some(to.into()), cold: false },
+        ["move", _, to, "cold"] => Command::MoveWorkload { workload, to: Some(to.into()), cold: true },
         ["protect", _] => Command::Protect { workload },
         ["unprotect", _] => Command::Unprotect { workload },
         ["snapshot", _] => Command::TakePoint { workload, name: None },
@@ -57,10 +61,14 @@ impl fmt::Display for Spoken<'_> {
             Command::StartWorkload { workload, host } => {
                 write!(f, "start {workload}{}", and(host.as_ref().map(HostId::as_str)))
             }
-            Command::StopWorkload { workload, how } => write!(f, "stop {workload}{}", force(how)),
+            Command::StopWorkload { workload, within: Some(within), .. } => {
+                write!(f, "stop {workload} within {within}")
+            }
+            Command::StopWorkload { workload, how, .. } => write!(f, "stop {workload}{}", force(how)),
             Command::RestartWorkload { workload, how } => write!(f, "restart {workload}{}", force(how)),
-            Command::MoveWorkload { workload, to } => {
-                write!(f, "move {workload}{}", and(to.as_ref().map(HostId::as_str)))
+            Command::MoveWorkload { workload, to, cold } => {
+                let cold = if *cold { " cold" } else { "" };
+                write!(f, "move {workload}{}{cold}", and(to.as_ref().map(HostId::as_str)))
             }
             Command::Protect { workload } => write!(f, "protect {workload}"),
             Command::Unprotect { workload } => write!(f, "unprotect {workload}"),

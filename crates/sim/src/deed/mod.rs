@@ -49,6 +49,7 @@ words!(
         LibvirtdContinue = "libvirtd-continue",
         LibvirtdKill = "libvirtd-kill",
         LibvirtdStart = "libvirtd-start",
+        LibvirtdRestart = "libvirtd-restart",
     }
 );
 words!(
@@ -66,6 +67,8 @@ words!(
         Mend = "guest-mend",
         Shutdown = "guest-shutdown",
         Reboot = "guest-reboot",
+        Lock = "guest-lock",
+        Unlock = "guest-unlock",
     }
 );
 words!(
@@ -216,7 +219,11 @@ mod tests {
             "controller-pause for 1m",
             "operator maintenance h1 on",
             "operator stop web-1 force",
+            "operator stop web-1 within 30s",
             "operator move web-1 h2",
+            "operator move web-1 h2 cold",
+            "guest-lock web-1",
+            "libvirtd-restart h1",
             "operator rebalance",
             "operator ack MS1201 vm web-1",
             "operator ack MS1001 the cluster",

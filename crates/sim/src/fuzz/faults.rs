@@ -207,9 +207,12 @@ fn operator(
         }
         1 => Command::FenceHost { host },
         2 => Command::StartWorkload { workload, host: to },
-        3 => Command::StopWorkload { workload, how },
+        3 => Command::StopWorkload { workload, how, within: random.chance(300).then_some(Span::secs(20)) },
         4 => Command::RestartWorkload { workload, how },
-        5 => Command::MoveWorkload { workload, to },
+        5 => {
+            let cold = to.is_some() && random.chance(300);
+            Command::MoveWorkload { workload, to, cold }
+        }
         6 => {
             deeds.push((until, Deed::Operator(Command::Protect { workload: workload.clone() })));
             Command::Unprotect { workload }

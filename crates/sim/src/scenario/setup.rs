@@ -43,6 +43,22 @@ pub(crate) struct HostSetup {
     /// Whether it has power at the beginning.
     #[serde(default = "yes")]
     pub on: bool,
+    /// What becomes of its guests when its owner shuts it down.
+    #[serde(default)]
+    pub guests_on_shutdown: GuestsOnShutdown,
+}
+
+/// What becomes of a host's guests when its owner shuts it down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum GuestsOnShutdown {
+    /// libvirt-guests asks them to shut down, and waits for them for a while.
+    #[default]
+    Shutdown,
+    /// libvirt-guests saves them to disk.
+    Save,
+    /// Nobody looks after them: systemd ends their processes by a signal.
+    Signal,
 }
 
 /// Table `[world.vm.NAME]`.
@@ -113,6 +129,7 @@ impl VmSetup {
             stopped_by_person: None,
             failing_starts: Vec::new(),
             failing_migrations: 0,
+            locked: false,
             random,
         }
     }

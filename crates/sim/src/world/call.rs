@@ -177,6 +177,10 @@ impl World {
             Action::Fence { host, level } => self.fence(host, *level),
             Action::PowerOn { host } => self.switch_on(host),
             _ if self.stalls(&action) => Effect::Wait(Span::millis(500)),
+            _ if self.is_locked(&action) => Effect::Answer(Outcome::failed(
+                FailureKind::Other,
+                "Timed out during operation: cannot acquire state change lock",
+            )),
             Action::Undefine { workload, host } if self.works_on(workload, host) => Effect::Wait(Span::millis(500)),
             _ => self.at_hypervisor(&action, fault == Some(CallFault::Lie)),
         };
@@ -203,6 +207,14 @@ impl World {
         let touches =
             !matches!(action, Action::Undefine { .. } | Action::DisableAutostart { .. } | Action::Screenshot { .. });
         touches && guest.is_some_and(|guest| self.storage_of(guest) == StorageState::Hang)
+    }
+
+    /// True if the action changes what somebody else's job holds.
+    fn is_locked(&self, action: &Action) -> bool {
+        let guest = action.workload().and_then(|name| self.guests.get(name));
+        // A migration finds out when it begins.
+        let changes = !matches!(action, Action::Screenshot { .. } | Action::Migrate { .. });
+        changes && guest.is_some_and(|guest| guest.locked)
     }
 
     /// True while a start of the workload is under way at the host: its definition is locked as long (libvirt's domain job).

@@ -27,6 +27,8 @@ pub(crate) struct Guest {
     pub failing_starts: Vec<FailingStart>,
     /// Its next migrations fail.
     pub failing_migrations: u32,
+    /// Somebody else's job holds it (a backup, a block copy): nothing can be changed about it.
+    pub locked: bool,
     pub random: Stream,
 }
 

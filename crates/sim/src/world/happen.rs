@@ -6,6 +6,9 @@ use super::{
 use crate::deed::{Deed, GuestDeed, HostDeed, PersonDeed};
 use mainstay_model::{Command, DomainChange, DomainState, HostId, OffReason, PauseReason, Span, WorkloadId};
 
+/// From the end of a management daemon to the answers of the next.
+const LIBVIRTD_RESTARTS: Span = Span::millis(1_500);
+
 impl World {
     /// Does a deed; what is the controller's and the operator's is not the world's to do.
     pub(super) fn happen(&mut self, deed: Deed) {
@@ -72,6 +75,10 @@ impl World {
             HostDeed::LibvirtdStart if host.executes() && host.management == Management::Dead => {
                 host.management = Management::Runs;
             }
+            HostDeed::LibvirtdRestart if host.executes() => {
+                self.host_deed(HostDeed::LibvirtdKill, name);
+                self.plan(LIBVIRTD_RESTARTS, Planned::Deed(Deed::Host(HostDeed::LibvirtdStart, name.clone())));
+            }
             _ => {}
         }
     }
@@ -82,6 +89,8 @@ impl World {
         match deed {
             GuestDeed::Damage => guest.disk.damaged = true,
             GuestDeed::Mend => guest.disk.damaged = false,
+            GuestDeed::Lock => guest.locked = true,
+            GuestDeed::Unlock => guest.locked = false,
             _ => {}
         }
         let Some(host) = guest.host() else { return };

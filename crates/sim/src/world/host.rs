@@ -1,6 +1,6 @@
 //! A host as it truly is, and the connection the controller has to it.
 
-use crate::random::Stream;
+use crate::{random::Stream, scenario::setup::GuestsOnShutdown};
 use mainstay_model::{ActionId, HostId, OffReason, Resources, Span, Time, WorkloadId};
 use std::collections::BTreeMap;
 
@@ -20,6 +20,9 @@ pub(crate) struct Host {
     /// True: nothing on it executes, guests included, but it may go on at any moment.
     pub frozen: bool,
     pub management: Management,
+    pub guests_on_shutdown: GuestsOnShutdown,
+    /// Since when its owner shuts it down.
+    pub going_down: Option<Time>,
     pub domains: BTreeMap<WorkloadId, Definition>,
     pub connection: Connection,
     /// Requests that reached it while its management was stopped.
@@ -79,6 +82,8 @@ impl Host {
             network: true,
             frozen: false,
             management: Management::Runs,
+            guests_on_shutdown: GuestsOnShutdown::default(),
+            going_down: None,
             domains: BTreeMap::new(),
             connection: Connection::default(),
             backlog: Vec::new(),

@@ -1,6 +1,7 @@
 //! How the true state changes: processes begin and end, guests boot and fall over, hosts lose power and come up.
 
 use super::{Condition, Definition, Management, Planned, Power, Process, StorageState, Truth, World, truth::Starter};
+use crate::scenario::setup::GuestsOnShutdown;
 use mainstay_model::{DomainChange, DomainState, FailureKind, HostId, OffReason, PauseReason, Span, Time, WorkloadId};
 
 /// From booting to answering takes as long as the setup says, more or less by a fifth.
@@ -11,8 +12,9 @@ const FALLS_WITHIN_MS: (u64, u64) = (500, 4_000);
 const MEETS_DISK_WITHIN_MS: u64 = 1_000;
 /// How long a guest takes to shut itself down.
 const SHUTDOWN_MS: (u64, u64) = (1_000, 3_000);
-/// How long a host takes to shut down in good order.
+/// How long a host takes to shut down in good order, and how long it waits for guests that do not end.
 const HOST_SHUTDOWN: Span = Span::secs(4);
+const GUESTS_SHUTDOWN: Span = Span::secs(30);
 
 /// Why a start did not happen.
 pub(super) type Refusal = (FailureKind, String);
@@ -227,6 +229,7 @@ impl World {
     pub(super) fn power_off(&mut self, name: &HostId) {
         let Some(host) = self.hosts.get_mut(name).filter(|host| host.power != Power::Off) else { return };
         host.power = Power::Off;
+        host.going_down = None;
         host.boots += 1;
         host.frozen = false;
         host.management = Management::Dead;
@@ -272,15 +275,29 @@ impl World {
         }
     }
 
-    /// The host's owner shuts it down: its guests are ended by a signal, its connections closed.
+    /// The host's owner shuts it down: first its guests end as it is set up, then its connections are closed.
     pub(super) fn begin_host_shutdown(&mut self, name: &HostId, again: bool) {
+        let now = self.now;
+        let Some(host) = self.hosts.get_mut(name).filter(|host| host.going_down.is_none()) else { return };
+        host.going_down = Some(now);
+        let how = host.guests_on_shutdown;
         for guest in self.guests_on(name) {
-            self.end_process(&guest, name, OffReason::Signalled);
+            match how {
+                GuestsOnShutdown::Shutdown => self.begin_shutdown(&guest, name, false),
+                GuestsOnShutdown::Save => self.end_process(&guest, name, OffReason::Saved),
+                GuestsOnShutdown::Signal => self.end_process(&guest, name, OffReason::Signalled),
+            }
         }
         self.plan(HOST_SHUTDOWN, Planned::HostDown(name.clone(), again));
     }
 
     pub(super) fn host_down(&mut self, name: &HostId, again: bool) {
+        let Some(host) = self.hosts.get(name) else { return };
+        let Some(since) = host.going_down else { return };
+        let waits = host.guests_on_shutdown == GuestsOnShutdown::Shutdown && !self.guests_on(name).is_empty();
+        if host.frozen || waits && self.now.since(since) < GUESTS_SHUTDOWN {
+            return self.plan(Span::secs(1), Planned::HostDown(name.clone(), again));
+        }
         self.hang_up(name, "the host shuts down");
         self.power_off(name);
         if again {

@@ -14,6 +14,9 @@ impl World {
         let Some(process) = guest.processes.get(from) else {
             return Err((FailureKind::NotThere, format!("{name} does not run on {from}")));
         };
+        if guest.locked {
+            return Err((FailureKind::Other, "cannot acquire state change lock".into()));
+        }
         if process.halted || process.state() != DomainState::Running {
             return Err((FailureKind::Refused, format!("{name} can't be migrated: it is {}", process.state())));
         }

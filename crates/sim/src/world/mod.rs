@@ -142,6 +142,7 @@ impl World {
         };
         for (name, host) in &setup.host {
             let mut made = Host::new(name.clone(), host.capacity(), host.boot_time, seed);
+            made.guests_on_shutdown = host.guests_on_shutdown;
             if !host.on {
                 made.power = Power::Off;
             }
