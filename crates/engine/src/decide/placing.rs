@@ -249,7 +249,9 @@ impl Engine {
 
     /// From where the workload's disks can be used.
     fn reach(&self, record: &WorkloadRecord) -> Reach {
-        let home = record.host.clone().or_else(|| record.left.first().cloned());
+        // What never ran in our sight is where it is defined.
+        let defined_on = || self.belief.workload_senses.get(&record.workload)?.seen.keys().next().cloned();
+        let home = record.host.clone().or_else(|| record.left.first().cloned()).or_else(defined_on);
         let Some(home) = home else { return Reach::Host(HostId::from("nowhere")) };
         // A host that is out of the configuration has no site any more; where there is only one, it was that.
         let only_site = || self.spec.sites.keys().next().filter(|_| self.spec.sites.len() == 1).cloned();

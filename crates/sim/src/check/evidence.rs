@@ -139,7 +139,9 @@ impl Evidence {
         }
         let order = self.open.remove(&id)?.order;
         let Outcome::Done { detail } = outcome else {
-            self.earlier_are_through(&order);
+            if let Some(host) = order.action.may_run_on() {
+                self.earlier_are_through(order.action.workload(), host);
+            }
             return Some(order);
         };
         match (&order.action, detail) {
@@ -155,25 +157,24 @@ impl Evidence {
                 hosts.remove(from);
                 hosts.insert(to.clone());
             }
+            (Action::Undefine { workload, host }, _) => self.earlier_are_through(Some(workload), host),
             (action, _) => {
                 if let Some((workload, host)) = action.workload().zip(action.may_run_on()) {
                     self.live.entry(workload.clone()).or_default().insert(host.clone());
+                    self.earlier_are_through(Some(workload), host);
                 }
-                self.earlier_are_through(&order);
             }
         }
         Some(order)
     }
 
-    /// A host works on one order for a workload at a time: what it answers now is newer than what it was sent before.
-    fn earlier_are_through(&mut self, answered: &Order) {
-        let same = |open: &Open| {
-            open.order.action.workload() == answered.action.workload()
-                && open.order.action.may_run_on() == answered.action.may_run_on()
-        };
-        if answered.action.may_run_on().is_some() {
-            self.open.retain(|_, open| !(same(open) && open.unknown_since.is_some()));
-        }
+    /// A host works on one order for a workload at a time: what it answers now is newer than what it was sent before. The
+    /// removal of a definition waits for a start of it that hangs.
+    fn earlier_are_through(&mut self, workload: Option<&WorkloadId>, host: &HostId) {
+        self.open.retain(|_, open| {
+            let same = open.order.action.workload() == workload && open.order.action.may_run_on() == Some(host);
+            !(same && open.unknown_since.is_some())
+        });
     }
 
     fn proved_off(&mut self, host: &HostId, now: Time) {
@@ -182,5 +183,10 @@ impl Evidence {
             hosts.remove(host);
         });
         self.open.retain(|_, open| open.order.action.may_run_on() != Some(host));
+        // A migration ends with its source: what the target lists from now on tells what came of it.
+        let sent_from = |open: &&mut Open| open.order.action.host() == host;
+        for open in self.open.values_mut().filter(sent_from) {
+            open.order.deadline = open.order.deadline.min(now);
+        }
     }
 }

@@ -43,6 +43,12 @@ words!(
         Reboot = "host-reboot",
         NetworkDown = "network-down",
         NetworkUp = "network-up",
+        AnswersLost = "answers-lost",
+        AnswersBack = "answers-back",
+        RequestsLost = "requests-lost",
+        RequestsBack = "requests-back",
+        ManagementNetworkDown = "management-network-down",
+        ManagementNetworkUp = "management-network-up",
         Freeze = "freeze",
         Thaw = "thaw",
         LibvirtdStop = "libvirtd-stop",
@@ -93,6 +99,10 @@ words!(
     Weather { Drop = "drop", Double = "double", Delay = "delay" }
 );
 words!(
+    /// What can happen between two hosts.
+    LinkDeed { Cut = "link-cut", Mend = "link-mend" }
+);
+words!(
     /// Where in its step the controller dies.
     CrashPoint {
         Now = "now",
@@ -112,10 +122,12 @@ pub(crate) enum Deed {
     Person(PersonDeed),
     StartFails(WorkloadId, u32, Option<HostId>),
     MigrationFails(WorkloadId, u32),
-    /// So many of a thousand calls.
-    Calls(CallFault, u64),
-    /// So many of a thousand facts; for delays: up to so many milliseconds.
-    Weather(Weather, u64),
+    /// The way between two hosts is cut, or mended.
+    Link(LinkDeed, HostId, HostId),
+    /// So many of a thousand calls, everywhere or to one host.
+    Calls(CallFault, u64, Option<HostId>),
+    /// So many of a thousand facts, or, for delays, up to so many milliseconds; everywhere or of one host.
+    Weather(Weather, u64, Option<HostId>),
     /// The controller dies in its next step, and starts again after a while.
     Crash(CrashPoint, Span),
     /// The controller sleeps for a while, as a suspended machine does, and wakes up believing that nothing happened.
@@ -143,22 +155,25 @@ impl Deed {
                 DeviceState::parse(state).map(|state| Deed::Device(DeviceId::from(*name), state))
             }
             ["virsh", rest @ ..] => PersonDeed::parse(rest).map(Deed::Person),
-            ["start-fails", guest, times] => {
-                times.parse().ok().map(|times| Deed::StartFails(WorkloadId::from(*guest), times, None))
-            }
-            ["start-fails", guest, times, "on", host] => times
+            ["start-fails", guest, times, rest @ ..] => times
                 .parse()
                 .ok()
-                .map(|times| Deed::StartFails(WorkloadId::from(*guest), times, Some(HostId::from(*host)))),
+                .zip(on_host(rest))
+                .map(|(times, host)| Deed::StartFails(WorkloadId::from(*guest), times, host)),
             ["migration-fails", guest, times] => {
                 times.parse().ok().map(|times| Deed::MigrationFails(WorkloadId::from(*guest), times))
             }
-            ["calls", fault, permille] => {
-                CallFault::parse(fault).zip(permille.parse().ok()).map(|(fault, permille)| Deed::Calls(fault, permille))
+            [verb, one, other] if LinkDeed::parse(verb).is_some() => {
+                LinkDeed::parse(verb).map(|deed| Deed::Link(deed, HostId::from(*one), HostId::from(*other)))
             }
-            ["weather", kind, amount] => {
-                Weather::parse(kind).zip(amount.parse().ok()).map(|(kind, amount)| Deed::Weather(kind, amount))
-            }
+            ["calls", fault, permille, rest @ ..] => CallFault::parse(fault)
+                .zip(permille.parse().ok())
+                .zip(on_host(rest))
+                .map(|((fault, permille), host)| Deed::Calls(fault, permille, host)),
+            ["weather", kind, amount, rest @ ..] => Weather::parse(kind)
+                .zip(amount.parse().ok())
+                .zip(on_host(rest))
+                .map(|((kind, amount), host)| Deed::Weather(kind, amount, host)),
             ["controller-crash", point, "for", span] => {
                 CrashPoint::parse(point).zip(span.parse().ok()).map(|(point, span)| Deed::Crash(point, span))
             }
@@ -172,6 +187,24 @@ impl Deed {
     }
 }
 
+/// `on HOST` at the end of a deed, or nothing: everywhere.
+fn on_host(words: &[&str]) -> Option<Option<HostId>> {
+    match words {
+        [] => Some(None),
+        ["on", host] => Some(Some(HostId::from(*host))),
+        _ => None,
+    }
+}
+
+/// The same, written.
+struct On<'a>(&'a Option<HostId>);
+
+impl fmt::Display for On<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |host| write!(f, " on {host}"))
+    }
+}
+
 impl fmt::Display for Deed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -180,11 +213,11 @@ impl fmt::Display for Deed {
             Deed::Storage(name, state) => write!(f, "storage {name} {state}"),
             Deed::Device(name, state) => write!(f, "fence-device {name} {state}"),
             Deed::Person(deed) => write!(f, "virsh {deed}"),
-            Deed::StartFails(guest, times, None) => write!(f, "start-fails {guest} {times}"),
-            Deed::StartFails(guest, times, Some(host)) => write!(f, "start-fails {guest} {times} on {host}"),
+            Deed::StartFails(guest, times, host) => write!(f, "start-fails {guest} {times}{}", On(host)),
             Deed::MigrationFails(guest, times) => write!(f, "migration-fails {guest} {times}"),
-            Deed::Calls(fault, permille) => write!(f, "calls {fault} {permille}"),
-            Deed::Weather(kind, amount) => write!(f, "weather {kind} {amount}"),
+            Deed::Link(deed, one, other) => write!(f, "{deed} {one} {other}"),
+            Deed::Calls(fault, permille, host) => write!(f, "calls {fault} {permille}{}", On(host)),
+            Deed::Weather(kind, amount, host) => write!(f, "weather {kind} {amount}{}", On(host)),
             Deed::Crash(CrashPoint::Now, span) => write!(f, "controller-crash for {span}"),
             Deed::Crash(point, span) => write!(f, "controller-crash {point} for {span}"),
             Deed::Pause(span) => write!(f, "controller-pause for {span}"),
@@ -212,8 +245,12 @@ mod tests {
             "start-fails web-1 3",
             "start-fails web-1 3 on h1",
             "migration-fails web-1 1",
+            "answers-lost h1",
+            "link-cut h1 h2",
             "calls lie 100",
+            "calls unanswered 100 on h2",
             "weather delay 300",
+            "weather drop 300 on h1",
             "controller-crash after-persist for 5s",
             "controller-crash for 5s",
             "controller-pause for 1m",

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::deed::CallFault;
 use mainstay_model::{
-    Action, ActionId, Detail, FailureKind, HostId, OffReason, Order, Outcome, PointId, PointKind, Span, StopHow,
+    Action, ActionId, Detail, FailureKind, HostId, OffReason, Order, Outcome, PointId, PointKind, Span, StopHow, Time,
     WorkloadId,
 };
 
@@ -25,7 +25,7 @@ pub(super) struct Call {
     connection: Option<(HostId, u64)>,
     /// The host's life it arrived in.
     boots: u64,
-    begun: bool,
+    begun_at: Option<Time>,
     /// It took effect, or failed to.
     ended: bool,
     pub replied: bool,
@@ -60,7 +60,7 @@ impl World {
         let name = order.action.host().clone();
         let old = order.epoch < self.highest_epoch;
         self.highest_epoch = self.highest_epoch.max(order.epoch);
-        let fault = self.draw_fault();
+        let fault = self.draw_fault(&name);
         let connection = self.hosts.get(&name).map(|host| (host.connection.open, host.connection.number, host.boots));
         let Some((open, number, boots)) = connection else {
             return self.answer_at(Span(1), id, Outcome::failed(FailureKind::NotThere, format!("no host {name}")));
@@ -68,7 +68,7 @@ impl World {
         let connection = (!at_device).then(|| (name.clone(), number));
         let target_gone = matches!(&order.action, Action::Migrate { to, .. }
             if !self.hosts.get(to).is_some_and(|host| host.connection.open));
-        let call = Call { order, fault, connection, boots, begun: false, ended: false, replied: false };
+        let call = Call { order, fault, connection, boots, begun_at: None, ended: false, replied: false };
         let takes = if at_device { self.device_time(&call.order.action) } else { Span(self.call_random.between(1, 4)) };
         self.calls.insert(id, call);
         self.plan(deadline + Span(1), Planned::Expire(id));
@@ -94,16 +94,18 @@ impl World {
         self.hear(delay, News::Outcome(id, outcome));
     }
 
-    fn draw_fault(&mut self) -> Option<CallFault> {
-        let faults: Vec<_> = self.call_faults.iter().map(|(fault, permille)| (*fault, *permille)).collect();
-        faults.into_iter().find(|(_, permille)| self.call_random.chance(*permille)).map(|(fault, _)| fault)
+    fn draw_fault(&mut self, host: &HostId) -> Option<CallFault> {
+        let here = self.call_faults.iter().filter(|((on, _), _)| on.as_ref().is_none_or(|on| on == host));
+        let mut drawn = here.map(|((_, fault), permille)| (*fault, *permille));
+        let random = &mut self.call_random;
+        drawn.find(|(_, permille)| random.chance(*permille)).map(|(fault, _)| fault)
     }
 
     /// The request is at the host.
     pub(super) fn arrive(&mut self, id: ActionId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(host) = self.hosts.get_mut(call.order.action.host()) else { return };
-        if host.power != Power::On || !host.network || host.management == Management::Dead {
+        if !host.is_reached() || host.management == Management::Dead {
             return;
         }
         if host.frozen || host.management == Management::Stopped {
@@ -123,12 +125,13 @@ impl World {
         let slow = if call.fault == Some(CallFault::Slow) { 40 } else { 1 };
         let latency = Span(self.call_random.between(low, high) * slow);
         self.plan(latency, Planned::Effect(id));
+        let now = self.now;
         if let Some(Action::Migrate { workload, from, to }) = self.calls.get(&id).map(|call| call.order.action.clone())
             && let Some(outcome) = self.begin_or_skip_migration(&workload, &from, &to)
         {
             self.reply(id, outcome);
         } else if let Some(call) = self.calls.get_mut(&id) {
-            call.begun = true;
+            call.begun_at = Some(now);
         }
     }
 
@@ -146,7 +149,7 @@ impl World {
     pub(super) fn work_off(&mut self, host: &HostId) {
         let waiting = self.hosts.get_mut(host).map(|host| std::mem::take(&mut host.backlog)).unwrap_or_default();
         for id in waiting {
-            if self.calls.get(&id).is_some_and(|call| call.begun) {
+            if self.calls.get(&id).is_some_and(|call| call.begun_at.is_some()) {
                 self.plan(Span(1), Planned::Effect(id));
             } else {
                 self.plan(Span(1), Planned::Arrive(id));
@@ -156,8 +159,8 @@ impl World {
 
     pub(super) fn effect(&mut self, id: ActionId) {
         let Some(call) = self.calls.get(&id) else { return };
-        let (action, fault) = (call.order.action.clone(), call.fault);
-        let late = call.replied && call.connection.is_some() && !call.begun;
+        let (action, fault, begun_at) = (call.order.action.clone(), call.fault, call.begun_at);
+        let late = call.replied && call.connection.is_some() && call.begun_at.is_none();
         if let Some((name, _)) = &call.connection {
             let Some(host) = self.hosts.get_mut(name) else { return };
             if late || host.power != Power::On || host.boots != call.boots || host.management == Management::Dead {
@@ -181,6 +184,7 @@ impl World {
                 FailureKind::Other,
                 "Timed out during operation: cannot acquire state change lock",
             )),
+            Action::Migrate { from, to, .. } if self.hangs_on_link(from, to, begun_at) => Effect::Wait(Span::secs(1)),
             Action::Undefine { workload, host } if self.works_on(workload, host) => Effect::Wait(Span::millis(500)),
             _ => self.at_hypervisor(&action, fault == Some(CallFault::Lie)),
         };
@@ -223,7 +227,7 @@ impl World {
         self.calls.values().any(|call| {
             let starts = matches!(call.order.action, Action::Start { .. } | Action::Revert { .. });
             let here = call.order.action.host() == host && call.order.action.workload() == Some(workload);
-            starts && here && call.begun && !call.ended && Some(call.boots) == boots
+            starts && here && call.begun_at.is_some() && !call.ended && Some(call.boots) == boots
         })
     }
 
@@ -365,9 +369,10 @@ impl World {
         };
         let connection = call.connection.clone();
         if let Some((name, number)) = connection {
-            let heard = self.hosts.get(&name).is_some_and(|host| {
-                host.connection.open && host.connection.number == number && host.answers_management()
-            });
+            let heard = self
+                .hosts
+                .get(&name)
+                .is_some_and(|host| host.connection.open && host.connection.number == number && host.is_heard());
             if !heard {
                 return;
             }

@@ -1,9 +1,10 @@
 //! Deeds take effect: what a script or a seed does to the world.
 
 use super::{
-    Condition, Definition, Management, Planned, StorageState, World, guest::FailingStart, truth::Starter, truth::Truth,
+    Condition, Definition, Management, PerHost, Planned, StorageState, World, guest::FailingStart, truth::Starter,
+    truth::Truth,
 };
-use crate::deed::{Deed, GuestDeed, HostDeed, PersonDeed};
+use crate::deed::{Deed, GuestDeed, HostDeed, LinkDeed, PersonDeed};
 use mainstay_model::{Command, DomainChange, DomainState, HostId, OffReason, PauseReason, Span, WorkloadId};
 
 /// From the end of a management daemon to the answers of the next.
@@ -33,8 +34,12 @@ impl World {
                     guest.failing_migrations = times;
                 }
             }
-            Deed::Calls(fault, permille) => set(&mut self.call_faults, fault, permille),
-            Deed::Weather(kind, amount) => set(&mut self.weather, kind, amount),
+            Deed::Link(deed, one, other) => {
+                let link = link(&one, &other);
+                let _ = if deed == LinkDeed::Cut { self.cut_links.insert(link) } else { self.cut_links.remove(&link) };
+            }
+            Deed::Calls(fault, permille, host) => set(&mut self.call_faults, host, fault, permille),
+            Deed::Weather(kind, amount, host) => set(&mut self.weather, host, kind, amount),
             Deed::Crash(..) | Deed::Pause(_) | Deed::Operator(_) | Deed::Reload(_) => {}
         }
     }
@@ -55,8 +60,14 @@ impl World {
                 self.begin_host_shutdown(name, deed == HostDeed::Reboot);
             }
             HostDeed::Shutdown | HostDeed::Reboot => {}
-            HostDeed::NetworkDown => host.network = false,
-            HostDeed::NetworkUp => host.network = true,
+            HostDeed::NetworkDown | HostDeed::NetworkUp => host.path.cut = deed == HostDeed::NetworkDown,
+            HostDeed::AnswersLost | HostDeed::AnswersBack => host.path.answers_lost = deed == HostDeed::AnswersLost,
+            HostDeed::RequestsLost | HostDeed::RequestsBack => {
+                host.path.requests_lost = deed == HostDeed::RequestsLost;
+            }
+            HostDeed::ManagementNetworkDown | HostDeed::ManagementNetworkUp => {
+                host.path.management_cut = deed == HostDeed::ManagementNetworkDown;
+            }
             HostDeed::Freeze => host.frozen = true,
             HostDeed::Thaw => {
                 host.frozen = false;
@@ -242,10 +253,16 @@ impl World {
     }
 }
 
-fn set<K: Ord>(faults: &mut std::collections::BTreeMap<K, u64>, kind: K, amount: u64) {
-    if amount == 0 {
-        faults.remove(&kind);
+/// A link by its ends, whichever is named first.
+pub(super) fn link(one: &HostId, other: &HostId) -> (HostId, HostId) {
+    if one < other { (one.clone(), other.clone()) } else { (other.clone(), one.clone()) }
+}
+
+/// So many of a thousand, on one host or everywhere; none everywhere ends it on every host.
+fn set<K: Ord>(faults: &mut PerHost<K>, host: Option<HostId>, kind: K, amount: u64) {
+    if amount > 0 {
+        faults.insert((host, kind), amount);
     } else {
-        faults.insert(kind, amount);
+        faults.retain(|(on, of), _| *of != kind || (host.is_some() && *on != host));
     }
 }

@@ -15,8 +15,8 @@ pub(crate) struct Host {
     pub boots: u64,
     /// False: its mains are cut, and with them the fence devices that it feeds.
     pub mains: bool,
-    /// False: cut off from the controller; its guests and its storage go on.
-    pub network: bool,
+    /// What of the way between it and the controller is cut; its guests and its storage go on.
+    pub path: Path,
     /// True: nothing on it executes, guests included, but it may go on at any moment.
     pub frozen: bool,
     pub management: Management,
@@ -28,6 +28,19 @@ pub(crate) struct Host {
     /// Requests that reached it while its management was stopped.
     pub backlog: Vec<ActionId>,
     pub random: Stream,
+}
+
+/// The way between the controller and a host, each direction by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Path {
+    /// Nothing passes, neither to the host nor to its guests.
+    pub cut: bool,
+    /// What the controller sends does not arrive.
+    pub requests_lost: bool,
+    /// What host and guests send does not arrive.
+    pub answers_lost: bool,
+    /// The host's own address can't be reached; its guests, on another network, can.
+    pub management_cut: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +92,7 @@ impl Host {
             power: Power::On,
             boots: 0,
             mains: true,
-            network: true,
+            path: Path::default(),
             frozen: false,
             management: Management::Runs,
             guests_on_shutdown: GuestsOnShutdown::default(),
@@ -91,9 +104,26 @@ impl Host {
         }
     }
 
+    /// What its guests say when asked over the network comes back.
+    pub fn carries_guests(&self) -> bool {
+        let path = self.path;
+        self.executes() && !(path.cut || path.requests_lost || path.answers_lost)
+    }
+
     /// Its kernel answers the network.
     pub fn answers_ping(&self) -> bool {
-        self.power == Power::On && self.network && !self.frozen
+        self.carries_guests() && !self.path.management_cut
+    }
+
+    /// A request of the controller arrives.
+    pub fn is_reached(&self) -> bool {
+        self.power == Power::On && !(self.path.cut || self.path.requests_lost || self.path.management_cut)
+    }
+
+    /// What its management says by itself, or late, arrives.
+    pub fn is_heard(&self) -> bool {
+        let lost = self.path.cut || self.path.answers_lost || self.path.management_cut;
+        self.executes() && !lost && self.management == Management::Runs
     }
 
     /// Its management answers the controller.

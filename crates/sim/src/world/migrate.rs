@@ -1,7 +1,10 @@
 //! Live migration: the target holds an incoming process that does not execute until the source has stopped.
 
-use super::{Condition, Process, StorageState, World, life::Refusal, truth::Starter, truth::Truth};
-use mainstay_model::{DomainChange, DomainState, FailureKind, HostId, OffReason, PauseReason, WorkloadId};
+use super::{Condition, Process, StorageState, World, happen::link, life::Refusal, truth::Starter, truth::Truth};
+use mainstay_model::{DomainChange, DomainState, FailureKind, HostId, OffReason, PauseReason, Span, Time, WorkloadId};
+
+/// What is sent from host to host without an answer is given up after this (libvirt's keepalive).
+const GIVES_UP_AFTER: Span = Span::secs(30);
 
 impl World {
     /// Begins a migration: the target gets its incoming process.
@@ -40,6 +43,9 @@ impl World {
             self.truths.push(Truth::NoRoom { guest: name.clone(), host: to.clone() });
             return Err((FailureKind::NoRoom, "cannot set up guest memory: Cannot allocate memory".into()));
         }
+        if self.cut_links.contains(&link(from, to)) {
+            return Ok(()); // it tries to connect, and will fail
+        }
         self.processes += 1;
         guest.processes.insert(to.clone(), Process::new(self.processes, self.now, Condition::Incoming));
         self.define(name, to);
@@ -60,7 +66,8 @@ impl World {
         let Some(guest) = self.guests.get_mut(name) else { return failed("no such domain") };
         let target = guest.processes.get(to).is_some_and(|process| process.condition == Condition::Incoming);
         let source = guest.processes.get(from).filter(|process| process.state() == DomainState::Running);
-        let Some(source) = source.filter(|process| target && both_up && !process.halted).cloned() else {
+        let linked = !self.cut_links.contains(&link(from, to));
+        let Some(source) = source.filter(|process| target && both_up && linked && !process.halted).cloned() else {
             self.drop_incoming(name);
             return failed("migration job: unexpectedly failed");
         };
@@ -83,6 +90,12 @@ impl World {
         }
         self.doom_if_damaged(name, to, number);
         Ok(())
+    }
+
+    /// True while a migration waits for a host that does not answer the other.
+    pub(super) fn hangs_on_link(&self, from: &HostId, to: &HostId, since: Option<Time>) -> bool {
+        let patient = since.is_some_and(|since| self.now.since(since) < GIVES_UP_AFTER);
+        patient && self.cut_links.contains(&link(from, to))
     }
 
     /// The source is gone or will not go on: what waited for it ends.

@@ -34,7 +34,10 @@ use guest::Point;
 use host::{Definition, Management};
 use mainstay_model::{ActionId, DeviceId, Epoch, Fact, HostId, Outcome, Span, Time, WorkloadId, spec::ClusterSpec};
 use queue::Queue;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What reaches the controller.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,6 +85,9 @@ enum Planned {
     Expire(ActionId),
 }
 
+/// So many of a thousand, on one host or everywhere.
+type PerHost<K> = BTreeMap<(Option<HostId>, K), u64>;
+
 /// A fence device as it truly is.
 #[derive(Clone, Debug)]
 pub(crate) struct Device {
@@ -105,8 +111,10 @@ pub(crate) struct World {
     pub devices: BTreeMap<DeviceId, Device>,
     queue: Queue<Planned>,
     calls: BTreeMap<ActionId, Call>,
-    call_faults: BTreeMap<CallFault, u64>,
-    weather: BTreeMap<Weather, u64>,
+    /// Hosts between which nothing passes.
+    cut_links: BTreeSet<(HostId, HostId)>,
+    call_faults: PerHost<CallFault>,
+    weather: PerHost<Weather>,
     call_random: Stream,
     weather_random: Stream,
     /// Number of the controller's present life; news for an earlier one is lost.
@@ -129,6 +137,7 @@ impl World {
             devices: BTreeMap::new(),
             queue: Queue::default(),
             calls: BTreeMap::new(),
+            cut_links: BTreeSet::new(),
             call_faults: BTreeMap::new(),
             weather: BTreeMap::new(),
             call_random: Stream::new(seed, "calls"),

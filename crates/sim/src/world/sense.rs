@@ -61,7 +61,7 @@ impl World {
         let pinged = self.spec.hosts.get(name).is_some_and(|spec| !spec.address.is_empty());
         let error = if refused { "connection refused" } else { "no answer" };
         if pinged {
-            self.tell(delay, host_fact(name, HostChannel::Ping, pings, error));
+            self.tell(Some(name), delay, host_fact(name, HostChannel::Ping, pings, error));
         }
         self.tell_over(name, delay, host_fact(name, HostChannel::Hypervisor, manages, error));
         if give_up {
@@ -91,7 +91,7 @@ impl World {
     /// The daemon went away and said so: the connection is closed at once.
     pub(super) fn hang_up(&mut self, name: &HostId, error: &str) {
         let Some(host) = self.hosts.get(name) else { return };
-        if host.connection.open && host.network {
+        if host.connection.open && !(host.path.cut || host.path.answers_lost || host.path.management_cut) {
             self.tell_over(name, Span(2), host_fact(name, HostChannel::Hypervisor, false, error));
             self.close(name, error);
         }
@@ -204,15 +204,16 @@ impl World {
             guest.runs_on().any(|host| self.hosts.get(host).is_some_and(reach) && self.is_well_on(guest, host))
         };
         let (by_network, by_management) =
-            (answering(Host::answers_ping), answering(|host| host.connection.open && host.answers_management()));
+            (answering(Host::carries_guests), answering(|host| host.connection.open && host.answers_management()));
+        let host = guest.runs_on().next().cloned();
         for channel in wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(channel, _)| channel) {
             let workload = name.clone();
             let answers = if channel == GuestChannel::Agent { by_management } else { by_network };
             if answers {
                 let delay = self.guests.get_mut(name).map_or(1, |guest| guest.random.between(1, 30));
-                self.tell(Span(delay), Fact::GuestHeard { workload, channel });
+                self.tell(host.as_ref(), Span(delay), Fact::GuestHeard { workload, channel });
             } else {
-                self.tell(PROBE_TIMEOUT, Fact::GuestSilent { workload, channel });
+                self.tell(host.as_ref(), PROBE_TIMEOUT, Fact::GuestSilent { workload, channel });
             }
         }
     }
@@ -220,7 +221,7 @@ impl World {
     /// A domain event is pushed, if anybody listens.
     pub(super) fn push(&mut self, name: &HostId, workload: &WorkloadId, change: DomainChange) {
         let Some(host) = self.hosts.get_mut(name) else { return };
-        if host.connection.open && host.answers_management() {
+        if host.connection.open && host.is_heard() {
             let delay = Span(host.random.between(5, 60));
             self.tell_over(name, delay, Fact::Domain { host: name.clone(), workload: workload.clone(), change });
         }
@@ -236,14 +237,17 @@ impl World {
         let Some(host) = self.hosts.get_mut(name) else { return };
         let arrival = (now + delay).max(host.connection.last_arrival);
         host.connection.last_arrival = arrival;
-        self.tell(arrival.since(now), fact);
+        self.tell(Some(name), arrival.since(now), fact);
     }
 
-    /// A fact on its way; bad weather drops, doubles or delays it.
-    pub(super) fn tell(&mut self, delay: Span, fact: Fact) {
+    /// A fact on its way, from a host or what runs there; bad weather drops, doubles or delays it.
+    pub(super) fn tell(&mut self, from: Option<&HostId>, delay: Span, fact: Fact) {
         let mut delay = delay;
         if !self.weather.is_empty() {
-            let of = |kind| self.weather.get(&kind).copied().unwrap_or(0);
+            let of = |kind| {
+                let amount = |host| self.weather.get(&(host, kind)).copied().unwrap_or(0);
+                amount(None).max(from.map_or(0, |host| amount(Some(host.clone()))))
+            };
             let (drop, double, slow) = (of(Weather::Drop), of(Weather::Double), of(Weather::Delay));
             if self.weather_random.chance(drop) {
                 return;

@@ -1,0 +1,212 @@
+//! Draws what goes wrong. Swarm testing: each seed allows a random subset of the kinds of fault, with random intensity, so
+//! that seeds differ in kind and not only in order.
+
+mod guests;
+mod hosts;
+mod mend;
+mod people;
+
+use super::cluster::{Cluster, Drawn};
+use crate::{
+    deed::{CallFault, CrashPoint, Deed, DeviceState, GuestDeed, HostDeed, StorageState, Weather},
+    random::Stream,
+};
+use mainstay_model::{DeviceId, HostId, Span, Time, WorkloadId};
+use std::collections::BTreeSet;
+
+/// Kinds of fault that a seed may allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Power,
+    Mains,
+    Network,
+    OneWay,
+    Links,
+    Together,
+    Freeze,
+    Management,
+    HostOwner,
+    GuestDeath,
+    GuestHang,
+    GuestLock,
+    GuestDamage,
+    GuestOwner,
+    Storage,
+    Devices,
+    People,
+    Operators,
+    Starts,
+    Calls,
+    Facts,
+    Controller,
+}
+
+const KINDS: [Kind; 22] = [
+    Kind::Power,
+    Kind::Mains,
+    Kind::Network,
+    Kind::OneWay,
+    Kind::Links,
+    Kind::Together,
+    Kind::Freeze,
+    Kind::Management,
+    Kind::HostOwner,
+    Kind::GuestDeath,
+    Kind::GuestHang,
+    Kind::GuestLock,
+    Kind::GuestDamage,
+    Kind::GuestOwner,
+    Kind::Storage,
+    Kind::Devices,
+    Kind::People,
+    Kind::Operators,
+    Kind::Starts,
+    Kind::Calls,
+    Kind::Facts,
+    Kind::Controller,
+];
+
+/// Nothing goes wrong before everything has been seen once.
+const BEGIN_MS: u64 = 30_000;
+
+/// Deeds of a seed, each with its mending, all before `cease`; then everything is mended that a person would mend.
+pub(super) fn draw(seed: u64, cluster: &Cluster, cease: Time) -> Vec<(Time, Deed)> {
+    let mut random = Stream::new(seed, "draw/swarm");
+    let density = random.between(100, 600);
+    let kinds: Vec<Kind> = KINDS.into_iter().filter(|_| random.chance(density)).collect();
+    let count = random.between(2, 25);
+    let mut deeds = Vec::new();
+    for number in 0..count {
+        let mut random = Stream::new(seed, &format!("draw/fault/{number}"));
+        let at = Time(random.between(BEGIN_MS, cease.0 - 1_000));
+        let until = Time((at.0 + lasts(&mut random)).min(cease.0));
+        if let Some(kind) = random.pick(&kinds).copied() {
+            Draw { cluster, random, at, until, deeds: &mut deeds }.fault(kind);
+        }
+    }
+    mend::all(cluster, cease, &mut deeds);
+    deeds.sort_by_key(|(at, _)| *at);
+    deeds
+}
+
+/// Names of the kinds of deed among these, for coverage.
+pub(super) fn verbs(deeds: &[(Time, Deed)]) -> BTreeSet<String> {
+    let verb = |deed: &Deed| {
+        let text = deed.to_string();
+        let mut words = text.split(' ');
+        let first = words.next().unwrap_or_default().to_owned();
+        match first.as_str() {
+            "virsh" | "operator" | "calls" | "weather" => format!("{first} {}", words.next().unwrap_or_default()),
+            "storage" | "fence-device" => format!("{first} {}", words.nth(1).unwrap_or_default()),
+            _ => first,
+        }
+    };
+    deeds.iter().map(|(_, deed)| verb(deed)).collect()
+}
+
+/// Most faults are short, some are long.
+fn lasts(random: &mut Stream) -> u64 {
+    match random.between(0, 9) {
+        0..=4 => random.between(200, 8_000),
+        5..=7 => random.between(8_000, 60_000),
+        _ => random.between(60_000, 300_000),
+    }
+}
+
+/// One fault being drawn, with its own stream of chance.
+struct Draw<'a> {
+    cluster: &'a Cluster,
+    random: Stream,
+    at: Time,
+    until: Time,
+    deeds: &'a mut Vec<(Time, Deed)>,
+}
+
+impl Draw<'_> {
+    fn fault(&mut self, kind: Kind) {
+        match kind {
+            Kind::Power | Kind::Mains | Kind::Network | Kind::Freeze | Kind::Management | Kind::HostOwner => {
+                let host = self.host();
+                self.on_host(kind, host);
+            }
+            Kind::OneWay => self.one_way(),
+            Kind::Links => self.links(),
+            Kind::Together => self.together(),
+            Kind::GuestDeath | Kind::GuestHang | Kind::GuestLock | Kind::GuestDamage | Kind::GuestOwner => {
+                self.on_guest(kind)
+            }
+            Kind::Storage => self.storage(),
+            Kind::Devices => self.devices(),
+            Kind::People => self.people(),
+            Kind::Operators => self.operators(),
+            Kind::Starts => self.starts(),
+            Kind::Calls => {
+                let (fault, host) = (self.one_of(CallFault::ALL), self.anywhere());
+                let permille = self.random.between(50, 500);
+                self.pair(Deed::Calls(fault, permille, host.clone()), Deed::Calls(fault, 0, host));
+            }
+            Kind::Facts => {
+                let (weather, host) = (self.one_of(Weather::ALL), self.anywhere());
+                let (low, high) = if weather == Weather::Delay { (50, 1_500) } else { (20, 300) };
+                let amount = self.random.between(low, high);
+                self.pair(Deed::Weather(weather, amount, host.clone()), Deed::Weather(weather, 0, host));
+            }
+            Kind::Controller => {
+                let (point, span) = (self.one_of(CrashPoint::ALL), Span(self.random.between(100, 30_000)));
+                self.now(Deed::Crash(point, span));
+            }
+        }
+    }
+
+    /// It happens now.
+    fn now(&mut self, deed: Deed) {
+        self.deeds.push((self.at, deed));
+    }
+
+    /// It happens when the fault ends.
+    fn then(&mut self, deed: Deed) {
+        self.deeds.push((self.until, deed));
+    }
+
+    fn pair(&mut self, first: Deed, second: Deed) {
+        self.now(first);
+        self.then(second);
+    }
+
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        *self.random.pick(choices).expect("drawn from lists that are not empty")
+    }
+
+    fn host(&mut self) -> HostId {
+        HostId::from(self.random.pick(&self.cluster.hosts).cloned().unwrap_or_default())
+    }
+
+    /// One host, or everywhere.
+    fn anywhere(&mut self) -> Option<HostId> {
+        let host = self.host();
+        self.random.chance(500).then_some(host)
+    }
+
+    fn drawn_guest(&mut self) -> Drawn {
+        self.random.pick(&self.cluster.guests).cloned().expect("a cluster has guests")
+    }
+
+    fn guest(&mut self) -> WorkloadId {
+        WorkloadId::from(self.drawn_guest().name)
+    }
+
+    fn storage(&mut self) {
+        let states = [StorageState::Slow, StorageState::Hang, StorageState::IoError, StorageState::Full];
+        let state = self.one_of(&states);
+        let name = self.random.pick(&self.cluster.datastores).cloned().unwrap_or_default();
+        self.pair(Deed::Storage(name.clone(), state), Deed::Storage(name, StorageState::Ok));
+    }
+
+    fn devices(&mut self) {
+        let states = [DeviceState::Slow, DeviceState::Fails, DeviceState::Dead, DeviceState::Hangs];
+        let state = self.one_of(&states);
+        if let Some(device) = self.random.pick(&self.cluster.devices).map(DeviceId::new) {
+            self.pair(Deed::Device(device.clone(), state), Deed::Device(device, DeviceState::Ok));
+        }
+    }
+}
