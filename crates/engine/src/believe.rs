@@ -303,7 +303,10 @@ impl Engine {
             None if self.runs_again(workload) => self.now,
             None => return,
         };
-        let answering = senses.and_then(|senses| senses.answered_since);
+        let well_until = trouble.well_until;
+        let answered = senses.and_then(|senses| senses.answered_since);
+        // A hang that ended by itself ended now; what it answered before says nothing.
+        let answering = answered.map(|at| if at < well_until { started_at } else { at });
         let settled = !record.answers || answering.is_some();
         let stable_for = self.recovery(workload).stable_after;
         if trouble.started_at.is_none() {
@@ -332,7 +335,7 @@ impl Engine {
     }
 
     /// True if it executes again although nobody told that a start was done: the start's outcome was lost or overtaken, or
-    /// a person was faster. Only a hang does not end by being seen running; it takes another start.
+    /// a person was faster. Only a hang does not end by being seen running; it takes an answer or another start.
     fn runs_again(&self, workload: &WorkloadId) -> bool {
         let record = self.belief.workloads.get(workload);
         let Some(trouble) = record.filter(|record| record.trying.is_none()).and_then(|record| record.trouble.as_ref())
@@ -342,8 +345,9 @@ impl Engine {
         if self.life_order(workload).is_some() {
             return false; // its outcome tells, and it may be stopped first
         }
-        let up_since = self.belief.workload_senses.get(workload).and_then(|senses| senses.up_since);
-        trouble.cause != Cause::Hung || up_since > Some(trouble.since)
+        let Some(senses) = self.belief.workload_senses.get(workload) else { return false };
+        let answers = senses.heard() > Some(trouble.since) && senses.silent().is_none();
+        trouble.cause != Cause::Hung || answers || senses.up_since > Some(trouble.since)
     }
 
     /// True while a host counts as lost or off: what was seen there before says nothing.

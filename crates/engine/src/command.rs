@@ -295,6 +295,9 @@ impl Engine {
     fn move_cold_now(&mut self, workload: &WorkloadId, from: &HostId, to: Option<HostId>) -> Reply {
         let Some(to) = to else { return refused("a cold move needs a host to go to") };
         let record = self.belief.workloads.get(workload).expect("checked by the caller");
+        if !self.reaches(&to, record) {
+            return refused(format!("{to} can't reach the disks of {workload}; see: mainstay explain {workload}"));
+        }
         if !self.takes(&to, record) {
             return refused(format!("{to} has no room for {workload}; see: mainstay explain {workload}"));
         }

@@ -247,6 +247,14 @@ impl Engine {
         Resources { memory_mib: memory.unwrap_or(record.needs.memory_mib), ..record.needs }
     }
 
+    /// True if the host can use the workload's disks.
+    pub(crate) fn reaches(&self, host: &HostId, record: &WorkloadRecord) -> bool {
+        match self.reach(record) {
+            Reach::Host(home) => home == *host,
+            Reach::Site(site) => self.host_spec(host).is_some_and(|spec| spec.site == site),
+        }
+    }
+
     /// From where the workload's disks can be used.
     fn reach(&self, record: &WorkloadRecord) -> Reach {
         // What never ran in our sight is where it is defined.
