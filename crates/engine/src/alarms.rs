@@ -110,6 +110,12 @@ impl Engine {
             return self.settle_alarms(Subject::Host(host.clone()), drafts);
         }
         match &record.phase {
+            HostPhase::Lost { .. } | HostPhase::Off { .. } if self.said_goodbye(host) => drafts.push(draft(
+                Code::HOST_OUT,
+                Severity::Yellow,
+                format!("{host} was shut down in good order, and is out of service"),
+                format!("switch it on when it is wanted again; it returns by itself once it answers: mainstay host show {host}"),
+            )),
             HostPhase::Lost { exhausted, .. } => {
                 drafts.push(draft(
                     Code::HOST_LOST,

@@ -90,8 +90,8 @@ impl Engine {
         for record in self.belief.hosts.values() {
             let Some(senses) = self.belief.host_senses.get(&record.host) else { continue };
             let watched_at_all = self.host_spec(&record.host).is_some() && record.capacity != Default::default();
-            if matches!(record.phase, HostPhase::Off { .. }) || !watched_at_all {
-                continue; // known to be off, never reached, or taken out of the configuration
+            if matches!(record.phase, HostPhase::Off { .. }) || !watched_at_all || record.closed_at.is_some() {
+                continue; // known to be off, shut down, never reached, or taken out of the configuration
             }
             watched += 1;
             let fell_before = matches!(record.phase, HostPhase::Lost { .. });
@@ -147,6 +147,7 @@ impl Engine {
         let record = self.belief.hosts.get_mut(host).expect("looked up above");
         record.phase = phase.clone();
         record.since = self.now;
+        record.closed_at = None;
         self.note(EventKind::Believed, Severity::Green, Subject::Host(host.clone()), text);
         if phase == HostPhase::Online {
             self.leave_incident(host);
@@ -187,6 +188,7 @@ impl Engine {
             self.join_incident(&workload, host, well_until);
             self.agenda.touch(&workload);
         }
+        self.took_its_guests(host);
     }
 
     // ---- workloads ------------------------------------------------------------------------------------------------

@@ -95,6 +95,11 @@ pub enum WaitingOn {
         /// What its fence device said.
         power: Option<PowerState>,
     },
+    /// Its host, which was shut down, to come back.
+    HostBack {
+        /// Which host.
+        host: HostId,
+    },
     /// A host to become clear: it is silent, but not for long enough.
     Clarity {
         /// Which host.
@@ -136,6 +141,8 @@ pub enum WaitingOn {
         /// How many are still there.
         left: usize,
     },
+    /// Whoever shut the host down in good order to bring it back.
+    Owner,
     /// A host that was powered on to answer.
     Boot,
     /// Another host's fencing: so many at once are allowed.
@@ -228,6 +235,9 @@ impl fmt::Display for WaitingOn {
             }
             WaitingOn::Revive { power: Some(PowerState::Off) } => write!(f, "it to come back after power-on"),
             WaitingOn::Revive { .. } => write!(f, "it to come back by itself before it is fenced"),
+            WaitingOn::HostBack { host } => {
+                write!(f, "{host}, with which it was shut down, to come back (on_host_shutdown)")
+            }
             WaitingOn::Clarity { host } => write!(f, "certainty about {host}: it is silent, but not for long enough"),
             WaitingOn::Management { host } => {
                 write!(f, "the hypervisor management of {host}: the host lives, but can't be told anything")
@@ -239,6 +249,7 @@ impl fmt::Display for WaitingOn {
             WaitingOn::Stability { span } => write!(f, "it to be well for {span}"),
             WaitingOn::Drain { left: 1 } => write!(f, "one workload to leave"),
             WaitingOn::Drain { left } => write!(f, "{left} workloads to leave"),
+            WaitingOn::Owner => write!(f, "its owner, who shut it down in good order, to bring it back"),
             WaitingOn::Boot => write!(f, "it to boot after power-on"),
             WaitingOn::StopAgain => {
                 write!(

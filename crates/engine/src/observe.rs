@@ -36,7 +36,12 @@ impl Engine {
     fn fact(&mut self, fact: Fact) {
         match fact {
             Fact::HostHeard { host, channel } => self.host_heard(&host, channel),
-            Fact::HostSilent { host, channel, error } => self.host_silent(&host, channel, error),
+            Fact::HostSilent { host, channel, error, closed } => {
+                self.host_silent(&host, channel, error);
+                if closed {
+                    self.host_closed(&host);
+                }
+            }
             Fact::Inventory { host, asked_at, capacity, domains } => self.inventory(&host, asked_at, capacity, domains),
             Fact::Domain { host, workload, change } => self.domain_changed(&host, &workload, change),
             Fact::Activity { host, workload, activity } => self.activity(&host, &workload, activity),
@@ -62,8 +67,9 @@ impl Engine {
         }
         sense.silent_since = None;
         sense.error = None;
-        if channel == HostChannel::Hypervisor && senses.well_since.is_none() {
-            senses.well_since = Some(now);
+        if channel == HostChannel::Hypervisor {
+            senses.well_since.get_or_insert(now);
+            self.host_speaks(host);
         }
         self.agenda.touch_host(host);
     }

@@ -50,7 +50,7 @@ pub struct HostView {
     /// Its site.
     pub site: SiteId,
     /// Its health in one word: `online`, `suspect`, `lost`, `fencing`, `fenced`, `returning`, `draining`, `maintenance`,
-    /// `unmanaged` (its management does not answer), `unknown`, `evicted`.
+    /// `shut-down` (in good order, by its owner), `unmanaged` (its management does not answer), `unknown`.
     pub health: String,
     /// Since when.
     pub since: Time,

@@ -177,7 +177,7 @@ impl Dream {
             for channel in channels {
                 let fact = if self.dark.contains(host) {
                     let error = "supposed to be without power".to_owned();
-                    Fact::HostSilent { host: host.clone(), channel: *channel, error }
+                    Fact::HostSilent { host: host.clone(), channel: *channel, error, closed: false }
                 } else if senses.sight == Sight::Heard {
                     Fact::HostHeard { host: host.clone(), channel: *channel }
                 } else {

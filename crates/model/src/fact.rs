@@ -26,6 +26,10 @@ pub enum Fact {
         channel: HostChannel,
         /// What went wrong, for people.
         error: String,
+        /// True if the other side closed the connection itself, as a daemon does that ends in good order, and the kernel for
+        /// one that is killed. Neither a power cut nor a cut cable does that.
+        #[serde(default)]
+        closed: bool,
     },
     /// A complete list of a host's domains, asked for at `asked_at`: what is not in it was not there then.
     Inventory {

@@ -78,7 +78,7 @@ impl Cluster {
         for host in silent {
             inputs.extend([HostChannel::Hypervisor, HostChannel::Ping].map(|channel| {
                 let error = "no answer".to_owned();
-                Input::Fact(Fact::HostSilent { host: host_name(host), channel, error })
+                Input::Fact(Fact::HostSilent { host: host_name(host), channel, error, closed: false })
             }));
         }
         inputs

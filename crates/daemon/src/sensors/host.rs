@@ -12,7 +12,7 @@ use super::{
     inventory, ping, statistics,
 };
 use crate::{link::Link, pump::with_causes};
-use mainstay_libvirt::{Connection, Error, Event, EventKind, Events, Uuid};
+use mainstay_libvirt::{CloseReason, Connection, Error, Event, EventKind, Events, Uuid};
 use mainstay_model::{DomainChange, Fact, HostChannel, OffReason, Span, WorkloadId};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -35,16 +35,16 @@ async fn watch_hypervisor(link: &Link, context: &Context, every: Span) {
             attempt = connect(link) => attempt,
             () = link.heard_again.notified() => continue,
         };
-        let error = match attempt {
+        let (error, closed) = match attempt {
             Ok(connections) => {
                 tracing::info!(host = %link.host, "connected to libvirt");
                 watch_connections(link, context, connections, every).await
             }
-            Err(error) => with_causes(&error),
+            Err(error) => (with_causes(&error), false),
         };
         tracing::debug!(host = %link.host, error, "no connection to libvirt");
         link.forget_idle();
-        context.report(silent(link, error)).await;
+        context.report(silent(link, error, closed)).await;
         tokio::select! {
             () = tokio::time::sleep_until(began + every) => {}
             () = link.heard_again.notified() => {}
@@ -69,16 +69,23 @@ async fn connect(link: &Link) -> Result<Connections, Error> {
     Ok(Connections { main, events, pulse })
 }
 
-/// Works on connections until one is of no more use; returns why.
-async fn watch_connections(link: &Link, context: &Context, connections: Connections, every: Duration) -> String {
+/// Works on connections until one is of no more use; returns why, and whether libvirtd closed it.
+async fn watch_connections(
+    link: &Link,
+    context: &Context,
+    connections: Connections,
+    every: Duration,
+) -> (String, bool) {
     let Connections { main, events, pulse } = connections;
-    tokio::select! {
+    let why = tokio::select! {
         reason = main.closed() => reason.to_string(),
         error = heartbeat(link, context, &pulse, every) => error,
         () = receive(link, context, &main, events) => "the stream of events ended".to_owned(),
         error = inventory::watch(link, context, &main) => error,
         () = statistics::watch(link, context, &main) => "statistics ended".to_owned(),
-    }
+    };
+    let closed = matches!(main.close_reason().as_deref(), Some(CloseReason::EndOfFile));
+    (why, closed)
 }
 
 /// A real call each time: libvirtd may answer keepalives long after its workers are stuck.
@@ -98,14 +105,14 @@ async fn heartbeat(link: &Link, context: &Context, connection: &Connection, ever
                 if missed >= MISSED {
                     return with_causes(&error);
                 }
-                context.report(silent(link, with_causes(&error))).await;
+                context.report(silent(link, with_causes(&error), false)).await;
             }
         }
     }
 }
 
-fn silent(link: &Link, error: String) -> Fact {
-    Fact::HostSilent { host: link.host.clone(), channel: HostChannel::Hypervisor, error }
+fn silent(link: &Link, error: String, closed: bool) -> Fact {
+    Fact::HostSilent { host: link.host.clone(), channel: HostChannel::Hypervisor, error, closed }
 }
 
 async fn receive(link: &Link, context: &Context, connection: &Connection, mut events: Events) {

@@ -54,7 +54,7 @@ pub(super) async fn watch(link: &Link, context: &Context, every: Span) {
         }
         let fact = match answer {
             Ok(()) => Fact::HostHeard { host, channel },
-            Err(error) => Fact::HostSilent { host, channel, error: error.to_string() },
+            Err(error) => Fact::HostSilent { host, channel, error: error.to_string(), closed: false },
         };
         context.report(fact).await;
     }

@@ -31,6 +31,10 @@ pub(crate) struct HostRecord {
     pub power_ons: Vec<Time>,
     /// The incident in which it is lost.
     pub incident: Option<IncidentId>,
+    /// When its management closed the connection with nothing left running, as a host does that is shut down; until it
+    /// answers again.
+    #[serde(default)]
+    pub closed_at: Option<Time>,
 }
 
 /// Where a host stands.
@@ -91,6 +95,7 @@ impl HostRecord {
             called_in: false,
             power_ons: Vec::new(),
             incident: None,
+            closed_at: None,
         }
     }
 }

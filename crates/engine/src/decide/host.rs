@@ -93,6 +93,7 @@ impl Engine {
         let to_save = self.belief.on_host(host).any(|workload| self.manages(workload));
         if self.now < revive_until || !to_save {
             return match power {
+                _ if !to_save && self.said_goodbye(host) => waiting(WaitingOn::Owner),
                 None => self.order_host(Action::CheckPower { host: host.clone() }, POWER_TIMEOUT, "it is lost"),
                 Some(_) if to_save => waiting_until(WaitingOn::Revive { power }, revive_until),
                 // Nothing of ours may run there, so there is no need to take its power away.
@@ -117,7 +118,9 @@ impl Engine {
         }
         let spec = self.host_spec(host).expect("checked by decide_host");
         let record = self.belief.hosts.get(host).expect("decided on record");
-        let unwanted = proof == OffProof::Person || spec.revive.after_fence == AfterFence::LeaveOff;
+        // Who shuts a host down in good order wants it off.
+        let unwanted =
+            proof == OffProof::Person || self.said_goodbye(host) || spec.revive.after_fence == AfterFence::LeaveOff;
         if unwanted || spec.fence.is_empty() || record.maintenance.is_some() {
             return left_off;
         }

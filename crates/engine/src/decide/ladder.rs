@@ -156,7 +156,7 @@ impl Engine {
             Rung::Resume => running_on.is_some(),
             Rung::Revert => self.last_good_point(workload).is_some(),
             // After the loss of its host it may go anywhere, also back there: what can't leave waits for its host.
-            Rung::Relocate => cause == Cause::HostLost || (record.movable && self.spec.hosts.len() > 1),
+            Rung::Relocate => cause.is_its_hosts() || (record.movable && self.spec.hosts.len() > 1),
             Rung::Restart | Rung::Alarm => true,
         }
     }

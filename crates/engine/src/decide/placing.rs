@@ -193,7 +193,7 @@ impl Engine {
                         excluded.insert(host.clone(), Refusal::FailedThere);
                     });
                 }
-                if *cause != Cause::HostLost
+                if !cause.is_its_hosts()
                     && let Some(host) = &record.host
                 {
                     excluded.insert(host.clone(), Refusal::ToLeave);
@@ -368,6 +368,7 @@ impl Engine {
             .any(|order| matches!(order.order.action, Action::Fence { .. }));
         match (&record.phase, self.sight(host)) {
             _ if fencing => "fencing",
+            (HostPhase::Lost { .. } | HostPhase::Off { .. }, _) if self.said_goodbye(host) => "shut-down",
             (HostPhase::Lost { .. }, _) => "lost",
             (HostPhase::Off { .. }, _) => "fenced",
             (HostPhase::Returning, _) => "returning",

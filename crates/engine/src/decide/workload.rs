@@ -122,6 +122,9 @@ impl Engine {
         let Some(trouble) = &record.trouble else {
             return Next::Is(waiting_until(WaitingOn::Arrival, self.now + Span::secs(1)));
         };
+        if let Some(waiting) = self.waits_for_its_host(workload) {
+            return Next::Is(waiting);
+        }
         if let Some(host) = &record.host
             && trouble.cause == Cause::HostLost
             && let Some(until) = self.reviving_until(host)

@@ -221,7 +221,12 @@ impl Story {
             for name in self.spec.hosts.keys() {
                 for channel in [HostChannel::Hypervisor, HostChannel::Ping] {
                     inputs.push(Input::Fact(match self.silent.contains(name) {
-                        true => Fact::HostSilent { host: name.clone(), channel, error: "no answer".to_owned() },
+                        true => Fact::HostSilent {
+                            host: name.clone(),
+                            channel,
+                            error: "no answer".to_owned(),
+                            closed: false,
+                        },
                         false => Fact::HostHeard { host: name.clone(), channel },
                     }));
                 }

@@ -29,6 +29,8 @@ fn workload(table: &Table, spec: &ClusterSpec, report: &mut Report) -> WorkloadP
         tags: table.texts("set_tags"),
         hosts: table.table("hosts").map(|hosts| host_rules(hosts, spec, report)).unwrap_or_default(),
         on_person_stop: table.choice("on_person_stop"),
+        on_host_shutdown: table.choice("on_host_shutdown"),
+        host_back_within: table.span("host_back_within"),
         fail_back: table.choice("fail_back"),
         memory_mib: table.memory("memory"),
         probes: table.table("probe").map(probes).unwrap_or_default(),

@@ -20,4 +20,4 @@ pub use host::{AfterFence, FenceDevice, HostSpec, Revive};
 pub use protection::{Hooks, Keep, PointKind, ProtectionPolicy};
 pub use recovery::{Cause, Ladder, LadderStep, RecoveryPolicy, Rung};
 pub use selector::{Origin, Rule, Selector};
-pub use workload::{FailBack, Managed, PersonStop, Probes, WorkloadPolicy};
+pub use workload::{FailBack, HostShutdown, Managed, PersonStop, Probes, WorkloadPolicy};

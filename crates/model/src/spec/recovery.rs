@@ -23,6 +23,8 @@ pub enum Cause {
     StartFailed,
     /// Its host is lost and proved off.
     HostLost,
+    /// It was shut down with its host, in good order.
+    HostShutdown,
     /// Its host restarted under it.
     HostRestarted,
     /// Its definition is gone from its host, without a person's stop having been seen.
@@ -33,7 +35,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Cause; 10] = [
+    pub const ALL: [Cause; 11] = [
         Cause::Crashed,
         Cause::Panicked,
         Cause::Hung,
@@ -41,10 +43,16 @@ impl Cause {
         Cause::IoError,
         Cause::StartFailed,
         Cause::HostLost,
+        Cause::HostShutdown,
         Cause::HostRestarted,
         Cause::Vanished,
         Cause::PersonStop,
     ];
+
+    /// True if nothing is wrong with the workload itself: its host went away.
+    pub fn is_its_hosts(self) -> bool {
+        matches!(self, Cause::HostLost | Cause::HostShutdown)
+    }
 }
 
 impl fmt::Display for Cause {
@@ -57,6 +65,7 @@ impl fmt::Display for Cause {
             Cause::IoError => "paused on an I/O error",
             Cause::StartFailed => "failed to start",
             Cause::HostLost => "lost with its host",
+            Cause::HostShutdown => "shut down with its host",
             Cause::HostRestarted => "stopped by its host's restart",
             Cause::Vanished => "vanished from its host",
             Cause::PersonStop => "stopped by a person",
@@ -136,9 +145,15 @@ impl Default for RecoveryPolicy {
         let paused = vec![step(Rung::Resume, 5), step(Rung::Restart, 2), step(Rung::Relocate, 2), step(Rung::Alarm, 1)];
         let away = vec![step(Rung::Relocate, 5), step(Rung::Alarm, 1)];
         let gone = vec![step(Rung::Alarm, 1)];
+        let with_host = vec![step(Rung::Restart, 3), step(Rung::Relocate, 5), step(Rung::Alarm, 1)];
         RecoveryPolicy {
             ladder: dead,
-            by_cause: BTreeMap::from([(Cause::IoError, paused), (Cause::HostLost, away), (Cause::Vanished, gone)]),
+            by_cause: BTreeMap::from([
+                (Cause::IoError, paused),
+                (Cause::HostLost, away),
+                (Cause::HostShutdown, with_host),
+                (Cause::Vanished, gone),
+            ]),
             window: Span::minutes(10),
             backoff: Span::secs(1),
             backoff_limit: Span::minutes(1),

@@ -1,6 +1,7 @@
 //! What a workload's own policy says: whether it is managed, how important it is, where it may run, how it is probed.
 
 use super::HostRule;
+use crate::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -17,6 +18,10 @@ pub struct WorkloadPolicy {
     pub hosts: Vec<HostRule>,
     /// What to do if a person stopped it.
     pub on_person_stop: PersonStop,
+    /// What to do if its host was shut down in good order, and it with that.
+    pub on_host_shutdown: HostShutdown,
+    /// How long `conditional` waits for the host.
+    pub host_back_within: Span,
     /// Whether it goes back when its home or preferred host returns.
     pub fail_back: FailBack,
     /// Memory to count for placement in MiB, if not what the definition says.
@@ -33,6 +38,8 @@ impl Default for WorkloadPolicy {
             tags: BTreeSet::new(),
             hosts: Vec::new(),
             on_person_stop: PersonStop::Alarm,
+            on_host_shutdown: HostShutdown::RestartElsewhere,
+            host_back_within: Span::minutes(5),
             fail_back: FailBack::Stay,
             memory_mib: None,
             probes: Probes::default(),
@@ -58,6 +65,18 @@ pub enum PersonStop {
     Alarm,
     /// Power it on again.
     PowerOn,
+}
+
+/// What to do with a workload that was shut down with its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostShutdown {
+    /// Start it on the best host there is, at once.
+    RestartElsewhere,
+    /// Start it on its host when that is back, however long that takes.
+    Wait,
+    /// Wait for its host as long as a reboot takes, then start it elsewhere.
+    Conditional,
 }
 
 /// Whether a workload goes back when its preferred host returns.

@@ -119,8 +119,8 @@ impl Evidence {
             Fact::Domain { host, workload, change: DomainChange::State(state) } => {
                 if state.is_live() {
                     self.seen_live(workload, host, now);
-                } else {
-                    self.live.entry(workload.clone()).or_default().remove(host);
+                } else if self.live.entry(workload.clone()).or_default().remove(host) {
+                    self.proved.insert((workload.clone(), host.clone()), now); // newer than a list on its way
                 }
             }
             Fact::Power { host, state: PowerState::Off, .. } => self.proved_off(host, now),

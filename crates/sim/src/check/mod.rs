@@ -6,6 +6,7 @@
 
 mod bounds;
 mod evidence;
+mod goodbye;
 mod liveness;
 mod order;
 mod points;
@@ -20,6 +21,7 @@ use crate::{
 };
 use bounds::Attempts;
 use evidence::Evidence;
+use goodbye::Goodbyes;
 use mainstay_engine::{Change, Input, Table};
 use mainstay_model::{
     ActionId, Command, Detail, DomainChange, DomainState, Epoch, Fact, HostId, OffReason, Order, Outcome, PowerState,
@@ -49,6 +51,7 @@ pub(crate) struct Checker {
     evidence: Evidence,
     /// Hosts that a lying device or a mistaken person called off while they had power: rule 1 can't be kept there.
     falsely_off: BTreeSet<HostId>,
+    goodbyes: Goodbyes,
     /// Person's stops that the controller was told of.
     told_stops: BTreeMap<WorkloadId, Time>,
     /// States told of each workload that are not well, since when the controller knows.
@@ -118,6 +121,7 @@ impl Checker {
 
     fn told_fact(&mut self, world: &World, fact: &Fact) {
         self.evidence.fact(fact, world.now);
+        self.goodbyes.told(fact, world.now);
         match fact {
             Fact::Domain { workload, change: DomainChange::State(state), .. } => {
                 self.told_state(world, workload, *state)

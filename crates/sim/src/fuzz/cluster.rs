@@ -77,8 +77,12 @@ impl Cluster {
             let mut random = Stream::new(seed, &format!("draw/host/{name}"));
             let memory = if self.roomy { 32 } else { random.between(4, 10) };
             let boot = random.between(5, 40);
+            let guests = Stream::new(seed, &format!("draw/goodbye/{name}"))
+                .pick(&["shutdown", "shutdown", "save", "signal"])
+                .copied()
+                .unwrap_or("shutdown");
             self.say(format_args!(
-                "[world.host.{name}]\nmemory = \"{memory}GiB\"\ncpus = 64\nboot_time = \"{boot}s\"\n"
+                "[world.host.{name}]\nmemory = \"{memory}GiB\"\ncpus = 64\nboot_time = \"{boot}s\"\nguests_on_shutdown = \"{guests}\"\n"
             ));
             let mut levels = Vec::new();
             if !(unfenceable && random.chance(500)) {
@@ -126,12 +130,16 @@ impl Cluster {
                 1 => "{ agent = true }",
                 _ => "{ tcp = [80], ping = true, address = \"192.0.2.99\" }",
             };
+            let with_host = Stream::new(seed, &format!("draw/goodbye/{}", guest.name))
+                .pick(&["restart-elsewhere", "wait", "conditional"])
+                .copied()
+                .unwrap_or("wait");
             let hosts = match random.pick(&self.hosts) {
                 Some(host) if random.chance(200) => format!("hosts = {{ prefer = {{ {host} = 100 }} }}\n"),
                 _ => String::new(),
             };
             self.say(format_args!(
-                "[[vm]]\nmatch = \"{}\"\npriority = {priority}\non_person_stop = \"{stop}\"\nfail_back = \"{back}\"\nprobe = {probe}\n{hosts}",
+                "[[vm]]\nmatch = \"{}\"\npriority = {priority}\non_person_stop = \"{stop}\"\nfail_back = \"{back}\"\non_host_shutdown = \"{with_host}\"\nprobe = {probe}\n{hosts}",
                 guest.name
             ));
         }

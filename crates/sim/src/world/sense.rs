@@ -92,7 +92,8 @@ impl World {
     pub(super) fn hang_up(&mut self, name: &HostId, error: &str) {
         let Some(host) = self.hosts.get(name) else { return };
         if host.connection.open && !(host.path.cut || host.path.answers_lost || host.path.management_cut) {
-            self.tell_over(name, Span(2), host_fact(name, HostChannel::Hypervisor, false, error));
+            let (host, channel, error_text) = (name.clone(), HostChannel::Hypervisor, error.to_owned());
+            self.tell_over(name, Span(2), Fact::HostSilent { host, channel, error: error_text, closed: true });
             self.close(name, error);
         }
     }
@@ -269,7 +270,11 @@ impl World {
 
 fn host_fact(name: &HostId, channel: HostChannel, heard: bool, error: &str) -> Fact {
     let host = name.clone();
-    if heard { Fact::HostHeard { host, channel } } else { Fact::HostSilent { host, channel, error: error.to_owned() } }
+    if heard {
+        Fact::HostHeard { host, channel }
+    } else {
+        Fact::HostSilent { host, channel, error: error.to_owned(), closed: false }
+    }
 }
 
 /// Counters over one interval. The network brings something to every guest (others talk to it), also to a hung one.

@@ -33,6 +33,14 @@ pub static VM: Section = section(
         )
         .or(r#""alarm""#),
         key(
+            "on_host_shutdown",
+            Choice(&["restart-elsewhere", "wait", "conditional"]),
+            "What to do if its host was shut down in good order, and it with that (by libvirt-guests): start it elsewhere at once, wait until its host is back and start it there, or wait for `host_back_within` and then start it elsewhere.",
+        )
+        .or(r#""restart-elsewhere""#),
+        key("host_back_within", Text(&SPAN_ABOVE_ZERO), "How long `on_host_shutdown = \"conditional\"` waits for the host: as long as a reboot takes.")
+            .or(r#""5m""#),
+        key(
             "fail_back",
             Choice(&["stay", "return"]),
             "Whether one goes back when its preferred host (or the one it left for maintenance) is well again.",
@@ -91,7 +99,7 @@ pub static RECOVERY: Section = section(
     &[
         MATCH,
         TAGS,
-        key("ladder", LADDER, "Rungs in order, each with its attempts; after the last one a person is called. For causes without a ladder of their own: `io-error`, `host-lost` and `vanished` have one, which is changed in `on`.")
+        key("ladder", LADDER, "Rungs in order, each with its attempts; after the last one a person is called. For causes without a ladder of their own: `io-error`, `host-lost`, `host-shutdown` and `vanished` have one, which is changed in `on`.")
             .or(r#"["restart x3", "revert", "relocate x2", "alarm"]"#),
         key("on", Table(&ON), "Ladders of single causes, which count instead of `ladder`.").or("{}"),
         key("window", Text(&SPAN_ABOVE_ZERO), "Attempts older than this no longer count.").or(r#""10m""#),
@@ -137,6 +145,8 @@ pub static ON: Section = section(
             .or(r#"["resume x5", "restart x2", "relocate x2", "alarm"]"#),
         cause("start-failed", "It did not start."),
         cause("host-lost", "Its host is lost and proved off.").or(r#"["relocate x5", "alarm"]"#),
+        cause("host-shutdown", "It was shut down with its host, in good order.")
+            .or(r#"["restart x3", "relocate x5", "alarm"]"#),
         cause("host-restarted", "Its host restarted under it."),
         cause("vanished", "Its definition is gone from its host, and no person was seen stopping it.")
             .or(r#"["alarm"]"#),

@@ -1,0 +1,48 @@
+//! Hosts that were shut down in good order, as the controller was told of it: guests that ended in a row that leads up to
+//! the end of their host's connection. A person's stop among them can't be told from the host's doing, so a start of such
+//! a guest is not held against the controller.
+
+use mainstay_model::{DomainChange, DomainState, Fact, HostId, OffReason, Span, Time, WorkloadId};
+use std::collections::BTreeMap;
+
+/// No end in the row is further than this from the next, nor the last from the end of the connection.
+const IN_A_ROW: Span = Span::secs(30);
+
+#[derive(Default)]
+pub(super) struct Goodbyes {
+    /// When guests were told to have ended by themselves, oldest first.
+    ended: BTreeMap<HostId, Vec<(Time, WorkloadId)>>,
+    /// The guests of the row before the last end of the connection, with their ends.
+    went: BTreeMap<HostId, Vec<(Time, WorkloadId)>>,
+}
+
+impl Goodbyes {
+    /// The controller is told.
+    pub fn told(&mut self, fact: &Fact, now: Time) {
+        match fact {
+            Fact::Domain {
+                host,
+                workload,
+                change: DomainChange::State(DomainState::Off(OffReason::Shutdown | OffReason::Saved)),
+            } => {
+                self.ended.entry(host.clone()).or_default().push((now, workload.clone()));
+            }
+            Fact::HostSilent { host, closed: true, .. } => {
+                let mut next = now;
+                let ended = self.ended.remove(host).unwrap_or_default();
+                let in_a_row = ended.into_iter().rev().take_while(|(at, _)| {
+                    let near = next.since(*at) <= IN_A_ROW;
+                    next = *at;
+                    near
+                });
+                self.went.insert(host.clone(), in_a_row.collect());
+            }
+            _ => {}
+        }
+    }
+
+    /// True if the workload's stop that was told then may have been its host's doing.
+    pub fn took(&self, workload: &WorkloadId, told: Time) -> bool {
+        self.went.values().flatten().any(|(at, went)| went == workload && *at >= told)
+    }
+}
