@@ -17,6 +17,9 @@ const MIGRATION_GRACE: Span = Span::secs(10);
 /// A guest heard this shortly before its host's hypervisor fell silent was answering then: a few probes' time.
 const GUEST_ANSWERED_WITHIN: Span = Span::secs(10);
 
+/// So many reboots in a row without an answer are no update being installed.
+const BOOT_LOOP: u32 = 5;
+
 impl Engine {
     pub(crate) fn believe(&mut self) {
         let hosts = self.agenda.take_hosts();
@@ -230,6 +233,9 @@ impl Engine {
             DomainState::Running => {
                 let policy = self.recovery(workload);
                 let last_sign = senses.last_sign()?;
+                if let Some(since) = senses.reboots_since().filter(|since| *since + policy.answer_within <= self.now) {
+                    return Some((Cause::Hung, since));
+                }
                 (senses.hung_at(record.answers, &policy)? <= self.now).then_some((Cause::Hung, last_sign))
             }
             DomainState::Paused(reason) => Some((pause_cause(reason)?, seen.at)),
@@ -440,6 +446,12 @@ impl WorkloadSenses {
     pub(crate) fn last_sign(&self) -> Option<Time> {
         let moved = self.activity.map(|activity| activity.moved_at);
         self.heard().into_iter().chain(moved).chain(self.up_since).max()
+    }
+
+    /// Since when it boots and boots and never answers, if it does; however busy it looks.
+    fn reboots_since(&self) -> Option<Time> {
+        self.silent()?;
+        self.heard().max(self.up_since).filter(|_| self.reboots >= BOOT_LOOP)
     }
 
     /// When it will count as hung if nothing is heard until then. `None`: it can't be judged, since it never answered, or

@@ -211,6 +211,7 @@ impl Engine {
         }
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         let was_silent = senses.silent().is_some();
+        senses.reboots = 0;
         senses.channels.entry(channel).or_default().heard = Some(now);
         let first_answer = senses.up_since.is_some() && senses.answered_since.is_none();
         if first_answer {

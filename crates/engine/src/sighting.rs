@@ -23,6 +23,7 @@ impl Engine {
                 }
             }
             DomainChange::Rebooted => {
+                self.belief.workload_senses.entry(workload.clone()).or_default().reboots += 1;
                 let subject = Subject::Workload(workload.clone());
                 self.note(EventKind::Seen, Severity::Green, subject, format!("the guest rebooted on {host}"));
             }
@@ -91,6 +92,7 @@ impl Engine {
             senses.up_since = Some(self.now);
             senses.answered_since = None;
             senses.activity = None;
+            senses.reboots = 0;
         }
         if was_live && state == DomainState::Running {
             // It was paused: that it was silent until now says nothing of the guest.

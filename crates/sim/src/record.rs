@@ -54,6 +54,8 @@ pub(crate) struct Record {
     pub alarms: Vec<AlarmSpan>,
     pub outages: BTreeMap<WorkloadId, Vec<Outage>>,
     pub reverts: Vec<(WorkloadId, PointId, u64)>,
+    /// Work in milliseconds that storage lost, however it had acknowledged it: nobody's doing.
+    pub lost_to_disk: BTreeMap<WorkloadId, u64>,
     pub replies: Vec<Reply>,
     alarm_rows: BTreeMap<String, usize>,
     orders: BTreeMap<ActionId, Action>,
@@ -193,6 +195,7 @@ impl Record {
             Truth::PowerLost { host } => {
                 self.power_lost.insert(host.clone(), now);
             }
+            Truth::WorkLost { guest, lost_ms } => *self.lost_to_disk.entry(guest.clone()).or_default() += lost_ms,
             Truth::Reverted { guest, point, lost_ms } => self.reverts.push((guest.clone(), point.clone(), *lost_ms)),
             _ => {}
         }

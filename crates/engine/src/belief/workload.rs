@@ -219,6 +219,8 @@ pub(crate) struct WorkloadSenses {
     pub up_since: Option<Time>,
     /// When it was first heard after `up_since`.
     pub answered_since: Option<Time>,
+    /// How often it rebooted by itself since it came up or was last heard.
+    pub reboots: u32,
     /// When its host came into sight: silence before that says nothing of the guest.
     pub watched_since: Option<Time>,
     /// Hosts that have another VM of this name.

@@ -22,7 +22,9 @@ impl Checker {
             let managed =
                 world.spec.workload_rule(name, &guest.tags).is_some_and(|rule| rule.policy.managed == Managed::Yes);
             let unprotected = view.workloads.iter().any(|seen| seen.workload == *name && !seen.managed);
-            if !managed || unprotected || guest.stopped_by_person.is_some() {
+            let removed =
+                guest.undefined_by_person && !world.hosts.values().any(|host| host.domains.contains_key(name));
+            if !managed || unprotected || removed || guest.stopped_by_person.is_some() {
                 self.excused.insert(name.clone());
                 continue;
             }

@@ -70,6 +70,7 @@ words!(
         Deaf = "guest-deaf",
         Wake = "guest-wake",
         Damage = "guest-damage",
+        BootLoop = "guest-boot-loop",
         Mend = "guest-mend",
         Shutdown = "guest-shutdown",
         Reboot = "guest-reboot",
@@ -79,11 +80,31 @@ words!(
 );
 words!(
     /// What shared storage does.
-    StorageState { Ok = "ok", Slow = "slow", Hang = "hang", IoError = "io-error", Full = "full" }
+    StorageState {
+        Ok = "ok",
+        Slow = "slow",
+        Hang = "hang",
+        IoError = "io-error",
+        Full = "full",
+        ReadOnly = "read-only",
+    }
 );
+
+impl StorageState {
+    /// Writes are done, if slowly.
+    pub fn lets_write(self) -> bool {
+        matches!(self, StorageState::Ok | StorageState::Slow)
+    }
+
+    /// Writes fail, and QEMU pauses whoever writes.
+    pub fn stops_writers(self) -> bool {
+        matches!(self, StorageState::IoError | StorageState::Full | StorageState::ReadOnly)
+    }
+}
+
 words!(
     /// What a fence device does.
-    DeviceState { Ok = "ok", Slow = "slow", Fails = "fails", Dead = "dead", Lies = "lies", Hangs = "hangs" }
+    DeviceState { Ok = "ok", DoesNothing = "does-nothing", Slow = "slow", Fails = "fails", Dead = "dead", Lies = "lies", Hangs = "hangs" }
 );
 words!(
     /// How a call to a hypervisor or fence device can go wrong.
@@ -117,9 +138,16 @@ words!(
 pub(crate) enum Deed {
     Host(HostDeed, HostId),
     Guest(GuestDeed, WorkloadId),
-    Storage(String, StorageState),
+    /// What a datastore does, for all hosts or for one.
+    Storage(String, StorageState, Option<HostId>),
+    /// From now on what is written to the datastore is durable only after so long, though acknowledged at once.
+    StorageKeepsUnflushed(String, Span),
+    /// The datastore loses its power, and with it what is not durable.
+    StoragePowerCut(String),
     Device(DeviceId, DeviceState),
     Person(PersonDeed),
+    /// The guest's boots take so many times as long from now on.
+    SlowBoot(WorkloadId, u64),
     StartFails(WorkloadId, u32, Option<HostId>),
     MigrationFails(WorkloadId, u32),
     /// The way between two hosts is cut, or mended.
@@ -148,8 +176,15 @@ impl Deed {
             [verb, guest] if GuestDeed::parse(verb).is_some() => {
                 GuestDeed::parse(verb).map(|deed| Deed::Guest(deed, WorkloadId::from(*guest)))
             }
-            ["storage", name, state] => {
-                StorageState::parse(state).map(|state| Deed::Storage((*name).to_owned(), state))
+            ["storage", name, "unflushed", span] => {
+                span.parse().ok().map(|span| Deed::StorageKeepsUnflushed((*name).to_owned(), span))
+            }
+            ["storage", name, "power-cut"] => Some(Deed::StoragePowerCut((*name).to_owned())),
+            ["storage", name, state, rest @ ..] => StorageState::parse(state)
+                .zip(on_host(rest))
+                .map(|(state, host)| Deed::Storage((*name).to_owned(), state, host)),
+            ["guest-slow-boot", guest, times] => {
+                times.parse().ok().map(|times| Deed::SlowBoot(WorkloadId::from(*guest), times))
             }
             ["fence-device", name, state] => {
                 DeviceState::parse(state).map(|state| Deed::Device(DeviceId::from(*name), state))
@@ -210,7 +245,10 @@ impl fmt::Display for Deed {
         match self {
             Deed::Host(deed, host) => write!(f, "{deed} {host}"),
             Deed::Guest(deed, guest) => write!(f, "{deed} {guest}"),
-            Deed::Storage(name, state) => write!(f, "storage {name} {state}"),
+            Deed::Storage(name, state, host) => write!(f, "storage {name} {state}{}", On(host)),
+            Deed::StorageKeepsUnflushed(name, span) => write!(f, "storage {name} unflushed {span}"),
+            Deed::StoragePowerCut(name) => write!(f, "storage {name} power-cut"),
+            Deed::SlowBoot(guest, times) => write!(f, "guest-slow-boot {guest} {times}"),
             Deed::Device(name, state) => write!(f, "fence-device {name} {state}"),
             Deed::Person(deed) => write!(f, "virsh {deed}"),
             Deed::StartFails(guest, times, host) => write!(f, "start-fails {guest} {times}{}", On(host)),
@@ -237,6 +275,10 @@ mod tests {
             "power-cut h1",
             "guest-kill web-1",
             "storage san hang",
+            "storage san read-only on h1",
+            "storage san unflushed 5s",
+            "storage san power-cut",
+            "guest-slow-boot web-1 20",
             "fence-device ipmi lies",
             "virsh destroy web-1",
             "virsh start web-1 h2",

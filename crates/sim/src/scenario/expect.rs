@@ -31,6 +31,7 @@ enum Wanted {
     Points { guest: WorkloadId, count: Count },
     Reverted { guest: WorkloadId, count: Count },
     Lost { guest: WorkloadId, at_most: Span },
+    LostToDisk { guest: WorkloadId, bound: Span, least: bool },
     SameHost { first: WorkloadId, second: WorkloadId, same: bool },
     Power { host: HostId, on: bool },
     LastReply { word: String },
@@ -103,6 +104,9 @@ fn wanted(words: &[&str]) -> Option<Wanted> {
         [name, "reverted", rest @ ..] => Wanted::Reverted { guest: guest(name), count: Count::parse(rest)? },
         [name, "has", rest @ .., "points" | "point"] => {
             Wanted::Points { guest: guest(name), count: Count::parse(rest)? }
+        }
+        [name, "lost", "to", "its", "disk", "at", which @ ("least" | "most"), span] => {
+            Wanted::LostToDisk { guest: guest(name), bound: span.parse().ok()?, least: *which == "least" }
         }
         [name, "lost", "at", "most", span] => Wanted::Lost { guest: guest(name), at_most: span.parse().ok()? },
         [name, "downtime", "below", span] => {
@@ -236,6 +240,10 @@ impl Wanted {
             Wanted::Reverted { guest, count } => {
                 let found = record.reverts.iter().filter(|(name, ..)| name == guest).count();
                 (count.holds(found), format!("reverted {found} times"))
+            }
+            Wanted::LostToDisk { guest, bound, least } => {
+                let found = Span(record.lost_to_disk.get(guest).copied().unwrap_or(0));
+                (if *least { found >= *bound } else { found <= *bound }, format!("its disk lost {found}"))
             }
             Wanted::Lost { guest, at_most } => {
                 let found: u64 =

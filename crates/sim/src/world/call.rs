@@ -207,10 +207,10 @@ impl World {
 
     /// True if the action has to touch a disk that does not answer.
     fn stalls(&self, action: &Action) -> bool {
-        let guest = action.workload().and_then(|name| self.guests.get(name));
         let touches =
             !matches!(action, Action::Undefine { .. } | Action::DisableAutostart { .. } | Action::Screenshot { .. });
-        touches && guest.is_some_and(|guest| self.storage_of(guest) == StorageState::Hang)
+        let hangs = |name| self.storage_at(name, action.host()) == StorageState::Hang;
+        touches && action.workload().is_some_and(hangs)
     }
 
     /// True if the action changes what somebody else's job holds.
@@ -309,7 +309,7 @@ impl World {
         freeze: bool,
     ) -> Result<Detail, Refusal> {
         let now = self.now;
-        let storage = self.guests.get(name).map_or(StorageState::Ok, |guest| self.storage_of(guest));
+        let storage = self.storage_at(name, on);
         let gone = || (FailureKind::NotThere, format!("{name} does not run on {on}"));
         let guest = self.guests.get_mut(name).ok_or_else(gone)?;
         let process =
@@ -320,6 +320,7 @@ impl World {
         match storage {
             StorageState::Full => return Err((FailureKind::Other, "No space left on device".into())),
             StorageState::IoError => return Err((FailureKind::Other, "Input/output error".into())),
+            StorageState::ReadOnly => return Err((FailureKind::Other, "Read-only file system".into())),
             _ => {}
         }
         let sick = !process.is_well();
@@ -351,7 +352,7 @@ impl World {
         self.start(name, on, Starter::Controller)?;
         if let Some(guest) = self.guests.get_mut(name) {
             let lost_ms = guest.disk.written_ms.saturating_sub(disk.written_ms);
-            guest.disk = Disk { corrupted: guest.disk.corrupted, ..disk };
+            guest.disk = Disk { corrupted: guest.disk.corrupted, unflushed_ms: 0, ..disk };
             self.truths.push(Truth::Reverted { guest: name.clone(), point: point.clone(), lost_ms });
         }
         Ok(Detail::None)

@@ -3,6 +3,9 @@
 use super::{DeviceState, Power, World, call::Effect};
 use mainstay_model::{Action, Detail, FailureKind, HostId, Outcome, PowerState, Span};
 
+/// The driver asks for the state of the power for so long after it switched.
+const VERIFY_WITHIN: Span = Span::secs(5);
+
 impl World {
     fn level(&self, host: &HostId, level: usize) -> Vec<(DeviceState, Span)> {
         let names = self.spec.hosts.get(host).and_then(|spec| spec.fence.get(level)).cloned().unwrap_or_default();
@@ -19,8 +22,11 @@ impl World {
         let level = if let Action::Fence { level, .. } = action { *level } else { 0 };
         let devices = self.level(action.host(), level);
         let jitter = self.call_random.between(80, 120);
+        let on = self.hosts.get(action.host()).is_some_and(|host| host.power != Power::Off);
+        let waits = matches!(action, Action::Fence { .. }) && on;
         let takes = devices.iter().map(|(state, takes)| match state {
-            DeviceState::Ok | DeviceState::Lies => takes.0,
+            DeviceState::DoesNothing if waits => takes.0 + VERIFY_WITHIN.0,
+            DeviceState::Ok | DeviceState::Lies | DeviceState::DoesNothing => takes.0,
             DeviceState::Slow => takes.0 * 8,
             DeviceState::Fails | DeviceState::Dead | DeviceState::Hangs => takes.0 * 3,
         });
@@ -33,8 +39,15 @@ impl World {
             return effect;
         }
         let already_off = self.hosts.get(host).is_some_and(|host| host.power == Power::Off);
-        let lies = devices.iter().all(|(state, _)| *state == DeviceState::Lies);
-        if !lies {
+        let does = |wanted| devices.iter().any(|(state, _)| *state == wanted);
+        if does(DeviceState::DoesNothing) && !already_off {
+            return Effect::Answer(Outcome::failed(
+                FailureKind::Other,
+                "the device says done, and the host is still on",
+            ));
+        }
+        // Each device of a level feeds one supply: where one was not cut, the host goes on.
+        if !does(DeviceState::Lies) {
             self.power_off(host);
         }
         let by = format!("level {}", level + 1);
@@ -57,7 +70,9 @@ impl World {
         if let Some(effect) = unusable(&self.level(host, 0)) {
             return effect;
         }
-        if self.power_on(host) {
+        if self.level(host, 0).iter().any(|(state, _)| *state == DeviceState::DoesNothing) {
+            Effect::Answer(Outcome::failed(FailureKind::Other, "the device says done, and the host is still off"))
+        } else if self.power_on(host) {
             Effect::Answer(Outcome::done())
         } else {
             Effect::Answer(Outcome::failed(FailureKind::Other, "the plug is on, the host has no power"))

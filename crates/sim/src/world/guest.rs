@@ -17,12 +17,16 @@ pub(crate) struct Guest {
     pub movable: bool,
     /// From the start of its process until it answers.
     pub boot_time: Span,
+    /// Boots take so many times as long.
+    pub slowness: u64,
     pub disk: Disk,
     pub points: BTreeMap<PointId, Point>,
     /// By host. More than one that is not an incoming migration is what must never be.
     pub processes: BTreeMap<HostId, Process>,
     /// Since when a person wants it off.
     pub stopped_by_person: Option<Time>,
+    /// A person removed a definition of it.
+    pub undefined_by_person: bool,
     /// Its next starts fail, anywhere or on one host.
     pub failing_starts: Vec<FailingStart>,
     /// Its next migrations fail.
@@ -43,8 +47,12 @@ pub(crate) struct FailingStart {
 pub(crate) struct Disk {
     /// How long it has been written to, in milliseconds: the guest's own counter.
     pub written_ms: u64,
+    /// So much of it is not durable yet, though it was acknowledged.
+    pub unflushed_ms: u64,
     /// The system on it falls over soon after every boot.
     pub damaged: bool,
+    /// The system on it reboots in the middle of every boot.
+    pub loops: bool,
     /// Two processes wrote to it.
     pub corrupted: bool,
 }

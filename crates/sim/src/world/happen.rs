@@ -1,8 +1,7 @@
 //! Deeds take effect: what a script or a seed does to the world.
 
 use super::{
-    Condition, Definition, Management, PerHost, Planned, StorageState, World, guest::FailingStart, truth::Starter,
-    truth::Truth,
+    Condition, Definition, Management, PerHost, Planned, World, guest::FailingStart, truth::Starter, truth::Truth,
 };
 use crate::deed::{Deed, GuestDeed, HostDeed, LinkDeed, PersonDeed};
 use mainstay_model::{Command, DomainChange, DomainState, HostId, OffReason, PauseReason, Span, WorkloadId};
@@ -16,7 +15,14 @@ impl World {
         match deed {
             Deed::Host(deed, host) => self.host_deed(deed, &host),
             Deed::Guest(deed, guest) => self.guest_deed(deed, &guest),
-            Deed::Storage(name, state) => self.storage_becomes(name, state),
+            Deed::Storage(name, state, host) => self.storage_becomes(name, state, host),
+            Deed::StorageKeepsUnflushed(name, span) => self.storage_keeps_unflushed(name, span),
+            Deed::StoragePowerCut(name) => self.storage_power_cut(&name),
+            Deed::SlowBoot(guest, times) => {
+                if let Some(guest) = self.guests.get_mut(&guest) {
+                    guest.slowness = times;
+                }
+            }
             Deed::Device(name, state) => {
                 if let Some(device) = self.devices.get_mut(&name) {
                     device.state = state;
@@ -99,7 +105,8 @@ impl World {
         let Some(guest) = self.guests.get_mut(name) else { return };
         match deed {
             GuestDeed::Damage => guest.disk.damaged = true,
-            GuestDeed::Mend => guest.disk.damaged = false,
+            GuestDeed::BootLoop => guest.disk.loops = true,
+            GuestDeed::Mend => (guest.disk.damaged, guest.disk.loops) = (false, false),
             GuestDeed::Lock => guest.locked = true,
             GuestDeed::Unlock => guest.locked = false,
             _ => {}
@@ -126,28 +133,8 @@ impl World {
             }
             GuestDeed::Damage => self.doom_if_damaged(name, &host, number),
             GuestDeed::Shutdown if executes => self.begin_shutdown(name, &host, true),
-            GuestDeed::Reboot if running && executes => {
-                process.become_(Condition::Booting, now);
-                let boot_time = guest.boot_time;
-                self.plan(boot_time, Planned::GuestUp(name.clone(), host.clone(), number));
-                self.push(&host, name, DomainChange::Rebooted);
-            }
+            GuestDeed::Reboot | GuestDeed::BootLoop if running && executes => self.reboot(name, &host, number),
             _ => {}
-        }
-    }
-
-    fn storage_becomes(&mut self, name: String, state: StorageState) {
-        self.storage.insert(name.clone(), state);
-        let processes: Vec<_> = self
-            .guests
-            .values()
-            .filter(|guest| guest.datastore == name)
-            .flat_map(|guest| {
-                guest.processes.iter().map(|(host, process)| (guest.name.clone(), host.clone(), process.number))
-            })
-            .collect();
-        for (guest, host, number) in processes {
-            self.meet_disk(&guest, &host, number);
         }
     }
 
@@ -183,7 +170,12 @@ impl World {
                     self.resume(&guest, &host);
                 }
             }
-            PersonDeed::Undefine(guest, host) => self.undefine(&guest, &host),
+            PersonDeed::Undefine(name, host) => {
+                self.undefine(&name, &host);
+                if let Some(guest) = self.guests.get_mut(&name) {
+                    guest.undefined_by_person = true;
+                }
+            }
             PersonDeed::Migrate(guest, to) => {
                 if let Some(from) = self.manageable(&guest)
                     && self.begin_migration(&guest, &from, &to).is_ok()

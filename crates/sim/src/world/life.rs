@@ -2,14 +2,12 @@
 
 use super::{Condition, Definition, Management, Planned, Power, Process, StorageState, Truth, World, truth::Starter};
 use crate::scenario::setup::GuestsOnShutdown;
-use mainstay_model::{DomainChange, DomainState, FailureKind, HostId, OffReason, PauseReason, Span, Time, WorkloadId};
+use mainstay_model::{DomainChange, DomainState, FailureKind, HostId, OffReason, Span, Time, WorkloadId};
 
 /// From booting to answering takes as long as the setup says, more or less by a fifth.
 const BOOT_JITTER_PERCENT: u64 = 20;
 /// A damaged guest falls over this long after it answered.
 const FALLS_WITHIN_MS: (u64, u64) = (500, 4_000);
-/// A guest that writes all the time meets its failing disk within this.
-const MEETS_DISK_WITHIN_MS: u64 = 1_000;
 /// How long a guest takes to shut itself down.
 const SHUTDOWN_MS: (u64, u64) = (1_000, 3_000);
 /// How long a host takes to shut down in good order, and how long it waits for guests that do not end.
@@ -24,7 +22,7 @@ impl World {
     pub(super) fn start(&mut self, name: &WorkloadId, on: &HostId, by: Starter) -> Result<(), Refusal> {
         let other = |message: &str| Err((FailureKind::Other, message.to_owned()));
         let locks = self.locks;
-        let storage = self.guests.get(name).map_or(StorageState::Ok, |guest| self.storage_of(guest));
+        let storage = self.storage_at(name, on);
         let taken = self.memory_taken(on);
         let Some(guest) = self.guests.get_mut(name) else {
             return Err((FailureKind::NotThere, format!("no domain {name}")));
@@ -39,8 +37,10 @@ impl World {
             failing.times -= 1;
             return other("internal error: process exited while connecting to monitor");
         }
-        if storage == StorageState::IoError {
-            return other("could not open disk image: Input/output error");
+        match storage {
+            StorageState::IoError => return other("could not open disk image: Input/output error"),
+            StorageState::ReadOnly => return other("could not open disk image: Read-only file system"),
+            _ => {}
         }
         if locks && !guest.processes.is_empty() {
             return Err((
@@ -78,7 +78,7 @@ impl World {
         process.unannounced = by != Starter::Controller;
         guest.processes.insert(on.clone(), process);
         let percent = guest.random.between(100 - BOOT_JITTER_PERCENT, 100 + BOOT_JITTER_PERCENT);
-        let boot_time = Span(guest.boot_time.0 * percent / 100);
+        let boot_time = Span(guest.boot_time.0 * guest.slowness * percent / 100);
         self.truths.push(Truth::Started { guest: name.clone(), host: on.clone(), by });
         self.plan(boot_time, Planned::GuestUp(name.clone(), on.clone(), number));
         self.meet_disk(name, on, number);
@@ -112,15 +112,15 @@ impl World {
     }
 
     /// The guest's process, if it is still that one.
-    fn process(&mut self, name: &WorkloadId, on: &HostId, number: u64) -> Option<&mut Process> {
+    pub(super) fn process(&mut self, name: &WorkloadId, on: &HostId, number: u64) -> Option<&mut Process> {
         let process = self.guests.get_mut(name)?.processes.get_mut(on)?;
         (process.number == number).then_some(process)
     }
 
     pub(super) fn guest_up(&mut self, name: &WorkloadId, on: &HostId, number: u64) {
         let now = self.now;
-        let held = !self.hosts.get(on).is_some_and(|host| host.executes())
-            || self.guests.get(name).is_some_and(|guest| self.storage_of(guest) == StorageState::Hang);
+        let held =
+            !self.hosts.get(on).is_some_and(|host| host.executes()) || self.storage_at(name, on) == StorageState::Hang;
         let Some(process) = self.process(name, on, number) else { return };
         if process.condition != Condition::Booting {
             return;
@@ -129,9 +129,23 @@ impl World {
             self.plan(Span::secs(1), Planned::GuestUp(name.clone(), on.clone(), number));
             return;
         }
+        if self.guests.get(name).is_some_and(|guest| guest.disk.loops) {
+            return self.reboot(name, on, number);
+        }
+        let Some(process) = self.process(name, on, number) else { return };
         process.become_(Condition::Well, now);
         self.truths.push(Truth::Answers { guest: name.clone(), host: on.clone() });
         self.doom_if_damaged(name, on, number);
+    }
+
+    /// The guest boots again within its process.
+    pub(super) fn reboot(&mut self, name: &WorkloadId, on: &HostId, number: u64) {
+        let now = self.now;
+        let Some(process) = self.process(name, on, number) else { return };
+        process.become_(Condition::Booting, now);
+        let boot_time = self.guests.get(name).map_or(Span::ZERO, |guest| guest.boot_time.times(guest.slowness));
+        self.plan(boot_time, Planned::GuestUp(name.clone(), on.clone(), number));
+        self.push(on, name, DomainChange::Rebooted);
     }
 
     /// A guest on a damaged disk will not stand for long.
@@ -188,28 +202,6 @@ impl World {
         }
     }
 
-    /// Every process on a failing disk meets it soon.
-    pub(super) fn meet_disk(&mut self, name: &WorkloadId, on: &HostId, number: u64) {
-        let Some(guest) = self.guests.get(name) else { return };
-        if !matches!(self.storage_of(guest), StorageState::IoError | StorageState::Full) {
-            return;
-        }
-        let Some(guest) = self.guests.get_mut(name) else { return };
-        let after = Span(guest.random.between(50, MEETS_DISK_WITHIN_MS));
-        self.plan(after, Planned::DiskFails(name.clone(), on.clone(), number));
-    }
-
-    pub(super) fn disk_fails(&mut self, name: &WorkloadId, on: &HostId, number: u64) {
-        let fails = self
-            .guests
-            .get(name)
-            .is_some_and(|guest| matches!(self.storage_of(guest), StorageState::IoError | StorageState::Full));
-        if fails && self.process(name, on, number).is_some_and(|process| process.writes()) {
-            self.become_(name, on, Condition::Paused(PauseReason::IoError), "is paused on an I/O error");
-            self.push(on, name, DomainChange::State(DomainState::Paused(PauseReason::IoError)));
-        }
-    }
-
     /// A paused guest goes on; on a failing disk not for long.
     pub(super) fn resume(&mut self, name: &WorkloadId, on: &HostId) {
         let now = self.now;
@@ -237,6 +229,7 @@ impl World {
         self.truths.push(Truth::PowerLost { host: name.clone() });
         for guest in self.guests_on(name) {
             self.end_process(&guest, name, OffReason::Unknown);
+            self.lose_unflushed(&guest);
         }
         if let Some(host) = self.hosts.get_mut(name) {
             host.domains.values_mut().for_each(|definition| definition.off = OffReason::Unknown);

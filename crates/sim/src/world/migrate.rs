@@ -1,6 +1,6 @@
 //! Live migration: the target holds an incoming process that does not execute until the source has stopped.
 
-use super::{Condition, Process, StorageState, World, happen::link, life::Refusal, truth::Starter, truth::Truth};
+use super::{Condition, Process, World, happen::link, life::Refusal, truth::Starter, truth::Truth};
 use mainstay_model::{DomainChange, DomainState, FailureKind, HostId, OffReason, PauseReason, Span, Time, WorkloadId};
 
 /// What is sent from host to host without an answer is given up after this (libvirt's keepalive).
@@ -9,7 +9,7 @@ const GIVES_UP_AFTER: Span = Span::secs(30);
 impl World {
     /// Begins a migration: the target gets its incoming process.
     pub(super) fn begin_migration(&mut self, name: &WorkloadId, from: &HostId, to: &HostId) -> Result<(), Refusal> {
-        let storage = self.guests.get(name).map_or(StorageState::Ok, |guest| self.storage_of(guest));
+        let lets_write = [from, to].iter().all(|host| self.storage_at(name, host).lets_write());
         let taken = self.memory_taken(to);
         let Some(guest) = self.guests.get_mut(name) else {
             return Err((FailureKind::NotThere, format!("no domain {name}")));
@@ -33,7 +33,7 @@ impl World {
         if from == to || guest.processes.contains_key(to) {
             return Err((FailureKind::Refused, format!("{name} is on {to} already")));
         }
-        if storage != StorageState::Ok && storage != StorageState::Slow {
+        if !lets_write {
             return Err((FailureKind::Other, "migration job: Input/output error".into()));
         }
         let Some(host) = self.hosts.get(to).filter(|host| host.answers_management()) else {

@@ -10,6 +10,7 @@
 //! It knows nothing of the engine's belief, and judges nothing: that is the checker's.
 
 mod call;
+mod disk;
 mod fence;
 mod guest;
 mod happen;
@@ -30,6 +31,7 @@ use crate::{
     scenario::setup::WorldSetup,
 };
 use call::Call;
+use disk::Datastore;
 use guest::Point;
 use host::{Definition, Management};
 use mainstay_model::{ActionId, DeviceId, Epoch, Fact, HostId, Outcome, Span, Time, WorkloadId, spec::ClusterSpec};
@@ -107,7 +109,7 @@ pub(crate) struct World {
     pub locks: bool,
     pub hosts: BTreeMap<HostId, Host>,
     pub guests: BTreeMap<WorkloadId, Guest>,
-    pub storage: BTreeMap<String, StorageState>,
+    pub storage: BTreeMap<String, Datastore>,
     pub devices: BTreeMap<DeviceId, Device>,
     queue: Queue<Planned>,
     calls: BTreeMap<ActionId, Call>,
@@ -167,7 +169,7 @@ impl World {
             world.devices.entry(device.clone()).or_insert(ordinary);
         }
         for (name, vm) in &setup.vm {
-            world.storage.insert(vm.datastore.clone(), StorageState::Ok);
+            world.storage.entry(vm.datastore.clone()).or_insert_with(Datastore::new);
             world.guests.insert(name.clone(), vm.guest(name, seed));
             if let Some(host) = world.hosts.get_mut(&vm.on) {
                 host.domains.insert(name.clone(), Definition { autostart: vm.autostart, ..Definition::new() });
@@ -257,33 +259,10 @@ impl World {
         std::mem::take(&mut self.truths)
     }
 
-    /// True if the host may be reached by the controller at all.
-    pub fn storage_of(&self, guest: &Guest) -> StorageState {
-        self.storage.get(&guest.datastore).copied().unwrap_or(StorageState::Ok)
-    }
-
     /// True if the guest's process on this host does its work now and says so.
     pub fn is_well_on(&self, guest: &Guest, host: &HostId) -> bool {
         let executes = self.hosts.get(host).is_some_and(Host::executes);
-        let stalled = matches!(self.storage_of(guest), StorageState::Hang);
+        let stalled = self.storage_at(&guest.name, host) == StorageState::Hang;
         executes && !stalled && guest.processes.get(host).is_some_and(Process::is_well)
-    }
-
-    /// Adds up what each guest wrote since the last time; two writers spoil a disk.
-    fn settle(&mut self) {
-        let passed = self.now.since(self.settled).0;
-        self.settled = self.now;
-        for guest in self.guests.values_mut() {
-            let stalled =
-                !matches!(self.storage.get(&guest.datastore), None | Some(StorageState::Ok | StorageState::Slow));
-            let writers = guest.processes.iter().filter(|(host, process)| {
-                !stalled && process.writes() && self.hosts.get(*host).is_some_and(Host::executes)
-            });
-            let writers = writers.count();
-            if writers > 0 {
-                guest.disk.written_ms += passed;
-            }
-            guest.disk.corrupted |= writers > 1;
-        }
     }
 }

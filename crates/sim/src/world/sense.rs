@@ -2,7 +2,7 @@
 //! with the delays, losses and half-truths that they have in life.
 
 use super::{Condition, Host, Management, News, Planned, World};
-use crate::deed::{StorageState, Weather};
+use crate::deed::Weather;
 use mainstay_model::{
     Activity, DomainChange, DomainSeen, DomainState, Fact, GuestChannel, HostChannel, HostId, Outcome, Span, Time,
     WorkloadId,
@@ -175,9 +175,8 @@ impl World {
         }
         let mut facts = Vec::new();
         for workload in host.domains.keys() {
+            let moves = self.storage_at(workload, name).lets_write();
             let Some(guest) = self.guests.get_mut(workload) else { continue };
-            let moves =
-                matches!(self.storage.get(&guest.datastore), None | Some(StorageState::Ok | StorageState::Slow));
             let Some(process) = guest.processes.get_mut(name).filter(|process| !process.halted) else { continue };
             grow(&mut process.activity, process.condition, moves);
             let activity = process.activity;

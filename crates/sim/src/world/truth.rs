@@ -26,6 +26,8 @@ pub(crate) enum Truth {
     PointDeleted { guest: WorkloadId, point: PointId, by: Starter },
     /// A guest was brought back to a recovery point.
     Reverted { guest: WorkloadId, point: PointId, lost_ms: u64 },
+    /// What a guest had written last was not durable, and is lost with power.
+    WorkLost { guest: WorkloadId, lost_ms: u64 },
     /// A host was given more than it has room for.
     NoRoom { guest: WorkloadId, host: HostId },
     /// A guest fell into trouble by itself.
@@ -38,6 +40,8 @@ pub(crate) enum Starter {
     Controller,
     Person,
     Autostart,
+    /// Storage that forgot what it had acknowledged.
+    Storage,
 }
 
 impl fmt::Display for Truth {
@@ -58,6 +62,7 @@ impl fmt::Display for Truth {
                 write!(f, "recovery point {point} of {guest} is gone (by {by})")
             }
             Truth::Reverted { guest, point, lost_ms } => write!(f, "{guest} is back at {point}, {lost_ms} ms are lost"),
+            Truth::WorkLost { guest, lost_ms } => write!(f, "{guest} lost {lost_ms} ms that its storage had not kept"),
             Truth::NoRoom { guest, host } => write!(f, "{host} has no room for {guest}"),
             Truth::Trouble { guest, host, what } => write!(f, "{guest} on {host} {what}"),
         }
@@ -70,6 +75,7 @@ impl fmt::Display for Starter {
             Starter::Controller => "the controller",
             Starter::Person => "a person",
             Starter::Autostart => "autostart",
+            Starter::Storage => "the storage",
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Faults of guests, and of what is to be done with them.
 
-use super::{Deed, Draw, Drawn, GuestDeed, Kind, WorkloadId};
+use super::{Deed, Draw, Drawn, GuestDeed, Kind, Span, WorkloadId};
 
 impl Draw<'_> {
     pub(super) fn on_guest(&mut self, kind: Kind) {
@@ -12,6 +12,22 @@ impl Draw<'_> {
                 let deaths = [GuestDeed::Kill, GuestDeed::Signal, GuestDeed::Panic, GuestDeed::Kill];
                 let death = self.one_of(&deaths);
                 self.now(deed(death));
+                if self.random.chance(300) {
+                    // While it is being brought back, its owner has enough.
+                    self.at = self.at + Span(self.random.between(100, 10_000));
+                    self.now(deed(GuestDeed::Shutdown));
+                }
+            }
+            Kind::GuestBoot => {
+                let times = self.random.between(2, 30);
+                self.pair(Deed::SlowBoot(guest.clone(), times), Deed::SlowBoot(guest.clone(), 1));
+                let looping = self.random.chance(400);
+                self.at = self.within();
+                if looping {
+                    self.pair(deed(GuestDeed::BootLoop), deed(GuestDeed::Mend));
+                } else {
+                    self.now(deed(GuestDeed::Kill));
+                }
             }
             Kind::GuestHang if !probed => self.pair(deed(GuestDeed::Hang), deed(GuestDeed::Wake)),
             Kind::GuestHang => match self.random.between(0, 3) {

@@ -34,7 +34,8 @@ pub(super) fn all(cluster: &Cluster, cease: Time, deeds: &mut Vec<(Time, Deed)>)
         at(60_000, Deed::Operator(Command::Maintenance { host, on: false }));
     }
     for name in &cluster.datastores {
-        at(0, Deed::Storage(name.clone(), StorageState::Ok));
+        at(0, Deed::Storage(name.clone(), StorageState::Ok, None));
+        at(0, Deed::StorageKeepsUnflushed(name.clone(), Span::ZERO));
     }
     for name in &cluster.devices {
         at(0, Deed::Device(DeviceId::from(name.as_str()), DeviceState::Ok));
@@ -49,6 +50,7 @@ pub(super) fn all(cluster: &Cluster, cease: Time, deeds: &mut Vec<(Time, Deed)>)
         let name = WorkloadId::from(guest.name.as_str());
         at(0, Deed::Guest(GuestDeed::Mend, name.clone()));
         at(0, Deed::Guest(GuestDeed::Unlock, name.clone()));
+        at(0, Deed::SlowBoot(name.clone(), 1));
         at(0, Deed::StartFails(name.clone(), 0, None));
         at(0, Deed::MigrationFails(name.clone(), 0));
         at(1_000, Deed::Person(PersonDeed::Resume(name.clone())));

@@ -30,8 +30,10 @@ enum Kind {
     GuestHang,
     GuestLock,
     GuestDamage,
+    GuestBoot,
     GuestOwner,
     Storage,
+    Unflushed,
     Devices,
     People,
     Operators,
@@ -41,7 +43,7 @@ enum Kind {
     Controller,
 }
 
-const KINDS: [Kind; 22] = [
+const KINDS: [Kind; 24] = [
     Kind::Power,
     Kind::Mains,
     Kind::Network,
@@ -55,8 +57,10 @@ const KINDS: [Kind; 22] = [
     Kind::GuestHang,
     Kind::GuestLock,
     Kind::GuestDamage,
+    Kind::GuestBoot,
     Kind::GuestOwner,
     Kind::Storage,
+    Kind::Unflushed,
     Kind::Devices,
     Kind::People,
     Kind::Operators,
@@ -132,10 +136,14 @@ impl Draw<'_> {
             Kind::OneWay => self.one_way(),
             Kind::Links => self.links(),
             Kind::Together => self.together(),
-            Kind::GuestDeath | Kind::GuestHang | Kind::GuestLock | Kind::GuestDamage | Kind::GuestOwner => {
-                self.on_guest(kind)
-            }
+            Kind::GuestDeath
+            | Kind::GuestHang
+            | Kind::GuestLock
+            | Kind::GuestDamage
+            | Kind::GuestBoot
+            | Kind::GuestOwner => self.on_guest(kind),
             Kind::Storage => self.storage(),
+            Kind::Unflushed => self.unflushed(),
             Kind::Devices => self.devices(),
             Kind::People => self.people(),
             Kind::Operators => self.operators(),
@@ -196,15 +204,34 @@ impl Draw<'_> {
     }
 
     fn storage(&mut self) {
-        let states = [StorageState::Slow, StorageState::Hang, StorageState::IoError, StorageState::Full];
-        let state = self.one_of(&states);
-        let name = self.random.pick(&self.cluster.datastores).cloned().unwrap_or_default();
-        self.pair(Deed::Storage(name.clone(), state), Deed::Storage(name, StorageState::Ok));
+        let state = self.one_of(StorageState::ALL.get(1..).expect("the first is `ok`"));
+        let name = self.datastore();
+        let host = if self.random.chance(300) { Some(self.host()) } else { None };
+        let ok = Deed::Storage(name.clone(), StorageState::Ok, host.clone());
+        self.pair(Deed::Storage(name, state, host), ok);
+    }
+
+    /// A cache that forgets; and power cuts while it does.
+    fn unflushed(&mut self) {
+        let (name, host) = (self.datastore(), self.host());
+        let span = Span(self.random.between(1_000, 60_000));
+        let ends = Deed::StorageKeepsUnflushed(name.clone(), Span::ZERO);
+        self.pair(Deed::StorageKeepsUnflushed(name.clone(), span), ends);
+        let cut = self.within();
+        if self.random.chance(500) {
+            self.deeds.push((cut, Deed::StoragePowerCut(name)));
+        } else {
+            self.deeds.push((cut, Deed::Host(HostDeed::PowerCut, host.clone())));
+            self.then(Deed::Host(HostDeed::PowerOn, host));
+        }
+    }
+
+    fn datastore(&mut self) -> String {
+        self.random.pick(&self.cluster.datastores).cloned().unwrap_or_default()
     }
 
     fn devices(&mut self) {
-        let states = [DeviceState::Slow, DeviceState::Fails, DeviceState::Dead, DeviceState::Hangs];
-        let state = self.one_of(&states);
+        let state = self.one_of(DeviceState::ALL.get(1..).expect("the first is `ok`"));
         if let Some(device) = self.random.pick(&self.cluster.devices).map(DeviceId::new) {
             self.pair(Deed::Device(device.clone(), state), Deed::Device(device, DeviceState::Ok));
         }
