@@ -22,6 +22,8 @@ mod pump;
 mod sensors;
 mod service;
 mod stats;
+mod supervise;
+mod trouble;
 mod workbench;
 
 pub use clock::Clock;

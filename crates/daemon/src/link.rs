@@ -147,7 +147,7 @@ impl Link {
         let (Some(user), Some(file)) = (&self.config.driver.username, &self.config.driver.password_file) else {
             return Ok(None);
         };
-        let password = tokio::fs::read_to_string(file).await.map_err(|source| mainstay_libvirt::Error::Connect {
+        let password = tokio::fs::read_to_string(file).await.map_err(|source| mainstay_libvirt::Error::Unasked {
             target: self.config.uri.clone(),
             why: format!("the password file {file} can't be read"),
             source: Some(source),

@@ -32,8 +32,11 @@ pub(crate) struct Definition {
 impl Definition {
     /// True if a domain of this uuid is another VM, though it may have the same name.
     pub fn is_of_another(&self, uuid: Uuid) -> bool {
-        let own = mainstay_libvirt::definition::Definition::parse(&self.xml);
-        own.is_ok_and(|own| own.uuid != uuid)
+        self.uuid().is_some_and(|own| own != uuid)
+    }
+
+    fn uuid(&self) -> Option<Uuid> {
+        mainstay_libvirt::definition::Definition::parse(&self.xml).ok().map(|own| own.uuid)
     }
 }
 
@@ -58,6 +61,8 @@ pub(crate) struct Memory {
 #[derive(Debug, Default)]
 struct Definitions {
     kept: BTreeMap<WorkloadId, Definition>,
+    /// Of the kept ones, so that nobody parses XML at each look.
+    uuids: BTreeMap<WorkloadId, Uuid>,
     /// Workloads whose disks are being switched to other images right now.
     changing: BTreeSet<WorkloadId>,
     /// Workloads that the host of the kept definition no longer lists: another host's definition may count now.
@@ -69,6 +74,16 @@ struct Definitions {
 pub(crate) struct Changing {
     memory: Memory,
     workload: WorkloadId,
+}
+
+impl Definitions {
+    fn keep(&mut self, workload: WorkloadId, definition: Definition) {
+        match definition.uuid() {
+            Some(uuid) => drop(self.uuids.insert(workload.clone(), uuid)),
+            None => drop(self.uuids.remove(&workload)),
+        }
+        self.kept.insert(workload, definition);
+    }
 }
 
 impl Drop for Changing {
@@ -93,7 +108,7 @@ impl Memory {
             match (table(row.kind), row.kind) {
                 (Some(table), _) => rows.push(Row { table, key: row.key, body: row.body }),
                 (None, Kind::Definition) => match serde_json::from_str(&row.body) {
-                    Ok(definition) => drop(definitions.kept.insert(WorkloadId::from(row.key), definition)),
+                    Ok(definition) => definitions.keep(WorkloadId::from(row.key), definition),
                     Err(error) => tracing::error!(workload = row.key, %error, "its kept definition can't be read"),
                 },
                 (None, _) => {}
@@ -150,6 +165,12 @@ impl Memory {
         (active && !elsewhere.is_of_another(uuid)) || definitions.orphaned.contains(workload)
     }
 
+    /// True if a domain of this uuid is not the workload that is known by its name, but a namesake: nothing that is seen of
+    /// it may be told of the workload, but by an inventory, which tells the two apart.
+    pub fn is_namesake(&self, workload: &WorkloadId, uuid: Uuid) -> bool {
+        self.lock().uuids.get(workload).is_some_and(|own| *own != uuid)
+    }
+
     /// True while a workload's disks are being switched to other images by this process.
     pub fn is_changing(&self, workload: &WorkloadId) -> bool {
         self.lock().changing.contains(workload)
@@ -175,7 +196,7 @@ impl Memory {
         let body = json(&new);
         let change = mainstay_store::Change { kind: Kind::Definition, key: workload.to_string(), body: Some(body) };
         self.store.commit(&Batch { at_ms: new.seen_at.0, changes: vec![change], events: Vec::new() }).await?;
-        self.lock().kept.insert(workload.clone(), new);
+        self.lock().keep(workload.clone(), new);
         Ok(())
     }
 

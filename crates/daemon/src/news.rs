@@ -8,6 +8,6 @@ use std::sync::Arc;
 pub enum News {
     /// The belief changed: whoever shows it should ask for the view again.
     Changed,
-    /// Something worth remembering happened; it is durable.
+    /// Something worth remembering happened; it is durable, unless it says that nothing can be.
     Event(Arc<Event>),
 }

@@ -11,9 +11,12 @@ use crate::{
     Clock, News,
     handle::{Health, Request},
     memory::Journal,
+    trouble::Troubles,
 };
 use mainstay_engine::{Input, Step, control::Controller};
-use mainstay_model::{Command, CommandId, Event, Order, Reply, Severity, Time};
+use mainstay_model::{
+    Alarm, Code, Command, CommandId, Event, FailureKind, Order, Outcome, Reply, Severity, Span, Subject, Time,
+};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
@@ -26,6 +29,9 @@ pub(crate) const INPUTS: usize = 4096;
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// Between attempts to make a step durable: first, and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// What was decided longer ago than this before it could be made durable is not carried out: hosts and guests may have come
+/// back meanwhile. The engine decides anew.
+const FRESH: Span = Span::secs(5);
 /// The process stood still (stopped, swapped, its machine suspended) if the loop wakes so much later than it wanted.
 const STALL: Duration = Duration::from_secs(1);
 /// After that, what hosts said meanwhile and say now is waited for, so that nobody counts as silent for our own sleep.
@@ -47,6 +53,7 @@ pub(crate) struct Pump<J, D> {
     pub requests: mpsc::Receiver<Request>,
     pub news: broadcast::Sender<News>,
     pub health: watch::Sender<Health>,
+    pub troubles: Troubles,
     pub stop: watch::Receiver<bool>,
 }
 
@@ -116,19 +123,26 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
         if changed {
             let mut back_off = BACK_OFF.0;
             while let Err(error) = self.journal.persist(now, &step).await {
-                let trouble = with_causes(&error);
-                tracing::error!(error = trouble, retry_in = ?back_off, "nothing can be remembered, so nothing is done");
-                self.health.send_modify(|health| health.storage_trouble = Some(trouble));
+                self.forgetful(with_causes(&error));
                 self.rest(back_off, commands).await?;
                 back_off = (back_off * 2).min(BACK_OFF.1);
             }
+            self.remembers();
         }
+        let late = self.clock.now().since(now) > FRESH;
         for event in step.events {
             log(&event);
             // Nobody watching is no error.
             let _ = self.news.send(News::Event(Arc::new(event)));
         }
         for order in step.orders {
+            if late {
+                tracing::warn!(id = %order.id, action = %order.action, "too old by now: not carried out");
+                let why = "not begun: by the time it was on record, what it was decided on was old";
+                let outcome = Outcome::failed(FailureKind::Unreachable, why);
+                commands.deferred.push(Input::Outcome { id: order.id, outcome });
+                continue;
+            }
             tracing::debug!(id = %order.id, action = %order.action, "order leaves");
             self.executors.dispatch(order);
         }
@@ -143,6 +157,33 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
         }
         self.health.send_modify(|health| (health.last_step, health.storage_trouble) = (now, None));
         Ok(step.wake_at)
+    }
+
+    /// Nothing can be made durable. What says so is not on record either.
+    fn forgetful(&self, why: String) {
+        let alarm = Alarm {
+            code: Code::NOTHING_REMEMBERED,
+            subject: Subject::Cluster,
+            severity: Severity::Red,
+            text: format!("the controller can remember nothing, so it starts nothing: {why}"),
+            advice: "mend that: the controller goes on by itself then, and has forgotten nothing".to_owned(),
+            raised_at: self.clock.now(),
+            acknowledged: None,
+        };
+        tracing::warn!(error = why, "not on record; tried again");
+        self.health.send_modify(|health| health.storage_trouble = Some(why));
+        self.tell(self.troubles.raise(alarm));
+    }
+
+    fn remembers(&self) {
+        self.tell(self.troubles.clear(&Subject::Cluster, Code::NOTHING_REMEMBERED, self.clock.now()));
+    }
+
+    fn tell(&self, event: Option<Event>) {
+        if let Some(event) = event {
+            log(&event);
+            let _ = self.news.send(News::Event(Arc::new(event)));
+        }
     }
 
     /// Waits without taking anything in, answering questions.
@@ -164,7 +205,10 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
     fn answer(&self, request: Request, commands: &mut Commands) -> Option<Input> {
         // Whoever asked may have given up, so answers that reach nobody are no error.
         match request {
-            Request::View(answer) => drop(answer.send(Arc::new(self.controller.view(self.clock.now())))),
+            Request::View(answer) => {
+                let view = self.controller.view_with(self.clock.now(), self.troubles.all());
+                drop(answer.send(Arc::new(view)));
+            }
             Request::Explain(subject, answer) => {
                 drop(answer.send(self.controller.explain(&subject, self.clock.now())));
             }

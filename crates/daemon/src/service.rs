@@ -17,6 +17,8 @@ use crate::{
     notifier::Notifier,
     pump::{INPUTS, Pump, with_causes},
     sensors::{Context, Pings, Roster, watch_guests, watch_host},
+    supervise::Supervisor,
+    trouble::Troubles,
 };
 use mainstay_engine::{
     Input, Step,
@@ -37,8 +39,6 @@ use tokio::{
 const REQUESTS: usize = 256;
 /// News kept for a slow watcher, who is then told how much it missed.
 const NEWS: usize = 1024;
-/// A sensor that failed begins anew after this, so that one which fails at once does not keep a processor busy.
-const SENSOR_REST: Duration = Duration::from_secs(1);
 /// The service manager hears of a healthy controller so often, well within a watchdog of 30 s.
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -104,7 +104,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let (health, health_seen) = watch::channel(Health { ready: false, storage_trouble: None, last_step: clock.now() });
     let (stop, stopping) = watch::channel(false);
     let (spec, spec_seen) = watch::channel(Arc::clone(&config.spec));
-    let (links, stats) = (Links::default(), StatsBoard::default());
+    let (links, stats, troubles) = (Links::default(), StatsBoard::default(), Troubles::default());
 
     let tools = Tools {
         clock,
@@ -124,11 +124,19 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         requests: asked,
         news: news.clone(),
         health,
+        troubles: troubles.clone(),
         stop: stopping,
     };
     let pump = tokio::spawn(pump.run(first));
 
     let notifier = Notifier::start(config.notify.clone(), requests.clone(), &news, clock);
+    let supervisor = Supervisor {
+        facts: facts.clone(),
+        clock,
+        memory: memory.clone(),
+        news: news.clone(),
+        troubles: troubles.clone(),
+    };
     let context =
         Context { facts, clock, memory, stats: stats.clone(), roster: Roster::default(), pings: Pings::open() };
     let handle = Handle {
@@ -146,6 +154,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         options,
         config,
         context,
+        supervisor,
         links,
         spec,
         keep,
@@ -185,6 +194,7 @@ struct Service {
     options: Options,
     config: Config,
     context: Context,
+    supervisor: Supervisor,
     links: Links,
     spec: watch::Sender<Arc<ClusterSpec>>,
     /// How long history is kept.
@@ -235,7 +245,8 @@ impl Service {
         let (keep, pictures) = (self.keep.subscribe(), self.pictures.clone());
         self.tasks.spawn(async move { keep_house(memory, stats, clock, keep, &pictures).await });
         let (context, links, spec) = (self.context.clone(), self.links.clone(), self.spec.subscribe());
-        self.tasks.spawn(supervised(move || watch_guests(context.clone(), links.clone(), spec.clone())));
+        let sensor = move |pulse| watch_guests(context.clone(), pulse, links.clone(), spec.clone());
+        self.tasks.spawn(self.supervisor.clone().watch(Subject::Cluster, sensor));
         notify(&[sd_notify::NotifyState::Ready]);
         tracing::info!(cluster = self.config.spec.name, hosts = self.config.links.len(), "the controller is ready");
     }
@@ -247,7 +258,8 @@ impl Service {
                 self.links.insert(Arc::clone(&link));
                 let every = self.config.spec.detection.heartbeat_every;
                 let context = self.context.clone();
-                let task = self.tasks.spawn(supervised(move || watch_host(Arc::clone(&link), context.clone(), every)));
+                let sensor = move |pulse| watch_host(Arc::clone(&link), context.clone(), pulse, every);
+                let task = self.tasks.spawn(self.supervisor.clone().watch(Subject::Host(host.clone()), sensor));
                 self.hosts.insert(host, task);
             }
             // Checked when the configuration was read.
@@ -345,21 +357,6 @@ impl Service {
     }
 }
 
-/// A sensor that panics begins anew: a host that nobody asks any more would look well for ever.
-async fn supervised<F: Future<Output = ()> + Send + 'static>(sensor: impl Fn() -> F) {
-    loop {
-        let mut task = JoinSet::new();
-        task.spawn(sensor());
-        match task.join_next().await {
-            Some(Err(error)) if error.is_panic() => {
-                tracing::error!(%error, "a sensor failed, and begins anew; the log has its last words");
-                tokio::time::sleep(SENSOR_REST).await;
-            }
-            _ => return,
-        }
-    }
-}
-
 /// Waits until the engine's first step was carried out.
 async fn is_ready(health: &mut watch::Receiver<Health>) {
     if health.wait_for(|health| health.ready).await.is_err() {
@@ -384,23 +381,5 @@ fn summary(report: &ReloadReport) -> String {
 fn notify(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "the service manager could not be told");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    #[tokio::test(start_paused = true)]
-    async fn a_sensor_that_panics_begins_anew() {
-        let begun = Arc::new(AtomicU32::new(0));
-        let count = Arc::clone(&begun);
-        supervised(move || {
-            let count = Arc::clone(&count);
-            async move { assert!(count.fetch_add(1, Ordering::SeqCst) > 1, "the first two times it fails") }
-        })
-        .await;
-        assert_eq!(begun.load(Ordering::SeqCst), 3);
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     pump::{Dispatch, INPUTS},
     sensors::{Context, Pings, Roster, watch_guests, watch_host},
     service::open_store,
+    supervise::Pulse,
 };
 use mainstay_engine::Input;
 use mainstay_model::{Action, ActionId, Epoch, Fact, Order, Outcome, Span, Time};
@@ -59,9 +60,9 @@ impl Workbench {
             let link =
                 Arc::new(Link::new(host, link).map_err(|error| crate::ConfigError::Named(vec![error.to_string()]))?);
             links.insert(Arc::clone(&link));
-            sensors.spawn(watch_host(link, context.clone(), config.spec.detection.heartbeat_every));
+            sensors.spawn(watch_host(link, context.clone(), Pulse::default(), config.spec.detection.heartbeat_every));
         }
-        sensors.spawn(watch_guests(context, links.clone(), spec.clone()));
+        sensors.spawn(watch_guests(context, Pulse::default(), links.clone(), spec.clone()));
         let tools = Tools { clock, memory, links, spec, pictures: state_dir.join("incidents") };
         let executors = Executors::new(tools, facts);
         Ok(Workbench { executors, inputs, facts: VecDeque::new(), clock, last: 0, _sensors: sensors })

@@ -2,7 +2,7 @@
 //! that do is raised or cleared. So an alarm can neither be doubled nor forgotten.
 
 use crate::{
-    belief::{AlarmKey, HostPhase, Sight, StoppedHow, Want},
+    belief::{AlarmKey, HostPhase, HostRecord, HostSenses, Sight, StoppedHow, Want},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn},
 };
@@ -162,27 +162,7 @@ impl Engine {
             }
             HostPhase::Online | HostPhase::Returning => {}
         }
-        let hypervisor_silence = senses.silence_on(HostChannel::Hypervisor, self.now);
-        let in_use = matches!(record.phase, HostPhase::Online | HostPhase::Returning);
-        if in_use
-            && senses.sight == Sight::Unmanaged
-            && hypervisor_silence >= self.spec.detection.management_fault_after
-        {
-            drafts.push(draft(
-                Code::MANAGEMENT_FAULT,
-                Severity::Yellow,
-                format!("the hypervisor management of {host} does not answer, though the host or its guests do: nothing is fenced, its workloads can't be managed"),
-                format!("look at libvirtd on {host} (systemctl status libvirtd)"),
-            ));
-        }
-        if matches!(senses.sight, Sight::Silent) && record.capacity == Default::default() {
-            drafts.push(draft(
-                Code::MANAGEMENT_FAULT,
-                Severity::Yellow,
-                format!("{host} has never been reached"),
-                format!("check its address and uri in the configuration: mainstay host show {host}"),
-            ));
-        }
+        drafts.extend(self.management_alarm(host, record, senses));
         if let Doing::Blocked { by: Blocked::Drain { workload, why } } = doing {
             drafts.push(draft(
                 Code::DRAIN_BLOCKED,
@@ -192,6 +172,42 @@ impl Engine {
             ));
         }
         self.settle_alarms(Subject::Host(host.clone()), drafts);
+    }
+
+    /// Whether a host's hypervisor should answer and does not, though nothing says that the host is down.
+    fn management_alarm(&self, host: &HostId, record: &HostRecord, senses: &HostSenses) -> Option<Draft> {
+        let in_use = matches!(record.phase, HostPhase::Online | HostPhase::Returning);
+        let overdue =
+            senses.silence_on(HostChannel::Hypervisor, self.now) >= self.spec.detection.management_fault_after;
+        let never = record.capacity == Default::default();
+        match senses.sight {
+            Sight::Unmanaged if in_use && overdue => {}
+            Sight::Silent if never => {}
+            _ => return None,
+        }
+        let sense = senses.channels.get(&HostChannel::Hypervisor)?;
+        let error = sense.error.as_deref().unwrap_or("no answer");
+        let (text, advice) = if never {
+            (
+                format!("{host} has never been reached: {error}"),
+                format!("check its address and uri in the configuration: mainstay host show {host}"),
+            )
+        } else if sense.unasked {
+            (
+                format!("{host} can't be asked: {error}; nothing is fenced, its workloads can't be managed"),
+                format!(
+                    "mend that; {host} is asked again every moment, a changed configuration takes: mainstay config reload"
+                ),
+            )
+        } else {
+            (
+                format!(
+                    "the hypervisor management of {host} does not answer, though the host or its guests do: nothing is fenced, its workloads can't be managed ({error})"
+                ),
+                format!("look at libvirtd on {host} (systemctl status libvirtd)"),
+            )
+        };
+        Some(draft(Code::MANAGEMENT_FAULT, Severity::Yellow, text, advice))
     }
 
     pub(crate) fn workload_alarms(&mut self, workload: &WorkloadId, doing: &Doing) {

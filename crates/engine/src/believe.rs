@@ -403,7 +403,7 @@ fn sight(senses: &HostSenses, detection: &Detection, now: Time) -> Sight {
         return Sight::Unknown;
     }
     let lost_after = hypervisor.beat.lost_after(detection);
-    let asked_everywhere = senses.channels.values().all(|sense| sense.silent_since.is_some());
+    let asked_everywhere = senses.channels.values().all(|sense| sense.silent_since.is_some() && !sense.unasked);
     if asked_everywhere && senses.silence(now) >= lost_after {
         return Sight::Silent;
     }
@@ -411,7 +411,8 @@ fn sight(senses: &HostSenses, detection: &Detection, now: Time) -> Sight {
     if hypervisor_silence < lost_after {
         return Sight::Suspect;
     }
-    let guests_silent = senses.guest_heard.is_some_and(|heard| now.since(heard) >= detection.host_hung_after);
+    let guests_silent =
+        !hypervisor.unasked && senses.guest_heard.is_some_and(|heard| now.since(heard) >= detection.host_hung_after);
     if guests_silent && hypervisor_silence >= detection.host_hung_after {
         return Sight::Hung;
     }

@@ -37,11 +37,12 @@ impl Engine {
         match fact {
             Fact::HostHeard { host, channel } => self.host_heard(&host, channel),
             Fact::HostSilent { host, channel, error, closed } => {
-                self.host_silent(&host, channel, error);
+                self.host_silent(&host, channel, error, true);
                 if closed {
                     self.host_closed(&host);
                 }
             }
+            Fact::HostUnasked { host, channel, error } => self.host_silent(&host, channel, error, false),
             Fact::Inventory { host, asked_at, capacity, domains } => self.inventory(&host, asked_at, capacity, domains),
             Fact::Domain { host, workload, change } => self.domain_changed(&host, &workload, change),
             Fact::Activity { host, workload, activity } => self.activity(&host, &workload, activity),
@@ -65,7 +66,7 @@ impl Engine {
         if let Some(earlier) = sense.heard.replace(now) {
             sense.beat.note(earlier, now);
         }
-        sense.silent_since = None;
+        (sense.silent_since, sense.unasked) = (None, false);
         sense.error = None;
         if channel == HostChannel::Hypervisor {
             senses.well_since.get_or_insert(now);
@@ -74,12 +75,12 @@ impl Engine {
         self.agenda.touch_host(host);
     }
 
-    fn host_silent(&mut self, host: &HostId, channel: HostChannel, error: String) {
+    fn host_silent(&mut self, host: &HostId, channel: HostChannel, error: String, asked: bool) {
         let now = self.now;
         let Some(senses) = self.senses(host) else { return };
         let sense = senses.channels.entry(channel).or_default();
         sense.silent_since.get_or_insert(now);
-        sense.error = Some(error);
+        (sense.error, sense.unasked) = (Some(error), !asked);
         if channel == HostChannel::Hypervisor {
             senses.well_since = None;
         }

@@ -87,6 +87,10 @@ macro_rules! alarms {
 alarms! {
     /// The controller seems cut off from its hosts; it acts on nothing.
     CUT_OFF = Code(1001);
+    /// The controller can make nothing durable; it starts nothing.
+    NOTHING_REMEMBERED = Code(1002);
+    /// A part of the controller that watches hosts or guests failed or hung, and was begun anew.
+    SENSOR_FAULT = Code(1003);
     /// A host is lost.
     HOST_LOST = Code(1101);
     /// A host's management does not answer although the host or its guests do.

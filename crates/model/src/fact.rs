@@ -31,6 +31,16 @@ pub enum Fact {
         #[serde(default)]
         closed: bool,
     },
+    /// A host could not even be asked on one channel: its name does not resolve, it turns us away, or what we need for
+    /// asking is missing on our side. Nothing follows from it about whether the host lives.
+    HostUnasked {
+        /// The host.
+        host: HostId,
+        /// Where it could not be asked.
+        channel: HostChannel,
+        /// Why, for people.
+        error: String,
+    },
     /// A complete list of a host's domains, asked for at `asked_at`: what is not in it was not there then.
     Inventory {
         /// The host.

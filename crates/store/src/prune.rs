@@ -15,7 +15,7 @@ pub struct Keep {
     pub events_since_ms: u64,
     /// And of those at most so many, the newest.
     pub events: u64,
-    /// Incidents closed (`closed_at` in their body), and orders with an outcome (`outcome`), not written before this.
+    /// Incidents closed (`closed_at` in their body), and orders that came to an end (`ended`), not written before this.
     pub finished_since_ms: u64,
     /// Samples not older than this.
     pub samples_since_ms: u64,
@@ -47,7 +47,7 @@ impl Store {
         let incidents = "DELETE FROM incidents WHERE key IN (SELECT key FROM incidents \
              WHERE updated_ms < ? AND json_extract(body, '$.closed_at') IS NOT NULL LIMIT ?)";
         let orders = "DELETE FROM orders WHERE key IN (SELECT key FROM orders \
-             WHERE updated_ms < ? AND json_extract(body, '$.outcome') IS NOT NULL LIMIT ?)";
+             WHERE updated_ms < ? AND json_extract(body, '$.ended') IS NOT NULL LIMIT ?)";
         let samples = "DELETE FROM samples WHERE (workload, at_ms) IN (SELECT workload, at_ms FROM samples \
              WHERE at_ms < ? LIMIT ?)";
         let mut pruned = Pruned {

@@ -100,8 +100,8 @@ async fn what_is_old_and_finished_is_forgotten_in_steps() {
     let changes = vec![
         change(Kind::Incident, "i1", Some(r#"{"closed_at":50}"#)),
         change(Kind::Incident, "i2", Some(r#"{"closed_at":null}"#)),
-        change(Kind::Order, "a1", Some(r#"{"outcome":"done"}"#)),
-        change(Kind::Order, "a2", Some("{}")),
+        change(Kind::Order, "a1", Some(r#"{"ended":[50,"done"]}"#)),
+        change(Kind::Order, "a2", Some(r#"{"ended":null}"#)),
     ];
     let events = (0..2_500).map(|at| event(at, "h1", 0)).collect();
     store.commit(&batch(60, changes, events)).await.unwrap();

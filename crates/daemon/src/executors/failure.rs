@@ -26,7 +26,9 @@ fn kind(error: &Error) -> Option<FailureKind> {
         return None;
     }
     Some(match error {
-        Error::Uri { .. } | Error::Connect { .. } | Error::Auth { .. } | Error::Busy { .. } => FailureKind::Unreachable,
+        Error::Uri { .. } | Error::Unasked { .. } | Error::Connect { .. } | Error::Auth { .. } | Error::Busy { .. } => {
+            FailureKind::Unreachable
+        }
         Error::Libvirt { code, message, .. } => told(*code, message),
         Error::Xml { .. } => FailureKind::Refused,
         _ => FailureKind::Other,

@@ -81,8 +81,19 @@ impl World {
         let (stop, stopping) = watch::channel(false);
         let (journal, executors) = (outside.clone(), outside.clone());
         let news = broadcast::channel(16).0;
-        let pump =
-            Pump { controller, clock, journal, executors, inputs, requests: asked, news, health, stop: stopping };
+        let troubles = Troubles::default();
+        let pump = Pump {
+            controller,
+            clock,
+            journal,
+            executors,
+            inputs,
+            requests: asked,
+            news,
+            health,
+            troubles,
+            stop: stopping,
+        };
         tokio::spawn(pump.run(first));
         World { outside, facts, requests, health: seen_health, clock, _stop: stop }
     }
@@ -115,10 +126,10 @@ impl World {
         self.tell(Fact::Domain { host: "h1".into(), workload: web_1(), change }).await;
     }
 
-    async fn view_answers(&self) -> bool {
+    async fn alarms(&self) -> Vec<Alarm> {
         let (answer, answered) = oneshot::channel();
         self.requests.send(Request::View(answer)).await.unwrap();
-        tokio::time::timeout(Duration::from_secs(2), answered).await.is_ok()
+        tokio::time::timeout(Duration::from_secs(2), answered).await.unwrap().unwrap().alarms.clone()
     }
 
     async fn until(&self, what: &str, wanted: impl Fn() -> bool) {
@@ -155,7 +166,8 @@ async fn while_nothing_can_be_remembered_nothing_is_done_and_questions_are_answe
     *world.outside.full.lock().unwrap() = true;
     world.crash().await;
     world.health.wait_for(|health| health.storage_trouble.is_some()).await.unwrap();
-    assert!(world.view_answers().await);
+    let alarms = world.alarms().await;
+    assert!(alarms[0].code == Code::NOTHING_REMEMBERED && alarms[0].text.contains("no space left"), "{alarms:?}");
     assert_eq!(world.outside.orders(), 0);
     assert!(world.health.borrow().storage_trouble.as_deref().unwrap().contains("no space left"));
 
@@ -163,4 +175,24 @@ async fn while_nothing_can_be_remembered_nothing_is_done_and_questions_are_answe
     world.until("the order leaves after all", || world.outside.orders() == 1).await;
     world.health.wait_for(|health| health.storage_trouble.is_none()).await.unwrap();
     assert_eq!(world.outside.orders(), 1, "once");
+    assert!(world.alarms().await.iter().all(|alarm| alarm.code != Code::NOTHING_REMEMBERED));
+}
+
+/// The scenario: the disk is full for long; meanwhile the guest is started by a person. What was decided before is of no use.
+#[tokio::test]
+async fn what_was_decided_long_before_it_could_be_remembered_is_decided_anew() {
+    let mut world = World::start();
+    world.settle().await;
+    world.health.wait_for(|health| health.ready).await.unwrap();
+    *world.outside.full.lock().unwrap() = true;
+    world.crash().await;
+    world.health.wait_for(|health| health.storage_trouble.is_some()).await.unwrap();
+    tokio::time::sleep(FRESH.as_duration()).await;
+    world.settle().await;
+    *world.outside.full.lock().unwrap() = false;
+    world.health.wait_for(|health| health.storage_trouble.is_none()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.outside.orders(), 0, "it runs: {:#?}", world.outside.seen());
+    world.crash().await;
+    world.until("the next crash is answered", || world.outside.orders() == 1).await;
 }

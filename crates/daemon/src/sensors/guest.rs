@@ -1,20 +1,20 @@
 //! Whether guests answer: by ping, a TCP port, a URL, or their agent, as their policy says. Each probe has a second, and no
 //! guest waits for another. Addresses come from the policy, or are asked of libvirt now and then.
 
-use super::{Context, Present, ping};
-use crate::link::Links;
-use mainstay_libvirt::{Connection, DomainRef, Error, domain::agent::AddressSource};
+use super::{Context, Present, STUCK, ping::NoPong};
+use crate::{link::Links, supervise::Pulse};
+use mainstay_libvirt::{Connection, DomainRef, Error, domain::agent::AddressSource, resolve};
 use mainstay_model::{
     Fact, GuestChannel, WorkloadId,
     spec::{ClusterSpec, Probes},
 };
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::watch,
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, timeout},
+    time::{Instant, MissedTickBehavior, timeout, timeout_at},
 };
 
 /// Between two rounds of probes of one guest.
@@ -44,13 +44,20 @@ struct Round {
 }
 
 /// Probes guests for ever.
-pub(crate) async fn watch_guests(context: Context, links: Links, spec: watch::Receiver<Arc<ClusterSpec>>) {
+pub(crate) async fn watch_guests(
+    context: Context,
+    pulse: Pulse,
+    links: Links,
+    spec: watch::Receiver<Arc<ClusterSpec>>,
+) {
     let mut turns: BTreeMap<WorkloadId, Turn> = BTreeMap::new();
     let mut rounds: JoinSet<Round> = JoinSet::new();
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let turns_on = pulse.part("probes", STUCK);
     loop {
         ticks.tick().await;
+        turns_on.beat();
         while let Some(done) = rounds.try_join_next() {
             if let Ok(Round { workload, agent_late: true }) = done {
                 turns.entry(workload).or_default().agent_rests_until = Some(Instant::now() + AGENT_REST);
@@ -99,12 +106,17 @@ impl Guest {
         let address = probes.address.as_deref().or(self.present.address.as_deref());
         let pinged = async {
             if let (true, Some(address)) = (probes.ping, address) {
-                self.tell(GuestChannel::Ping, self.context.pings.ping(address, LIMIT).await).await;
+                let answer = match self.context.pings.ping(address, LIMIT).await {
+                    Ok(()) => Some(true),
+                    Err(NoPong::Silent(_)) => Some(false),
+                    Err(NoPong::Unresolved(_)) => None,
+                };
+                self.tell(GuestChannel::Ping, answer).await;
             }
         };
         let connected = async {
             if let (false, Some(address)) = (probes.tcp.is_empty(), address) {
-                self.tell(GuestChannel::Tcp, bounded(any_port(address, &probes.tcp)).await).await;
+                self.tell(GuestChannel::Tcp, any_port(address, &probes.tcp, Instant::now() + LIMIT).await).await;
             }
         };
         let fetched = async {
@@ -114,7 +126,7 @@ impl Guest {
             };
             let urls: Vec<String> = probes.http.iter().filter_map(filled).collect();
             if !urls.is_empty() {
-                self.tell(GuestChannel::Http, bounded(any_url(&urls)).await).await;
+                self.tell(GuestChannel::Http, any_url(&urls, Instant::now() + LIMIT).await).await;
             }
         };
         let asked = async {
@@ -123,9 +135,8 @@ impl Guest {
             }
             match self.ask_agent().await {
                 Some(answers) => {
-                    let answer = if answers { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) };
                     self.context.stats.learn(&self.workload, |stats| stats.agent = Some(answers));
-                    self.tell(GuestChannel::Agent, answer).await;
+                    self.tell(GuestChannel::Agent, Some(answers)).await;
                     !answers
                 }
                 None => false,
@@ -135,13 +146,14 @@ impl Guest {
         late
     }
 
-    async fn tell(&self, channel: GuestChannel, answer: io::Result<()>) {
+    /// `None`: the question did not reach the guest (its name does not resolve), which says nothing about it.
+    async fn tell(&self, channel: GuestChannel, answer: Option<bool>) {
         let workload = self.workload.clone();
-        let fact = match answer {
-            Ok(()) => Fact::GuestHeard { workload, channel },
-            Err(_) => Fact::GuestSilent { workload, channel },
-        };
-        self.context.report(fact).await;
+        match answer {
+            Some(true) => self.context.report(Fact::GuestHeard { workload, channel }).await,
+            Some(false) => self.context.report(Fact::GuestSilent { workload, channel }).await,
+            None => tracing::debug!(%workload, %channel, "could not be probed: its name does not resolve"),
+        }
     }
 
     /// `None`: the question did not reach the guest, which says nothing about it.
@@ -191,7 +203,7 @@ impl Guest {
     async fn at_host(&self) -> Option<(Connection, DomainRef)> {
         let link = self.links.get(&self.present.host)?;
         let connection = timeout(LIMIT, link.take()).await.ok()?.ok()?;
-        let domain = connection.find_domain(self.workload.as_str(), LIMIT).await.ok()??;
+        let domain = connection.find_domain_by_uuid(self.present.uuid, LIMIT).await.ok()??;
         Some((connection, domain))
     }
 }
@@ -204,46 +216,53 @@ async fn usable(connection: &Connection, domain: &DomainRef, source: AddressSour
         .collect()
 }
 
-async fn bounded(probe: impl Future<Output = io::Result<()>>) -> io::Result<()> {
-    timeout(LIMIT, probe).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+/// `None`: the name does not resolve, or not in time.
+async fn resolved(name: &str, until: Instant) -> Option<IpAddr> {
+    timeout_at(until, resolve(name)).await.ok()?.ok()?.first().copied()
 }
 
 /// One port that accepts is enough; a refusal is none here, since the service is asked, not the machine.
-async fn any_port(address: &str, ports: &[u16]) -> io::Result<()> {
-    let ip = ping::resolve(address).await?;
-    let mut last = io::ErrorKind::NotConnected.into();
+async fn any_port(address: &str, ports: &[u16], until: Instant) -> Option<bool> {
+    let ip = resolved(address, until).await?;
     for port in ports {
-        match TcpStream::connect((ip, *port)).await {
-            Ok(_) => return Ok(()),
-            Err(error) => last = error,
+        if let Ok(Ok(_)) = timeout_at(until, TcpStream::connect((ip, *port))).await {
+            return Some(true);
         }
     }
-    Err(last)
+    Some(false)
 }
 
-async fn any_url(urls: &[String]) -> io::Result<()> {
-    let mut last = io::ErrorKind::NotConnected.into();
+/// One URL that answers well is enough; `None`: no name of them resolves.
+async fn any_url(urls: &[String], until: Instant) -> Option<bool> {
+    let mut asked = None;
     for url in urls {
-        match get(url).await {
-            Ok(status) if status < 400 => return Ok(()),
-            Ok(status) => last = io::Error::other(format!("{url} answers {status}")),
-            Err(error) => last = error,
+        match get(url, until).await {
+            Some(Ok(status)) if status < 400 => return Some(true),
+            Some(_) => asked = Some(false),
+            None => {}
         }
     }
-    Err(last)
+    asked
 }
 
-/// The status of a plain HTTP GET. Only the first line is read: a probe wants to know that someone answers.
-async fn get(url: &str) -> io::Result<u16> {
-    let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{url}: {what}"));
-    let rest = url.strip_prefix("http://").ok_or_else(|| wrong("only http:// can be probed"))?;
+/// The status of a plain HTTP GET; `None`: the name does not resolve.
+async fn get(url: &str, until: Instant) -> Option<io::Result<u16>> {
+    let wrong = |what: &str| Some(Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{url}: {what}"))));
+    let Some(rest) = url.strip_prefix("http://") else { return wrong("only http:// can be probed") };
     let (server, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let target = if server.rsplit(']').next().is_some_and(|end| end.contains(':')) {
-        server.to_owned()
-    } else {
-        format!("{server}:80")
+    let (name, port) = match server.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),
+        _ => (server, Some(80)),
     };
-    let mut stream = TcpStream::connect(target).await?;
+    let Some(port) = port else { return wrong("that is no port") };
+    let ip = resolved(name.trim_matches(['[', ']']), until).await?;
+    let answered = timeout_at(until, status((ip, port), server, path)).await;
+    Some(answered.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
+}
+
+/// Only the first line is read: a probe wants to know that someone answers.
+async fn status(at: (IpAddr, u16), server: &str, path: &str) -> io::Result<u16> {
+    let mut stream = TcpStream::connect(at).await?;
     let request =
         format!("GET /{path} HTTP/1.1\r\nHost: {server}\r\nUser-Agent: mainstay\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
@@ -258,7 +277,7 @@ async fn get(url: &str) -> io::Result<u16> {
     let line = String::from_utf8_lossy(&line[..read]);
     let status =
         line.strip_prefix("HTTP/").and_then(|line| line.split(' ').nth(1)).and_then(|code| code.get(..3)?.parse().ok());
-    status.ok_or_else(|| wrong("no HTTP answer"))
+    status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{server}: no HTTP answer")))
 }
 
 #[cfg(test)]
@@ -279,21 +298,32 @@ mod tests {
         address
     }
 
+    fn soon() -> Instant {
+        Instant::now() + 10 * LIMIT
+    }
+
     #[tokio::test]
     async fn a_url_counts_by_its_status() {
         let good = server("HTTP/1.1 204 No Content\r\n\r\n").await;
-        any_url(&[format!("http://{good}/health")]).await.unwrap();
+        assert_eq!(any_url(&[format!("http://{good}/health")], soon()).await, Some(true));
         let bad = server("HTTP/1.1 503 Service Unavailable\r\n\r\n").await;
-        assert!(any_url(&[format!("http://{bad}/")]).await.unwrap_err().to_string().contains("503"));
+        assert_eq!(any_url(&[format!("http://{bad}/")], soon()).await, Some(false));
         let odd = server("SSH-2.0-OpenSSH_9.2\r\n").await;
-        assert!(get(&format!("http://{odd}")).await.is_err());
+        assert!(get(&format!("http://{odd}"), soon()).await.unwrap().is_err());
+    }
+
+    /// A name server that is down must not look like guests that hang.
+    #[tokio::test]
+    async fn a_guest_whose_name_does_not_resolve_is_not_called_silent() {
+        assert_eq!(any_url(&["http://no-such-guest.invalid:8080/".to_owned()], soon()).await, None);
+        assert_eq!(any_port("no-such-guest.invalid", &[22], soon()).await, None);
     }
 
     #[tokio::test]
     async fn one_open_port_of_several_is_enough() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap().port();
-        any_port("127.0.0.1", &[1, open]).await.unwrap();
-        assert!(any_port("127.0.0.1", &[1]).await.is_err(), "refused is no answer of the service");
+        assert_eq!(any_port("127.0.0.1", &[1, open], soon()).await, Some(true));
+        assert_eq!(any_port("127.0.0.1", &[1], soon()).await, Some(false), "refused is no answer of the service");
     }
 }

@@ -7,11 +7,11 @@
 //! ```
 
 use super::{
-    Context,
-    domain::{Interpreter, Meaning, explained},
+    Context, STUCK,
+    domain::{Interpreter, Meaning},
     inventory, ping, statistics,
 };
-use crate::{link::Link, pump::with_causes};
+use crate::{link::Link, pump::with_causes, supervise::Pulse};
 use mainstay_libvirt::{CloseReason, Connection, Error, Event, EventKind, Events, Uuid};
 use mainstay_model::{DomainChange, Fact, HostChannel, OffReason, Span, WorkloadId};
 use std::{sync::Arc, time::Duration};
@@ -23,28 +23,37 @@ const MISSED: u32 = 3;
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Watches a host for ever.
-pub(crate) async fn watch_host(link: Arc<Link>, context: Context, every: Span) {
-    tokio::join!(ping::watch(&link, &context, every), watch_hypervisor(&link, &context, every));
+pub(crate) async fn watch_host(link: Arc<Link>, context: Context, pulse: Pulse, every: Span) {
+    tokio::join!(ping::watch(&link, &context, &pulse, every), watch_hypervisor(&link, &context, &pulse, every));
 }
 
-async fn watch_hypervisor(link: &Link, context: &Context, every: Span) {
+async fn watch_hypervisor(link: &Link, context: &Context, pulse: &Pulse, every: Span) {
     let every = every.as_duration();
+    // Three calls, each with this limit.
+    let connecting = STUCK + every + 3 * link.config.driver.connect_timeout.as_duration();
     loop {
+        let part = pulse.part("connecting", connecting);
         let began = Instant::now();
         let attempt = tokio::select! {
             attempt = connect(link) => attempt,
             () = link.heard_again.notified() => continue,
         };
-        let (error, closed) = match attempt {
+        drop(part);
+        let fact = match attempt {
             Ok(connections) => {
                 tracing::info!(host = %link.host, "connected to libvirt");
-                watch_connections(link, context, connections, every).await
+                let (error, closed) = watch_connections(link, context, pulse, connections, every).await;
+                silent(link, error, closed)
             }
-            Err(error) => (with_causes(&error), false),
+            Err(error) if error.says_nothing_of_the_host() => {
+                let (host, channel) = (link.host.clone(), HostChannel::Hypervisor);
+                Fact::HostUnasked { host, channel, error: with_causes(&error) }
+            }
+            Err(error) => silent(link, with_causes(&error), false),
         };
-        tracing::debug!(host = %link.host, error, "no connection to libvirt");
+        tracing::debug!(host = %link.host, ?fact, "no connection to libvirt");
         link.forget_idle();
-        context.report(silent(link, error, closed)).await;
+        context.report(fact).await;
         tokio::select! {
             () = tokio::time::sleep_until(began + every) => {}
             () = link.heard_again.notified() => {}
@@ -58,43 +67,46 @@ struct Connections {
     main: Connection,
     events: Events,
     /// For heartbeats alone, which nothing may hold up but libvirtd itself.
-    pulse: Connection,
+    alone: Connection,
 }
 
 async fn connect(link: &Link) -> Result<Connections, Error> {
     let limit = link.config.driver.connect_timeout.as_duration();
     let main = link.open(limit).await?;
     let events = main.subscribe(&EventKind::ALL, limit).await?;
-    let pulse = link.open(limit).await?;
-    Ok(Connections { main, events, pulse })
+    let alone = link.open(limit).await?;
+    Ok(Connections { main, events, alone })
 }
 
 /// Works on connections until one is of no more use; returns why, and whether libvirtd closed it.
 async fn watch_connections(
     link: &Link,
     context: &Context,
+    pulse: &Pulse,
     connections: Connections,
     every: Duration,
 ) -> (String, bool) {
-    let Connections { main, events, pulse } = connections;
+    let Connections { main, events, alone } = connections;
     let why = tokio::select! {
         reason = main.closed() => reason.to_string(),
-        error = heartbeat(link, context, &pulse, every) => error,
-        () = receive(link, context, &main, events) => "the stream of events ended".to_owned(),
-        error = inventory::watch(link, context, &main) => error,
-        () = statistics::watch(link, context, &main) => "statistics ended".to_owned(),
+        error = heartbeat(link, context, pulse, &alone, every) => error,
+        () = receive(link, context, events) => "the stream of events ended".to_owned(),
+        error = inventory::watch(link, context, pulse, &main) => error,
+        () = statistics::watch(link, context, pulse, &main) => "statistics ended".to_owned(),
     };
     let closed = matches!(main.close_reason().as_deref(), Some(CloseReason::EndOfFile));
     (why, closed)
 }
 
 /// A real call each time: libvirtd may answer keepalives long after its workers are stuck.
-async fn heartbeat(link: &Link, context: &Context, connection: &Connection, every: Duration) -> String {
+async fn heartbeat(link: &Link, context: &Context, pulse: &Pulse, connection: &Connection, every: Duration) -> String {
     let mut missed = 0;
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let part = pulse.part("heartbeat", STUCK + every);
     loop {
         ticks.tick().await;
+        part.beat();
         match connection.libvirt_version(every.max(SHORTEST_WAIT)).await {
             Ok(_) => {
                 missed = 0;
@@ -115,16 +127,17 @@ fn silent(link: &Link, error: String, closed: bool) -> Fact {
     Fact::HostSilent { host: link.host.clone(), channel: HostChannel::Hypervisor, error, closed }
 }
 
-async fn receive(link: &Link, context: &Context, connection: &Connection, mut events: Events) {
+async fn receive(link: &Link, context: &Context, mut events: Events) {
     let mut interpreter = Interpreter::default();
     while let Some(event) = events.next().await {
         match event {
             Event::Domain { name, uuid, what } => {
                 tracing::debug!(host = %link.host, domain = name, ?what, "event");
-                let workload = WorkloadId::from(name);
                 match interpreter.meaning(uuid, &what) {
-                    Meaning::Change(change) => changed(link, context, uuid, workload, change).await,
-                    Meaning::Ask => ask(link, context, connection, uuid, workload).await,
+                    Meaning::Change(change) => changed(link, context, uuid, WorkloadId::from(name), change).await,
+                    // An inventory tells. Asking here would hold up the events behind this one, and an inventory that was
+                    // asked later than they came could overtake them.
+                    Meaning::Ask => link.look.notify_one(),
                     Meaning::Nothing => {}
                 }
             }
@@ -142,30 +155,18 @@ async fn changed(link: &Link, context: &Context, uuid: Uuid, workload: WorkloadI
         DomainChange::Undefined => Some(mainstay_model::DomainState::Off(OffReason::Undefined)),
         DomainChange::Defined | DomainChange::Rebooted | DomainChange::Watchdog => None,
     };
+    let namesake = context.memory.is_namesake(&workload, uuid);
     // The engine first: everything else can wait.
-    context.report(Fact::Domain { host: link.host.clone(), workload: workload.clone(), change }).await;
+    if !namesake {
+        context.report(Fact::Domain { host: link.host.clone(), workload: workload.clone(), change }).await;
+    }
     if let Some(state) = seen {
         link.told(uuid, state);
-        let now = context.clock.now();
-        context.roster.seen(&workload, &link.host, state, now);
-        context.stats.seen(&workload, &link.host, state, now);
-    }
-    link.look.notify_one();
-}
-
-/// An event that is not clear by itself. If the answer does not come, the next inventory tells.
-async fn ask(link: &Link, context: &Context, connection: &Connection, uuid: Uuid, workload: WorkloadId) {
-    let state_now = async {
-        let Some(domain) = connection.find_domain_by_uuid(uuid, link.limit()).await? else { return Ok(None) };
-        let native = connection.domain_state(&domain, link.limit()).await?;
-        Ok::<_, Error>(Some(explained(connection, &domain, native, link.limit()).await))
-    };
-    match state_now.await {
-        Ok(Some(state)) => changed(link, context, uuid, workload, DomainChange::State(state)).await,
-        Ok(None) => {}
-        Err(error) => {
-            tracing::debug!(host = %link.host, %workload, %error, "its state could not be asked");
-            link.look.notify_one();
+        if !namesake {
+            let now = context.clock.now();
+            context.roster.seen(&workload, uuid, &link.host, state, now);
+            context.stats.seen(&workload, &link.host, state, now);
         }
     }
+    link.look.notify_one();
 }

@@ -1,12 +1,13 @@
 //! What a host has: read at connecting, every few seconds, and whenever something happened there. Keeps each domain's
 //! definition up to date on the way, so that it can be defined elsewhere when the host is dead.
 
-use super::{Context, domain::explained};
+use super::{Context, STUCK, domain::explained};
 use crate::{
     definition::Defined,
     link::Link,
     memory::{Definition, KeptSnapshot},
     pump::with_causes,
+    supervise::{Part, Pulse},
 };
 use mainstay_libvirt::{
     Connection, DomainRef, Error, ErrorCode, Uuid,
@@ -48,13 +49,16 @@ impl Known {
 }
 
 /// Reads inventories for ever; returns why it could not.
-pub(super) async fn watch(link: &Link, context: &Context, connection: &Connection) -> String {
+pub(super) async fn watch(link: &Link, context: &Context, pulse: &Pulse, connection: &Connection) -> String {
     let mut known = BTreeMap::new();
     let mut capacity = None;
     let mut happened = true;
     let mut missed = 0;
+    // A domain takes up to four calls.
+    let part = pulse.part("inventory", STUCK + 4 * link.limit());
     loop {
-        match look(link, context, connection, &mut known, &mut capacity, happened).await {
+        part.beat();
+        match look(link, context, &part, connection, &mut known, &mut capacity, happened).await {
             Ok(()) => missed = 0,
             // A stuck domain holds calls up: libvirt takes 10 s to destroy a QEMU that does not react.
             Err(error @ (Error::Deadline { .. } | Error::Busy { .. })) if missed < MISSED => {
@@ -75,6 +79,7 @@ pub(super) async fn watch(link: &Link, context: &Context, connection: &Connectio
 async fn look(
     link: &Link,
     context: &Context,
+    part: &Part,
     connection: &Connection,
     known: &mut BTreeMap<Uuid, Known>,
     capacity: &mut Option<Resources>,
@@ -97,6 +102,7 @@ async fn look(
     let mut domains = BTreeMap::new();
     let mut fresh = Vec::new();
     for one in &found {
+        part.beat();
         let stale = known.get(&one.domain.uuid).is_none_or(|known| {
             let changed = happened || known.persistent != one.persistent || known.read_at.elapsed() > TRUSTED;
             // While a snapshot is taken libvirt 9 fails to list them; the order's end brings the next look.
@@ -124,13 +130,17 @@ async fn look(
             domains.insert(WorkloadId::new(&one.domain.name), seen(one, state, defined));
         }
     }
-    for (workload, seen) in &domains {
-        context.roster.seen(workload, &link.host, seen.state, asked_at);
-        context.stats.seen(workload, &link.host, seen.state, asked_at);
+    let own = |one: &&Inventoried| !context.memory.is_namesake(&WorkloadId::new(&one.domain.name), one.domain.uuid);
+    for one in found.iter().filter(own) {
+        let workload = WorkloadId::new(&one.domain.name);
+        if let Some(seen) = domains.get(&workload) {
+            context.roster.seen(&workload, one.domain.uuid, &link.host, seen.state, asked_at);
+            context.stats.seen(&workload, &link.host, seen.state, asked_at);
+        }
     }
     tracing::trace!(host = %link.host, domains = domains.len(), happened, took = %context.clock.now().since(asked_at), "inventory");
     context.report(Fact::Inventory { host: link.host.clone(), asked_at, capacity, domains }).await;
-    for one in fresh {
+    for one in fresh.into_iter().filter(own) {
         let Some(known) = known.get(&one.domain.uuid) else { continue };
         let workload = WorkloadId::new(&one.domain.name);
         pin_up(context, &workload, known);

@@ -16,12 +16,17 @@ pub(crate) use ping::Pings;
 
 use crate::{Clock, StatsBoard, memory::Memory};
 use mainstay_engine::Input;
+use mainstay_libvirt::Uuid;
 use mainstay_model::{DomainState, Fact, HostId, Time, WorkloadId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::sync::mpsc;
+
+/// A part of a sensor that has not turned for so much longer than its calls may take hangs.
+const STUCK: Duration = Duration::from_secs(30);
 
 /// What sensors share: where facts go, the time, and what is remembered besides.
 #[derive(Clone, Debug)]
@@ -50,6 +55,7 @@ pub(crate) struct Roster(Arc<Mutex<BTreeMap<WorkloadId, Present>>>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Present {
     pub host: HostId,
+    pub uuid: Uuid,
     pub tags: BTreeSet<String>,
     pub has_agent: bool,
     pub since: Time,
@@ -58,7 +64,7 @@ pub(crate) struct Present {
 
 impl Roster {
     /// A guest was seen on a host.
-    pub fn seen(&self, workload: &WorkloadId, host: &HostId, state: DomainState, at: Time) {
+    pub fn seen(&self, workload: &WorkloadId, uuid: Uuid, host: &HostId, state: DomainState, at: Time) {
         let mut roster = self.lock();
         let here = roster.get(workload).is_some_and(|present| present.host == *host);
         if state != DomainState::Running {
@@ -66,8 +72,8 @@ impl Roster {
                 roster.remove(workload);
             }
         } else if !here {
-            let present =
-                Present { host: host.clone(), tags: BTreeSet::new(), has_agent: false, since: at, address: None };
+            let (host, tags) = (host.clone(), BTreeSet::new());
+            let present = Present { host, uuid, tags, has_agent: false, since: at, address: None };
             roster.insert(workload.clone(), present);
         }
     }

@@ -1,8 +1,9 @@
 //! Whether a host's address answers: ICMP echo, or, where raw sockets are not permitted, whether its libvirt port can be
 //! connected to.
 
-use super::Context;
-use crate::link::Link;
+use super::{Context, STUCK};
+use crate::{link::Link, supervise::Pulse};
+use mainstay_libvirt::resolve;
 use mainstay_model::{Fact, HostChannel, Span};
 use std::{
     io,
@@ -15,8 +16,8 @@ use std::{
 };
 use surge_ping::{Client, Config, ICMP, PingIdentifier, PingSequence};
 use tokio::{
-    net::{TcpStream, lookup_host},
-    time::{MissedTickBehavior, timeout},
+    net::TcpStream,
+    time::{Instant, MissedTickBehavior, timeout, timeout_at},
 };
 
 const PAYLOAD: [u8; 16] = *b"mainstay is here";
@@ -36,17 +37,27 @@ struct Sockets {
     sequence: AtomicU16,
 }
 
+/// Why there was no answer, in words.
+#[derive(Debug)]
+pub(crate) enum NoPong {
+    /// Nobody was asked.
+    Unresolved(String),
+    /// Nobody answered.
+    Silent(String),
+}
+
 /// Pings a host for ever. A host without an address is not pinged.
-pub(super) async fn watch(link: &Link, context: &Context, every: Span) {
+pub(super) async fn watch(link: &Link, context: &Context, pulse: &Pulse, every: Span) {
     if link.config.address.is_empty() {
         return std::future::pending().await;
     }
     let every = every.as_duration();
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut silent = false;
+    let (mut silent, part) = (false, pulse.part("ping", STUCK + every));
     loop {
         ticks.tick().await;
+        part.beat();
         let (host, channel) = (link.host.clone(), HostChannel::Ping);
         let answer = context.pings.ping(&link.config.address, every.max(SHORTEST_WAIT)).await;
         if std::mem::replace(&mut silent, answer.is_err()) && !silent {
@@ -54,7 +65,8 @@ pub(super) async fn watch(link: &Link, context: &Context, every: Span) {
         }
         let fact = match answer {
             Ok(()) => Fact::HostHeard { host, channel },
-            Err(error) => Fact::HostSilent { host, channel, error: error.to_string(), closed: false },
+            Err(NoPong::Unresolved(error)) => Fact::HostUnasked { host, channel, error },
+            Err(NoPong::Silent(error)) => Fact::HostSilent { host, channel, error, closed: false },
         };
         context.report(fact).await;
     }
@@ -72,16 +84,22 @@ impl Pings {
     }
 
     /// Succeeds if the address answers in time.
-    pub async fn ping(&self, address: &str, limit: Duration) -> io::Result<()> {
-        let late = || io::Error::new(io::ErrorKind::TimedOut, format!("{address} did not answer within {limit:?}"));
+    pub async fn ping(&self, address: &str, limit: Duration) -> Result<(), NoPong> {
+        let unresolved = |error: String| NoPong::Unresolved(format!("the name {address} does not resolve: {error}"));
+        let late = |_| NoPong::Silent(format!("{address} did not answer within {limit:?}"));
+        let began = Instant::now();
+        let ip = match timeout(limit, resolve(address)).await {
+            Ok(found) => found.map_err(|error| unresolved(error.to_string()))?[0],
+            Err(_) => return Err(unresolved("no name server answered in time".to_owned())),
+        };
         let answered = async {
-            let ip = resolve(address).await?;
             match if ip.is_ipv4() { &self.0.v4 } else { &self.0.v6 } {
                 Some(client) => self.echo(client, ip, limit).await,
                 None => connects(ip, LIBVIRT_PORT).await,
             }
         };
-        timeout(limit, answered).await.unwrap_or_else(|_| Err(late()))
+        let answered = timeout_at(began + limit, answered).await.map_err(late)?;
+        answered.map_err(|error| NoPong::Silent(error.to_string()))
     }
 
     async fn echo(&self, client: &Client, ip: IpAddr, limit: Duration) -> io::Result<()> {
@@ -96,16 +114,6 @@ impl std::fmt::Debug for Pings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Pings")
     }
-}
-
-pub(super) async fn resolve(address: &str) -> io::Result<IpAddr> {
-    if let Ok(ip) = address.parse() {
-        return Ok(ip);
-    }
-    let found = lookup_host((address, 0)).await?.next();
-    found
-        .map(|socket| socket.ip())
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{address} has no address")))
 }
 
 /// Anything that answers proves life, a refusal as well.

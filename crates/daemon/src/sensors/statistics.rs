@@ -1,8 +1,8 @@
 //! Counters of all running domains, in one call that waits for no guest: an activity that stands still while the domain
 //! counts as running is the sign of a hang. What QEMU did not tell is left out, never told as zero.
 
-use super::Context;
-use crate::link::Link;
+use super::{Context, STUCK};
+use crate::{link::Link, supervise::Pulse};
 use mainstay_libvirt::{
     Connection,
     domain::statistics::{DomainStats, StatsGroups},
@@ -15,12 +15,14 @@ use tokio::time::{Instant, MissedTickBehavior};
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Reads statistics for ever. A failed attempt is not told: heartbeats do that.
-pub(super) async fn watch(link: &Link, context: &Context, connection: &Connection) {
+pub(super) async fn watch(link: &Link, context: &Context, pulse: &Pulse, connection: &Connection) {
     // Not at once: the first inventory shall not wait behind it.
     let mut ticks = tokio::time::interval_at(Instant::now() + EVERY, EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let part = pulse.part("statistics", STUCK + link.limit());
     loop {
         ticks.tick().await;
+        part.beat();
         let wanted =
             StatsGroups::STATE | StatsGroups::CPU | StatsGroups::BALLOON | StatsGroups::INTERFACE | StatsGroups::BLOCK;
         match connection.statistics(wanted, link.limit()).await {
@@ -36,6 +38,9 @@ pub(super) async fn watch(link: &Link, context: &Context, connection: &Connectio
 
 async fn tell(link: &Link, context: &Context, stats: &DomainStats) {
     let workload = WorkloadId::new(&stats.domain.name);
+    if context.memory.is_namesake(&workload, stats.domain.uuid) {
+        return;
+    }
     let Some(activity) = activity(stats) else { return };
     context.stats.counted(&workload, activity, context.clock.now());
     if let Some(used) = stats.resident_kib {

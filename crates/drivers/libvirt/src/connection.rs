@@ -29,7 +29,7 @@ use crate::{
     pump::{self, Download, Refusal, Shared, Waiting},
     transport,
     types::WireError,
-    uri::Uri,
+    uri::{Endpoint, Uri},
     xdr::{Decode, Decoder, Encode},
 };
 
@@ -96,11 +96,7 @@ impl Connection {
     /// [`Error::Deadline`] that something listens there and does not answer: a libvirtd that hangs.
     pub async fn open(uri: &Uri, options: &Options) -> Result<Self> {
         let deadline = Instant::now() + options.limit;
-        let transport = timeout_at(deadline, transport::connect(uri)).await.map_err(|_| Error::Connect {
-            target: uri.target(),
-            why: format!("no connection within {:?}", options.limit),
-            source: None,
-        })??;
+        let transport = transport::connect(uri, deadline).await?;
         let shared = Arc::new(Shared::new());
         let (outgoing, tasks) = pump::start(transport, &shared, options.keepalive);
         let connection = Self(Arc::new(Inner {
@@ -115,9 +111,10 @@ impl Connection {
         match connection.negotiate(uri, options, deadline).await {
             Ok(()) => Ok(connection),
             // To whoever opens, a transport that ends before it is usable never came up.
-            Err(Error::Closed { reason, .. }) => {
-                Err(Error::Connect { target: uri.target(), why: reason.to_string(), source: None })
-            }
+            Err(Error::Closed { reason, .. }) => Err(match &uri.endpoint {
+                Endpoint::Ssh(_) => transport::ssh_failed(uri.target(), reason.to_string()),
+                _ => Error::Connect { target: uri.target(), why: reason.to_string(), source: None },
+            }),
             Err(error) => Err(error),
         }
     }

@@ -21,7 +21,7 @@ pub enum Error {
         /// What is wrong with it.
         source: UriError,
     },
-    /// The transport did not come up: nobody listens, no route, certificates refused, ssh failed.
+    /// The transport did not come up: nobody listens, no route, ssh failed.
     #[error("can't reach libvirt at {target}: {why}")]
     Connect {
         /// Address, socket path or host.
@@ -31,8 +31,18 @@ pub enum Error {
         /// The system's error, if it was one.
         source: Option<std::io::Error>,
     },
-    /// The server did not let us in.
-    #[error("libvirt at {target} refused authentication: {why}")]
+    /// Nobody was asked: the name does not resolve, or a file that is needed can't be used.
+    #[error("can't ask libvirt at {target}: {why}")]
+    Unasked {
+        /// Address, socket path or host.
+        target: String,
+        /// What is missing and what to check.
+        why: String,
+        /// The system's error, if it was one.
+        source: Option<std::io::Error>,
+    },
+    /// Somebody is there, and the server does not let us in, or we do not trust it.
+    #[error("no way in at libvirt on {target}: {why}")]
     Auth {
         /// Address, socket path or host.
         target: String,
@@ -111,6 +121,12 @@ impl Error {
     /// True if the call may have taken effect although it failed for us.
     pub fn outcome_unknown(&self) -> bool {
         matches!(self, Self::Deadline { .. } | Self::Closed { .. } | Self::Malformed { .. })
+    }
+
+    /// True if an attempt to connect says nothing about whether the other side lives: it ended on our side, before anybody
+    /// was asked, or there was somebody who turned us away.
+    pub fn says_nothing_of_the_host(&self) -> bool {
+        matches!(self, Self::Uri { .. } | Self::Unasked { .. } | Self::Auth { .. })
     }
 
     pub(crate) fn unfit(what: impl Into<String>) -> Self {

@@ -134,6 +134,8 @@ pub(crate) struct ChannelSense {
     pub heard: Option<Time>,
     /// The first unanswered question since it was last heard.
     pub silent_since: Option<Time>,
+    /// The last question did not reach it: this silence says nothing about the host.
+    pub unasked: bool,
     pub error: Option<String>,
     pub beat: Beat,
 }

@@ -13,7 +13,7 @@ use crate::{
     place::{Rebalance, RebalanceLimits},
     view::{ClusterView, Points},
 };
-use mainstay_model::{Epoch, EventKind, Incident, Severity, Subject, Time, WorkloadId, spec::ClusterSpec};
+use mainstay_model::{Alarm, Epoch, EventKind, Incident, Severity, Subject, Time, WorkloadId, spec::ClusterSpec};
 use std::sync::Arc;
 
 /// The engine with its memory: input in, a [`Step`] out. Cloning it makes a what-if.
@@ -70,7 +70,12 @@ impl Controller {
 
     /// What is believed now.
     pub fn view(&self, now: Time) -> ClusterView {
-        report::cluster(&self.engine, now)
+        self.view_with(now, Vec::new())
+    }
+
+    /// What is believed now, and alarms that the process around the engine raises about itself.
+    pub fn view_with(&self, now: Time, alarms: Vec<Alarm>) -> ClusterView {
+        report::cluster(&self.engine, now, alarms)
     }
 
     /// The recovery points of a workload, oldest first.

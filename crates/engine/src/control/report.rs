@@ -15,9 +15,11 @@ use std::fmt::Write;
 /// Of the contract in `view`.
 const VERSION: u32 = 1;
 
-pub(super) fn cluster(engine: &Engine, now: Time) -> ClusterView {
+pub(super) fn cluster(engine: &Engine, now: Time, more: Vec<Alarm>) -> ClusterView {
     let belief = &engine.belief;
-    let mut alarms: Vec<Alarm> = belief.alarms.values().cloned().collect();
+    let policy = &engine.spec.alarms;
+    let weighed = |alarm: Alarm| Some(Alarm { severity: policy.severity(alarm.code, alarm.severity)?, ..alarm });
+    let mut alarms: Vec<Alarm> = belief.alarms.values().cloned().chain(more.into_iter().filter_map(weighed)).collect();
     alarms.sort_by(|a, b| (b.severity, a.raised_at, &a.subject).cmp(&(a.severity, b.raised_at, &b.subject)));
     ClusterView {
         version: VERSION,

@@ -4,16 +4,20 @@ mod ssh;
 mod tls;
 mod unix;
 
-use std::{io, pin::Pin};
+pub(crate) use ssh::failed as ssh_failed;
+
+use std::{io, net::SocketAddr, pin::Pin};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     task::JoinSet,
+    time::{Instant, timeout_at},
 };
 
 use crate::{
     error::{Error, Result},
+    resolve::resolve,
     uri::{Endpoint, Uri},
 };
 
@@ -32,21 +36,39 @@ pub struct Transport {
     pub last_words: JoinSet<String>,
 }
 
-/// Connects to where `uri` points. Ends only with the transport up or failed: the caller bounds the time.
-pub async fn connect(uri: &Uri) -> Result<Transport> {
+/// Connects to where `uri` points, by `deadline`.
+pub async fn connect(uri: &Uri, deadline: Instant) -> Result<Transport> {
+    let late = || Error::Connect {
+        target: uri.target(),
+        why: "no connection in time; is the host up, and no firewall between?".to_owned(),
+        source: None,
+    };
+    timeout_at(deadline, connect_to(uri, deadline)).await.map_err(|_| late())?
+}
+
+async fn connect_to(uri: &Uri, deadline: Instant) -> Result<Transport> {
     match &uri.endpoint {
         Endpoint::Unix { socket, session } => unix::connect(socket.as_deref(), *session).await,
-        Endpoint::Tcp { host, port } => tcp(host, *port).await.map(split),
+        Endpoint::Tcp { host, port } => tcp(host, *port, deadline).await.map(split),
         Endpoint::Tls { host, port, pki_path, verify } => {
-            tls::connect(tcp(host, *port).await?, host, pki_path.as_deref(), *verify).await.map(split)
+            let tls = tls::Tls::prepare(host, pki_path.as_deref(), *verify)?;
+            tls.connect(tcp(host, *port, deadline).await?, host).await.map(split)
         }
         Endpoint::Ssh(ssh) => ssh::connect(ssh, &uri.name).await,
     }
 }
 
-async fn tcp(host: &str, port: u16) -> Result<TcpStream> {
+async fn tcp(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
     let failed = |why: &str, source| unreachable(format!("{host}:{port}"), why, source);
-    let stream = TcpStream::connect((host, port))
+    let unresolved = |source| Error::Unasked {
+        target: format!("{host}:{port}"),
+        why: format!("the name {host} does not resolve; check it, DNS, and /etc/hosts of this machine"),
+        source: Some(source),
+    };
+    let late = || unresolved(io::Error::new(io::ErrorKind::TimedOut, "no name server answered in time"));
+    let found = timeout_at(deadline, resolve(host)).await.map_err(|_| late())?.map_err(unresolved)?;
+    let addresses: Vec<SocketAddr> = found.into_iter().map(|address| (address, port).into()).collect();
+    let stream = TcpStream::connect(&addresses[..])
         .await
         .map_err(|source| failed("TCP connection failed; does libvirtd listen there (libvirtd --listen)?", source))?;
     // Calls are small and answered one by one: waiting to fill a segment would only delay them.

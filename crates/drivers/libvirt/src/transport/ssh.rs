@@ -9,7 +9,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Transport, unreachable};
+use super::Transport;
 use crate::{
     error::{Error, Result},
     uri::{Proxy, Ssh},
@@ -20,9 +20,11 @@ const LAST_WORDS_MAX: u64 = 2048;
 const SYSTEM_SOCKET: &str = "/var/run/libvirt/libvirt-sock";
 
 pub(super) async fn connect(ssh: &Ssh, name: &str) -> Result<Transport> {
-    let mut child = command(ssh, name)
-        .spawn()
-        .map_err(|source| unreachable(&ssh.host, "can't run ssh; is openssh-client installed?", source))?;
+    let mut child = command(ssh, name).spawn().map_err(|source| Error::Unasked {
+        target: ssh.host.clone(),
+        why: "can't run ssh; is openssh-client installed?".to_owned(),
+        source: Some(source),
+    })?;
     let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
         return Err(Error::Connect {
@@ -79,6 +81,19 @@ fn remote_script(ssh: &Ssh, name: &str) -> String {
 /// `text` as one word for a POSIX shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// What ssh's last words mean. Its exit code is 255 for everything, so that the words must tell (OpenSSH does not translate
+/// them).
+pub(crate) fn failed(target: String, why: String) -> Error {
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| why.contains(phrase));
+    if says(&["Could not resolve hostname"]) {
+        Error::Unasked { target, why, source: None }
+    } else if says(&["Permission denied", "Host key verification failed", "Too many authentication failures"]) {
+        Error::Auth { target, why }
+    } else {
+        Error::Connect { target, why, source: None }
+    }
 }
 
 /// Keeps ssh's process, drains its standard error, and returns the end of the story.

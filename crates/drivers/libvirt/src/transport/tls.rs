@@ -2,6 +2,7 @@
 //! it accepted that certificate.
 
 use std::{
+    io::ErrorKind,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -21,38 +22,44 @@ use crate::error::{Error, Result};
 
 const ACCEPTED: u8 = 1;
 
-pub(super) async fn connect(
-    stream: TcpStream,
-    host: &str,
-    pki_path: Option<&Path>,
-    verify: bool,
-) -> Result<TlsStream<TcpStream>> {
-    let config = configuration(&Files::new(pki_path), verify).map_err(|why| Error::Connect {
-        target: host.to_owned(),
-        why,
-        source: None,
-    })?;
-    let name = match host.parse::<IpAddr>() {
-        Ok(address) => ServerName::from(address),
-        Err(_) => ServerName::try_from(host.to_owned()).map_err(|_| Error::Connect {
-            target: host.to_owned(),
-            why: "is no host name that a certificate can carry".to_owned(),
-            source: None,
-        })?,
-    };
-    let mut stream = TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await
-        .map_err(|source| unreachable(host, "TLS handshake failed; check both sides' certificates and CA", source))?;
-    // libvirtd checks the client's certificate after the handshake and tells the verdict in one byte (or hangs up).
-    match stream.read_u8().await {
-        Ok(ACCEPTED) => Ok(stream),
-        Ok(other) => Err(Error::Connect {
-            target: host.to_owned(),
-            why: format!("libvirtd did not accept our certificate (answered {other}); see tls_allowed_dn_list there"),
-            source: None,
-        }),
-        Err(source) => Err(unreachable(host, "libvirtd refused our certificate; was it signed by its CA?", source)),
+/// Everything of ours that a handshake needs. Made before anybody is asked, so that what is missing here is not taken for a
+/// fault over there.
+pub(super) struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl Tls {
+    pub(super) fn prepare(host: &str, pki_path: Option<&Path>, verify: bool) -> Result<Self> {
+        let unasked = |why: String| Error::Unasked { target: host.to_owned(), why, source: None };
+        let config = configuration(&Files::new(pki_path), verify).map_err(unasked)?;
+        let name = match host.parse::<IpAddr>() {
+            Ok(address) => ServerName::from(address),
+            Err(_) => ServerName::try_from(host.to_owned())
+                .map_err(|_| unasked("is no host name that a certificate can carry".to_owned()))?,
+        };
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
+    }
+
+    pub(super) async fn connect(self, stream: TcpStream, host: &str) -> Result<TlsStream<TcpStream>> {
+        let refused = |why: String| Error::Auth { target: host.to_owned(), why };
+        let mut stream = self.connector.connect(self.name, stream).await.map_err(|source| match source.kind() {
+            // What rustls itself finds wrong, or the other side's alert.
+            ErrorKind::InvalidData => {
+                refused(format!("TLS handshake failed ({source}); check both sides' certificates, their dates and CA"))
+            }
+            _ => unreachable(host, "the TLS handshake broke off", source),
+        })?;
+        // libvirtd checks the client's certificate after the handshake and tells the verdict in one byte (or hangs up).
+        match stream.read_u8().await {
+            Ok(ACCEPTED) => Ok(stream),
+            Ok(other) => Err(refused(format!(
+                "libvirtd did not accept our certificate (answered {other}); see tls_allowed_dn_list there"
+            ))),
+            Err(source) => Err(refused(format!(
+                "libvirtd refused our certificate ({source}); is it in date, and signed by libvirtd's CA?"
+            ))),
+        }
     }
 }
 

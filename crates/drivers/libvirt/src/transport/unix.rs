@@ -27,7 +27,7 @@ fn usual_socket(session: bool) -> Result<PathBuf> {
         true => SESSION_SOCKETS.iter().map(|name| runtime.join(name)).collect(),
         false => SYSTEM_SOCKETS.iter().map(PathBuf::from).collect(),
     };
-    candidates.iter().find(|path| path.exists()).cloned().ok_or_else(|| Error::Connect {
+    candidates.iter().find(|path| path.exists()).cloned().ok_or_else(|| Error::Unasked {
         target: "the local libvirtd".to_owned(),
         why: format!("neither of its sockets exists: {candidates:?}; does libvirtd run?"),
         source: None,
