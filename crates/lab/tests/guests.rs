@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use mainstay_lab::{DiskKind, Lab, LabSpec, Watcher};
+use mainstay_lab::{DiskKind, Lab, ScratchLab, Watcher};
 use support::{SOON, up};
 
 /// Waits until libvirt's word on a guest (`state (reason)`) is this.
@@ -25,7 +25,7 @@ async fn wait_state(lab: &Lab, guest: &str, expected: &str) {
 
 #[tokio::test]
 async fn every_way_of_dying_looks_different() {
-    let lab = up(LabSpec::new(&support::unique("guests"), 1, 4)).await;
+    let lab = up(ScratchLab::spec("guests", 1, 4)).await;
     let watcher = Watcher::start(&lab, Duration::from_millis(500)).unwrap();
 
     // Killed: the process is gone, and libvirt calls it a crash. Its disk still has what it counted.
@@ -68,7 +68,7 @@ async fn every_way_of_dying_looks_different() {
 
 #[tokio::test]
 async fn disks_fail_and_the_guest_is_paused() {
-    let mut spec = LabSpec::new(&support::unique("disks"), 1, 2);
+    let mut spec = ScratchLab::spec("disks", 1, 2);
     spec.guests[0].disk = DiskKind::Faulty;
     spec.guests[1].disk = DiskKind::Small;
     spec.guests[1].agent = true;

@@ -7,7 +7,7 @@ mod support;
 use std::process::Output;
 use std::time::Duration;
 
-use mainstay_lab::{Lab, LabSpec, PowerFault};
+use mainstay_lab::{Lab, PowerFault, ScratchLab};
 use support::{SOON, up};
 use tokio::process::Command;
 
@@ -27,7 +27,7 @@ async fn pings(lab: &Lab, address: &str) -> bool {
 
 #[tokio::test]
 async fn every_way_of_failing_looks_different() {
-    let lab = up(LabSpec::new(&support::unique("hosts"), 2, 2)).await;
+    let lab = up(ScratchLab::spec("hosts", 2, 2)).await;
     assert_eq!(lab.where_runs("web-1").unwrap(), ["h1"]);
     assert_eq!(lab.where_runs("db-1").unwrap(), ["h2"]);
 

@@ -9,8 +9,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use mainstay_lab::{DiskKind, Lab, LabSpec};
-use support::{SOON, unique, up};
+use mainstay_lab::{DiskKind, Lab, LabSpec, ScratchLab};
+use support::{SOON, up};
 
 const CREATOR: &str = "MAINSTAY_LAB_TEST_CREATOR";
 
@@ -32,7 +32,7 @@ async fn creator() {
 
 #[tokio::test]
 async fn a_killed_creator_leaves_nothing_that_remove_does_not_find() {
-    let name = unique("crash");
+    let name = ScratchLab::spec("crash", 1, 0).name;
     let mut creator = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "creator", "--nocapture"])
         .env(CREATOR, &name)
@@ -67,7 +67,7 @@ async fn a_killed_creator_leaves_nothing_that_remove_does_not_find() {
 
 #[tokio::test]
 async fn two_labs_live_side_by_side_and_one_outlives_the_other() {
-    let (first, second) = (unique("first"), unique("second"));
+    let (first, second) = (ScratchLab::spec("first", 1, 0).name, ScratchLab::spec("second", 1, 0).name);
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("lab");
     let (one, two) = tokio::join!(up(LabSpec::new(&first, 1, 1)), up(LabSpec::new(&second, 1, 1).in_dir(&dir)));
@@ -85,7 +85,7 @@ async fn a_folder_that_is_no_lab_is_not_emptied() {
     let folder = tempfile::tempdir().unwrap();
     let precious = folder.path().join("thesis.txt");
     fs::write(&precious, "years of work").unwrap();
-    let spec = LabSpec::new(&unique("folder"), 1, 0).in_dir(folder.path());
+    let spec = ScratchLab::spec("folder", 1, 0).in_dir(folder.path());
     let refused = Lab::up(spec, mainstay_lab::PowerRunner::Task, |_| ()).await.unwrap_err();
     assert!(refused.to_string().contains("no lab"), "{refused}");
     assert!(precious.exists());

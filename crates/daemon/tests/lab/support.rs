@@ -1,9 +1,8 @@
-//! What the tests share: a lab that does not outlive its test, and a controller in this process that lives in the lab's
-//! network.
+//! What the tests share: a lab, and a controller in this process that lives in the lab's network.
 
 use mainstay_daemon::{Handle, Options, Running, start};
 use mainstay_engine::view::ClusterView;
-use mainstay_lab::{Lab, LabSpec, PowerRunner};
+use mainstay_lab::{Lab, LabSpec, ScratchLab};
 use std::{
     fs::File,
     ops::Deref,
@@ -17,8 +16,8 @@ use tokio::runtime::{Builder, Runtime};
 /// Far above what anything here takes on a loaded machine with two cores.
 pub const SOON: Duration = Duration::from_secs(60);
 
-/// A lab that is removed at the end of its test, however that ends.
-pub struct TestLab(Lab);
+/// A lab of this test, and a controller for it.
+pub struct TestLab(ScratchLab);
 
 impl Deref for TestLab {
     type Target = Lab;
@@ -28,23 +27,14 @@ impl Deref for TestLab {
     }
 }
 
-impl Drop for TestLab {
-    fn drop(&mut self) {
-        let name = self.layout().name.clone();
-        let remove = || tokio::runtime::Runtime::new().unwrap().block_on(Lab::remove(&name)).unwrap();
-        std::thread::scope(|scope| scope.spawn(remove).join()).unwrap();
-    }
-}
-
 impl TestLab {
     /// Builds a lab, or fails with what is missing on this machine.
     pub async fn up(purpose: &str, change: impl FnOnce(&mut LabSpec), hosts: u8, guests: u8) -> TestLab {
         let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
-        let mut spec = LabSpec::new(&format!("dm-{purpose}-{}", std::process::id()), hosts, guests);
+        let mut spec = ScratchLab::spec(purpose, hosts, guests);
         change(&mut spec);
-        let building = Lab::up(spec, PowerRunner::Task, |step| println!("{step}"));
-        let built = tokio::time::timeout(2 * SOON, building).await.expect("a lab is built in time");
+        let built = ScratchLab::up(spec, |step| println!("{step}")).await;
         TestLab(built.unwrap_or_else(|error| panic!("{error}")))
     }
 

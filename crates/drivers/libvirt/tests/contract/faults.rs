@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mainstay_lab::{DiskKind, LabSpec};
+use mainstay_lab::{DiskKind, ScratchLab};
 use mainstay_libvirt::{
     CloseReason, Connection, DomainEvent, Error, EventKind, Keepalive, Lifecycle, Options, StopCause,
     domain::{
@@ -14,7 +14,7 @@ use mainstay_libvirt::{
     lifecycle::{Crashed, Started, Stopped, Suspended},
 };
 
-use crate::fixture::{InNetwork, LIMIT, TestLab, domain, event, turn, unique_name, until};
+use crate::fixture::{InNetwork, LIMIT, TestLab, domain, event, turn, until};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -131,7 +131,7 @@ async fn killed_stuck_and_panicked_guests_are_told_apart() {
 
 #[tokio::test]
 async fn a_failing_disk_pauses_and_says_so() {
-    let mut spec = LabSpec::new(&unique_name(), 1, 2);
+    let mut spec = ScratchLab::spec("disks", 1, 2);
     spec.guests[0].disk = DiskKind::Faulty;
     spec.guests[1].disk = DiskKind::Small;
     let lab = TestLab::of(spec).await;

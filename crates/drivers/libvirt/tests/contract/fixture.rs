@@ -1,15 +1,8 @@
-//! What the tests share: labs that do not outlive their test, connections to their hosts, waiting with a limit.
+//! What the tests share: labs, connections to their hosts, waiting with a limit.
 
-use std::{
-    fs::File,
-    future::Future,
-    ops::Deref,
-    os::fd::AsFd,
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::{fs::File, future::Future, ops::Deref, os::fd::AsFd, time::Duration};
 
-use mainstay_lab::{Lab, LabSpec, PowerRunner};
+use mainstay_lab::{Lab, LabSpec, ScratchLab};
 use mainstay_libvirt::{Connection, DomainEvent, DomainRef, Event, Events, Lifecycle, Options, Uri};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -18,8 +11,8 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 /// For what takes a guest's boot.
 pub const BOOT: Duration = Duration::from_secs(60);
 
-/// A lab that is removed at the end of its test, however that ends.
-pub struct TestLab(Lab);
+/// A lab of this test, with ways to its hosts.
+pub struct TestLab(ScratchLab);
 
 impl Deref for TestLab {
     type Target = Lab;
@@ -29,19 +22,10 @@ impl Deref for TestLab {
     }
 }
 
-impl Drop for TestLab {
-    fn drop(&mut self) {
-        // The test's own runtime can't be blocked on from here.
-        let name = self.layout().name.clone();
-        let remove = || tokio::runtime::Runtime::new().unwrap().block_on(Lab::remove(&name)).unwrap();
-        std::thread::scope(|scope| scope.spawn(remove).join()).unwrap();
-    }
-}
-
 impl TestLab {
     /// A lab with `hosts` hosts and these guests, running; the first with a guest agent.
     pub async fn up(hosts: u8, guests: u8) -> Self {
-        let mut spec = LabSpec::new(&unique_name(), hosts, guests);
+        let mut spec = ScratchLab::spec("lv", hosts, guests);
         if let Some(first) = spec.guests.first_mut() {
             first.agent = true;
         }
@@ -49,8 +33,8 @@ impl TestLab {
     }
 
     pub async fn of(spec: LabSpec) -> Self {
-        let built = tokio::time::timeout(2 * BOOT, Lab::up(spec, PowerRunner::Task, |_| ())).await;
-        Self(built.expect("a lab is built in time").unwrap_or_else(|error| panic!("no lab to test on: {error}")))
+        let built = ScratchLab::up(spec, |_| ()).await;
+        Self(built.unwrap_or_else(|error| panic!("no lab to test on: {error}")))
     }
 
     /// The first host's libvirtd as a URI that works from anywhere on this machine.
@@ -83,11 +67,6 @@ impl Drop for InNetwork {
 
 fn enter(network: &File) {
     move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-}
-
-pub fn unique_name() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("lv{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 pub async fn domain(connection: &Connection, name: &str) -> DomainRef {
