@@ -107,7 +107,11 @@ impl Engine {
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let wanted_stopped = matches!(record.want, Want::Stopped { .. });
         let elsewhere = record.host.as_ref() != Some(host);
-        if wanted_stopped && !ours && !still && state == DomainState::Running {
+        let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        // A start may be seen halfway: libvirt holds it for a moment, or a person lets it begin paused.
+        let by_person = wanted_stopped && !ours && (!still || senses.coming_up.as_ref() == Some(host));
+        senses.coming_up = (by_person && state != DomainState::Running).then(|| host.clone());
+        if by_person && state == DomainState::Running {
             let known_off = !first || record.host.is_some();
             let record = self.belief.workloads.get_mut(workload).expect("looked up above");
             record.want = Want::Running;
@@ -140,6 +144,7 @@ impl Engine {
             return; // the order's own outcome, or a newer list, tells
         }
         self.belief.runs_not(workload, host);
+        self.belief.workload_senses.entry(workload.clone()).or_default().coming_up = None;
         let order = self.life_order(workload).map(|record| &record.order.action).filter(|action| action.host() == host);
         let (stopping, leaving) =
             (matches!(order, Some(Action::Stop { .. })), matches!(order, Some(Action::Migrate { .. })));

@@ -16,6 +16,7 @@
 mod cgroup;
 mod command;
 mod configuration;
+mod doors;
 mod error;
 pub mod faults;
 mod guest;

@@ -38,7 +38,7 @@ pub(super) async fn migrate(task: &Task<'_>, workload: &WorkloadId, to: &HostId)
         .expect(workload)
         .await
         .map_err(|_| Outcome::unknown(format!("it left, and {to} does not tell of it")))?;
-    target.capture(workload, &moved).await?;
+    target.capture_done(workload, &moved).await?;
     target.end();
     Ok(Detail::None)
 }

@@ -63,10 +63,11 @@ pub(super) async fn take(
             Err(error) => return Err(failure::during(error)),
         }
     };
-    task.capture(workload, &domain).await?;
-    let taken = find(task, &domain, point).await?;
-    let taken = taken.ok_or_else(|| Outcome::unknown(format!("{point} was taken, but libvirt does not list it")))?;
-    described(task, &taken, frozen).await
+    task.capture_done(workload, &domain).await?;
+    let unlisted = |why: String| Outcome::unknown(format!("{point} was taken, but libvirt does not list it{why}"));
+    let taken = find(task, &domain, point).await.map_err(|outcome| unlisted(format!(": {outcome}")))?;
+    let taken = taken.ok_or_else(|| unlisted(String::new()))?;
+    described(task, &taken, frozen).await.map_err(|outcome| unlisted(format!(": {outcome}")))
 }
 
 pub(super) async fn delete(task: &Task<'_>, workload: &WorkloadId, point: &PointId) -> Act {
@@ -79,7 +80,7 @@ pub(super) async fn delete(task: &Task<'_>, workload: &WorkloadId, point: &Point
         task.connection.delete_snapshot(&snapshot.reference, DeleteFlags::NONE, task.left()).await
     };
     // Also after a failure: what is on record must not stay in doubt if libvirt can tell.
-    let captured = task.capture(workload, &domain).await;
+    let captured = task.capture_done(workload, &domain).await;
     deleted.map_err(failure::during)?;
     captured.map(|()| Detail::None)
 }

@@ -43,7 +43,7 @@ pub(super) async fn revert(task: &Task<'_>, workload: &WorkloadId, wanted: &Poin
             .await
             .map_err(failure::during)?;
     }
-    task.capture(workload, &domain).await?;
+    task.capture_done(workload, &domain).await?;
     match task.connection.domain_state(&domain, task.short()).await.map(crate::sensors::state) {
         Ok(DomainState::Running) => Ok(Detail::None),
         Ok(state) if state.is_live() => Err(Outcome::unknown(format!("{workload} was brought back, but is {state}"))),

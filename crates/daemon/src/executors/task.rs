@@ -130,6 +130,12 @@ impl<'a> Task<'a> {
         changing.map_err(|error| Outcome::failed(FailureKind::Other, with_causes(&error)))
     }
 
+    /// As [`Task::capture`], after something was done: whatever goes wrong now, that can't be called undone.
+    pub async fn capture_done(&self, workload: &WorkloadId, domain: &DomainRef) -> Result<(), Outcome> {
+        let captured = self.capture(workload, domain).await;
+        captured.map_err(|outcome| Outcome::unknown(format!("done, but {workload} could not be read back: {outcome}")))
+    }
+
     /// Keeps the definition as it is now, before anybody is told that something is done.
     pub async fn capture(&self, workload: &WorkloadId, domain: &DomainRef) -> Result<(), Outcome> {
         let now = self.tools.clock.now();

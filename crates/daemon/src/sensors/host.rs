@@ -160,13 +160,13 @@ async fn changed(link: &Link, context: &Context, uuid: Uuid, workload: WorkloadI
     if !namesake {
         context.report(Fact::Domain { host: link.host.clone(), workload: workload.clone(), change }).await;
     }
-    if let Some(state) = seen {
+    if let DomainChange::State(state) = change {
         link.told(uuid, state);
-        if !namesake {
-            let now = context.clock.now();
-            context.roster.seen(&workload, uuid, &link.host, state, now);
-            context.stats.seen(&workload, &link.host, state, now);
-        }
+    }
+    if let Some(state) = seen.filter(|_| !namesake) {
+        let now = context.clock.now();
+        context.roster.seen(&workload, uuid, &link.host, state, now);
+        context.stats.seen(&workload, &link.host, state, now);
     }
     link.look.notify_one();
 }

@@ -4,7 +4,9 @@
 
 mod behaviour;
 mod contract;
+mod doors;
 mod guests;
+mod hypervisors;
 mod killed;
 mod recovery;
 mod support;

@@ -3,11 +3,16 @@
 use mainstay_daemon::{Handle, Options, Running, start};
 use mainstay_engine::view::ClusterView;
 use mainstay_lab::{Lab, LabSpec, ScratchLab};
+use mainstay_model::{Alarm, Code, RecoveryPoint};
+use rustix::{
+    mount::{MountPropagationFlags, mount_bind, mount_change},
+    thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
+};
 use std::{
     fs::File,
     ops::Deref,
     os::fd::AsFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -45,24 +50,78 @@ impl TestLab {
         path
     }
 
+    /// How often libvirt has started a guest's QEMU, on all hosts together, since the lab was built.
+    pub fn starts(&self, guest: &str) -> usize {
+        let log = format!("var/log/libvirt/qemu/{guest}.log");
+        let logs = self.host_names().into_iter().map(|host| self.host_file(&host, &log));
+        logs.map(|log| std::fs::read_to_string(log).unwrap_or_default().matches("starting up libvirt version").count())
+            .sum()
+    }
+
+    pub fn all_starts(&self) -> Vec<(String, usize)> {
+        self.guest_names().into_iter().map(|guest| (guest.clone(), self.starts(&guest))).collect()
+    }
+
+    /// How often each host's power was really cut through its device.
+    pub fn fencings(&self) -> Vec<String> {
+        let history = self.power_history().unwrap();
+        history
+            .into_iter()
+            .filter(|record| record.action == "off" && record.code == 0)
+            .map(|record| record.host)
+            .collect()
+    }
+
     /// A runtime whose threads are in the controller's network.
     pub fn runtime(&self) -> Runtime {
+        self.runtime_with(&[])
+    }
+
+    /// A runtime whose threads are in the controller's network, and see these files at other places as well.
+    fn runtime_with(&self, files: &[(&Path, &str)]) -> Runtime {
         let namespace = self.controller_namespace();
+        let files: Vec<(PathBuf, String)> =
+            files.iter().map(|(file, at)| (file.to_path_buf(), at.to_string())).collect();
         let enter = move || {
             let file = File::open(&namespace).unwrap();
-            let network = Some(rustix::thread::LinkNameSpaceType::Network);
-            rustix::thread::move_into_link_name_space(file.as_fd(), network).unwrap();
+            let network = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(file.as_fd(), network).unwrap();
+            if files.is_empty() {
+                return;
+            }
+            leave_file_systems();
+            for (file, at) in &files {
+                mount_bind(file, at).unwrap();
+            }
         };
         Builder::new_multi_thread().worker_threads(2).enable_all().on_thread_start(enter).build().unwrap()
     }
 
     /// A controller in this process.
     pub async fn controller(&self, config: PathBuf) -> Controller {
-        let runtime = self.runtime();
+        self.controller_with(config, &[]).await
+    }
+
+    /// A controller in this process that sees these files at other places as well.
+    pub async fn controller_with(&self, config: PathBuf, files: &[(&Path, &str)]) -> Controller {
+        let runtime = self.runtime_with(files);
         let options = Options { config, state_dir: None };
         let running = runtime.spawn(start(options)).await.unwrap().unwrap_or_else(|error| panic!("{error}"));
         Controller { runtime: Some(runtime), running: Some(running) }
     }
+}
+
+/// What this thread mounts from here on, nobody else sees.
+#[allow(unsafe_code, reason = "unsharing is unsafe for tables of open files only, which stay shared")]
+fn leave_file_systems() {
+    // SAFETY: file descriptors are not unshared.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.unwrap();
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+}
+
+/// The alarm of this code about a host or workload, if it stands.
+pub fn alarm<'a>(view: &'a ClusterView, code: Code, about: &str) -> Option<&'a Alarm> {
+    view.alarms.iter().find(|alarm| alarm.code == code && alarm.subject.to_string() == about)
 }
 
 /// A controller that dies with its test.
@@ -105,6 +164,36 @@ impl Controller {
                 && view.workloads.iter().all(|workload| workload.health == "running" && workload.answers != Some(false))
         })
         .await
+    }
+
+    pub async fn wait_alarm(&self, code: Code, about: &str) -> Arc<ClusterView> {
+        self.wait(&format!("{code} about {about}"), |view| alarm(view, code, about).is_some()).await
+    }
+
+    pub async fn wait_no_alarm(&self, code: Code, about: &str) -> Arc<ClusterView> {
+        self.wait(&format!("no {code} about {about}"), |view| alarm(view, code, about).is_none()).await
+    }
+
+    /// Waits until the history has an event with these words, as [`Controller::story`] shows it.
+    pub async fn wait_event(&self, words: &str) {
+        let until = Instant::now() + SOON;
+        while !self.story().await.contains(words) {
+            assert!(Instant::now() < until, "{words}: {}", self.story().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub async fn wait_points(&self, guest: &str, what: &str, wanted: impl Fn(&[RecoveryPoint]) -> bool) {
+        let until = Instant::now() + SOON;
+        while !wanted(&self.handle().points(&guest.into()).await.unwrap()) {
+            assert!(Instant::now() < until, "{what}: {}", self.story().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Long enough that whatever would be done wrongly is done: each host was listed anew, and the engine woke again.
+    pub async fn settled(&self) {
+        tokio::time::sleep(Duration::from_millis(4_500)).await;
     }
 
     /// Waits until every guest is seen running.

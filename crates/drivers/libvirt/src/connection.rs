@@ -111,8 +111,12 @@ impl Connection {
         match connection.negotiate(uri, options, deadline).await {
             Ok(()) => Ok(connection),
             // To whoever opens, a transport that ends before it is usable never came up.
-            Err(Error::Closed { reason, .. }) => Err(match &uri.endpoint {
-                Endpoint::Ssh(_) => transport::ssh_failed(uri.target(), reason.to_string()),
+            Err(Error::Closed { reason, .. }) => Err(match (&uri.endpoint, &*reason) {
+                (Endpoint::Ssh(_), _) => transport::ssh_failed(uri.target(), reason.to_string()),
+                (_, CloseReason::Silent { .. }) => {
+                    let why = format!("it takes the connection and does not answer; does libvirtd hang? ({reason})");
+                    Error::Connect { target: uri.target(), why, source: None }
+                }
                 _ => Error::Connect { target: uri.target(), why: reason.to_string(), source: None },
             }),
             Err(error) => Err(error),

@@ -141,7 +141,7 @@ pub enum CloseReason {
     #[error("libvirtd closed it")]
     EndOfFile,
     /// Nothing was heard for the keepalive's whole time.
-    #[error("nothing heard for {silence:?}, {pings} keepalives unanswered")]
+    #[error("nothing heard for {silence:.0?}, {pings} keepalives unanswered")]
     Silent {
         /// How long nothing was heard.
         silence: Duration,

@@ -25,10 +25,7 @@ pub async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
     }
     let mut answer = {
         let mut under_way = under_way();
-        match under_way.get(host) {
-            Some(answer) => answer.clone(),
-            None => under_way.entry(host.to_owned()).insert_entry(begin(host.to_owned())).get().clone(),
-        }
+        under_way.entry(host.to_owned()).or_insert_with(|| begin(host.to_owned())).clone()
     };
     let found = answer.wait_for(Option::is_some).await.map_or(None, |answer| answer.clone());
     match found {

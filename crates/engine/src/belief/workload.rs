@@ -217,6 +217,8 @@ pub(crate) struct WorkloadSenses {
     pub activity: Option<ActivitySense>,
     /// When it was last seen to start (or this term began).
     pub up_since: Option<Time>,
+    /// Where somebody else is starting it, seen paused so far.
+    pub coming_up: Option<HostId>,
     /// When it was first heard after `up_since`.
     pub answered_since: Option<Time>,
     /// How often it rebooted by itself since it came up or was last heard.

@@ -14,6 +14,8 @@ pub struct Story {
     pub spec: ClusterSpec,
     pub domains: BTreeMap<HostId, BTreeMap<WorkloadId, DomainSeen>>,
     pub silent: Vec<HostId>,
+    /// Hosts whose name does not resolve.
+    pub deaf: Vec<HostId>,
     /// What every host has.
     pub capacity: Resources,
     pub orders: Vec<(ActionId, Action)>,
@@ -81,6 +83,7 @@ impl Story {
             spec,
             domains: BTreeMap::new(),
             silent: vec![],
+            deaf: vec![],
             capacity: Resources::of(64 * 1024, 16),
             orders: vec![],
             said: vec![],
@@ -220,17 +223,16 @@ impl Story {
             let mut inputs = vec![];
             for name in self.spec.hosts.keys() {
                 for channel in [HostChannel::Hypervisor, HostChannel::Ping] {
-                    inputs.push(Input::Fact(match self.silent.contains(name) {
-                        true => Fact::HostSilent {
-                            host: name.clone(),
-                            channel,
-                            error: "no answer".to_owned(),
-                            closed: false,
-                        },
-                        false => Fact::HostHeard { host: name.clone(), channel },
+                    let (host, error) = (name.clone(), "no answer".to_owned());
+                    inputs.push(Input::Fact(if self.deaf.contains(name) {
+                        Fact::HostUnasked { host, channel, error }
+                    } else if self.silent.contains(name) {
+                        Fact::HostSilent { host, channel, error, closed: false }
+                    } else {
+                        Fact::HostHeard { host, channel }
                     }));
                 }
-                if !self.silent.contains(name) {
+                if !self.silent.contains(name) && !self.deaf.contains(name) {
                     inputs.push(Input::Fact(self.list(name, self.now)));
                 }
             }

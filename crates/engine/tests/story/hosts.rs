@@ -124,3 +124,20 @@ fn who_waits_for_another_is_not_forgotten() {
     story.fact(Fact::GuestHeard { workload: "web-1".into(), channel: GuestChannel::Ping });
     assert!(matches!(story.only_order().1, Action::Start { .. }));
 }
+
+/// Its name does not resolve any more, or it refuses us: that is no word about whether it lives. Only when it is asked, and
+/// silent, is it lost.
+#[test]
+fn a_host_that_can_not_be_asked_is_not_fenced() {
+    let mut story = Story::new();
+    story.deaf.push("h1".into());
+    story.pass(Span::minutes(2));
+    assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
+    assert_eq!(story.alarms(), [Code::MANAGEMENT_FAULT]);
+    story.deaf.clear();
+    story.pass(Span::secs(2));
+    assert_eq!(story.alarms(), []);
+    story.silent.push("h1".into());
+    story.pass(Span::secs(5));
+    assert!(matches!(story.only_order().1, Action::Fence { .. }));
+}

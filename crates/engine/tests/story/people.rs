@@ -1,7 +1,7 @@
 //! A person acts in the middle of something.
 
 use crate::harness::{Story, domain};
-use mainstay_model::{Action, Code, Command, DomainState, OffReason, Outcome, Reply, Span};
+use mainstay_model::{Action, Code, Command, DomainState, OffReason, Outcome, PauseReason, Reply, Span};
 
 /// Rule 3 while a migration is under way: the migration then fails, of course.
 #[test]
@@ -33,6 +33,24 @@ fn what_is_shut_down_while_it_is_being_started_stays_down() {
         story.pass(Span::minutes(3));
         assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
         assert_eq!(story.health(), "stopped");
+    }
+}
+
+/// A list catches a start halfway, when libvirt still holds the guest paused: it was started by a person all the same. Found
+/// on real parts: the VM was shut down again.
+#[test]
+fn what_a_person_starts_is_not_stopped_because_it_was_first_seen_paused() {
+    for first in [PauseReason::Busy, PauseReason::Person, PauseReason::Other] {
+        let mut story = Story::new();
+        story.event("h1", DomainState::Off(OffReason::Destroyed));
+        story.pass(Span::secs(2));
+        assert_eq!(story.health(), "stopped");
+        story.event("h1", DomainState::Paused(first));
+        story.pass(Span::secs(1));
+        story.event("h1", DomainState::Running);
+        story.pass(Span::minutes(1));
+        assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
+        assert_eq!(story.health(), "running");
     }
 }
 

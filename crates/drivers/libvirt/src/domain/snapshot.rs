@@ -2,16 +2,25 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use tokio::time::Instant;
+
 use super::inventory::XmlFlags;
 use crate::{
     connection::Connection,
     definition::Definition,
-    error::{ErrorCode, Result},
+    error::{Error, ErrorCode, Result},
     numbers::flags,
     procedures::Procedure,
     types::{DomainRef, SnapshotRef},
     xml::{Element, escaped},
 };
+
+/// Between two attempts to list snapshots while one is being taken.
+const TAKING_PAUSE: Duration = Duration::from_millis(100);
+
+fn is_being_taken(error: &Error) -> bool {
+    error.is(ErrorCode::INVALID_ARG) && error.to_string().contains("virGetDomainSnapshot")
+}
 
 flags! {
     /// How to create (`virDomainSnapshotCreateFlags`).
@@ -183,10 +192,21 @@ impl Connection {
         Ok(snapshots)
     }
 
+    /// While anybody takes a snapshot, libvirt 9 has one without a name yet, and fails to list any: asked again then.
     async fn snapshot_refs(&self, domain: &DomainRef, limit: Duration) -> Result<Vec<SnapshotRef>> {
-        let arguments = (domain, 1_i32, TOPOLOGICAL);
-        let (snapshots, _count): (_, i32) = self.call(Procedure::DomainListAllSnapshots, &arguments, limit).await?;
-        Ok(snapshots)
+        let (arguments, until) = ((domain, 1_i32, TOPOLOGICAL), Instant::now() + limit);
+        loop {
+            match self.call(Procedure::DomainListAllSnapshots, &arguments, limit).await {
+                Ok(listed) => {
+                    let (snapshots, _count): (_, i32) = listed;
+                    return Ok(snapshots);
+                }
+                Err(error) if is_being_taken(&error) && Instant::now() + TAKING_PAUSE < until => {
+                    tokio::time::sleep(TAKING_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn current_snapshot(&self, domain: &DomainRef, limit: Duration) -> Result<Option<String>> {

@@ -56,9 +56,13 @@ impl Tls {
             Ok(other) => Err(refused(format!(
                 "libvirtd did not accept our certificate (answered {other}); see tls_allowed_dn_list there"
             ))),
-            Err(source) => Err(refused(format!(
-                "libvirtd refused our certificate ({source}); is it in date, and signed by libvirtd's CA?"
-            ))),
+            Err(source) => {
+                // rustls is long about a server that hangs up.
+                let how =
+                    if source.kind() == ErrorKind::UnexpectedEof { "it hung up".into() } else { source.to_string() };
+                let why = format!("libvirtd refused our certificate ({how}); is it in date, and signed by its CA?");
+                Err(refused(why))
+            }
         }
     }
 }
