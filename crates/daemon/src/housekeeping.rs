@@ -38,6 +38,7 @@ pub(crate) async fn keep_house(
             }
             _ = forget.tick() => {
                 let keep = *keep.borrow();
+                stats.forget(clock.now());
                 forget_rows(&memory, clock, keep).await;
                 forget_pictures(pictures, keep).await;
             }

@@ -3,7 +3,7 @@
 
 use mainstay_libvirt::{Connection, Credentials, Keepalive, Options, Uri, Uuid};
 use mainstay_model::{
-    DomainState, HostId, OffReason,
+    DomainState, HostId, OffReason, WorkloadId,
     config::{DriverConfig, LibvirtConfig},
     spec::ClusterSpec,
 };
@@ -36,12 +36,74 @@ pub(crate) struct Link {
     /// How it is reached.
     pub config: LinkConfig,
     /// Rung when the inventory should be read at once.
-    pub look: Notify,
+    pub look: Look,
     /// Rung when the host answers ping again: an attempt to connect that began while it was dead is not worth waiting for.
     pub heard_again: Notify,
     off: Mutex<BTreeMap<Uuid, OffReason>>,
     uri: Uri,
     idle: Mutex<Vec<Connection>>,
+}
+
+/// A bell, and what may have changed when it rings.
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    bell: Notify,
+    changed: Mutex<Changed>,
+}
+
+/// Whose definitions must be read anew.
+#[derive(Debug, Default)]
+pub(crate) enum Changed {
+    /// Nobody's.
+    #[default]
+    Nothing,
+    /// Those of these.
+    These(BTreeSet<WorkloadId>),
+    /// Events may be missing: everybody's.
+    Anything,
+}
+
+impl Look {
+    /// Something happened to a workload.
+    pub fn at(&self, workload: &WorkloadId) {
+        match &mut *self.lock() {
+            Changed::These(all) => drop(all.insert(workload.clone())),
+            Changed::Anything => {}
+            nothing => *nothing = Changed::These(BTreeSet::from([workload.clone()])),
+        }
+        self.bell.notify_one();
+    }
+
+    /// Anything may have happened.
+    pub fn at_all(&self) {
+        *self.lock() = Changed::Anything;
+        self.bell.notify_one();
+    }
+
+    /// Waits until it rings.
+    pub async fn rung(&self) {
+        self.bell.notified().await;
+    }
+
+    /// What changed since this was asked last.
+    pub fn take(&self) -> Changed {
+        std::mem::take(&mut self.lock())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Changed> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Changed {
+    /// True if the definition of this one must be read anew.
+    pub fn holds(&self, workload: &WorkloadId) -> bool {
+        match self {
+            Changed::Nothing => false,
+            Changed::These(all) => all.contains(workload),
+            Changed::Anything => true,
+        }
+    }
 }
 
 /// All hosts' links, as the configuration in force has them. Clones share it.
@@ -69,7 +131,7 @@ impl Link {
         Ok(Link {
             host,
             config,
-            look: Notify::new(),
+            look: Look::default(),
             heard_again: Notify::new(),
             off: Mutex::default(),
             uri,

@@ -8,11 +8,15 @@ use mainstay_store::{Batch, Kind, Store};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
 };
 
 /// A step back of the wall clock up to this is bridged over; a larger one means that the clock was wrong before.
 const BRIDGED: Span = Span::hours(1);
+
+/// Definitions read at once, at the start.
+const PAGE: u32 = 100;
 
 /// How a workload is defined, kept so that it can be defined elsewhere when its host is dead.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,19 +33,8 @@ pub(crate) struct Definition {
     pub doubt: Option<String>,
 }
 
-impl Definition {
-    /// True if a domain of this uuid is another VM, though it may have the same name.
-    pub fn is_of_another(&self, uuid: Uuid) -> bool {
-        self.uuid().is_some_and(|own| own != uuid)
-    }
-
-    fn uuid(&self) -> Option<Uuid> {
-        mainstay_libvirt::definition::Definition::parse(&self.xml).ok().map(|own| own.uuid)
-    }
-}
-
 /// libvirt's record of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Hash, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeptSnapshot {
     /// Its name.
     pub name: String,
@@ -60,13 +53,49 @@ pub(crate) struct Memory {
 
 #[derive(Debug, Default)]
 struct Definitions {
-    kept: BTreeMap<WorkloadId, Definition>,
-    /// Of the kept ones, so that nobody parses XML at each look.
-    uuids: BTreeMap<WorkloadId, Uuid>,
+    kept: BTreeMap<WorkloadId, Kept>,
+    /// Of which workloads a host's definition is the one that is kept.
+    of_host: BTreeMap<HostId, BTreeSet<WorkloadId>>,
     /// Workloads whose disks are being switched to other images right now.
     changing: BTreeSet<WorkloadId>,
     /// Workloads that the host of the kept definition no longer lists: another host's definition may count now.
     orphaned: BTreeSet<WorkloadId>,
+}
+
+/// What is asked of a kept definition at every look. With its snapshots' records it may be as long as a book: it stays in
+/// the store.
+#[derive(Debug)]
+struct Kept {
+    host: HostId,
+    /// `None`: the definition can't be read.
+    uuid: Option<Uuid>,
+    /// Of all by which two definitions differ.
+    digest: u64,
+}
+
+impl Kept {
+    fn of(definition: &Definition) -> Kept {
+        let own = mainstay_libvirt::definition::Definition::parse(&definition.xml);
+        let uuid = own.ok().map(|own| own.uuid);
+        Kept { host: definition.host.clone(), uuid, digest: digest(definition) }
+    }
+
+    /// True if a domain of this uuid is another VM, though it may have the same name.
+    fn is_of_another(&self, uuid: Uuid) -> bool {
+        self.uuid.is_some_and(|own| own != uuid)
+    }
+}
+
+impl Definitions {
+    fn keep(&mut self, workload: &WorkloadId, kept: Kept) {
+        self.of_host.entry(kept.host.clone()).or_default().insert(workload.clone());
+        let host = kept.host.clone();
+        if let Some(before) = self.kept.insert(workload.clone(), kept).filter(|before| before.host != host)
+            && let Some(there) = self.of_host.get_mut(&before.host)
+        {
+            there.remove(workload);
+        }
+    }
 }
 
 /// While this lives, sensors do not overwrite a workload's definition: they might read it a moment before it changes.
@@ -74,16 +103,6 @@ struct Definitions {
 pub(crate) struct Changing {
     memory: Memory,
     workload: WorkloadId,
-}
-
-impl Definitions {
-    fn keep(&mut self, workload: WorkloadId, definition: Definition) {
-        match definition.uuid() {
-            Some(uuid) => drop(self.uuids.insert(workload.clone(), uuid)),
-            None => drop(self.uuids.remove(&workload)),
-        }
-        self.kept.insert(workload, definition);
-    }
 }
 
 impl Drop for Changing {
@@ -103,17 +122,11 @@ pub(crate) struct Found {
 impl Memory {
     /// Reads what there is.
     pub async fn open(store: Store, wall: Time) -> Result<(Memory, Found), mainstay_store::Error> {
-        let (mut rows, mut definitions) = (Vec::new(), Definitions::default());
-        for row in store.load().await? {
-            match (table(row.kind), row.kind) {
-                (Some(table), _) => rows.push(Row { table, key: row.key, body: row.body }),
-                (None, Kind::Definition) => match serde_json::from_str(&row.body) {
-                    Ok(definition) => definitions.keep(WorkloadId::from(row.key), definition),
-                    Err(error) => tracing::error!(workload = row.key, %error, "its kept definition can't be read"),
-                },
-                (None, _) => {}
-            }
-        }
+        let kinds: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| table(*kind).is_some()).collect();
+        let loaded = store.load(&kinds).await?;
+        let row = |row: mainstay_store::Row| Some(Row { table: table(row.kind)?, key: row.key, body: row.body });
+        let rows = loaded.into_iter().filter_map(row).collect();
+        let definitions = read_definitions(&store).await?;
         let newest = store.events(&mainstay_store::EventQuery { limit: 1, ..Default::default() }).await?;
         let last = newest.first().map_or(Time(0), |event| Time(event.event.at_ms));
         let not_before = if last.since(wall) > BRIDGED { Time(0) } else { last };
@@ -139,16 +152,17 @@ impl Memory {
         Ok(events)
     }
 
-    /// The definition last seen of a workload.
-    pub fn definition(&self, workload: &WorkloadId) -> Option<Definition> {
-        self.lock().kept.get(workload).cloned()
+    /// The definition last seen of a workload; `None` if it was never seen, or can't be read any more.
+    pub async fn definition(&self, workload: &WorkloadId) -> Result<Option<Definition>, mainstay_store::Error> {
+        let body = self.store.body(Kind::Definition, workload.as_str()).await?;
+        Ok(body.and_then(|body| readable(workload.as_str(), &body)))
     }
 
     /// A host lists these workloads, and no others.
     pub fn listed(&self, host: &HostId, workloads: &BTreeSet<WorkloadId>) {
         let mut definitions = self.lock();
-        let Definitions { kept, orphaned, .. } = &mut *definitions;
-        for workload in kept.iter().filter(|(_, kept)| kept.host == *host).map(|(workload, _)| workload) {
+        let Definitions { of_host, orphaned, .. } = &mut *definitions;
+        for workload in of_host.get(host).into_iter().flatten() {
             if workloads.contains(workload) {
                 orphaned.remove(workload);
             } else {
@@ -168,7 +182,7 @@ impl Memory {
     /// True if a domain of this uuid is not the workload that is known by its name, but a namesake: nothing that is seen of
     /// it may be told of the workload, but by an inventory, which tells the two apart.
     pub fn is_namesake(&self, workload: &WorkloadId, uuid: Uuid) -> bool {
-        self.lock().uuids.get(workload).is_some_and(|own| *own != uuid)
+        self.lock().kept.get(workload).is_some_and(|kept| kept.is_of_another(uuid))
     }
 
     /// True while a workload's disks are being switched to other images by this process.
@@ -180,12 +194,7 @@ impl Memory {
     pub async fn see_definition(&self, workload: &WorkloadId, new: Definition) -> Result<(), mainstay_store::Error> {
         let known = {
             let definitions = self.lock();
-            let same = |kept: &Definition| {
-                kept.xml == new.xml
-                    && kept.snapshots == new.snapshots
-                    && kept.host == new.host
-                    && kept.doubt == new.doubt
-            };
+            let same = |kept: &Kept| kept.digest == digest(&new);
             definitions.changing.contains(workload) || definitions.kept.get(workload).is_some_and(same)
         };
         if known { Ok(()) } else { self.keep_definition(workload, new).await }
@@ -196,7 +205,7 @@ impl Memory {
         let body = json(&new);
         let change = mainstay_store::Change { kind: Kind::Definition, key: workload.to_string(), body: Some(body) };
         self.store.commit(&Batch { at_ms: new.seen_at.0, changes: vec![change], events: Vec::new() }).await?;
-        self.lock().keep(workload.clone(), new);
+        self.lock().keep(workload, Kept::of(&new));
         Ok(())
     }
 
@@ -205,7 +214,7 @@ impl Memory {
     pub async fn begin_change(&self, workload: &WorkloadId, doing: &str) -> Result<Changing, mainstay_store::Error> {
         self.lock().changing.insert(workload.clone());
         let changing = Changing { memory: self.clone(), workload: workload.clone() };
-        if let Some(kept) = self.definition(workload) {
+        if let Some(kept) = self.definition(workload).await? {
             self.keep_definition(workload, Definition { doubt: Some(doing.to_owned()), ..kept }).await?;
         }
         Ok(changing)
@@ -260,6 +269,34 @@ fn table(kind: Kind) -> Option<Table> {
         Kind::Incident => Some(Table::Incident),
         Kind::Definition | Kind::Config => None,
     }
+}
+
+/// What must be known of each definition, read a few at a time.
+async fn read_definitions(store: &Store) -> Result<Definitions, mainstay_store::Error> {
+    let mut definitions = Definitions::default();
+    let mut last = String::new();
+    loop {
+        let page = store.page(Kind::Definition, &last, PAGE).await?;
+        let Some(end) = page.last() else { return Ok(definitions) };
+        last.clone_from(&end.key);
+        for row in &page {
+            if let Some(definition) = readable(&row.key, &row.body) {
+                definitions.keep(&WorkloadId::new(&row.key), Kept::of(&definition));
+            }
+        }
+    }
+}
+
+fn digest(definition: &Definition) -> u64 {
+    let Definition { xml, snapshots, host, doubt, seen_at: _ } = definition;
+    let mut hasher = DefaultHasher::new();
+    (xml, snapshots, host, doubt).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn readable(workload: &str, body: &str) -> Option<Definition> {
+    let read = serde_json::from_str(body);
+    read.inspect_err(|error| tracing::error!(workload, %error, "its kept definition can't be read")).ok()
 }
 
 fn event(event: &Event) -> mainstay_store::Event {

@@ -79,8 +79,12 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
         while let Ok(wake_at) = turn {
             turn = match self.wait(wake_at, &mut commands).await {
                 Ok(inputs) => {
-                    let now = self.clock.now();
+                    let (now, began, taken) = (self.clock.now(), Instant::now(), inputs.len());
                     let step = self.controller.step(now, inputs);
+                    if !step.changes.is_empty() {
+                        let took_us = began.elapsed().as_micros() as u64;
+                        tracing::debug!(inputs = taken, orders = step.orders.len(), took_us, "step");
+                    }
                     self.carry_out(now, step, &mut commands).await
                 }
                 Err(stopped) => Err(stopped),

@@ -99,10 +99,14 @@ impl StatsBoard {
         self.lock().values().filter_map(sample).collect()
     }
 
+    /// Takes off the board who was not seen for long.
+    pub(crate) fn forget(&self, now: Time) {
+        self.lock().retain(|_, entry| now.since(entry.stats.seen_at) < FORGOTTEN_AFTER);
+    }
+
     /// A workload was seen on a host in a state. One that is off does not hide one that runs elsewhere.
     pub(crate) fn seen(&self, workload: &WorkloadId, host: &HostId, state: DomainState, now: Time) {
         let mut board = self.lock();
-        board.retain(|_, entry| now.since(entry.stats.seen_at) < FORGOTTEN_AFTER);
         let entry =
             board.entry(workload.clone()).or_insert_with(|| Entry { stats: blank(workload, host, now), last: None });
         let stats = &mut entry.stats;

@@ -7,13 +7,19 @@
 mod cases;
 mod clock;
 mod cluster;
+mod daemon;
+mod hypervisors;
 mod peer;
 mod report;
 
 use clap::{Parser, ValueEnum};
 use cluster::Size;
 use report::Row;
-use std::{process::ExitCode, time::Duration};
+use std::{
+    path::PathBuf,
+    process::{Command, ExitCode},
+    time::Duration,
+};
 
 /// Measures the engine on made-up clusters.
 #[derive(Debug, Parser)]
@@ -30,6 +36,12 @@ struct Arguments {
     /// Only these
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Memory, Part::Loss, Part::Fact, Part::Steady, Part::Peer])]
     only: Vec<Part>,
+    /// The controller's program, for the part `daemon`
+    #[arg(long)]
+    mainstay: Option<PathBuf>,
+    /// How long the process is watched while nothing happens, in seconds
+    #[arg(long, default_value_t = 60)]
+    steady: u64,
 }
 
 /// What is measured.
@@ -45,7 +57,12 @@ enum Part {
     Steady,
     /// Pacemaker's scheduler on clusters of the same shape, up to the size that it finishes
     Peer,
+    /// The real controller process over simulated hypervisors
+    Daemon,
 }
+
+/// Set once in a network namespace of its own.
+const APART: &str = "MAINSTAY_SCALE_APART";
 
 const TINY: Size = Size { hosts: 16, workloads: 250 };
 const HALF: Size = Size { hosts: 32, workloads: 1_000 };
@@ -56,10 +73,28 @@ const LARGE: Size = Size { hosts: 2_000, workloads: 50_000 };
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.only.contains(&Part::Daemon) && std::env::var_os(APART).is_none() {
+        return in_own_network();
+    }
     let rows = measure(&arguments);
     let text = if arguments.json { report::json(&rows) } else { report::table(&rows) + &report::plot(&rows) };
     print!("{text}");
     if rows.iter().all(Row::met) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// This program again, in a network namespace of its own, whose addresses are the simulated hosts'.
+fn in_own_network() -> ExitCode {
+    let own = std::env::current_exe().expect("this program runs from a file");
+    let status =
+        Command::new("unshare").arg("--net").arg(own).args(std::env::args_os().skip(1)).env(APART, "1").status();
+    match status {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("unshare can't be run: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn measure(arguments: &Arguments) -> Vec<Row> {
@@ -89,6 +124,12 @@ fn measure(arguments: &Arguments) -> Vec<Row> {
     }
     if wanted(Part::Steady) {
         rows.extend(cases::steady(WIDE, 21));
+    }
+    if let (true, Some(mainstay)) = (wanted(Part::Daemon), &arguments.mainstay) {
+        match daemon::rows(mainstay, WIDE, Duration::from_secs(arguments.steady)) {
+            Ok(measured) => rows.extend(measured),
+            Err(error) => rows.push(Row::failed("the process", WIDE, &error)),
+        }
     }
     if wanted(Part::Peer) {
         for size in [TINY, HALF, SMALL, MIDDLE] {

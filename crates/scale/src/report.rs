@@ -16,6 +16,8 @@ pub enum Amount {
     Percent(f64),
     /// Memory.
     Bytes(u64),
+    /// Of things.
+    Count(u64),
 }
 
 /// One line: what was measured on a cluster of which size, and what it must not exceed.
@@ -54,6 +56,17 @@ impl Row {
         let met = amount <= at_most;
         let (what, at_most) = (what.to_owned(), Some(at_most));
         Row { what, size, samples: 1, best: amount, median: amount, at_most, met, series: None }
+    }
+
+    /// Something measured once, without a target.
+    pub fn shown(what: &str, size: Size, amount: Amount) -> Row {
+        Row { at_most: None, ..Row::amount(what, size, amount, amount) }
+    }
+
+    /// Something that could not be measured.
+    pub fn failed(what: &str, size: Size, error: &std::io::Error) -> Row {
+        eprintln!("{what}: {error}");
+        Row::shown(&format!("{what}: not measured"), size, Amount::Count(0)).met_if(false)
     }
 
     /// What was done must have been right, too.
@@ -109,6 +122,7 @@ impl Amount {
             Amount::Time(_) => "s",
             Amount::Percent(_) => "percent",
             Amount::Bytes(_) => "bytes",
+            Amount::Count(_) => "count",
         }
     }
 
@@ -116,7 +130,7 @@ impl Amount {
         match self {
             Amount::Time(time) => time.as_secs_f64(),
             Amount::Percent(percent) => percent,
-            Amount::Bytes(bytes) => bytes as f64,
+            Amount::Bytes(number) | Amount::Count(number) => number as f64,
         }
     }
 }
@@ -125,9 +139,11 @@ impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Amount::Time(time) if time.as_micros() < 1_000 => write!(f, "{:.1} µs", time.as_secs_f64() * 1e6),
+            Amount::Time(time) if time.as_secs() >= 10 => write!(f, "{:.1} s", time.as_secs_f64()),
             Amount::Time(time) => write!(f, "{:.1} ms", time.as_secs_f64() * 1e3),
             Amount::Percent(percent) => write!(f, "{percent:.1} %"),
             Amount::Bytes(bytes) => write!(f, "{:.0} MB", *bytes as f64 / 1e6),
+            Amount::Count(count) => write!(f, "{count}"),
         }
     }
 }

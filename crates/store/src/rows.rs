@@ -63,6 +63,18 @@ macro_rules! kinds {
                 }
             }
 
+            pub(crate) fn select_one(self) -> &'static str {
+                match self {
+                    $(Kind::$kind => concat!("SELECT body FROM ", $table, " WHERE key = ?"),)*
+                }
+            }
+
+            pub(crate) fn select_page(self) -> &'static str {
+                match self {
+                    $(Kind::$kind => concat!("SELECT key, body FROM ", $table, " WHERE key > ? ORDER BY key LIMIT ?"),)*
+                }
+            }
+
             pub(crate) fn select(self) -> &'static str {
                 match self {
                     $(Kind::$kind => concat!("SELECT key, body FROM ", $table, " ORDER BY key"),)*

@@ -47,21 +47,41 @@ impl Store {
         self.bounded("writing the engine's memory", DEADLINE, work).await
     }
 
-    /// All rows, by kind and key: what the engine goes on from after a restart.
+    /// All rows of these kinds, by kind and key: what the engine goes on from after a restart.
     ///
     /// # Errors
     /// If they cannot be read.
-    pub async fn load(&self) -> Result<Vec<Row>, Error> {
+    pub async fn load(&self, kinds: &[Kind]) -> Result<Vec<Row>, Error> {
         let work = async {
             let mut transaction = self.readers.begin().await?;
             let mut rows = Vec::new();
-            for &kind in Kind::ALL {
+            for &kind in kinds {
                 let found: Vec<(String, String)> = sqlx::query_as(kind.select()).fetch_all(&mut *transaction).await?;
                 rows.extend(found.into_iter().map(|(key, body)| Row { kind, key, body }));
             }
             Ok(rows)
         };
         self.bounded("reading the engine's memory", DEADLINE, work).await
+    }
+
+    /// The first rows of a kind whose keys come after `after`, at most `most`: for kinds whose rows are too long to be
+    /// loaded all at once.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn page(&self, kind: Kind, after: &str, most: u32) -> Result<Vec<Row>, Error> {
+        let select = sqlx::query_as::<_, (String, String)>(kind.select_page()).bind(after).bind(most);
+        let found = self.bounded("reading the engine's memory", DEADLINE, select.fetch_all(&self.readers)).await?;
+        Ok(found.into_iter().map(|(key, body)| Row { kind, key, body }).collect())
+    }
+
+    /// The body of a row; `None` if there is no such row.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn body(&self, kind: Kind, key: &str) -> Result<Option<String>, Error> {
+        let select = sqlx::query_scalar(kind.select_one()).bind(key);
+        self.bounded("reading the engine's memory", DEADLINE, select.fetch_optional(&self.readers)).await
     }
 
     /// Events that match, the newest first.

@@ -38,7 +38,7 @@ async fn child_that_commits_until_killed() {
     let Ok(path) = std::env::var(CHILD_STORE) else { return };
     let store = Store::open(Path::new(&path)).await.unwrap();
     println!("opened");
-    let first = store.load().await.unwrap().iter().filter(|row| row.kind == Kind::Order).count();
+    let first = store.load(Kind::ALL).await.unwrap().iter().filter(|row| row.kind == Kind::Order).count();
     for number in first as u64.. {
         store.commit(&numbered(number)).await.unwrap();
         println!("acknowledged {number}");
@@ -86,7 +86,7 @@ async fn a_killed_controller_forgets_nothing_it_acknowledged() {
     for life in [0, 1, 2, 5, 9, 17, 33, 64, 150, 400].map(Duration::from_millis) {
         acknowledged.extend(live_and_die(&path, life).await);
         let store = Store::open(&path).await.unwrap();
-        let rows = store.load().await.unwrap();
+        let rows = store.load(Kind::ALL).await.unwrap();
         let numbers: BTreeSet<u64> =
             rows.iter().filter(|row| row.kind == Kind::Order).map(|row| row.key.parse().unwrap()).collect();
         let forgotten: Vec<_> = acknowledged.difference(&numbers).collect();
@@ -128,5 +128,5 @@ async fn what_was_torn_at_the_end_of_the_log_is_ignored() {
     log.extend([0xa5; 3000]);
     std::fs::write(dir.path().join("copy.db-wal"), log).unwrap();
     let torn = Store::open(&copy).await.unwrap();
-    assert_eq!(torn.load().await.unwrap().len(), 21);
+    assert_eq!(torn.load(Kind::ALL).await.unwrap().len(), 21);
 }

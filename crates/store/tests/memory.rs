@@ -51,10 +51,10 @@ async fn rows_come_back_by_kind_and_key_also_after_a_restart() {
         row(Kind::Host, "h2", "{}"),
         row(Kind::Workload, "web-1", r#"{"on":"h1"}"#),
     ];
-    assert_eq!(store.load().await.unwrap(), expected);
+    assert_eq!(store.load(Kind::ALL).await.unwrap(), expected);
     store.close().await;
     let again = Store::open(&dir.path().join("mainstay.db")).await.unwrap();
-    assert_eq!(again.load().await.unwrap(), expected);
+    assert_eq!(again.load(Kind::ALL).await.unwrap(), expected);
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn every_kind_has_its_own_table() {
     let (_dir, store) = fresh().await;
     let changes = Kind::ALL.iter().map(|&kind| change(kind, "same key", Some("{}"))).collect();
     store.commit(&batch(1, changes, vec![])).await.unwrap();
-    let kinds: Vec<_> = store.load().await.unwrap().into_iter().map(|row| row.kind).collect();
+    let kinds: Vec<_> = store.load(Kind::ALL).await.unwrap().into_iter().map(|row| row.kind).collect();
     assert_eq!(kinds, Kind::ALL);
 }
 
@@ -71,10 +71,10 @@ async fn a_batch_with_a_bad_row_leaves_nothing() {
     let (_dir, store) = fresh().await;
     let changes = vec![change(Kind::Host, "h1", Some("{}")), change(Kind::Host, "h2", Some("no JSON"))];
     store.commit(&batch(1, changes, vec![event(1, "h1", 0)])).await.unwrap_err();
-    assert_eq!(store.load().await.unwrap(), []);
+    assert_eq!(store.load(Kind::ALL).await.unwrap(), []);
     assert_eq!(store.events(&EventQuery::default()).await.unwrap(), []);
     store.commit(&batch(2, vec![change(Kind::Host, "h1", Some("{}"))], vec![])).await.unwrap();
-    assert_eq!(store.load().await.unwrap().len(), 1, "the store works on");
+    assert_eq!(store.load(Kind::ALL).await.unwrap().len(), 1, "the store works on");
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn what_is_old_and_finished_is_forgotten_in_steps() {
     while store.prune(&keep).await.unwrap().more {}
     let left = store.events(&EventQuery { limit: 5_000, ..EventQuery::default() }).await.unwrap();
     assert_eq!((left.len(), left[0].event.at_ms, left[499].event.at_ms), (500, 2_499, 2_000));
-    let keys: Vec<_> = store.load().await.unwrap().into_iter().map(|row| row.key).collect();
+    let keys: Vec<_> = store.load(Kind::ALL).await.unwrap().into_iter().map(|row| row.key).collect();
     assert_eq!(keys, ["a2", "i2", "i3"]);
 }
 
@@ -147,7 +147,7 @@ async fn a_backup_is_a_store_and_never_overwrites() {
     store.commit(&batch(2, vec![change(Kind::Host, "h2", Some("{}"))], vec![])).await.unwrap();
     store.backup_to(&target).await.unwrap_err();
     let copy = Store::open(&target).await.unwrap();
-    assert_eq!(copy.load().await.unwrap().len(), 1);
+    assert_eq!(copy.load(Kind::ALL).await.unwrap().len(), 1);
     assert_eq!(copy.events(&EventQuery::default()).await.unwrap().len(), 1);
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains("partial")), "{left:?}");
@@ -167,5 +167,5 @@ async fn many_at_once_wait_for_each_other() {
     for task in tasks {
         task.await.unwrap().unwrap();
     }
-    assert_eq!(store.load().await.unwrap().len(), 50);
+    assert_eq!(store.load(Kind::ALL).await.unwrap().len(), 50);
 }

@@ -95,7 +95,7 @@ async fn damage_is_found_at_the_start() {
     let error = Store::open(&path).await.unwrap_err();
     assert!(matches!(error, Error::Damaged { .. }), "{error:?}");
     fs::write(&path, whole).unwrap();
-    assert_eq!(Store::open(&path).await.unwrap().load().await.unwrap().len(), 200, "put back, all is there");
+    assert_eq!(Store::open(&path).await.unwrap().load(Kind::ALL).await.unwrap().len(), 200, "put back, all is there");
 }
 
 #[tokio::test]
@@ -124,12 +124,12 @@ async fn a_full_disk_refuses_the_batch_and_nothing_else() {
         assert!(committed < 1_000, "the disk is never full");
     };
     assert!(matches!(error, Error::Full { .. }), "{error:?}");
-    assert_eq!(store.load().await.unwrap().len(), committed);
+    assert_eq!(store.load(Kind::ALL).await.unwrap().len(), committed);
     fs::remove_file(ballast).unwrap();
     store.commit(&host("after", 20_000)).await.unwrap();
     store.close().await;
     let again = Store::open(&disk.path().join("mainstay.db")).await.unwrap();
-    assert_eq!(again.load().await.unwrap().len(), committed + 1);
+    assert_eq!(again.load(Kind::ALL).await.unwrap().len(), committed + 1);
 }
 
 #[tokio::test]

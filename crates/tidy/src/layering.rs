@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// From the roof to the ground. Crates on one floor do not know each other.
 const FLOORS: &[&[&str]] = &[
-    &["bench", "scale", "tidy"],
+    &["bench", "fuzzing", "scale", "tidy"],
     &["cli"],
     &["web"],
     &["daemon"],

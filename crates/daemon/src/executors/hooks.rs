@@ -20,10 +20,11 @@ pub(super) struct Around {
 }
 
 /// The hooks around an action; only recovery points have any.
-pub(super) fn of(tools: &Tools, action: &Action) -> Around {
+pub(super) async fn of(tools: &Tools, action: &Action) -> Around {
     let none = Around { hooks: Hooks::default(), workload: None };
     let Action::TakePoint { workload, .. } = action else { return none };
-    let kept = tools.memory.definition(workload);
+    // Without its tags, rules by name still count.
+    let kept = tools.memory.definition(workload).await.unwrap_or_default();
     let tags = kept.and_then(|kept| crate::definition::Defined::read(&kept.xml).ok()).map(|defined| defined.tags);
     let spec = tools.spec.borrow();
     let rule = spec.protection_rule(workload, &tags.unwrap_or_default());

@@ -18,7 +18,7 @@ pub(super) async fn migrate(task: &Task<'_>, workload: &WorkloadId, to: &HostId)
     }
     // On record before libvirt is made to forget them.
     task.capture(workload, &domain).await?;
-    let records = task.tools.memory.definition(workload).map(|kept| super::task::records(&kept)).unwrap_or_default();
+    let records = task.kept(workload).await?.map(|kept| super::task::records(&kept)).unwrap_or_default();
     let migration = Migration {
         destination: as_seen_from_a_host(&target.link.config.uri),
         // Unsafe only by libvirt's reckoning: it knows few shared file systems, the configuration says that this is one.

@@ -110,7 +110,7 @@ impl Dispatch for Executors {
         tokio::spawn(async move {
             let (id, action, began) = (order.id, order.action.to_string(), Instant::now());
             let links = tools.links.clone();
-            let hosts = touched(&order.action);
+            let (hosts, workload) = (touched(&order.action), order.action.workload().cloned());
             // A task of its own, so that a panic becomes an outcome too.
             let outcome = tokio::spawn(async move { carry_out(&tools, &turn, &order).await }).await;
             let outcome =
@@ -120,7 +120,7 @@ impl Dispatch for Executors {
             // The pump has stopped: the journal says that the outcome is unknown, which is true.
             let _ = outcomes.send(Input::Outcome { id, outcome }).await;
             for link in hosts.iter().filter_map(|host| links.get(host)) {
-                link.look.notify_one();
+                workload.iter().for_each(|workload| link.look.at(workload));
             }
         });
     }
@@ -163,7 +163,7 @@ async fn carry_out(tools: &Tools, turn: &Semaphore, order: &Order) -> Outcome {
     if until <= Instant::now() {
         return late();
     }
-    let hooks = hooks::of(tools, &order.action);
+    let hooks = hooks::of(tools, &order.action).await;
     if let Err(why) = hooks.before(until).await {
         hooks.after().await;
         return Outcome::failed(FailureKind::Refused, why);

@@ -34,7 +34,7 @@ pub(super) async fn take(
         return Err(Outcome::failed(FailureKind::Other, format!("{workload} is {state}: nothing to take a point of")));
     }
     if let Some(taken) = find(task, &domain, point).await? {
-        return described(task, &taken, false).await;
+        return Ok(described(&taken, false));
     }
     let xml = task.connection.domain_xml(&domain, XmlFlags::NONE, task.short()).await.map_err(failure::before)?;
     let internal = match kind {
@@ -66,8 +66,7 @@ pub(super) async fn take(
     task.capture_done(workload, &domain).await?;
     let unlisted = |why: String| Outcome::unknown(format!("{point} was taken, but libvirt does not list it{why}"));
     let taken = find(task, &domain, point).await.map_err(|outcome| unlisted(format!(": {outcome}")))?;
-    let taken = taken.ok_or_else(|| unlisted(String::new()))?;
-    described(task, &taken, frozen).await.map_err(|outcome| unlisted(format!(": {outcome}")))
+    Ok(described(&taken.ok_or_else(|| unlisted(String::new()))?, frozen))
 }
 
 pub(super) async fn delete(task: &Task<'_>, workload: &WorkloadId, point: &PointId) -> Act {
@@ -91,10 +90,10 @@ pub(super) async fn find(task: &Task<'_>, domain: &DomainRef, point: &PointId) -
     Ok(snapshots.into_iter().find(|snapshot| snapshot.reference.name == point.as_str()))
 }
 
-async fn described(task: &Task<'_>, snapshot: &Snapshot, frozen: bool) -> Act {
-    let handle = task.connection.snapshot_xml(&snapshot.reference, task.short()).await.map_err(failure::during)?;
+/// libvirt finds it again by its name; its record is kept with the definition.
+fn described(snapshot: &Snapshot, frozen: bool) -> Detail {
     let kind = if snapshot.has_memory { PointKind::Memory } else { PointKind::Disk };
-    Ok(Detail::Point { kind, frozen, handle, bytes: None })
+    Detail::Point { kind, frozen, handle: snapshot.reference.name.clone(), bytes: None }
 }
 
 /// A new file for each disk that is written to, beside the image in use.

@@ -56,8 +56,8 @@ impl<'a> Task<'a> {
     /// The workload's domain here, if it is defined or runs here. Another VM of the same name is never touched.
     pub async fn find(&self, workload: &WorkloadId) -> Result<Option<DomainRef>, Outcome> {
         let found = self.connection.find_domain(workload.as_str(), self.short()).await.map_err(failure::before)?;
-        match (&found, self.tools.memory.definition(workload)) {
-            (Some(domain), Some(kept)) if kept.is_of_another(domain.uuid) => {
+        match &found {
+            Some(domain) if self.tools.memory.is_namesake(workload, domain.uuid) => {
                 let why =
                     format!("what {} has under the name {workload} is another VM ({})", self.link.host, domain.uuid);
                 Err(Outcome::failed(FailureKind::Refused, why))
@@ -82,7 +82,7 @@ impl<'a> Task<'a> {
     /// records, if it is not here or what is here is a leftover. True if it came from elsewhere.
     pub async fn ready(&self, workload: &WorkloadId) -> Result<(DomainRef, bool), Outcome> {
         let found = self.find(workload).await?;
-        let kept = self.tools.memory.definition(workload);
+        let kept = self.kept(workload).await?;
         let live = match &found {
             Some(domain) => self.state(domain).await?.is_live(),
             None => false,
@@ -103,6 +103,12 @@ impl<'a> Task<'a> {
                 format!("{workload} is not defined on {}, and its definition was never seen", self.link.host),
             )),
         }
+    }
+
+    /// The workload's definition as it was last known.
+    pub async fn kept(&self, workload: &WorkloadId) -> Result<Option<Definition>, Outcome> {
+        let kept = self.tools.memory.definition(workload).await;
+        kept.map_err(|error| Outcome::failed(FailureKind::Other, with_causes(&error)))
     }
 
     async fn define(&self, workload: &WorkloadId, kept: &Definition) -> Result<DomainRef, Outcome> {

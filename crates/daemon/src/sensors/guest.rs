@@ -63,19 +63,10 @@ pub(crate) async fn watch_guests(
                 turns.entry(workload).or_default().agent_rests_until = Some(Instant::now() + AGENT_REST);
             }
         }
-        let present = context.roster.all();
-        turns.retain(|workload, _| present.contains_key(workload));
         let spec = Arc::clone(&spec.borrow());
-        let count = u32::try_from(present.len()).unwrap_or(u32::MAX).max(1);
-        for (position, (workload, present)) in (0_u32..).zip(present) {
-            let probes = spec.workload_rule(&workload, &present.tags).map(|rule| rule.policy.probes.clone());
-            let turn = turns.entry(workload.clone()).or_default();
-            let again = if present.address.is_some() { IDENTIFY_EVERY } else { IDENTIFY_SOON };
-            let identify = turn.identified.is_none_or(|at| at.elapsed() > again);
-            if identify {
-                turn.identified = Some(Instant::now());
-            }
-            let ask_agent = turn.agent_rests_until.is_none_or(|until| until < Instant::now());
+        let due = due(&context, &spec, &mut turns);
+        let count = u32::try_from(due.len()).unwrap_or(u32::MAX).max(1);
+        for (position, Due { workload, present, probes, identify, ask_agent }) in (0_u32..).zip(due) {
             let guest = Guest { workload, present, context: context.clone(), links: links.clone() };
             // Spread over the second, so that hosts and this process are not hit at once.
             let later = (EVERY - LIMIT) * position / count;
@@ -86,11 +77,50 @@ pub(crate) async fn watch_guests(
                         guest.identify().await;
                     }
                 };
-                let ((), agent_late) = tokio::join!(identified, guest.probe(probes.unwrap_or_default(), ask_agent));
+                let ((), agent_late) = tokio::join!(identified, guest.probe(probes, ask_agent));
                 Round { workload: guest.workload, agent_late }
             });
         }
     }
+}
+
+/// A guest that is asked something in this round.
+struct Due {
+    workload: WorkloadId,
+    present: Present,
+    probes: Probes,
+    identify: bool,
+    ask_agent: bool,
+}
+
+/// Of all guests those whose turn it is: nothing is spent on the others.
+fn due(context: &Context, spec: &ClusterSpec, turns: &mut BTreeMap<WorkloadId, Turn>) -> Vec<Due> {
+    context.roster.with(|roster| {
+        turns.retain(|workload, _| roster.contains_key(workload));
+        let guest = |(workload, present): (&WorkloadId, &Present)| {
+            let probes = spec.workload_rule(workload, &present.tags).map(|rule| &rule.policy.probes);
+            let probes = probes
+                .filter(|probes| probes.ping || probes.agent || !probes.tcp.is_empty() || !probes.http.is_empty());
+            if !turns.contains_key(workload) {
+                turns.insert(workload.clone(), Turn::default());
+            }
+            let turn = turns.get_mut(workload)?;
+            let again = if present.address.is_some() { IDENTIFY_EVERY } else { IDENTIFY_SOON };
+            let identify = turn.identified.is_none_or(|at| at.elapsed() > again);
+            if identify {
+                turn.identified = Some(Instant::now());
+            }
+            let ask_agent = turn.agent_rests_until.is_none_or(|until| until < Instant::now());
+            (identify || probes.is_some()).then(|| Due {
+                workload: workload.clone(),
+                present: present.clone(),
+                probes: probes.cloned().unwrap_or_default(),
+                identify,
+                ask_agent,
+            })
+        };
+        roster.iter().filter_map(guest).collect()
+    })
 }
 
 struct Guest {

@@ -133,17 +133,18 @@ async fn receive(link: &Link, context: &Context, mut events: Events) {
         match event {
             Event::Domain { name, uuid, what } => {
                 tracing::debug!(host = %link.host, domain = name, ?what, "event");
+                let workload = WorkloadId::from(name);
                 match interpreter.meaning(uuid, &what) {
-                    Meaning::Change(change) => changed(link, context, uuid, WorkloadId::from(name), change).await,
+                    Meaning::Change(change) => changed(link, context, uuid, workload, change).await,
                     // An inventory tells. Asking here would hold up the events behind this one, and an inventory that was
                     // asked later than they came could overtake them.
-                    Meaning::Ask => link.look.notify_one(),
+                    Meaning::Ask => link.look.at(&workload),
                     Meaning::Nothing => {}
                 }
             }
             Event::HypervisorClosed { .. } | Event::Lagged { .. } => {
                 tracing::warn!(host = %link.host, ?event, "events may be missing; reading the inventory");
-                link.look.notify_one();
+                link.look.at_all();
             }
         }
     }
@@ -168,5 +169,5 @@ async fn changed(link: &Link, context: &Context, uuid: Uuid, workload: WorkloadI
         context.roster.seen(&workload, uuid, &link.host, state, now);
         context.stats.seen(&workload, &link.host, state, now);
     }
-    link.look.notify_one();
+    link.look.at(&workload);
 }

@@ -4,7 +4,7 @@
 use super::{Context, STUCK, domain::explained};
 use crate::{
     definition::Defined,
-    link::Link,
+    link::{Changed, Link},
     memory::{Definition, KeptSnapshot},
     pump::with_causes,
     supervise::{Part, Pulse},
@@ -52,30 +52,31 @@ impl Known {
 pub(super) async fn watch(link: &Link, context: &Context, pulse: &Pulse, connection: &Connection) -> String {
     let mut known = BTreeMap::new();
     let mut capacity = None;
-    let mut happened = true;
+    let mut changed = Changed::Anything;
     let mut missed = 0;
     // A domain takes up to four calls.
     let part = pulse.part("inventory", STUCK + 4 * link.limit());
     loop {
         part.beat();
-        match look(link, context, &part, connection, &mut known, &mut capacity, happened).await {
+        match look(link, context, &part, connection, &mut known, &mut capacity, &changed).await {
             Ok(()) => missed = 0,
             // A stuck domain holds calls up: libvirt takes 10 s to destroy a QEMU that does not react.
             Err(error @ (Error::Deadline { .. } | Error::Busy { .. })) if missed < MISSED => {
                 missed += 1;
+                link.look.at_all();
                 tracing::warn!(host = %link.host, error = with_causes(&error), "no inventory this time");
             }
             Err(error) => return with_causes(&error),
         }
         let next = Instant::now() + EVERY;
-        happened = timeout_at(next, link.look.notified()).await.is_ok();
-        if happened {
+        if timeout_at(next, link.look.rung()).await.is_ok() {
             sleep_until(Instant::now() + GATHER).await;
         }
+        changed = link.look.take();
     }
 }
 
-/// One inventory. `happened`: something may have changed, so definitions are read anew.
+/// One inventory. Definitions of those who may have `changed` are read anew.
 async fn look(
     link: &Link,
     context: &Context,
@@ -83,7 +84,7 @@ async fn look(
     connection: &Connection,
     known: &mut BTreeMap<Uuid, Known>,
     capacity: &mut Option<Resources>,
-    happened: bool,
+    changed: &Changed,
 ) -> Result<(), Error> {
     let limit = link.limit();
     let asked_at = context.clock.now();
@@ -103,10 +104,11 @@ async fn look(
     let mut fresh = Vec::new();
     for one in &found {
         part.beat();
+        let workload = WorkloadId::new(&one.domain.name);
         let stale = known.get(&one.domain.uuid).is_none_or(|known| {
-            let changed = happened || known.persistent != one.persistent || known.read_at.elapsed() > TRUSTED;
+            let outdated = known.persistent != one.persistent || known.read_at.elapsed() > TRUSTED;
             // While a snapshot is taken libvirt 9 fails to list them; the order's end brings the next look.
-            changed && !context.memory.is_changing(&WorkloadId::new(&one.domain.name))
+            (outdated || changed.holds(&workload)) && !context.memory.is_changing(&workload)
         });
         if stale {
             match read_definition(link, context, connection, one, asked_at).await {
@@ -127,7 +129,7 @@ async fn look(
         if let (Some(Known { defined, .. }), Some(native)) = (known.get(&one.domain.uuid), one.state) {
             let state = explained(connection, &one.domain, native, limit).await;
             let state = link.with_reason(one.domain.uuid, state);
-            domains.insert(WorkloadId::new(&one.domain.name), seen(one, state, defined));
+            domains.insert(workload, seen(one, state, defined));
         }
     }
     let own = |one: &&Inventoried| !context.memory.is_namesake(&WorkloadId::new(&one.domain.name), one.domain.uuid);
@@ -138,7 +140,7 @@ async fn look(
             context.stats.seen(&workload, &link.host, seen.state, asked_at);
         }
     }
-    tracing::trace!(host = %link.host, domains = domains.len(), happened, took = %context.clock.now().since(asked_at), "inventory");
+    tracing::trace!(host = %link.host, domains = domains.len(), ?changed, took = %context.clock.now().since(asked_at), "inventory");
     context.report(Fact::Inventory { host: link.host.clone(), asked_at, capacity, domains }).await;
     for one in fresh.into_iter().filter(own) {
         let Some(known) = known.get(&one.domain.uuid) else { continue };

@@ -85,9 +85,9 @@ impl Roster {
         }
     }
 
-    /// All guests that run.
-    pub fn all(&self) -> BTreeMap<WorkloadId, Present> {
-        self.lock().clone()
+    /// Looks at all guests that run.
+    pub fn with<T>(&self, look: impl FnOnce(&BTreeMap<WorkloadId, Present>) -> T) -> T {
+        look(&self.lock())
     }
 
     /// A host is no longer watched.

@@ -103,6 +103,20 @@ pub struct Target {
     pub alias: String,
 }
 
+impl Target {
+    /// Reads what an agent prints when asked for its targets; lines that say that there is no list are left out.
+    pub fn list(output: &str, separator: &str) -> Vec<Target> {
+        // "N/A" and "NOTICE: …" are how agents say that they have no list.
+        let lines = output.lines().map(str::trim);
+        let targets = lines.filter(|line| !line.is_empty() && *line != "N/A" && !line.starts_with("NOTICE:"));
+        let target = |line: &str| {
+            let (plug, alias) = line.split_once(separator).unwrap_or((line, ""));
+            Target { plug: plug.to_owned(), alias: alias.to_owned() }
+        };
+        targets.map(target).collect()
+    }
+}
+
 impl Device {
     /// All that is wrong with its options.
     ///
@@ -154,14 +168,7 @@ impl Device {
     pub async fn list(&self) -> Result<Vec<Target>, Error> {
         let output = self.agent.succeed("list", &self.options, self.timeout).await?;
         let separator = self.options.get("separator").filter(|text| !text.is_empty()).unwrap_or(",");
-        // "N/A" and "NOTICE: …" are how agents say that they have no list.
-        let lines = output.stdout.lines().map(str::trim);
-        let targets = lines.filter(|line| !line.is_empty() && *line != "N/A" && !line.starts_with("NOTICE:"));
-        let target = |line: &str| {
-            let (plug, alias) = line.split_once(separator).unwrap_or((line, ""));
-            Target { plug: plug.to_owned(), alias: alias.to_owned() }
-        };
-        Ok(targets.map(target).collect())
+        Ok(Target::list(&output.stdout, separator))
     }
 
     /// The longest that [`Device::off`] takes: what a deadline around it must leave.

@@ -193,8 +193,8 @@ wire_enum! {
     }
 }
 
-/// Reads the message of `procedure`. `None` if it is no event.
-pub(crate) fn decode(procedure: Procedure, payload: &[u8]) -> Result<Option<Event>, XdrError> {
+/// Reads the message of `procedure`. `None` if it is no event, an error if its payload is none of the kind.
+pub fn decode(procedure: Procedure, payload: &[u8]) -> Result<Option<Event>, XdrError> {
     let mut input = Decoder::new(payload);
     let input = &mut input;
     if procedure == Procedure::ConnectEventConnectionClosed {

@@ -95,6 +95,14 @@ pub fn run_all(folders: &[PathBuf]) -> Result<Vec<Report>, ScenarioError> {
     found.iter().map(|folder| run(folder)).collect()
 }
 
+/// Reads a scenario's three texts, and says what is wrong with them.
+///
+/// # Errors
+/// What [`run`] would say before it begins.
+pub fn check(setup: &str, script: &str, expect: &str) -> Result<(), ScenarioError> {
+    Scenario::from_texts("scenario", setup, script, expect).map(drop)
+}
+
 impl Scenario {
     /// Its world at the beginning, without a controller.
     #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::state::DomainState;
+use super::{
+    state::DomainState,
+    statistics::{DomainStats, StatsGroups},
+};
 use crate::{
     connection::Connection,
     error::{ErrorCode, Result},
@@ -51,16 +54,12 @@ const DISK_ERRORS_MAX: i32 = 256;
 pub struct Inventoried {
     /// Its identity.
     pub domain: DomainRef,
-    /// What it does and why; `None` if it went away while we asked.
+    /// What it does and why; `None` if libvirt did not tell.
     pub state: Option<DomainState>,
     /// False: its definition is gone when it stops.
     pub persistent: bool,
     /// Started with the host.
     pub autostart: bool,
-    /// The next start continues from a saved state.
-    pub managed_save: bool,
-    /// Has snapshots that libvirt knows.
-    pub has_snapshots: bool,
 }
 
 impl Connection {
@@ -71,20 +70,16 @@ impl Connection {
         Ok(domains)
     }
 
-    /// All domains with all that libvirt knows of them, in six calls however many they are. `limit` holds for each.
+    /// All domains with what libvirt knows of them, in three calls however many they are. `limit` holds for each.
     pub async fn inventory(&self, limit: Duration) -> Result<Vec<Inventoried>> {
-        let domains = self.list_domains(ListFlags::NONE, limit).await?;
-        let states = self.domain_states(limit).await?;
+        // Their states, in one answer that lists every domain.
+        let states = self.statistics(StatsGroups::STATE, limit).await?;
         let persistent = self.uuids(ListFlags::PERSISTENT, limit).await?;
         let autostart = self.uuids(ListFlags::AUTOSTART, limit).await?;
-        let managed_save = self.uuids(ListFlags::MANAGED_SAVE, limit).await?;
-        let has_snapshots = self.uuids(ListFlags::HAS_SNAPSHOT, limit).await?;
-        let inventoried = domains.into_iter().map(|domain| Inventoried {
-            state: states.get(&domain.uuid).copied(),
+        let inventoried = states.into_iter().map(|DomainStats { domain, state, .. }| Inventoried {
+            state,
             persistent: persistent.contains(&domain.uuid),
             autostart: autostart.contains(&domain.uuid),
-            managed_save: managed_save.contains(&domain.uuid),
-            has_snapshots: has_snapshots.contains(&domain.uuid),
             domain,
         });
         Ok(inventoried.collect())

@@ -90,7 +90,8 @@ impl Snapshot {
         self.disks.iter().any(|disk| disk.overlay.is_some())
     }
 
-    fn parse(reference: SnapshotRef, xml: &str, current: Option<&str>) -> Result<Self> {
+    /// Reads libvirt's record of a snapshot; `current` is the name of the one that the domain stands on.
+    pub fn parse(reference: SnapshotRef, xml: &str, current: Option<&str>) -> Result<Self> {
         let root = Element::parse(xml, &format!("snapshot {} of {}", reference.name, reference.domain))?;
         let text = |path: &[&str]| root.text_of(path).map(str::to_owned);
         let frozen = root.find(&["domain", "devices"]);

@@ -1,15 +1,11 @@
 //! Bulk statistics: one call for all domains of a host, which does not wait for a stuck QEMU (`NOWAIT`).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use super::state::DomainState;
 use crate::{
-    connection::Connection,
-    error::Result,
-    numbers::flags,
-    procedures::Procedure,
-    typed_params::Params,
-    types::{DomainRef, Uuid},
+    connection::Connection, error::Result, numbers::flags, procedures::Procedure, typed_params::Params,
+    types::DomainRef,
 };
 
 /// Do not wait for a domain whose job lock is held or whose QEMU hangs: leave out what only QEMU knows.
@@ -98,7 +94,8 @@ pub struct NicStats {
 }
 
 impl DomainStats {
-    fn new(domain: DomainRef, params: &Params) -> Self {
+    /// Reads what libvirt told of a domain.
+    pub fn new(domain: DomainRef, params: &Params) -> Self {
         let state = params.number("state.state").zip(params.number("state.reason"));
         Self {
             domain,
@@ -158,10 +155,5 @@ impl Connection {
         let (records,): (Vec<(DomainRef, Params)>,) =
             self.call(Procedure::ConnectGetAllDomainStats, &(all, groups, NOWAIT), limit).await?;
         Ok(records.into_iter().map(|(domain, params)| DomainStats::new(domain, &params)).collect())
-    }
-
-    pub(super) async fn domain_states(&self, limit: Duration) -> Result<BTreeMap<Uuid, DomainState>> {
-        let statistics = self.statistics(StatsGroups::STATE, limit).await?;
-        Ok(statistics.into_iter().filter_map(|stats| Some((stats.domain.uuid, stats.state?))).collect())
     }
 }

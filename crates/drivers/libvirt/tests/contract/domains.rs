@@ -29,7 +29,7 @@ async fn a_life_from_definition_to_undefinition() {
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].domain, web);
     assert_eq!(seen[0].state, Some(DomainState::Running(Running::Booted)));
-    assert!(seen[0].persistent && !seen[0].autostart && !seen[0].managed_save && !seen[0].has_snapshots);
+    assert!(seen[0].persistent && !seen[0].autostart);
     connection.set_autostart(&web, true, LIMIT).await.unwrap();
     assert!(connection.inventory(LIMIT).await.unwrap()[0].autostart);
 

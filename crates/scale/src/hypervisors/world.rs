@@ -1,0 +1,157 @@
+//! What runs where on the simulated hypervisors, and what a controller must never do there.
+
+use super::definition;
+use crate::cluster::{Size, host_name, workload_name};
+use mainstay_libvirt::{
+    DomainRef, Uuid,
+    frame::{Header, kind},
+    procedures::Procedure,
+    xdr::Encode,
+};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI32, AtomicUsize, Ordering},
+    },
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::broadcast;
+
+/// Events that wait for a connection.
+const EVENTS: usize = 1 << 14;
+/// `VIR_DOMAIN_RUNNING`, booted.
+pub const RUNNING: (i32, i32) = (1, 1);
+/// `VIR_DOMAIN_SHUTOFF`, destroyed.
+pub const DESTROYED: (i32, i32) = (5, 2);
+
+/// All hosts.
+pub struct World {
+    /// How many there are, and how many guests.
+    pub size: Size,
+    /// The hosts, by number.
+    pub hosts: Vec<Host>,
+    /// Counters of guests grow from here.
+    pub began: Instant,
+    /// Starts of guests so far.
+    pub starts: AtomicUsize,
+    /// Starts of guests that ran elsewhere on a host with power.
+    pub doubled: AtomicUsize,
+    /// A file `host-….off` in here: the fence device has switched that host off.
+    power: PathBuf,
+    last_id: AtomicI32,
+}
+
+/// A host.
+pub struct Host {
+    domains: Mutex<BTreeMap<Uuid, Domain>>,
+    /// Frames for all who subscribed.
+    pub events: broadcast::Sender<Arc<[u8]>>,
+}
+
+/// A domain that is defined on a host.
+#[derive(Clone, Debug)]
+pub struct Domain {
+    /// How calls refer to it.
+    pub reference: DomainRef,
+    /// libvirt's two numbers.
+    pub state: (i32, i32),
+    /// Its definition.
+    pub xml: Arc<str>,
+    /// Its snapshots by name, parents first.
+    pub snapshots: Vec<(String, Arc<str>)>,
+    /// The snapshot that it stands on.
+    pub current: Option<String>,
+}
+
+impl Host {
+    /// Its domains.
+    pub fn domains(&self) -> MutexGuard<'_, BTreeMap<Uuid, Domain>> {
+        self.domains.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells a turn in a domain's life (`virDomainEventType` and its detail).
+    pub fn tell(&self, domain: &DomainRef, event: i32, detail: i32) {
+        self.push(Procedure::DomainEventCallbackLifecycle, &(1_i32, domain, event, detail));
+    }
+
+    /// Tells an event; nobody listening is no error.
+    pub fn push(&self, event: Procedure, payload: &impl Encode) {
+        let header = Header::new(event.program(), event.number(), kind::MESSAGE, 0);
+        let frame = header.frame(payload).expect("events are far below libvirt's limit");
+        let _ = self.events.send(frame.into());
+    }
+}
+
+impl World {
+    /// A world in which every guest runs at home.
+    pub fn new(size: Size, power: PathBuf) -> World {
+        let hosts = (0..size.hosts).map(|host| {
+            let guests = (host..size.workloads).step_by(size.hosts);
+            let domains = guests.map(|guest| {
+                let reference =
+                    DomainRef { name: workload_name(guest).to_string(), uuid: uuid(guest), id: guest as i32 + 1 };
+                let xml = definition::domain(size, guest).into();
+                (reference.uuid, Domain { reference, state: RUNNING, xml, snapshots: Vec::new(), current: None })
+            });
+            Host { domains: Mutex::new(domains.collect()), events: broadcast::channel(EVENTS).0 }
+        });
+        World {
+            size,
+            hosts: hosts.collect(),
+            began: Instant::now(),
+            starts: AtomicUsize::new(0),
+            doubled: AtomicUsize::new(0),
+            power,
+            last_id: AtomicI32::new(size.workloads as i32 + 1),
+        }
+    }
+
+    /// A domain begins to run.
+    pub fn start(&self, host: usize, domain: &mut Domain) {
+        domain.reference.id = self.last_id.fetch_add(1, Ordering::Relaxed);
+        domain.state = RUNNING;
+        self.starts.fetch_add(1, Ordering::Relaxed);
+        self.hosts[host].tell(&domain.reference, 2, 0);
+        self.hosts[host].tell(&domain.reference, 4, 0);
+    }
+
+    /// To be called before a start, without holding any host's domains: counts it if the guest runs elsewhere.
+    pub fn look_out(&self, host: usize, domain: Uuid) {
+        let elsewhere = (0..self.size.hosts).filter(|other| *other != host);
+        if elsewhere.filter(|other| self.runs_on(*other, domain)).any(|other| self.has_power(other)) {
+            self.doubled.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Each guest tells that it rebooted, all at once.
+    pub fn all_reboot(&self) {
+        for host in &self.hosts {
+            for domain in host.domains().values() {
+                host.push(Procedure::DomainEventCallbackReboot, &(1_i32, &domain.reference));
+            }
+        }
+    }
+
+    fn runs_on(&self, host: usize, domain: Uuid) -> bool {
+        self.hosts[host].domains().get(&domain).is_some_and(|domain| domain.state == RUNNING)
+    }
+
+    fn has_power(&self, host: usize) -> bool {
+        !self.power.join(format!("{}.off", host_name(host))).exists()
+    }
+}
+
+/// A guest's identity.
+pub fn uuid(guest: usize) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes[12..].copy_from_slice(&(guest as u32).to_be_bytes());
+    (bytes[6], bytes[8]) = (0x40, 0x80);
+    Uuid(bytes)
+}
+
+/// Seconds since 1970, as snapshots record them.
+pub fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
