@@ -285,10 +285,21 @@ impl Engine {
         if cold {
             return self.move_cold_now(workload, &from, to);
         }
-        self.commanded(Subject::Workload(workload.clone()), "a person asked to move it");
-        let record = self.belief.workloads.get_mut(workload).expect("checked above");
-        record.moving = Some(Moving { to, why: MoveWhy::Operator, failures: 0, cold: false });
-        accepted(format!("{workload} is being moved"))
+        let company = self.moves_with(workload);
+        if let Err(why) = self.could_move(&company, to.as_ref()) {
+            return refused(format!("{workload} can't go there: {why}"));
+        }
+        let others = company.len() - 1;
+        for member in company {
+            let asked = if member == *workload { "it" } else { workload.as_str() };
+            self.commanded(Subject::Workload(member.clone()), &format!("a person asked to move {asked}"));
+            let record = self.belief.workloads.get_mut(&member).expect("company is on record");
+            record.moving = Some(Moving { to: to.clone(), why: MoveWhy::Operator, failures: 0, cold: false });
+        }
+        match others {
+            0 => accepted(format!("{workload} is being moved")),
+            _ => accepted(format!("{workload} is being moved, and {others} with it that must be on its host")),
+        }
     }
 
     /// Shut down here, started there. Nothing is shut down that its target could not take.
@@ -385,7 +396,12 @@ impl Engine {
         record.trouble = None;
         record.moving = None;
         record.trying = None;
-        record.attempts.push(crate::belief::Attempt { rung: Rung::Revert, at: self.now, host: Some(host.clone()) });
+        record.attempts.push(crate::belief::Attempt {
+            rung: Rung::Revert,
+            at: self.now,
+            host: Some(host.clone()),
+            failed: false,
+        });
         let action = Action::Revert { workload: workload.clone(), host, point: point.clone(), keep_broken };
         self.order(action, mainstay_model::Span::minutes(5), crate::belief::Purpose::Life);
         self.trouble_by_revert(workload);

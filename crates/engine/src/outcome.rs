@@ -327,6 +327,7 @@ impl Engine {
         record.trying = None;
         if let Some(attempt) = record.attempts.last_mut() {
             attempt.host = Some(host.clone());
+            attempt.failed = true;
         }
     }
 

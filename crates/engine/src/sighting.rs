@@ -123,8 +123,11 @@ impl Engine {
         }
         if state == DomainState::Running && elsewhere && !self.moving_away_from(workload, host) {
             let record = self.belief.workloads.get_mut(workload).expect("looked up above");
-            record.host = Some(host.clone());
+            let before = record.host.replace(host.clone());
             record.left.remove(host);
+            if !ours && before.is_some() {
+                record.kept_on = Some(host.clone()); // somebody moved it or started it there
+            }
         }
         self.agenda.stir();
     }

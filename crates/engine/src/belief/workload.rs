@@ -50,6 +50,9 @@ pub(crate) struct WorkloadRecord {
     pub moving: Option<Moving>,
     /// Where it was before it had to leave, for fail-back.
     pub came_from: Option<HostId>,
+    /// A person put it on this host: no wish of the configuration moves it away.
+    #[serde(default)]
+    pub kept_on: Option<HostId>,
     /// True if it ever answered a probe: then silence means something.
     pub answers: bool,
     /// The incident it is part of.
@@ -137,6 +140,9 @@ pub(crate) struct Attempt {
     pub at: Time,
     /// Where it was started, once known; a host where it failed is avoided when relocating.
     pub host: Option<HostId>,
+    /// It did not even start there.
+    #[serde(default)]
+    pub failed: bool,
 }
 
 /// A planned move.
@@ -189,6 +195,7 @@ impl WorkloadRecord {
             attempts: Vec::new(),
             moving: None,
             came_from: None,
+            kept_on: None,
             answers: false,
             incident: None,
             point_tried: None,

@@ -110,7 +110,7 @@ impl Engine {
         let now = self.now;
         let record = self.belief.workloads.get_mut(workload).expect("decided on record");
         if record.trying.is_none() {
-            record.attempts.push(Attempt { rung, at: now, host });
+            record.attempts.push(Attempt { rung, at: now, host, failed: false });
             record.trying = Some(Trying { rung, point });
         } else if let Some(attempt) = record.attempts.last_mut() {
             attempt.host = host.or_else(|| attempt.host.clone());

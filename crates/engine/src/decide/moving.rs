@@ -6,8 +6,10 @@ use crate::{
     engine::Engine,
     explain::{Doing, WaitingOn},
     outcome::MOVE_PAUSE,
+    place::{NoHostFits, Request, place},
 };
 use mainstay_model::{Action, EventKind, HostId, Severity, Span, StopHow, Subject, WorkloadId};
+use std::collections::BTreeMap;
 
 /// Live migrations tried before a workload is moved cold.
 const LIVE_TRIES: u32 = 2;
@@ -38,6 +40,37 @@ impl Engine {
             return Next::Is(waiting(WaitingOn::Limit { what: "migrations".to_owned(), host: host.clone() }));
         }
         Next::Place(PlaceFor::LiveMove { to: moving.to, why: moving.why })
+    }
+
+    /// Who moves if this running workload does: all that run and must be on its host.
+    pub(crate) fn moves_with(&self, workload: &WorkloadId) -> Vec<WorkloadId> {
+        let company = self.relations.groups.company(workload).into_iter();
+        company.filter(|member| member == workload || self.manages(member) && self.runs_on(member).is_some()).collect()
+    }
+
+    /// Why these, which run, can't go there together, if so.
+    pub(crate) fn could_move(&mut self, company: &[WorkloadId], to: Option<&HostId>) -> Result<(), NoHostFits> {
+        let what = PlaceFor::LiveMove { to: to.cloned(), why: MoveWhy::Operator };
+        let goes = |member: &&WorkloadId| to.is_none_or(|to| self.runs_on(member) != Some(to));
+        let requests: BTreeMap<WorkloadId, Request> = company
+            .iter()
+            .filter(goes)
+            .filter_map(|member| Some((member.clone(), self.request(member, &what)?)))
+            .collect();
+        self.sum_up();
+        let mut placement = place(&requests, &self.candidates(), &self.located_groups());
+        match placement.unplaced.pop_first() {
+            Some((_, why)) => Err(why),
+            None => Ok(()),
+        }
+    }
+
+    /// True while any of those that must be on one host with a workload is on its way elsewhere.
+    pub(super) fn company_moves(&self, workload: &WorkloadId) -> bool {
+        self.relations.groups.company(workload).iter().any(|member| {
+            let moving = self.belief.workloads.get(member).is_some_and(|record| record.moving.is_some());
+            moving || self.life_order(member).is_some()
+        })
     }
 
     /// True if the reason of the move is gone.

@@ -3,14 +3,14 @@
 
 use super::{moving::MIGRATE_TIMEOUT, waiting};
 use crate::{
-    belief::{HostPhase, MoveWhy, Sight, Want, WorkloadRecord},
+    belief::{Attempt, HostPhase, MoveWhy, Sight, Want, WorkloadRecord},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn},
     place::{Groups, HostCandidate, NoHostFits, Placement, Reach, Refusal, Request, place},
 };
 use mainstay_model::{
     Action, Cause, EventKind, HostId, Resources, Severity, Subject, WorkloadId,
-    spec::{Rung, Strength},
+    spec::{Ladder, Rung, Strength},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,6 +47,7 @@ impl Engine {
             .filter_map(|(workload, what)| Some((workload.clone(), self.request(workload, what)?)))
             .collect();
         let mut placement = self.find_places(&requests);
+        self.begin_anew(requests, &mut placement);
         let mut order: Vec<&WorkloadId> = ready.keys().collect();
         order.sort_by_key(|workload| std::cmp::Reverse(self.priority(workload)));
         for workload in order {
@@ -59,6 +60,32 @@ impl Engine {
                 None => self.nowhere(placement.unplaced.remove(workload).unwrap_or_default()),
             };
             self.decided(workload, doing);
+        }
+    }
+
+    /// Where no host is left but those on which it failed, these are tried again, the least tried first, as often as the
+    /// ladder says.
+    fn begin_anew(&mut self, mut requests: BTreeMap<WorkloadId, Request>, placement: &mut Placement) {
+        let tried = |refusal: &Refusal| matches!(refusal, Refusal::FailedThere | Refusal::ToLeave);
+        let mut again = false;
+        for (workload, request) in &mut requests {
+            if let Some(chosen) = placement.placed.get(workload) {
+                request.only = Some(chosen.host.clone());
+            } else if request.excluded.values().any(|refusal| *refusal == Refusal::FailedThere) {
+                let attempts = self.belief.workloads.get(workload).map_or(&[][..], |record| &record.attempts);
+                let times = |host: &HostId| attempts.iter().filter(|it| it.host.as_ref() == Some(host)).count();
+                let least = request.excluded.keys().filter(|host| self.in_service(host)).map(times).min();
+                request.excluded.retain(|host, refusal| !tried(refusal) || Some(times(host)) > least);
+                again = true;
+            }
+        }
+        if again {
+            let found = self.find_places(&requests);
+            for (workload, chosen) in found.placed {
+                if placement.unplaced.remove(&workload).is_some() {
+                    placement.placed.insert(workload, chosen);
+                }
+            }
         }
     }
 
@@ -178,7 +205,7 @@ impl Engine {
     }
 
     /// What a workload needs of a host, and which hosts are out of question for it.
-    fn request(&self, workload: &WorkloadId, what: &PlaceFor) -> Option<Request> {
+    pub(super) fn request(&self, workload: &WorkloadId, what: &PlaceFor) -> Option<Request> {
         let record = self.belief.workloads.get(workload)?;
         let rule = self.rule(workload)?;
         let mut excluded = BTreeMap::new();
@@ -187,7 +214,9 @@ impl Engine {
         match what {
             PlaceFor::Recovery { rung: Rung::Relocate, cause } => {
                 // What can't leave its host has no other to try.
-                let tried = record.attempts.iter().filter(|attempt| attempt.rung == Rung::Relocate);
+                // Where it came up and was lost with that host, nothing speaks against it.
+                let failed = |attempt: &&Attempt| attempt.failed || !cause.is_its_hosts();
+                let tried = record.attempts.iter().filter(|attempt| attempt.rung == Rung::Relocate).filter(failed);
                 for attempt in tried.filter(|_| !matches!(self.reach(record), Reach::Host(_))) {
                     attempt.host.iter().for_each(|host| {
                         excluded.insert(host.clone(), Refusal::FailedThere);
@@ -198,13 +227,12 @@ impl Engine {
                 {
                     excluded.insert(host.clone(), Refusal::ToLeave);
                 }
-                if excluded.len() >= self.spec.hosts.len() {
-                    excluded.clear(); // every host was tried: begin anew
-                }
             }
-            PlaceFor::Recovery { rung, .. } => {
+            PlaceFor::Recovery { rung, cause } => {
                 // Restart and revert stay on their host while it can take them: the one where it was tried last.
-                let tried = (*rung == Rung::Restart).then(|| tried_last(record)).flatten();
+                let tried = (*rung == Rung::Restart)
+                    .then(|| tried_last(record, self.recovery(workload).ladder_for(*cause)))
+                    .flatten();
                 only = tried.or_else(|| record.host.clone()).filter(|host| self.takes(host, record));
             }
             PlaceFor::LiveMove { to: Some(to), .. } => only = Some(to.clone()),
@@ -289,11 +317,7 @@ impl Engine {
             PlaceFor::LiveMove { why: reason, .. } => {
                 let from = self.belief.workloads.get(workload).and_then(|record| record.host.clone());
                 let Some(from) = from else { return waiting(WaitingOn::Answer { host: host.clone() }) };
-                if matches!(reason, MoveWhy::Operator)
-                    && let Some(record) = self.belief.workloads.get_mut(workload)
-                {
-                    record.came_from = None; // a person's wish is not undone by fail-back
-                }
+                self.put_by(workload, host, *reason == MoveWhy::Operator);
                 let because = match reason {
                     MoveWhy::Operator => "an operator asked for it",
                     MoveWhy::Maintenance => "its host goes into maintenance",
@@ -308,6 +332,9 @@ impl Engine {
                 )
             }
             PlaceFor::ColdMove { .. } => {
+                let moving = self.belief.workloads.get(workload).and_then(|record| record.moving.as_ref());
+                let asked_for = moving.is_some_and(|it| it.why == MoveWhy::Operator && it.to.as_ref() == Some(host));
+                self.put_by(workload, host, asked_for);
                 if let Some(record) = self.belief.workloads.get_mut(workload)
                     && let Some(from) = record.host.clone()
                 {
@@ -337,6 +364,15 @@ impl Engine {
                     }
                 }
             }
+        }
+    }
+
+    /// What a person decides is not undone by fail-back.
+    fn put_by(&mut self, workload: &WorkloadId, host: &HostId, person: bool) {
+        let Some(record) = self.belief.workloads.get_mut(workload) else { return };
+        record.kept_on = person.then(|| host.clone());
+        if person {
+            record.came_from = None;
         }
     }
 
@@ -387,8 +423,10 @@ impl Engine {
     }
 }
 
-/// Where the last attempt of the present trouble was made.
-fn tried_last(record: &WorkloadRecord) -> Option<HostId> {
+/// Where the last attempt of the present trouble was made, if the ladder restarts again after it went elsewhere.
+fn tried_last(record: &WorkloadRecord, ladder: &Ladder) -> Option<HostId> {
     let since = record.trouble.as_ref()?.since;
+    let mut after = ladder.iter().skip_while(|step| step.rung != Rung::Relocate);
+    after.find(|step| step.rung == Rung::Restart)?;
     record.attempts.last().filter(|attempt| attempt.at >= since)?.host.clone()
 }

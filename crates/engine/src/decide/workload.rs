@@ -231,8 +231,9 @@ impl Engine {
             return Some(MoveWhy::Maintenance);
         }
         let home = record.came_from.as_ref().filter(|home| *home != host)?;
-        let returns = self.rule(workload)?.policy.fail_back == FailBack::Return;
-        (returns && self.is_well(workload) && self.in_service(home)).then_some(MoveWhy::FailBack)
+        let returns = self.rule(workload)?.policy.fail_back != FailBack::Stay;
+        let no_worse = || self.points(workload, home) >= self.points(workload, host);
+        (returns && self.is_well(workload) && self.in_service(home) && no_worse()).then_some(MoveWhy::FailBack)
     }
 
     /// True if the host may get work now.

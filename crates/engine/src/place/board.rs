@@ -165,7 +165,7 @@ impl<'a> Board<'a> {
             parts.push(ScorePart::Spare);
         }
         for (_, request) in &unit.members {
-            for points in preferences(&request.rules, id, candidate).filter(|points| *points != 0) {
+            for points in preferences(&request.rules, id, &candidate.tags).filter(|points| *points != 0) {
                 parts.push(ScorePart::Preferred { points, origin: request.origin.clone() });
             }
         }

@@ -117,6 +117,18 @@ impl Groups {
         self.indexes_of(workload).iter().map(|index| &self.groups[*index])
     }
 
+    /// Everyone that must be with a workload, itself included, over however many rules.
+    pub fn company(&self, workload: &WorkloadId) -> BTreeSet<WorkloadId> {
+        let mut company = BTreeSet::from([workload.clone()]);
+        let mut queue = vec![workload];
+        while let Some(member) = queue.pop() {
+            for group in self.of(member).filter(|group| group.requires(Bond::Together)) {
+                queue.extend(group.members.iter().filter(|other| company.insert((*other).clone())));
+            }
+        }
+        company
+    }
+
     pub(super) fn indexes_of(&self, workload: &WorkloadId) -> &[usize] {
         self.of.get(workload).map_or(&[], Vec::as_slice)
     }

@@ -31,6 +31,7 @@ pub use group::{Bond, Group, Groups};
 pub use rebalance::{Peak, Rebalance, RebalanceLimits, rebalance};
 pub use refusal::{NoHostFits, Refusal};
 pub use score::{Criterion, ScorePart};
+pub(crate) use unit::preferences;
 pub use violations::{Mend, Violation, violations};
 
 use board::Board;

@@ -131,25 +131,29 @@ impl<'a> Unit<'a> {
     }
 
     fn preference(&self, (id, candidate): (&HostId, &HostCandidate)) -> i64 {
-        self.members.iter().flat_map(|(_, request)| preferences(&request.rules, id, candidate)).map(i64::from).sum()
+        self.members
+            .iter()
+            .flat_map(|(_, request)| preferences(&request.rules, id, &candidate.tags))
+            .map(i64::from)
+            .sum()
     }
 }
 
 /// True if a required location rule leaves the host out.
 pub(super) fn required_elsewhere(rules: &[HostRule], id: &HostId, candidate: &HostCandidate) -> bool {
-    rules.iter().any(|rule| rule.strength == Strength::Required && !names(rule, id, candidate))
+    rules.iter().any(|rule| rule.strength == Strength::Required && !names(rule, id, &candidate.tags))
 }
 
 /// Points of the preferred location rules that name the host.
-pub(super) fn preferences(rules: &[HostRule], id: &HostId, candidate: &HostCandidate) -> impl Iterator<Item = i32> {
+pub(crate) fn preferences(rules: &[HostRule], id: &HostId, tags: &BTreeSet<String>) -> impl Iterator<Item = i32> {
     rules.iter().filter_map(move |rule| match rule.strength {
-        Strength::Preferred(points) if names(rule, id, candidate) => Some(points),
+        Strength::Preferred(points) if names(rule, id, tags) => Some(points),
         _ => None,
     })
 }
 
-fn names(rule: &HostRule, id: &HostId, candidate: &HostCandidate) -> bool {
-    rule.hosts.contains(id) || rule.host_tags.iter().any(|tag| candidate.tags.contains(tag))
+fn names(rule: &HostRule, id: &HostId, tags: &BTreeSet<String>) -> bool {
+    rule.hosts.contains(id) || rule.host_tags.iter().any(|tag| tags.contains(tag))
 }
 
 /// The units that requests make, in the order of [`Unit::rank`].

@@ -87,6 +87,8 @@ pub enum FailBack {
     Stay,
     /// It migrates back to a preferred host (or the host it left for maintenance) when that is well again.
     Return,
+    /// As `Return`, and wherever else it is, also if a person moved it there.
+    Always,
 }
 
 /// How a workload is asked for signs of life. Any answer counts; a workload without probes is judged by the hypervisor alone.

@@ -42,8 +42,8 @@ pub static VM: Section = section(
             .or(r#""5m""#),
         key(
             "fail_back",
-            Choice(&["stay", "return"]),
-            "Whether one goes back when its preferred host (or the one it left for maintenance) is well again.",
+            Choice(&["stay", "return", "always"]),
+            "Whether one goes back, live, when a host that its rule prefers more (or the one it left for maintenance) is well again. `return`: unless a person put it where it is; `always`: then too.",
         )
         .or(r#""stay""#),
         key(
