@@ -7,7 +7,7 @@
 
 use crate::{
     check::Checker,
-    deed::{CrashPoint, Deed},
+    deed::{CrashPoint, Deed, Reload},
     leader::{Elect, Leader},
     record::Record,
     scenario::setup::WorldSetup,
@@ -35,8 +35,8 @@ pub(crate) struct Simulation {
     /// The controller sleeps until then.
     asleep_until: Option<Time>,
     commands: BTreeMap<CommandId, Command>,
-    /// Configurations that a script can reload, by file name.
-    reloads: BTreeMap<String, Arc<ClusterSpec>>,
+    /// Configurations that a script can reload, by the words that name them.
+    reloads: BTreeMap<Reload, Arc<ClusterSpec>>,
     /// What reaches the controller in its next step.
     inbox: Vec<Input>,
     /// Set when the controller can't go on; the run is over.
@@ -55,7 +55,7 @@ impl Simulation {
     pub fn new(
         setup: &WorldSetup,
         spec: Arc<ClusterSpec>,
-        reloads: BTreeMap<String, Arc<ClusterSpec>>,
+        reloads: BTreeMap<Reload, Arc<ClusterSpec>>,
         seed: u64,
         elect: Elect,
     ) -> Simulation {
@@ -150,8 +150,8 @@ impl Simulation {
                 self.inbox.push(Input::Command { id, command });
             }
             Deed::Operator(_) => self.record.note(self.world.now, "no controller is there to hear it".to_owned()),
-            Deed::Reload(file) => {
-                if let Some(spec) = self.reloads.get(&file) {
+            Deed::Reload(reload) => {
+                if let Some(spec) = self.reloads.get(&reload) {
                     self.world.spec = spec.clone();
                     self.inbox.push(Input::Spec(spec.clone()));
                 }

@@ -93,7 +93,9 @@ impl Checker {
             match input {
                 Input::Fact(fact) => self.told_fact(world, fact),
                 Input::Outcome { id, outcome } => self.told_outcome(world, *id, outcome),
-                Input::Command { .. } | Input::Spec(_) | Input::Refused(_) | Input::Tick => {}
+                // What the policy allowed before is no measure any more.
+                Input::Spec(_) => self.attempts.clear(),
+                Input::Command { .. } | Input::Refused(_) | Input::Tick => {}
             }
         }
     }

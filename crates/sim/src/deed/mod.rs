@@ -161,8 +161,19 @@ pub(crate) enum Deed {
     /// The controller sleeps for a while, as a suspended machine does, and wakes up believing that nothing happened.
     Pause(Span),
     Operator(Command),
-    /// The configuration is replaced by that of another file in the scenario's folder.
-    Reload(String),
+    /// The configuration is replaced.
+    Reload(Reload),
+}
+
+/// What the configuration is replaced by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reload {
+    /// Another file in the scenario's folder.
+    File(String),
+    /// That of `setup.toml` with this line of TOML merged into it.
+    With(String),
+    /// That of `setup.toml` without this key.
+    Without(String),
 }
 
 impl Deed {
@@ -215,10 +226,22 @@ impl Deed {
             ["controller-crash", "for", span] => span.parse().ok().map(|span| Deed::Crash(CrashPoint::Now, span)),
             ["controller-pause", "for", span] => span.parse().ok().map(Deed::Pause),
             ["operator", rest @ ..] => command::parse(rest).map(Deed::Operator),
-            ["reload", file] => Some(Deed::Reload((*file).to_owned())),
+            ["reload", "with", change @ ..] => Some(Deed::Reload(Reload::With(change.join(" ")))),
+            ["reload", "without", path] => Some(Deed::Reload(Reload::Without((*path).to_owned()))),
+            ["reload", file] => Some(Deed::Reload(Reload::File((*file).to_owned()))),
             _ => None,
         };
         deed.ok_or_else(|| format!("`{text}` is not a deed; docs/simulator.md lists them, for example `power-cut h1`"))
+    }
+}
+
+impl fmt::Display for Reload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reload::File(file) => f.write_str(file),
+            Reload::With(change) => write!(f, "with {change}"),
+            Reload::Without(path) => write!(f, "without {path}"),
+        }
     }
 }
 
@@ -260,7 +283,7 @@ impl fmt::Display for Deed {
             Deed::Crash(point, span) => write!(f, "controller-crash {point} for {span}"),
             Deed::Pause(span) => write!(f, "controller-pause for {span}"),
             Deed::Operator(command) => write!(f, "operator {}", Spoken(command)),
-            Deed::Reload(file) => write!(f, "reload {file}"),
+            Deed::Reload(reload) => write!(f, "reload {reload}"),
         }
     }
 }
@@ -307,6 +330,8 @@ mod tests {
             "operator ack MS1201 vm web-1",
             "operator ack MS1001 the cluster",
             "reload other.toml",
+            "reload with limits.starts_per_host = 1",
+            "reload without site.lab.host.h1",
         ] {
             assert_eq!(Deed::parse(line).unwrap().to_string(), line);
         }

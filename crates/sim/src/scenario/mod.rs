@@ -4,10 +4,17 @@
 //! docs/simulator.md documents the formats.
 
 mod expect;
+mod reload;
 mod script;
 pub(crate) mod setup;
 
-use crate::{deed::Deed, fuzz::Phases, leader::Elect, report::Report, run::Simulation};
+use crate::{
+    deed::{Deed, Reload},
+    fuzz::Phases,
+    leader::Elect,
+    report::Report,
+    run::Simulation,
+};
 use expect::Expectation;
 use mainstay_model::{Time, config, spec::ClusterSpec};
 use setup::WorldSetup;
@@ -61,7 +68,7 @@ pub(crate) struct Scenario {
     name: String,
     setup: WorldSetup,
     spec: Arc<ClusterSpec>,
-    reloads: BTreeMap<String, Arc<ClusterSpec>>,
+    reloads: BTreeMap<Reload, Arc<ClusterSpec>>,
     script: Vec<(Time, Deed)>,
     expectations: Vec<Expectation>,
 }
@@ -118,9 +125,9 @@ impl Scenario {
         let mut scenario =
             Scenario::parse(&name, &shown, &text("setup.toml")?, &text("script.txt")?, &text("expect.txt")?)?;
         for (_, deed) in &scenario.script {
-            if let Deed::Reload(file) = deed {
+            if let Deed::Reload(reload @ Reload::File(file)) = deed {
                 let spec = cluster(&shown(file), &halves(&text(file)?).1)?;
-                scenario.reloads.insert(file.clone(), spec);
+                scenario.reloads.insert(reload.clone(), spec);
             }
         }
         Ok(scenario)
@@ -144,7 +151,17 @@ impl Scenario {
         let spec = cluster(&shown("setup.toml"), &rest)?;
         let script = script::parse(&shown("script.txt"), script)?;
         let expectations = expect::parse(&shown("expect.txt"), expect)?;
-        let scenario = Scenario { name: name.to_owned(), setup, spec, reloads: BTreeMap::new(), script, expectations };
+        let mut reloads = BTreeMap::new();
+        for (_, deed) in &script {
+            match deed {
+                Deed::Reload(Reload::File(file)) if file != "setup.toml" => {}
+                Deed::Reload(reload) if !reloads.contains_key(reload) => {
+                    reloads.insert(reload.clone(), reload::changed(&shown("setup.toml"), &rest, reload)?);
+                }
+                _ => {}
+            }
+        }
+        let scenario = Scenario { name: name.to_owned(), setup, spec, reloads, script, expectations };
         scenario.names_exist(&shown("setup.toml"))?;
         Ok(scenario)
     }

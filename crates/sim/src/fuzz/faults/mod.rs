@@ -37,13 +37,14 @@ enum Kind {
     Devices,
     People,
     Operators,
+    Reloads,
     Starts,
     Calls,
     Facts,
     Controller,
 }
 
-const KINDS: [Kind; 24] = [
+const KINDS: [Kind; 25] = [
     Kind::Power,
     Kind::Mains,
     Kind::Network,
@@ -64,6 +65,7 @@ const KINDS: [Kind; 24] = [
     Kind::Devices,
     Kind::People,
     Kind::Operators,
+    Kind::Reloads,
     Kind::Starts,
     Kind::Calls,
     Kind::Facts,
@@ -100,7 +102,9 @@ pub(super) fn verbs(deeds: &[(Time, Deed)]) -> BTreeSet<String> {
         let mut words = text.split(' ');
         let first = words.next().unwrap_or_default().to_owned();
         match first.as_str() {
-            "virsh" | "operator" | "calls" | "weather" => format!("{first} {}", words.next().unwrap_or_default()),
+            "virsh" | "operator" | "calls" | "weather" | "reload" => {
+                format!("{first} {}", words.next().unwrap_or_default())
+            }
             "storage" | "fence-device" => format!("{first} {}", words.nth(1).unwrap_or_default()),
             _ => first,
         }
@@ -147,6 +151,7 @@ impl Draw<'_> {
             Kind::Devices => self.devices(),
             Kind::People => self.people(),
             Kind::Operators => self.operators(),
+            Kind::Reloads => self.reloads(),
             Kind::Starts => self.starts(),
             Kind::Calls => {
                 let (fault, host) = (self.one_of(CallFault::ALL), self.anywhere());

@@ -1,7 +1,7 @@
 //! What people do: with `virsh` behind the controller's back, and as its operators.
 
 use super::{Deed, Draw, Span, Time};
-use crate::deed::PersonDeed;
+use crate::deed::{PersonDeed, Reload};
 use mainstay_model::{Command, StopHow};
 
 impl Draw<'_> {
@@ -51,6 +51,35 @@ impl Draw<'_> {
             _ => Command::Revert { workload, point: None },
         };
         self.now(Deed::Operator(command));
+    }
+
+    /// Somebody edits the configuration, and takes it back.
+    pub(super) fn reloads(&mut self) {
+        let (host, guest) = (self.host(), self.guest());
+        let number = self.random.between(1, 5);
+        let change = match self.random.between(0, 12) {
+            0 => format!("limits = {{ starts_per_host = {number}, migrations_per_host = 1, fencings = {number} }}"),
+            1 => format!("site.lab.host.{host}.spare = true"),
+            2 => format!("site.lab.host.{host}.fence = []"),
+            3 => format!("site.lab.host.{host}.revive = {{ within = \"{number}0s\", after_fence = \"leave-off\" }}"),
+            4 => format!("detection = {{ host_lost_floor = \"{number}s\", host_lost_after = \"{}s\" }}", number + 3),
+            5 => "apart = [{ match = \"web-*\", strength = \"preferred\" }]".to_owned(),
+            6 => "together = [{ match = \"db-*\", strength = \"preferred\" }]".to_owned(),
+            7 => format!("vm = [{{ match = \"{guest}\", priority = {number}00, on_person_stop = \"power-on\" }}]"),
+            8 => format!("vm = [{{ match = \"{guest}\", probe = {{}} }}]"),
+            9 => format!("recovery = [{{ match = \"{guest}\", ladder = [\"restart x{number}\", \"alarm\"] }}]"),
+            10 => format!("protection = [{{ match = \"*\", every = \"{number}0s\", keep = {{ last = 1 }} }}]"),
+            // What a rule names must be there.
+            11 if !self.cluster.setup.contains(&format!("{{ {host} = ")) => {
+                return self.reload_for_a_while(Reload::Without(format!("site.lab.host.{host}")));
+            }
+            _ => return self.reload_for_a_while(Reload::Without("vm".to_owned())),
+        };
+        self.reload_for_a_while(Reload::With(change));
+    }
+
+    fn reload_for_a_while(&mut self, reload: Reload) {
+        self.pair(Deed::Reload(reload), Deed::Reload(Reload::File("setup.toml".to_owned())));
     }
 
     /// A moment while the fault lasts.
