@@ -1,15 +1,15 @@
 //! From "needs a host" to an order: the hosts as they are, one placement for all that need one in this step, then starts
 //! and migrations by priority within the limits.
 
-use super::{moving::MIGRATE_TIMEOUT, waiting};
+use super::{moving::MIGRATE_TIMEOUT, waiting, waiting_until};
 use crate::{
-    belief::{Attempt, HostPhase, MoveWhy, Sight, Want, WorkloadRecord},
+    belief::{Attempt, HostPhase, MoveWhy, Seen, Sight, Want, WorkloadRecord},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn},
     place::{Groups, HostCandidate, NoHostFits, Placement, Reach, Refusal, Request, place},
 };
 use mainstay_model::{
-    Action, Cause, EventKind, HostId, Resources, Severity, Subject, WorkloadId,
+    Action, Cause, EventKind, HostId, Resources, Severity, Span, Subject, WorkloadId,
     spec::{Ladder, Rung, Strength},
 };
 use std::{
@@ -275,6 +275,18 @@ impl Engine {
         Resources { memory_mib: memory.unwrap_or(record.needs.memory_mib), ..record.needs }
     }
 
+    /// Another host that told of its end there and has not listed it as off since: an event may be a late one, of a process
+    /// before the one that runs.
+    fn only_hearsay(&self, workload: &WorkloadId, target: &HostId) -> Option<HostId> {
+        let seen = &self.belief.workload_senses.get(workload)?.seen;
+        let mut told = seen.iter().filter(|(host, seen)| *host != target && !seen.state.is_live());
+        let unlisted = |(host, seen): &(&HostId, &Seen)| {
+            let listed = self.belief.host_senses.get(*host).and_then(|senses| senses.inventory);
+            self.sight(host) == Sight::Heard && listed.is_none_or(|asked_at| asked_at <= seen.since)
+        };
+        told.find(unlisted).map(|(host, _)| host.clone())
+    }
+
     /// True if the host can use the workload's disks.
     pub(crate) fn reaches(&self, host: &HostId, record: &WorkloadRecord) -> bool {
         match self.reach(record) {
@@ -309,6 +321,9 @@ impl Engine {
         };
         if busy >= limit as usize {
             return waiting(WaitingOn::Limit { what: word.to_owned(), host: host.clone() });
+        }
+        if let Some(old) = self.only_hearsay(workload, host).filter(|_| !live) {
+            return waiting_until(WaitingOn::Answer { host: old }, self.now + Span::secs(1));
         }
         self.call_in(host);
         let policy = self.recovery(workload);

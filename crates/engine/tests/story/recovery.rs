@@ -4,7 +4,7 @@ use crate::harness::{Story, domain};
 use mainstay_engine::Input;
 use mainstay_model::{
     Action, Detail, DomainState, Fact, GuestChannel, OffReason, Outcome, PointKind, Span, StopHow, WorkloadId,
-    spec::{Origin, Rule, Selector},
+    spec::{LadderStep, Origin, RecoveryPolicy, Rule, Rung, Selector},
 };
 use std::sync::Arc;
 
@@ -212,4 +212,23 @@ fn a_hung_workload_whose_host_is_lost_then_belongs_to_the_hosts_incident() {
     assert!(first.closed_at.is_some(), "the greater trouble took over: {first:#?}");
     let said = story.said.join("\n");
     assert!(!said.contains("0s after it was last well"), "{said}");
+}
+
+/// An event may be a late one, of a process before the one that runs (seed 1515): the list tells.
+#[test]
+fn what_an_event_calls_off_is_listed_before_it_starts_elsewhere() {
+    let mut story = Story::new();
+    let ladder = vec![LadderStep { rung: Rung::Relocate, attempts: 2 }];
+    let policy = RecoveryPolicy { ladder, ..RecoveryPolicy::default() };
+    story.spec.recovery.push(Rule { selector: Selector::all(), policy, origin: Origin::default_of("recovery") });
+    story.reload();
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    assert_eq!(story.ordered(), [], "h1 has not listed it as off yet");
+    story.has("h1", domain(DomainState::Running));
+    story.pass(Span::secs(3));
+    assert_eq!(story.ordered(), [], "it runs: the event was a late one");
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    story.pass(Span::secs(30));
+    let starts = story.ordered();
+    assert!(matches!(&starts[..], [Action::Start { host, .. }, ..] if host.as_str() != "h1"), "{starts:?}");
 }
