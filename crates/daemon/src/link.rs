@@ -172,7 +172,9 @@ impl Link {
     /// A fresh connection.
     pub async fn open(&self, limit: Duration) -> Result<Connection, mainstay_libvirt::Error> {
         let driver = &self.config.driver;
-        let keepalive = Keepalive { interval: driver.keepalive_every.as_duration(), count: driver.keepalive_missed };
+        // One that stands ready is not worth asking about every second: the sensors' own tell when the host falls silent.
+        let (interval, count) = (driver.keepalive_every.as_duration(), driver.keepalive_missed);
+        let keepalive = Keepalive { interval, count, at_rest: false };
         let options = Options { limit, keepalive, credentials: self.credentials().await?, ..Options::default() };
         Connection::open(&self.uri, &options).await
     }

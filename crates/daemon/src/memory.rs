@@ -212,12 +212,17 @@ impl Memory {
     /// Before a workload's disks are switched to other images: from here until a definition is kept anew, the one on
     /// record is in doubt, also after a crash of the controller.
     pub async fn begin_change(&self, workload: &WorkloadId, doing: &str) -> Result<Changing, mainstay_store::Error> {
-        self.lock().changing.insert(workload.clone());
-        let changing = Changing { memory: self.clone(), workload: workload.clone() };
+        let changing = self.change(workload);
         if let Some(kept) = self.definition(workload).await? {
             self.keep_definition(workload, Definition { doubt: Some(doing.to_owned()), ..kept }).await?;
         }
         Ok(changing)
+    }
+
+    /// From here on, while the result lives, sensors leave the workload's definition alone.
+    pub fn change(&self, workload: &WorkloadId) -> Changing {
+        self.lock().changing.insert(workload.clone());
+        Changing { memory: self.clone(), workload: workload.clone() }
     }
 
     /// The store itself, for what needs no translation.

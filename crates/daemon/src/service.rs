@@ -28,6 +28,7 @@ use mainstay_model::{
     Event, EventKind, HostId, Severity, Span, Subject, Time, config::ControllerConfig, spec::ClusterSpec,
 };
 use mainstay_store::Store;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{collections::BTreeMap, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{broadcast, mpsc, watch},
@@ -90,6 +91,7 @@ impl Running {
 /// # Errors
 /// If the configuration or the store can't be used. Nothing runs then.
 pub async fn start(options: Options) -> Result<Running, StartError> {
+    raise_file_limit();
     let config = Config::read(&options.config).await?;
     let directory = options.state_dir.clone().unwrap_or_else(|| PathBuf::from(&config.controller.state_directory));
     let store = open_store(directory.join("mainstay.db")).await?;
@@ -172,6 +174,14 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         let _ = pump.await;
     });
     Ok(Running { handle, controller, warnings, task })
+}
+
+/// A host takes up to four connections: a thousand of them are more open files than a process may have at first.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, files = limit.current, "the limit of open files stays as it is");
+    }
 }
 
 /// Opens the store, in a directory that only its owner can read: definitions hold the passwords of consoles and disks.

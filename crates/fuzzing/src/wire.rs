@@ -37,11 +37,8 @@ pub fn body(data: &[u8]) {
     read::<Vec<(String, Option<String>, Vec<(i32, String, u32)>)>>(data);
     read::<(Opaque, Chars)>(data);
     let _ = <(FixedChars<32>, u64, i32)>::decode(&mut Decoder::new(data));
-    if let Ok((records,)) = <(Vec<(DomainRef, Params)>,)>::decode(&mut Decoder::new(data)) {
-        for (domain, params) in records {
-            let _ = DomainStats::new(domain, &params);
-        }
-    }
+    let _ = Params::decode(&mut Decoder::new(data));
+    let _ = <(Vec<DomainStats>,)>::decode(&mut Decoder::new(data));
 }
 
 /// A message that nobody asked for: its procedure in the first two bytes, then its body.

@@ -40,7 +40,7 @@ struct Arguments {
     #[arg(long)]
     mainstay: Option<PathBuf>,
     /// How long the process is watched while nothing happens, in seconds
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 600)]
     steady: u64,
 }
 

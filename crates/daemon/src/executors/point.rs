@@ -42,7 +42,7 @@ pub(super) async fn take(
         PointKind::Disk => false,
         PointKind::Auto => Defined::read(&xml).map_err(failure::before)?.internal_snapshots,
     };
-    let _changing = task.begin_change(workload, &format!("recovery point {point} was being taken")).await?;
+    let _changing = task.begin_point(workload, internal, &format!("recovery point {point} was being taken")).await?;
     let new = |kind| NewSnapshot { name: point.to_string(), description: DESCRIPTION.to_owned(), kind };
     let frozen = if internal {
         let taken = task.connection.create_snapshot(&domain, &new(SnapshotKind::Internal), task.left()).await;
@@ -72,8 +72,10 @@ pub(super) async fn take(
 pub(super) async fn delete(task: &Task<'_>, workload: &WorkloadId, point: &PointId) -> Act {
     let (domain, _) = task.ready(workload).await?;
     let Some(snapshot) = find(task, &domain, point).await? else { return Ok(Detail::None) };
-    let _changing = task.begin_change(workload, &format!("recovery point {point} was being deleted")).await?;
-    let deleted = if snapshot.is_external() {
+    let external = snapshot.is_external();
+    let doing = format!("recovery point {point} was being deleted");
+    let _changing = task.begin_point(workload, !external, &doing).await?;
+    let deleted = if external {
         task.connection.delete_external(&domain, &snapshot, task.left()).await
     } else {
         task.connection.delete_snapshot(&snapshot.reference, DeleteFlags::NONE, task.left()).await

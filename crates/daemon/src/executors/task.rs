@@ -136,6 +136,11 @@ impl<'a> Task<'a> {
         changing.map_err(|error| Outcome::failed(FailureKind::Other, with_causes(&error)))
     }
 
+    /// As [`Task::begin_change`], but for a point within the images: it switches none, so nothing is in doubt.
+    pub async fn begin_point(&self, workload: &WorkloadId, internal: bool, doing: &str) -> Result<Changing, Outcome> {
+        if internal { Ok(self.tools.memory.change(workload)) } else { self.begin_change(workload, doing).await }
+    }
+
     /// As [`Task::capture`], after something was done: whatever goes wrong now, that can't be called undone.
     pub async fn capture_done(&self, workload: &WorkloadId, domain: &DomainRef) -> Result<(), Outcome> {
         let captured = self.capture(workload, domain).await;

@@ -63,11 +63,14 @@ pub struct Keepalive {
     pub interval: Duration,
     /// Intervals of silence that end the connection.
     pub count: u32,
+    /// Also while nothing is awaited, neither an answer nor events. False for a connection that only stands ready: its end
+    /// shows when it is used.
+    pub at_rest: bool,
 }
 
 impl Default for Keepalive {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(1), count: 3 }
+        Self { interval: Duration::from_secs(1), count: 3, at_rest: true }
     }
 }
 

@@ -32,7 +32,7 @@ use crate::{
 /// Messages that wait to be written. Calls in flight are bounded already; this leaves room for keepalives.
 pub(crate) const OUTGOING: usize = 32;
 /// A read buffer that grew over this for one big answer is given back.
-const BUFFER_KEPT: usize = 1024 * 1024;
+const BUFFER_KEPT: usize = 16 * 1024;
 /// ssh may take this long to say why it ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -111,6 +111,11 @@ impl Shared {
     pub(crate) fn abandoned(&self) -> usize {
         let waiting = self.waiting();
         waiting.as_ref().map_or(0, |calls| calls.values().filter(|call| call.answer.is_closed()).count())
+    }
+
+    /// True if nobody waits for an answer or for events.
+    fn is_at_rest(&self) -> bool {
+        self.waiting().as_ref().is_none_or(BTreeMap::is_empty) && self.subscription().sink.is_none()
     }
 
     pub(crate) fn subscription(&self) -> MutexGuard<'_, Subscription> {
@@ -282,6 +287,7 @@ async fn read(
                 }
             }
             Ok(Err(error)) => return error.into(),
+            Err(_) if !keepalive.at_rest && shared.is_at_rest() => pings = 0,
             Err(_) if pings + 1 >= keepalive.count => {
                 return CloseReason::Silent { silence: shared.last_heard().elapsed(), pings };
             }

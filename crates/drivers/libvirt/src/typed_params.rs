@@ -52,6 +52,20 @@ impl Decode for Value {
     }
 }
 
+impl Value {
+    /// The number, whatever its width; `None` if it is negative or no number.
+    pub fn number(&self) -> Option<u64> {
+        match self {
+            Value::Int(value) => u64::try_from(*value).ok(),
+            Value::Uint(value) => Some(u64::from(*value)),
+            Value::Long(value) => u64::try_from(*value).ok(),
+            Value::Ulong(value) => Some(*value),
+            Value::Boolean(value) => Some(u64::from(*value)),
+            Value::Double(_) | Value::Text(_) => None,
+        }
+    }
+}
+
 /// Named values as received; of a name that comes twice the last counts.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Params(BTreeMap<String, Value>);
@@ -65,14 +79,7 @@ impl Decode for Params {
 impl Params {
     /// The number called `name`, whatever its width; `None` if it is missing, negative or no number.
     pub fn number(&self, name: &str) -> Option<u64> {
-        match self.0.get(name)? {
-            Value::Int(value) => u64::try_from(*value).ok(),
-            Value::Uint(value) => Some(u64::from(*value)),
-            Value::Long(value) => u64::try_from(*value).ok(),
-            Value::Ulong(value) => Some(*value),
-            Value::Boolean(value) => Some(u64::from(*value)),
-            Value::Double(_) | Value::Text(_) => None,
-        }
+        self.0.get(name)?.number()
     }
 
     /// The text called `name`.

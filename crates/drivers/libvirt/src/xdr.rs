@@ -3,6 +3,8 @@
 //! Owns the bounds: nothing read from the wire is trusted, no length is allocated before it is known to be there, and
 //! no input makes it panic. Does not know procedures or frames (`frame`, `procedures`).
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 /// libvirt's limit for a string (`REMOTE_STRING_MAX`) and an opaque cookie.
@@ -84,6 +86,20 @@ impl<'a> Decoder<'a> {
         if length > limit { Err(XdrError::TooLong { length, limit }) } else { Ok(length) }
     }
 
+    /// A string in place; bytes that are not UTF-8 are replaced.
+    pub(crate) fn text(&mut self) -> Result<Cow<'a, str>, XdrError> {
+        self.opaque().map(String::from_utf8_lossy)
+    }
+
+    /// The length of an array that the message can hold: every element takes at least 4 bytes.
+    pub(crate) fn count(&mut self) -> Result<usize, XdrError> {
+        let length = self.length(ARRAY_MAX)?;
+        if length > self.left() / 4 {
+            return Err(XdrError::Truncated { needed: length * 4, left: self.left() });
+        }
+        Ok(length)
+    }
+
     fn opaque(&mut self) -> Result<&'a [u8], XdrError> {
         let length = self.length(STRING_MAX)?;
         let bytes = self.take(length)?;
@@ -155,7 +171,7 @@ impl Encode for String {
 /// Bytes that are not UTF-8 are replaced: names are for people, domains are found by their UUID.
 impl Decode for String {
     fn decode(input: &mut Decoder<'_>) -> Result<Self, XdrError> {
-        Ok(Self::from_utf8_lossy(input.opaque()?).into_owned())
+        input.text().map(Cow::into_owned)
     }
 }
 
@@ -257,12 +273,8 @@ impl<T: Encode> Encode for Vec<T> {
 
 impl<T: Decode> Decode for Vec<T> {
     fn decode(input: &mut Decoder<'_>) -> Result<Self, XdrError> {
-        let length = input.length(ARRAY_MAX)?;
-        // Every element takes at least 4 bytes: a length that the message cannot hold is refused before allocating.
-        if length > input.left() / 4 {
-            return Err(XdrError::Truncated { needed: length * 4, left: input.left() });
-        }
-        (0..length).map(|_| T::decode(input)).collect()
+        // Refused before anything is allocated, if the message cannot hold it.
+        (0..input.count()?).map(|_| T::decode(input)).collect()
     }
 }
 

@@ -26,6 +26,8 @@ use std::{
 const LIMIT: Duration = Duration::from_secs(300);
 /// After all is online: the first look at 10,000 definitions is over, recovery points come at their own pace.
 const SETTLE: Duration = Duration::from_secs(30);
+/// CPU time is looked at in pieces so long.
+const MINUTE: Duration = Duration::from_secs(60);
 /// The rack that loses its power.
 const LOST_RACK: usize = 3;
 
@@ -46,28 +48,47 @@ pub fn rows(mainstay: &Path, size: Size, steady: Duration) -> io::Result<Vec<Row
     }
     std::thread::sleep(SETTLE);
 
-    let (before, stored) = (controller.usage()?, stage.stored()?);
-    controller.watch(steady)?;
-    let (after, grown) = (controller.usage()?, stage.stored()?.saturating_sub(stored));
     let mut rows = vec![Row::shown("the process: start to all online", size, Amount::Time(boot))];
-    rows.extend(steady_rows(size, &before, &after, grown, steady));
+    rows.extend(steady_rows(&mut controller, &world, &stage, steady)?);
     rows.extend(burst(&mut controller, &world)?);
     rows.extend(loss(&mut controller, &world, &stage)?);
     controller.stop()?;
     Ok(rows)
 }
 
-fn steady_rows(size: Size, before: &Usage, after: &Usage, grown: u64, steady: Duration) -> Vec<Row> {
-    let share = |cpu: Duration| Amount::Percent(cpu.as_secs_f64() * 100.0 / steady.as_secs_f64());
-    let (user, system) = (after.user - before.user, after.system - before.system);
-    let per_hour = grown as f64 * 3_600.0 / steady.as_secs_f64();
-    vec![
-        Row::amount("the process, steady: of one core", size, share(user + system), Amount::Percent(25.0)),
-        Row::shown("  of that in the kernel (both ends of loopback)", size, share(system)),
-        Row::amount("the process, steady: memory", size, Amount::Bytes(after.resident), Amount::Bytes(250_000_000)),
-        Row::shown("the process, steady: open files", size, Amount::Count(after.files)),
-        Row::shown("the process, steady: the store grows each hour by", size, Amount::Bytes(per_hour as u64)),
-    ]
+/// While nothing happens. Over ten minutes each guest has its recovery point once; they come in waves, so that the busiest
+/// minute is worth a look.
+fn steady_rows(controller: &mut Controller, world: &World, stage: &Stage, steady: Duration) -> io::Result<Vec<Row>> {
+    let size = world.size;
+    let (stored, points) = (stage.stored()?, world.points.load(Ordering::Relaxed));
+    let share = |from: &Usage, to: &Usage, time: Duration| {
+        Amount::Percent((to.cpu() - from.cpu()).as_secs_f64() * 100.0 / time.as_secs_f64())
+    };
+    let before = controller.usage()?;
+    let (mut last, mut busiest, mut left) = (before, Amount::Percent(0.0), steady);
+    while !left.is_zero() {
+        let piece = left.min(MINUTE);
+        controller.watch(piece)?;
+        let now = controller.usage()?;
+        let minute = share(&last, &now, piece);
+        if minute > busiest {
+            busiest = minute;
+        }
+        (last, left) = (now, left - piece);
+    }
+    let each_second = |count: f64| count / steady.as_secs_f64();
+    let points = each_second((world.points.load(Ordering::Relaxed) - points) as f64);
+    let grown = each_second(stage.stored()?.saturating_sub(stored) as f64) * 3_600.0;
+    let what = format!("the process, steady for {} s, {points:.1} points a second", steady.as_secs());
+    let kernel = Amount::Percent((last.system - before.system).as_secs_f64() * 100.0 / steady.as_secs_f64());
+    Ok(vec![
+        Row::amount(&format!("{what}: of one core"), size, share(&before, &last, steady), Amount::Percent(25.0)),
+        Row::shown("  in the busiest minute", size, busiest),
+        Row::shown("  in the kernel (both ends of loopback)", size, kernel),
+        Row::amount("the process, steady: memory", size, Amount::Bytes(last.resident), Amount::Bytes(250_000_000)),
+        Row::shown("the process, steady: open files", size, Amount::Count(last.files)),
+        Row::shown("the process, steady: the store grows each hour by", size, Amount::Bytes(grown as u64)),
+    ])
 }
 
 /// Every guest tells at the same moment that it rebooted: what that costs, and how long people wait meanwhile.
@@ -81,7 +102,7 @@ fn burst(controller: &mut Controller, world: &World) -> io::Result<Vec<Row>> {
         std::thread::sleep(Duration::from_millis(250));
     }
     let after = controller.usage()?;
-    let cpu = after.user + after.system - before.user - before.system;
+    let cpu = after.cpu() - before.cpu();
     let what = format!("{} events at once", size.workloads);
     Ok(vec![
         Row::shown(&format!("{what}: CPU in the 5 seconds after"), size, Amount::Time(cpu)),

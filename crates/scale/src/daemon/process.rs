@@ -42,8 +42,15 @@ pub struct Usage {
 pub struct Step {
     /// How many orders.
     pub orders: usize,
-    /// How long it took, by the wall clock.
+    /// How long it took, in CPU time.
     pub took: Duration,
+}
+
+impl Usage {
+    /// CPU time in all.
+    pub fn cpu(&self) -> Duration {
+        self.user + self.system
+    }
 }
 
 impl Controller {
@@ -148,8 +155,8 @@ impl Drop for Controller {
     }
 }
 
-/// `… DEBUG step inputs=1 orders=100 events=3 took_us=1234`
+/// `… DEBUG step inputs=1 orders=100 events=3 cpu_us=1234`
 fn step(line: &str) -> Option<Step> {
     let value = |name: &str| line.split_once(name)?.1.split_whitespace().next()?.parse::<u64>().ok();
-    Some(Step { orders: value(" orders=")? as usize, took: Duration::from_micros(value(" took_us=")?) })
+    Some(Step { orders: value(" orders=")? as usize, took: Duration::from_micros(value(" cpu_us=")?) })
 }

@@ -14,7 +14,7 @@ use mainstay_libvirt::{
     xdr::{Decode, Decoder, Encode, XdrError},
     xml::Element,
 };
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 /// The reply's payload, or libvirt's error.
 pub type Answer = Result<Vec<u8>, (ErrorCode, String)>;
@@ -171,6 +171,7 @@ fn obey(world: &World, host: usize, order: Procedure, payload: &[u8]) -> Result<
             let name = wanted.text_of(&["name"]).unwrap_or_default().to_owned();
             let record = if flags & CreateFlags::REDEFINE.0 == 0 {
                 domain.current = Some(name.clone());
+                world.points.fetch_add(1, Ordering::Relaxed);
                 definition::snapshot(domain, &name, wanted.text_of(&["description"]).unwrap_or_default())
             } else {
                 if flags & CreateFlags::CURRENT.0 != 0 {

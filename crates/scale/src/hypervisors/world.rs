@@ -36,6 +36,8 @@ pub struct World {
     pub began: Instant,
     /// Starts of guests so far.
     pub starts: AtomicUsize,
+    /// Recovery points taken so far.
+    pub points: AtomicUsize,
     /// Starts of guests that ran elsewhere on a host with power.
     pub doubled: AtomicUsize,
     /// A file `host-….off` in here: the fence device has switched that host off.
@@ -102,6 +104,7 @@ impl World {
             hosts: hosts.collect(),
             began: Instant::now(),
             starts: AtomicUsize::new(0),
+            points: AtomicUsize::new(0),
             doubled: AtomicUsize::new(0),
             power,
             last_id: AtomicI32::new(size.workloads as i32 + 1),

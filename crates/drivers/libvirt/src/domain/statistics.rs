@@ -1,17 +1,20 @@
 //! Bulk statistics: one call for all domains of a host, which does not wait for a stuck QEMU (`NOWAIT`).
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::state::DomainState;
 use crate::{
-    connection::Connection, error::Result, numbers::flags, procedures::Procedure, typed_params::Params,
+    connection::Connection,
+    error::Result,
+    numbers::flags,
+    procedures::Procedure,
+    typed_params::Value,
     types::DomainRef,
+    xdr::{Decode, Decoder, XdrError},
 };
 
 /// Do not wait for a domain whose job lock is held or whose QEMU hangs: leave out what only QEMU knows.
 const NOWAIT: u32 = 1 << 29;
-/// Disks and network cards read per domain; libvirt's own limits are far lower.
-const DEVICES_MAX: u64 = 4096;
 
 flags! {
     /// Groups of statistics (`virDomainStatsTypes`).
@@ -93,57 +96,83 @@ pub struct NicStats {
     pub sent_bytes: Option<u64>,
 }
 
+/// Read in place, since they come by the thousand: libvirt sends some fifty named values for each domain.
+impl Decode for DomainStats {
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, XdrError> {
+        let mut stats = Self::blank(DomainRef::decode(input)?);
+        let (mut state, mut reason) = (None, None);
+        let (mut disks, mut nics) = (BTreeMap::<u32, DiskStats>::new(), BTreeMap::<u32, NicStats>::new());
+        for _ in 0..input.count()? {
+            let (name, value) = (input.text()?, Value::decode(input)?);
+            match &*name {
+                "state.state" => state = value.number(),
+                "state.reason" => reason = value.number(),
+                "cpu.time" => stats.cpu_time_ns = value.number(),
+                "balloon.current" => stats.balloon_current_kib = value.number(),
+                "balloon.maximum" => stats.balloon_maximum_kib = value.number(),
+                "balloon.rss" => stats.resident_kib = value.number(),
+                "vcpu.current" => stats.vcpus = value.number(),
+                name => match device(name) {
+                    Some(("block", index, field)) => disks.entry(index).or_default().take(field, value),
+                    Some(("net", index, field)) => nics.entry(index).or_default().take(field, value),
+                    _ => {}
+                },
+            }
+        }
+        stats.state = state.zip(reason).map(|(state, reason)| DomainState::new(state as i32, reason as i32));
+        stats.disks = disks.into_values().filter(|disk| !disk.target.is_empty()).collect();
+        stats.nics = nics.into_values().filter(|nic| !nic.name.is_empty()).collect();
+        Ok(stats)
+    }
+}
+
+/// Kind, number and field of `block.0.rd.bytes`.
+fn device(name: &str) -> Option<(&str, u32, &str)> {
+    let (kind, rest) = name.split_once('.')?;
+    let (index, field) = rest.split_once('.')?;
+    Some((kind, index.parse().ok()?, field))
+}
+
 impl DomainStats {
-    /// Reads what libvirt told of a domain.
-    pub fn new(domain: DomainRef, params: &Params) -> Self {
-        let state = params.number("state.state").zip(params.number("state.reason"));
+    fn blank(domain: DomainRef) -> Self {
         Self {
             domain,
-            state: state.map(|(state, reason)| DomainState::new(state as i32, reason as i32)),
-            cpu_time_ns: params.number("cpu.time"),
-            balloon_current_kib: params.number("balloon.current"),
-            balloon_maximum_kib: params.number("balloon.maximum"),
-            resident_kib: params.number("balloon.rss"),
-            vcpus: params.number("vcpu.current"),
-            disks: devices(params, "block").map(|prefix| DiskStats::new(&prefix, params)).collect(),
-            nics: devices(params, "net").map(|prefix| NicStats::new(&prefix, params)).collect(),
+            state: None,
+            cpu_time_ns: None,
+            balloon_current_kib: None,
+            balloon_maximum_kib: None,
+            resident_kib: None,
+            vcpus: None,
+            disks: Vec::new(),
+            nics: Vec::new(),
         }
     }
 }
 
-/// The prefixes `kind.0`, `kind.1` … of the devices that were told with a name.
-fn devices(params: &Params, kind: &str) -> impl Iterator<Item = String> {
-    let count = params.number(&format!("{kind}.count")).unwrap_or(0).min(DEVICES_MAX);
-    (0..count)
-        .map(move |index| format!("{kind}.{index}"))
-        .filter(|prefix| params.text(&format!("{prefix}.name")).is_some())
-}
-
 impl DiskStats {
-    fn new(prefix: &str, params: &Params) -> Self {
-        let number = |name| params.number(&format!("{prefix}.{name}"));
-        let text = |name| params.text(&format!("{prefix}.{name}")).map(str::to_owned);
-        Self {
-            target: text("name").unwrap_or_default(),
-            path: text("path"),
-            read_requests: number("rd.reqs"),
-            read_bytes: number("rd.bytes"),
-            write_requests: number("wr.reqs"),
-            write_bytes: number("wr.bytes"),
-            flush_requests: number("fl.reqs"),
-            allocation_bytes: number("allocation"),
-            capacity_bytes: number("capacity"),
+    fn take(&mut self, field: &str, value: Value) {
+        match (field, value) {
+            ("name", Value::Text(target)) => self.target = target,
+            ("path", Value::Text(path)) => self.path = Some(path),
+            ("rd.reqs", value) => self.read_requests = value.number(),
+            ("rd.bytes", value) => self.read_bytes = value.number(),
+            ("wr.reqs", value) => self.write_requests = value.number(),
+            ("wr.bytes", value) => self.write_bytes = value.number(),
+            ("fl.reqs", value) => self.flush_requests = value.number(),
+            ("allocation", value) => self.allocation_bytes = value.number(),
+            ("capacity", value) => self.capacity_bytes = value.number(),
+            _ => {}
         }
     }
 }
 
 impl NicStats {
-    fn new(prefix: &str, params: &Params) -> Self {
-        let number = |name| params.number(&format!("{prefix}.{name}"));
-        Self {
-            name: params.text(&format!("{prefix}.name")).unwrap_or_default().to_owned(),
-            received_bytes: number("rx.bytes"),
-            sent_bytes: number("tx.bytes"),
+    fn take(&mut self, field: &str, value: Value) {
+        match (field, value) {
+            ("name", Value::Text(name)) => self.name = name,
+            ("rx.bytes", value) => self.received_bytes = value.number(),
+            ("tx.bytes", value) => self.sent_bytes = value.number(),
+            _ => {}
         }
     }
 }
@@ -152,8 +181,42 @@ impl Connection {
     /// Statistics of all domains, running or not, without waiting for any QEMU.
     pub async fn statistics(&self, groups: StatsGroups, limit: Duration) -> Result<Vec<DomainStats>> {
         let all: Vec<DomainRef> = Vec::new();
-        let (records,): (Vec<(DomainRef, Params)>,) =
-            self.call(Procedure::ConnectGetAllDomainStats, &(all, groups, NOWAIT), limit).await?;
-        Ok(records.into_iter().map(|(domain, params)| DomainStats::new(domain, &params)).collect())
+        let (records,) = self.call(Procedure::ConnectGetAllDomainStats, &(all, groups, NOWAIT), limit).await?;
+        Ok(records)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{types::Uuid, xdr::Encode};
+
+    #[test]
+    fn what_is_told_is_read_and_what_is_not_is_missing() {
+        let domain = DomainRef { name: "web-1".to_owned(), uuid: Uuid([7; 16]), id: 3 };
+        let text = |text: &str| Value::Text(text.to_owned());
+        let params = [
+            ("state.state", Value::Int(1)),
+            ("state.reason", Value::Int(1)),
+            ("cpu.time", Value::Ulong(5)),
+            ("block.count", Value::Uint(3)),
+            ("block.1.name", text("vdb")),
+            ("block.0.wr.bytes", Value::Ulong(4096)),
+            ("block.0.name", text("vda")),
+            ("block.2.wr.bytes", Value::Ulong(1)),
+            ("net.count", Value::Uint(1)),
+            ("net.0.name", text("vnet0")),
+            ("net.0.rx.bytes", Value::Ulong(9)),
+            ("balloon.rss", Value::Long(-1)),
+        ];
+        let mut bytes = Vec::new();
+        (&domain, params.to_vec()).encode(&mut bytes).unwrap();
+        let stats = DomainStats::decode(&mut Decoder::new(&bytes)).unwrap();
+        assert!(stats.state.is_some_and(DomainState::is_active));
+        assert_eq!((stats.cpu_time_ns, stats.resident_kib), (Some(5), None));
+        let disks: Vec<_> = stats.disks.iter().map(|disk| (disk.target.as_str(), disk.write_bytes)).collect();
+        assert_eq!(disks, [("vda", Some(4096)), ("vdb", None)], "one without a name is none");
+        assert_eq!((stats.nics[0].received_bytes, stats.nics[0].sent_bytes), (Some(9), None));
+        assert!(DomainStats::decode(&mut Decoder::new(&bytes[..bytes.len() - 4])).is_err());
     }
 }

@@ -60,7 +60,7 @@ async fn connect_to(folder: &Path, script: Script) -> Connection {
     let socket = folder.join("socket");
     tokio::spawn(serve(UnixListener::bind(&socket).unwrap(), script));
     let uri = format!("qemu+unix:///system?socket={}", socket.display()).parse().unwrap();
-    let keepalive = Keepalive { interval: LIMIT, count: 3 };
+    let keepalive = Keepalive { interval: LIMIT, ..Keepalive::default() };
     Connection::open(&uri, &Options { keepalive, ..Options::default() }).await.unwrap()
 }
 

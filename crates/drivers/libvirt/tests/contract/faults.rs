@@ -22,7 +22,7 @@ const SHORT: Duration = Duration::from_millis(300);
 async fn a_frozen_libvirtd_costs_its_own_calls_their_deadline_and_nothing_else() {
     let lab = TestLab::up(2, 0).await;
     // Keepalives are set out of the way: this is about deadlines.
-    let patient = Keepalive { interval: Duration::from_secs(60), count: 3 };
+    let patient = Keepalive { interval: Duration::from_secs(60), ..Keepalive::default() };
     let options = Options { keepalive: patient, ..Options::default() };
     let frozen = Connection::open(&lab.uri("h1"), &options).await.unwrap();
     let well = lab.open("h2").await;
@@ -53,7 +53,7 @@ async fn a_frozen_libvirtd_costs_its_own_calls_their_deadline_and_nothing_else()
 #[tokio::test]
 async fn silence_ends_a_connection_and_its_calls_when_the_keepalive_says_so() {
     let lab = TestLab::up(1, 0).await;
-    let keepalive = Keepalive { interval: Duration::from_millis(200), count: 3 };
+    let keepalive = Keepalive { interval: Duration::from_millis(200), ..Keepalive::default() };
     let options = Options { keepalive, ..Options::default() };
     let _network = InNetwork::of(&lab);
     let uri = lab.libvirt_uri("h1").unwrap().parse().unwrap();
