@@ -4,7 +4,7 @@
 use crate::{
     belief::{HostPhase, HostSenses, Sight, Trouble, Want, WorkloadSenses},
     engine::Engine,
-    sighting::{cause_of_end, pause_cause},
+    whose::{cause_of_end, pause_cause},
 };
 use mainstay_model::{
     Cause, DomainState, EventKind, GuestChannel, HostChannel, HostId, IncidentCause, Severity, Span, Subject, Time,

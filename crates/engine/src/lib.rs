@@ -31,5 +31,6 @@ mod points;
 mod sighting;
 pub mod view;
 pub mod whatif;
+mod whose;
 
 pub use io::{Change, Input, Row, Step, Table};

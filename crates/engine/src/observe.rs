@@ -141,6 +141,7 @@ impl Engine {
         for workload in unsettled {
             self.settled(&workload, host);
         }
+        self.unanswered_arrivals(host);
         self.agenda.touch_host(host);
     }
 

@@ -4,7 +4,7 @@
 use crate::{
     belief::{HostPhase, MoveWhy, OffProof, OrderRecord, Seen, Sight, StoppedHow, Unsettled, Want},
     engine::Engine,
-    sighting::persons_stop,
+    whose::persons_stop,
 };
 use mainstay_model::{
     Action, ActionId, Cause, Detail, DomainState, EventKind, Failure, FailureKind, HostId, OffReason, Outcome,
@@ -431,6 +431,10 @@ impl Engine {
                 self.unsettle(workload, from, self.now);
                 // A migration has a long deadline, and all that time nothing would be done for the workload where it runs.
                 self.unsettle(workload, to, until.min(self.now + MIGRATION_MAY_HAPPEN));
+                let moving = self.belief.workloads.get_mut(workload).and_then(|record| record.moving.as_mut());
+                if let Some(moving) = moving.filter(|moving| moving.why == MoveWhy::Operator) {
+                    moving.to.get_or_insert_with(|| to.clone()); // if it is there after all, the move is over
+                }
             }
         }
     }

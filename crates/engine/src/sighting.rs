@@ -2,13 +2,18 @@
 //! told apart from a failure here.
 
 use crate::{
-    belief::{HostPhase, Seen, StoppedHow, Want},
+    belief::{HostPhase, OrderRecord, Seen, StoppedHow, Want},
     engine::Engine,
+    whose::{Whose, cause_of_end, persons_stop},
 };
 use mainstay_model::{
-    Action, Cause, DomainChange, DomainState, EventKind, HostChannel, HostId, OffReason, PauseReason, Severity,
-    Subject, Time, WorkloadId, spec::PersonStop,
+    Action, Cause, DomainChange, DomainState, EventKind, HostChannel, HostId, OffReason, Outcome, Severity, Span,
+    Subject, Time, WorkloadId,
+    spec::{PersonStop, Rung},
 };
+
+/// A migration's answer comes with its arrival; if it has not come after this long, it was lost.
+const ANSWER_MAY_BE_LATE: Span = Span::secs(10);
 
 impl Engine {
     pub(crate) fn domain_changed(&mut self, host: &HostId, workload: &WorkloadId, change: DomainChange) {
@@ -138,13 +143,43 @@ impl Engine {
             .is_some_and(|record| matches!(&record.order.action, Action::Migrate { from, .. } if from == host))
     }
 
+    /// Migrations to this host of which both hosts say that they are through, and whose answer did not come: they are not
+    /// waited for until their long deadline.
+    pub(crate) fn unanswered_arrivals(&mut self, host: &HostId) {
+        let seen =
+            |workload: &WorkloadId, at: &HostId| self.belief.workload_senses.get(workload)?.seen.get(at).copied();
+        let arrived = |record: &&OrderRecord| match &record.order.action {
+            Action::Migrate { workload, from, to } if to == host => {
+                let there = seen(workload, to).filter(|seen| seen.state == DomainState::Running);
+                let gone = seen(workload, from).is_none_or(|seen| !seen.state.is_live());
+                gone && there
+                    .is_some_and(|there| there.at.since(there.since.max(record.ordered_at)) > ANSWER_MAY_BE_LATE)
+            }
+            _ => false,
+        };
+        let orders = self.belief.in_flight(&Subject::Host(host.clone()));
+        let ids: Vec<_> = orders.filter(arrived).map(|record| record.order.id).collect();
+        for id in ids {
+            self.outcome(id, Outcome::unknown("it arrived, and no answer came"));
+        }
+    }
+
     fn went_off(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, was_live: bool) {
         let DomainState::Off(reason) = state else { return };
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let might_run_here = record.may_run_on.contains(host);
         let unsettled = record.unsettled.contains_key(host) || record.pending_on.contains(host);
-        if self.starting_there(workload, host) || unsettled {
+        let starting = self.starting_there(workload, host);
+        if let Some(how) = self.stopped_after_doubtful_start(workload, host).filter(|_| unsettled && !starting) {
+            return self.stopped_by_person(host, workload, how);
+        }
+        if starting || unsettled {
             return; // the order's own outcome, or a newer list, tells
+        }
+        let wanted = record.want == Want::Running;
+        let whose = self.whose(workload, host, reason);
+        if whose == Whose::Unclear && wanted && self.life_order(workload).is_none() {
+            return self.unsettle(workload, host, self.now);
         }
         self.belief.runs_not(workload, host);
         self.belief.workload_senses.entry(workload.clone()).or_default().coming_up = None;
@@ -152,7 +187,6 @@ impl Engine {
         let (stopping, leaving) =
             (matches!(order, Some(Action::Stop { .. })), matches!(order, Some(Action::Migrate { .. })));
         let record = self.belief.workloads.get(workload).expect("looked up above");
-        let wanted = record.want == Want::Running;
         let known_trouble = record.trying.is_some() || record.moving.as_ref().is_some_and(|moving| moving.cold);
         let runs_elsewhere = !record.may_run_on.is_empty();
         if leaving {
@@ -161,7 +195,7 @@ impl Engine {
                 self.stopped_by_person(host, workload, how);
             }
         } else if (was_live || might_run_here) && wanted && !stopping && !known_trouble && !runs_elsewhere {
-            self.fell(host, workload, reason);
+            self.fell(host, workload, reason, whose);
         }
         if reason == OffReason::Undefined {
             self.forget_if_removed(workload);
@@ -186,11 +220,23 @@ impl Engine {
     }
 
     /// A wanted workload is off without our doing: by whom or what?
-    fn fell(&mut self, host: &HostId, workload: &WorkloadId, reason: OffReason) {
-        match persons_stop(reason) {
-            Some(how) => self.stopped_by_person(host, workload, how),
-            None if reason == OffReason::Migrated => {} // it appears elsewhere, or is missed after a while
-            None => self.trouble(workload, cause_of_end(reason)),
+    fn fell(&mut self, host: &HostId, workload: &WorkloadId, reason: OffReason, whose: Whose) {
+        match whose {
+            Whose::Person(how) => self.stopped_by_person(host, workload, how),
+            Whose::Ours => self.stopped_late(workload),
+            _ if reason == OffReason::Migrated => {} // it appears elsewhere, or is missed after a while
+            _ => self.trouble(workload, cause_of_end(reason)),
+        }
+    }
+
+    /// A stop of ours came through that was given up: the rung it was for goes on.
+    fn stopped_late(&mut self, workload: &WorkloadId) {
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let last = record.attempts.last().map(|attempt| attempt.rung).filter(|rung| *rung != Rung::Resume);
+        let in_trouble = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
+        match last.filter(|_| in_trouble) {
+            Some(rung) => self.try_again(workload, rung),
+            None => self.trouble(workload, Cause::StartFailed),
         }
     }
 
@@ -238,37 +284,10 @@ impl Engine {
         let nowhere = record.may_run_on.is_subset(&record.pending_on) && record.unsettled.is_empty();
         let untold = record.trouble.as_ref().is_none_or(|trouble| trouble.started_at.is_some());
         if nowhere && untold && record.want == Want::Running {
-            self.trouble(workload, Cause::StartFailed);
+            match self.stopped_after_sure_start(workload, host) {
+                Some(how) => self.stopped_by_person(host, workload, how),
+                None => self.trouble(workload, Cause::StartFailed),
+            }
         }
-    }
-}
-
-/// How a person stopped it, if it was a person.
-pub(crate) fn persons_stop(reason: OffReason) -> Option<StoppedHow> {
-    match reason {
-        OffReason::Shutdown => Some(StoppedHow::Shutdown),
-        OffReason::Destroyed => Some(StoppedHow::Destroyed),
-        OffReason::Saved => Some(StoppedHow::Saved),
-        _ => None,
-    }
-}
-
-/// The trouble with a workload that no person stopped and that is off for this reason.
-pub(crate) fn cause_of_end(reason: OffReason) -> Cause {
-    match reason {
-        OffReason::Panicked => Cause::Panicked,
-        OffReason::Crashed => Cause::Crashed,
-        OffReason::Signalled => Cause::Signalled,
-        OffReason::Unknown => Cause::HostRestarted,
-        _ => Cause::Vanished,
-    }
-}
-
-/// What the engine makes of a paused state.
-pub(crate) fn pause_cause(reason: PauseReason) -> Option<Cause> {
-    match reason {
-        PauseReason::IoError => Some(Cause::IoError),
-        PauseReason::Watchdog => Some(Cause::Hung),
-        PauseReason::Person | PauseReason::Busy | PauseReason::Other => None,
     }
 }

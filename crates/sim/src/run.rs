@@ -62,8 +62,8 @@ impl Simulation {
         let world = World::new(setup, spec, seed);
         let mut simulation = Simulation {
             record: Record::new(&world),
+            checker: Checker::new(&world),
             world,
-            checker: Checker::default(),
             elect,
             leader: None,
             store: Store::default(),

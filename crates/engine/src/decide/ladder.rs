@@ -117,6 +117,15 @@ impl Engine {
         }
     }
 
+    /// The rung of the attempt before goes on, without being counted again.
+    pub(crate) fn try_again(&mut self, workload: &WorkloadId, rung: Rung) {
+        let point = self.last_good_point(workload).filter(|_| rung == Rung::Revert).map(|point| point.id.clone());
+        if let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.trying = Some(Trying { rung, point });
+        }
+        self.agenda.touch(workload);
+    }
+
     fn choose_rung(&mut self, workload: &WorkloadId, cause: Cause, running_on: Option<&HostId>) -> Chosen {
         let policy = self.recovery(workload);
         let oldest = self.now - policy.window;

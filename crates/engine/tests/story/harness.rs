@@ -4,7 +4,10 @@ use mainstay_engine::{Input, Row, Step, Table, control::Controller};
 use mainstay_model::{
     Action, ActionId, Code, Command, CommandId, Detail, DomainChange, DomainSeen, DomainState, Fact, FailureKind,
     GuestChannel, HostChannel, HostId, Outcome, PointKind, Reply, Resources, SiteId, Span, Time, WorkloadId,
-    spec::{ClusterSpec, FenceDevice, HostSpec, Origin, Revive, Rule, Selector, SiteSpec, WorkloadPolicy},
+    spec::{
+        ClusterSpec, FenceDevice, HostSpec, LadderStep, Origin, RecoveryPolicy, Revive, Rule, Rung, Selector, SiteSpec,
+        WorkloadPolicy,
+    },
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -198,6 +201,15 @@ impl Story {
     pub fn protect(&mut self) {
         let policy = Default::default();
         self.spec.protection.push(Rule { selector: Selector::all(), policy, origin: Origin::default_of("protection") });
+        self.reload();
+    }
+
+    /// A ladder of one restart within an hour.
+    pub fn tries_once(&mut self) {
+        let step = |rung| LadderStep { rung, attempts: 1 };
+        let ladder = vec![step(Rung::Restart), step(Rung::Alarm)];
+        let policy = RecoveryPolicy { ladder, window: Span::minutes(60), ..RecoveryPolicy::default() };
+        self.spec.recovery.push(Rule { selector: Selector::all(), policy, origin: Origin::default_of("recovery") });
         self.reload();
     }
 

@@ -172,3 +172,18 @@ fn a_drain_that_is_asked_for_anew_is_tried_at_once() {
     story.command(Command::Maintenance { host: "h1".into(), on: true });
     assert!(matches!(story.only_order().1, Action::Migrate { .. }));
 }
+
+/// Where to was not said, the migration's answer was lost, and it is there: nobody moves it on (seed 5857).
+#[test]
+fn a_move_of_unknown_outcome_that_arrived_is_over() {
+    let mut story = Story::new();
+    story.command(Command::MoveWorkload { workload: "web-1".into(), to: None });
+    let (id, action) = story.only_order();
+    let Action::Migrate { to, .. } = action else { panic!("{action}") };
+    story.has_not("h1");
+    story.has(to.as_str(), domain(DomainState::Running));
+    story.ends(id, Outcome::unknown("no answer"));
+    story.pass(Span::minutes(5));
+    assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
+    assert_eq!(story.controller.view(story.now).workloads[0].host, Some(to));
+}

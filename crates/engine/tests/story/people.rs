@@ -114,3 +114,61 @@ fn late_words_of_our_own_stop_are_not_taken_for_a_persons() {
     story.pass(Span::secs(10));
     assert!(!story.ordered().is_empty(), "its ladder goes on");
 }
+
+/// A controller that dies with a start ordered knows nothing of it. If the host says afterwards that a person destroyed what
+/// had crashed there, and no stop of ours can have left that word, then it came up and the person's stop counts (seed 5144).
+#[test]
+fn a_persons_stop_after_a_start_of_an_earlier_term_is_told_from_a_crash() {
+    for (word, stays_down) in [(OffReason::Destroyed, true), (OffReason::Crashed, false)] {
+        let mut story = Story::new();
+        story.event("h1", DomainState::Off(OffReason::Crashed));
+        story.only_order();
+        story.has("h1", domain(DomainState::Off(word)));
+        story.now = story.now + Span::secs(20);
+        story.restart();
+        story.pass(Span::minutes(5));
+        assert_eq!(story.ordered().is_empty(), stays_down, "{}", story.said.join("\n"));
+        assert_eq!(story.alarms().contains(&Code::STOPPED_BY_PERSON), stays_down);
+    }
+}
+
+/// A stop that hangs with its storage is carried out when that is back, long after its outcome counted as unknown. Nobody
+/// else did it, and what it was for goes on.
+#[test]
+fn a_stop_of_ours_that_comes_through_late_is_not_a_persons() {
+    let mut story = Story::new();
+    story.tries_once();
+    story.event("h1", DomainState::Panicked);
+    let (picture, _) = story.orders.remove(0);
+    story.done(picture);
+    let (stop, _) = story.only_order();
+    story.ends(stop, Outcome::unknown("no answer"));
+    story.pass(Span::secs(2));
+    assert_eq!(story.alarms(), [Code::RECOVERY_EXHAUSTED], "{}", story.said.join("\n"));
+    story.event("h1", DomainState::Off(OffReason::Destroyed));
+    let (_, action) = story.only_order();
+    assert!(matches!(action, Action::Start { .. }), "{action}");
+    assert_eq!(story.alarms(), []);
+}
+
+/// A word of our own stop that is told twice, the second time after the start: the host is asked before anything is believed.
+#[test]
+fn a_word_told_twice_is_not_taken_for_a_persons_stop() {
+    for (then, stopped) in [(DomainState::Running, false), (DomainState::Off(OffReason::Destroyed), true)] {
+        let mut story = Story::new();
+        story.event("h1", DomainState::Panicked);
+        let (picture, _) = story.orders.remove(0);
+        story.done(picture);
+        let (stop, _) = story.only_order();
+        story.done(stop);
+        let (start, _) = story.only_order();
+        story.event("h1", DomainState::Running);
+        story.done(start);
+        story.now = story.now + Span::millis(300);
+        story.event("h1", DomainState::Off(OffReason::Destroyed));
+        story.has("h1", domain(then));
+        story.pass(Span::secs(20));
+        assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
+        assert_eq!(story.health() == "stopped", stopped, "{}", story.said.join("\n"));
+    }
+}

@@ -3,7 +3,7 @@
 use crate::harness::{Story, domain};
 use mainstay_engine::Input;
 use mainstay_model::{
-    Action, Detail, DomainState, Fact, GuestChannel, OffReason, Outcome, PointKind, Span, StopHow, WorkloadId,
+    Action, Code, Detail, DomainState, Fact, GuestChannel, OffReason, Outcome, PointKind, Span, StopHow, WorkloadId,
     spec::{LadderStep, Origin, RecoveryPolicy, Rule, Rung, Selector},
 };
 use std::sync::Arc;
@@ -58,7 +58,7 @@ fn what_a_person_stopped_stays_stopped_and_raises_an_alarm() {
 
 #[test]
 fn alarms_are_muted_and_weighed_as_configured_also_those_that_stand() {
-    use mainstay_model::{Code, Severity};
+    use mainstay_model::Severity;
     let mut story = Story::new();
     story.event("h1", DomainState::Off(OffReason::Shutdown));
     let severities = |story: &Story| -> Vec<Severity> {
@@ -231,4 +231,33 @@ fn what_an_event_calls_off_is_listed_before_it_starts_elsewhere() {
     story.pass(Span::secs(30));
     let starts = story.ordered();
     assert!(matches!(&starts[..], [Action::Start { host, .. }, ..] if host.as_str() != "h1"), "{starts:?}");
+}
+
+/// Its storage was away and is there again: what answers is not stopped for having been silent (seed 3890).
+#[test]
+fn what_woke_up_by_itself_after_a_hang_is_left_running() {
+    let mut story = Story::new();
+    story.tries_once();
+    story.guest(true);
+    // Every way of bringing it back is tried, and it answers nobody.
+    for _ in 0..300 {
+        story.guest(false);
+        story.pass(Span::secs(1));
+        for (id, action) in std::mem::take(&mut story.orders) {
+            match action {
+                Action::Stop { host, .. } => story.event(host.as_str(), DomainState::Off(OffReason::Destroyed)),
+                Action::Start { host, .. } => story.event(host.as_str(), DomainState::Running),
+                _ => {}
+            }
+            story.done(id);
+        }
+    }
+    assert!(story.alarms().contains(&Code::RECOVERY_EXHAUSTED), "{}", story.said.join("\n"));
+    story.ordered();
+    for _ in 0..4000 {
+        story.guest(true);
+        story.pass(Span::secs(1));
+    }
+    assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
+    assert_eq!((story.health().as_str(), story.alarms()), ("running", vec![]));
 }

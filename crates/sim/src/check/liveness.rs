@@ -8,9 +8,10 @@ use crate::{
 use mainstay_engine::view::ClusterView;
 use mainstay_model::{Code, Span, Subject, Time, WorkloadId, spec::Managed};
 
-/// Alarms that say that a person is needed, and that the workload is rightly down until then.
-const NEEDS_A_PERSON: [Code; 5] =
-    [Code::STOPPED_BY_PERSON, Code::RECOVERY_EXHAUSTED, Code::RUNS_TWICE, Code::ORDER_BLOCKED, Code::PAUSED_BY_PERSON];
+/// Alarms that say that a person is needed, and that the workload is rightly down until then. What is taken for stopped by
+/// a person is down rightly only if a person stopped it.
+const NEEDS_A_PERSON: [Code; 4] =
+    [Code::RECOVERY_EXHAUSTED, Code::RUNS_TWICE, Code::ORDER_BLOCKED, Code::PAUSED_BY_PERSON];
 
 /// An alarm excuses what it speaks of for this long after it was cleared: what it waited for is being done.
 const EXCUSES_FOR: Span = Span::minutes(2);
@@ -24,7 +25,7 @@ impl Checker {
             let unprotected = view.workloads.iter().any(|seen| seen.workload == *name && !seen.managed);
             let removed =
                 guest.undefined_by_person && !world.hosts.values().any(|host| host.domains.contains_key(name));
-            if !managed || unprotected || removed || guest.stopped_by_person.is_some() {
+            if !managed || unprotected || removed || self.stops.wanted_off(name) {
                 self.excused.insert(name.clone());
                 continue;
             }

@@ -12,25 +12,27 @@ mod order;
 mod points;
 mod room;
 mod rule;
+mod stops;
 
 pub use rule::Rule;
 
 use crate::{
     store::Store,
-    world::{Power, Starter, Truth, World},
+    world::{Guest, Power, Starter, Truth, World},
 };
 use bounds::Attempts;
 use evidence::Evidence;
 use goodbye::Goodbyes;
 use mainstay_engine::{Change, Input, Table};
 use mainstay_model::{
-    ActionId, Command, Detail, DomainChange, DomainState, Epoch, Fact, HostId, OffReason, Order, Outcome, PowerState,
-    Time, WorkloadId,
+    ActionId, Command, Detail, DomainChange, DomainState, Epoch, Fact, HostId, Order, Outcome, PowerState, Time,
+    WorkloadId,
 };
 use points::Points;
 use room::Sizes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use stops::Stops;
 
 /// A rule was broken.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -52,8 +54,7 @@ pub(crate) struct Checker {
     /// Hosts that a lying device or a mistaken person called off while they had power: rule 1 can't be kept there.
     falsely_off: BTreeSet<HostId>,
     goodbyes: Goodbyes,
-    /// Person's stops that the controller was told of.
-    told_stops: BTreeMap<WorkloadId, Time>,
+    stops: Stops,
     /// States told of each workload that are not well, since when the controller knows.
     told_sick: BTreeMap<WorkloadId, Time>,
     last_ran: BTreeMap<WorkloadId, HostId>,
@@ -72,6 +73,12 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
+    /// Nothing was told yet; what runs where at the beginning is known.
+    pub fn new(world: &World) -> Checker {
+        let runs = |guest: &Guest| Some((guest.name.clone(), guest.host()?));
+        Checker { last_ran: world.guests.values().filter_map(runs).collect(), ..Checker::default() }
+    }
+
     /// A controller begins.
     pub fn controller_begins(&mut self, now: Time) {
         self.evidence.controller_died(now);
@@ -106,14 +113,14 @@ impl Checker {
         match command {
             Command::ConfirmOff { host } => self.claimed_off(world, host),
             Command::StopWorkload { workload, .. } => {
-                self.told_stops.insert(workload.clone(), world.now);
+                self.stops.commanded(workload, world.now);
                 self.stake(Rule::PersonsStop);
             }
             Command::StartWorkload { workload, .. }
             | Command::RestartWorkload { workload, .. }
             | Command::MoveWorkload { workload, .. }
             | Command::Revert { workload, .. } => {
-                self.told_stops.remove(workload);
+                self.stops.over(workload);
                 self.attempts.entry(workload.clone()).or_default().disturbed();
             }
             Command::DeletePoint { workload, point } => self.points.person_deletes(workload, point),
@@ -125,14 +132,14 @@ impl Checker {
         self.evidence.fact(fact, world.now);
         self.goodbyes.told(fact, world.now);
         match fact {
-            Fact::Domain { workload, change: DomainChange::State(state), .. } => {
-                self.told_state(world, workload, *state)
+            Fact::Domain { host, workload, change: DomainChange::State(state) } => {
+                self.told_state(world, workload, host, *state);
             }
             Fact::Inventory { host, domains, capacity, .. } => {
                 self.sizes.listed(host, *capacity, domains);
                 for (workload, seen) in domains {
                     if self.last_ran.get(workload).is_none_or(|ran| ran == host) {
-                        self.told_state(world, workload, seen.state);
+                        self.told_state(world, workload, host, seen.state);
                     }
                 }
             }
@@ -140,17 +147,15 @@ impl Checker {
         }
     }
 
-    fn told_state(&mut self, world: &World, workload: &WorkloadId, state: DomainState) {
+    fn told_state(&mut self, world: &World, workload: &WorkloadId, host: &HostId, state: DomainState) {
         let sick = matches!(state, DomainState::Panicked | DomainState::Paused(_));
         if sick {
             self.told_sick.entry(workload.clone()).or_insert(world.now);
         } else {
             self.told_sick.remove(workload);
         }
-        let stop = matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Destroyed));
-        let by_person = world.guests.get(workload).is_some_and(|guest| guest.stopped_by_person.is_some());
-        if stop && by_person && !self.evidence.has_open(workload) && !self.told_stops.contains_key(workload) {
-            self.told_stops.insert(workload.clone(), world.now);
+        let in_doubt = self.evidence.has_open(workload);
+        if self.stops.told(workload, host, state, in_doubt, world.now) {
             self.stake(Rule::PersonsStop);
         }
     }
@@ -180,13 +185,14 @@ impl Checker {
             Truth::Moved { guest, to, by, .. } => {
                 self.last_ran.insert(guest.clone(), to.clone());
                 if *by == Starter::Person {
-                    self.told_stops.remove(guest);
+                    self.stops.over(guest);
                 }
             }
             Truth::PowerLost { host } => {
                 self.falsely_off.remove(host);
                 self.disturb_guests_of(host);
             }
+            Truth::PersonStopped { guest } => self.stops.happened(guest, world.now),
             Truth::PointDeleted { guest, point, .. } => self.points.gone(guest, point),
             _ => {}
         }
@@ -195,10 +201,11 @@ impl Checker {
     fn started(&mut self, world: &World, guest: &WorkloadId, host: &HostId, by: Starter) {
         self.last_ran.insert(guest.clone(), host.clone());
         if by != Starter::Controller {
-            self.told_stops.remove(guest);
+            self.stops.over(guest);
             self.attempts.entry(guest.clone()).or_default().disturbed();
         }
         if by == Starter::Controller {
+            self.stops.overtaken(guest);
             self.count_start(world, guest);
             let others = self.true_others(world, guest, host);
             if let Some(other) = others.first() {

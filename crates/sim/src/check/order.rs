@@ -48,11 +48,12 @@ impl Checker {
             }
             _ => {}
         }
+        self.stops.ordered(order);
         self.evidence.left(order, world.now);
     }
 
     fn person_stop_holds(&mut self, world: &World, order: &Order, workload: &WorkloadId) {
-        let Some(since) = self.told_stops.get(workload).copied() else { return };
+        let Some(since) = self.stops.known_since(workload) else { return };
         let Some(guest) = world.guests.get(workload).filter(|guest| guest.stopped_by_person.is_some()) else { return };
         let wants_power = world
             .spec

@@ -1,0 +1,129 @@
+//! A workload is off: a person's doing, a failure, or a stop of our own that shows only now?
+//!
+//! A hypervisor says `destroyed` whoever did it. What we ordered ourselves is told from a person's doing by the journal: the
+//! last orders about the workload at that host, and what became of them.
+
+use crate::{
+    belief::{OrderRecord, StoppedHow, Want},
+    engine::Engine,
+};
+use mainstay_model::{Action, Cause, DomainState, HostId, OffReason, Outcome, PauseReason, Span, StopHow, WorkloadId};
+
+/// Words of a stop can come this long after its outcome.
+const LATE_WORD: Span = Span::secs(5);
+/// A stop of unknown outcome can be carried out this long after it was given up, even if the workload was started meanwhile.
+const STOP_MAY_COME: Span = Span::secs(90);
+
+/// Whose doing it is that a workload is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// A person's.
+    Person(StoppedHow),
+    /// Our own stop, whose outcome was unknown, or wrongly told as failed.
+    Ours,
+    /// A late word of a stop before our own start, or a person's stop after it: the host must be asked.
+    Unclear,
+    /// Nobody's.
+    Nobody,
+}
+
+impl Engine {
+    /// Whose doing it is that the workload is off on the host for that reason.
+    pub(crate) fn whose(&self, workload: &WorkloadId, host: &HostId, reason: OffReason) -> Whose {
+        let Some(how) = persons_stop(reason) else { return Whose::Nobody };
+        let leaves_word = |action: &Action| match action {
+            Action::Stop { how: StopHow::Graceful, .. } => reason == OffReason::Shutdown,
+            Action::Stop { how: StopHow::Force, .. } | Action::Revert { .. } => reason == OffReason::Destroyed,
+            _ => false,
+        };
+        let lately = |order: &OrderRecord| order.ended.as_ref().is_some_and(|(at, _)| self.now.since(*at) <= LATE_WORD);
+        let may_come = |order: &OrderRecord| match &order.ended {
+            Some((at, Outcome::Unknown { .. })) => self.now.since(*at) <= STOP_MAY_COME,
+            _ => false,
+        };
+        if self.orders_there(workload, host).any(|order| leaves_word(&order.order.action) && may_come(order)) {
+            return Whose::Ours;
+        }
+        let mut orders = self.orders_there(workload, host);
+        let Some(last) = orders.next() else { return Whose::Person(how) };
+        let stop = leaves_word(&last.order.action) && matches!(last.order.action, Action::Stop { .. });
+        let outcome = last.ended.as_ref().map(|(_, outcome)| outcome);
+        match outcome {
+            Some(Outcome::Unknown { .. }) if stop => Whose::Ours,
+            Some(_) if stop && lately(last) => Whose::Ours,
+            _ if leaves_word(&last.order.action) && lately(last) => Whose::Unclear,
+            _ if orders.next().is_some_and(|before| leaves_word(&before.order.action) && lately(before)) => {
+                Whose::Unclear
+            }
+            _ => Whose::Person(how),
+        }
+    }
+
+    /// A start of ours is in doubt, and its host says that a person stopped it. Our own stop before a start leaves the same
+    /// word; but of what had crashed there, and was not stopped by us since, it tells that our start came through.
+    pub(crate) fn stopped_after_doubtful_start(&self, workload: &WorkloadId, host: &HostId) -> Option<StoppedHow> {
+        let record = self.belief.workloads.get(workload).filter(|record| record.host.as_ref() == Some(host))?;
+        let trouble = record.trouble.as_ref().filter(|_| record.want == Want::Running)?;
+        let crashed = matches!(trouble.cause, Cause::Crashed | Cause::Signalled | Cause::Panicked);
+        let since = self.orders_there(workload, host).take_while(|order| order.ordered_at >= trouble.since);
+        let mut since = since.map(|order| &order.order.action);
+        let ours = since.any(|action| matches!(action, Action::Stop { .. } | Action::Revert { .. }));
+        let seen = self.belief.workload_senses.get(workload)?.seen.get(host)?;
+        match seen.state {
+            DomainState::Off(reason) if crashed && !ours => persons_stop(reason),
+            _ => None,
+        }
+    }
+
+    /// How a person stopped it, if the host, asked after our start there was done, says so.
+    pub(crate) fn stopped_after_sure_start(&self, workload: &WorkloadId, host: &HostId) -> Option<StoppedHow> {
+        let seen = self.belief.workload_senses.get(workload)?.seen.get(host)?;
+        let DomainState::Off(reason) = seen.state else { return None };
+        let started = self.orders_there(workload, host).next().is_some_and(|order| {
+            order.order.action.may_run_on().is_some() && matches!(order.ended, Some((_, Outcome::Done { .. })))
+        });
+        persons_stop(reason).filter(|_| started && self.whose(workload, host, reason) != Whose::Ours)
+    }
+
+    /// Orders that start or stop the workload at this host, the newest first.
+    fn orders_there(&self, workload: &WorkloadId, host: &HostId) -> impl Iterator<Item = &OrderRecord> {
+        let matters = move |action: &Action| match action {
+            Action::Stop { host: at, .. } => at == host,
+            Action::Resume { .. } => false, // the same process goes on
+            action => action.may_run_on() == Some(host),
+        };
+        let newest_first = self.belief.orders.values().rev();
+        newest_first
+            .filter(move |order| order.order.action.workload() == Some(workload) && matters(&order.order.action))
+    }
+}
+
+/// How a person stopped it, if it was a person.
+pub(crate) fn persons_stop(reason: OffReason) -> Option<StoppedHow> {
+    match reason {
+        OffReason::Shutdown => Some(StoppedHow::Shutdown),
+        OffReason::Destroyed => Some(StoppedHow::Destroyed),
+        OffReason::Saved => Some(StoppedHow::Saved),
+        _ => None,
+    }
+}
+
+/// The trouble with a workload that no person stopped and that is off for this reason.
+pub(crate) fn cause_of_end(reason: OffReason) -> Cause {
+    match reason {
+        OffReason::Panicked => Cause::Panicked,
+        OffReason::Crashed => Cause::Crashed,
+        OffReason::Signalled => Cause::Signalled,
+        OffReason::Unknown => Cause::HostRestarted,
+        _ => Cause::Vanished,
+    }
+}
+
+/// What the engine makes of a paused state.
+pub(crate) fn pause_cause(reason: PauseReason) -> Option<Cause> {
+    match reason {
+        PauseReason::IoError => Some(Cause::IoError),
+        PauseReason::Watchdog => Some(Cause::Hung),
+        PauseReason::Person | PauseReason::Busy | PauseReason::Other => None,
+    }
+}

@@ -1,0 +1,81 @@
+//! Rule 3: what a person stopped, and since when the controller can know it.
+//!
+//! A host's word `destroyed` or `shut down` looks the same whether a person did it or a stop of the controller's own before
+//! a start whose outcome is in doubt. It counts as told if nothing was in doubt, or if the host said otherwise before.
+
+use mainstay_model::{Action, DomainState, HostId, OffReason, Order, Time, WorkloadId};
+use std::collections::BTreeMap;
+
+/// Stops by persons.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stops {
+    /// That truly happened, and nobody started it since.
+    true_since: BTreeMap<WorkloadId, Time>,
+    /// That the controller knows of.
+    told: BTreeMap<WorkloadId, Time>,
+    /// The last word of each host on each workload.
+    words: BTreeMap<(WorkloadId, HostId), DomainState>,
+}
+
+impl Stops {
+    /// A person truly stopped it.
+    pub fn happened(&mut self, workload: &WorkloadId, now: Time) {
+        self.true_since.insert(workload.clone(), now);
+    }
+
+    /// It runs again, or a person wants it to: what was not told by now is over.
+    pub fn over(&mut self, workload: &WorkloadId) {
+        self.true_since.remove(workload);
+        self.told.remove(workload);
+    }
+
+    /// The controller started it, which is a violation if it was told; if not, nobody will tell it any more.
+    pub fn overtaken(&mut self, workload: &WorkloadId) {
+        self.true_since.remove(workload);
+    }
+
+    /// An operator told the controller itself.
+    pub fn commanded(&mut self, workload: &WorkloadId, now: Time) {
+        self.told.insert(workload.clone(), now);
+    }
+
+    /// The controller stops it itself: the host's next word is not a person's.
+    pub fn ordered(&mut self, order: &Order) {
+        if let Action::Stop { workload, host, .. } | Action::Revert { workload, host, .. } = &order.action {
+            self.words.remove(&(workload.clone(), host.clone()));
+        }
+    }
+
+    /// A host's word on a workload. `in_doubt`: an order about it has no certain outcome. True if that is how the controller
+    /// learns of a person's stop.
+    pub fn told(
+        &mut self,
+        workload: &WorkloadId,
+        host: &HostId,
+        state: DomainState,
+        in_doubt: bool,
+        now: Time,
+    ) -> bool {
+        let before = self.words.insert((workload.clone(), host.clone()), state);
+        let of_person = |state| matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Destroyed));
+        let changed = before.is_some_and(|before| !before.is_live() && !of_person(before));
+        let learned = of_person(state)
+            && self.true_since.contains_key(workload)
+            && (!in_doubt || changed)
+            && !self.told.contains_key(workload);
+        if learned {
+            self.told.insert(workload.clone(), now);
+        }
+        learned
+    }
+
+    /// Since when the controller knows that it is to stay off.
+    pub fn known_since(&self, workload: &WorkloadId) -> Option<Time> {
+        self.told.get(workload).copied()
+    }
+
+    /// True if a person wants it off, whether the controller knows or not.
+    pub fn wanted_off(&self, workload: &WorkloadId) -> bool {
+        self.true_since.contains_key(workload) || self.told.contains_key(workload)
+    }
+}
