@@ -9,7 +9,7 @@ use mainstay_engine::view::ClusterView;
 use mainstay_model::{Code, Span, Subject, Time, WorkloadId, spec::Managed};
 
 /// Alarms that say that a person is needed, and that the workload is rightly down until then. What is taken for stopped by
-/// a person is down rightly only if a person stopped it.
+/// a person is down rightly only if a person stopped it, or its host in good order.
 const NEEDS_A_PERSON: [Code; 4] =
     [Code::RECOVERY_EXHAUSTED, Code::RUNS_TWICE, Code::ORDER_BLOCKED, Code::PAUSED_BY_PERSON];
 
@@ -34,7 +34,8 @@ impl Checker {
             if well {
                 continue;
             }
-            if excused(record, name, world.now, roomy) {
+            let with_its_host = self.stops.went_with_its_host(name);
+            if excused(record, name, world.now, roomy, with_its_host) {
                 self.excused.insert(name.clone());
                 continue;
             }
@@ -59,8 +60,12 @@ impl Checker {
     }
 }
 
-fn excused(record: &Record, workload: &WorkloadId, now: Time, roomy: bool) -> bool {
-    let excuse = |code| NEEDS_A_PERSON.contains(&code) || (code == Code::NO_HOST_FITS && !roomy);
+fn excused(record: &Record, workload: &WorkloadId, now: Time, roomy: bool, with_its_host: bool) -> bool {
+    let excuse = |code| {
+        NEEDS_A_PERSON.contains(&code)
+            || (code == Code::NO_HOST_FITS && !roomy)
+            || (code == Code::STOPPED_BY_PERSON && with_its_host)
+    };
     record.alarms.iter().any(|span| {
         excuse(span.alarm.code)
             && span.alarm.subject == Subject::Workload(workload.clone())

@@ -192,6 +192,7 @@ impl Checker {
                 self.falsely_off.remove(host);
                 self.disturb_guests_of(host);
             }
+            Truth::Ended { guest, why, .. } => self.stops.ended(guest, *why),
             Truth::PersonStopped { guest } => self.stops.happened(guest, world.now),
             Truth::PointDeleted { guest, point, .. } => self.points.gone(guest, point),
             _ => {}
@@ -200,12 +201,11 @@ impl Checker {
 
     fn started(&mut self, world: &World, guest: &WorkloadId, host: &HostId, by: Starter) {
         self.last_ran.insert(guest.clone(), host.clone());
+        self.stops.started(guest);
         if by != Starter::Controller {
-            self.stops.over(guest);
             self.attempts.entry(guest.clone()).or_default().disturbed();
         }
         if by == Starter::Controller {
-            self.stops.overtaken(guest);
             self.count_start(world, guest);
             let others = self.true_others(world, guest, host);
             if let Some(other) = others.first() {

@@ -4,7 +4,7 @@
 //! a start whose outcome is in doubt. It counts as told if nothing was in doubt, or if the host said otherwise before.
 
 use mainstay_model::{Action, DomainState, HostId, OffReason, Order, Time, WorkloadId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Stops by persons.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,10 @@ pub(super) struct Stops {
     told: BTreeMap<WorkloadId, Time>,
     /// The last word of each host on each workload.
     words: BTreeMap<(WorkloadId, HostId), DomainState>,
+    /// Stops of the controller's own since the workload was started last.
+    own: BTreeSet<WorkloadId>,
+    /// Shut down or saved since it was started last.
+    ended_in_order: BTreeSet<WorkloadId>,
 }
 
 impl Stops {
@@ -29,9 +33,24 @@ impl Stops {
         self.told.remove(workload);
     }
 
-    /// The controller started it, which is a violation if it was told; if not, nobody will tell it any more.
-    pub fn overtaken(&mut self, workload: &WorkloadId) {
-        self.true_since.remove(workload);
+    /// It was started. If that was against a stop that the controller knew of, it was seen when the order left.
+    pub fn started(&mut self, workload: &WorkloadId) {
+        self.over(workload);
+        self.own.remove(workload);
+        self.ended_in_order.remove(workload);
+    }
+
+    /// It ended.
+    pub fn ended(&mut self, workload: &WorkloadId, why: OffReason) {
+        if matches!(why, OffReason::Shutdown | OffReason::Saved) {
+            self.ended_in_order.insert(workload.clone());
+        }
+    }
+
+    /// True if it ended with its host's orderly shutdown, as far as anybody can tell: the host said of it what it says of a
+    /// person's stop.
+    pub fn went_with_its_host(&self, workload: &WorkloadId) -> bool {
+        self.ended_in_order.contains(workload) && !self.own.contains(workload)
     }
 
     /// An operator told the controller itself.
@@ -43,6 +62,7 @@ impl Stops {
     pub fn ordered(&mut self, order: &Order) {
         if let Action::Stop { workload, host, .. } | Action::Revert { workload, host, .. } = &order.action {
             self.words.remove(&(workload.clone(), host.clone()));
+            self.own.insert(workload.clone());
         }
     }
 
