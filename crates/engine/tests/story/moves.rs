@@ -177,7 +177,7 @@ fn a_drain_that_is_asked_for_anew_is_tried_at_once() {
 #[test]
 fn a_move_of_unknown_outcome_that_arrived_is_over() {
     let mut story = Story::new();
-    story.command(Command::MoveWorkload { workload: "web-1".into(), to: None });
+    story.command(Command::MoveWorkload { workload: "web-1".into(), to: None, cold: false });
     let (id, action) = story.only_order();
     let Action::Migrate { to, .. } = action else { panic!("{action}") };
     story.has_not("h1");

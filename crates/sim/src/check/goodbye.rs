@@ -12,8 +12,8 @@ const IN_A_ROW: Span = Span::secs(30);
 pub(super) struct Goodbyes {
     /// When guests were told to have ended by themselves, oldest first.
     ended: BTreeMap<HostId, Vec<(Time, WorkloadId)>>,
-    /// The guests of the row before the last end of the connection, with their ends.
-    went: BTreeMap<HostId, Vec<(Time, WorkloadId)>>,
+    /// The guests that went with a host, with their last such ends.
+    went: BTreeMap<WorkloadId, Time>,
 }
 
 impl Goodbyes {
@@ -35,7 +35,7 @@ impl Goodbyes {
                     next = *at;
                     near
                 });
-                self.went.insert(host.clone(), in_a_row.collect());
+                self.went.extend(in_a_row.map(|(at, workload)| (workload, at)));
             }
             _ => {}
         }
@@ -43,6 +43,6 @@ impl Goodbyes {
 
     /// True if the workload's stop that was told then may have been its host's doing.
     pub fn took(&self, workload: &WorkloadId, told: Time) -> bool {
-        self.went.values().flatten().any(|(at, went)| went == workload && *at >= told)
+        self.went.get(workload).is_some_and(|went| *went >= told)
     }
 }
