@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod clock;
 mod deed;
 pub mod fuzz;
 mod leader;
@@ -20,6 +21,7 @@ mod parity;
 mod random;
 mod record;
 mod report;
+mod rival;
 mod run;
 pub mod sabotage;
 pub mod scenario;

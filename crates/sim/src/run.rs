@@ -7,15 +7,17 @@
 
 use crate::{
     check::Checker,
-    deed::{CrashPoint, Deed, Reload},
+    clock::{Ahead, Clocked, WallClock},
+    deed::{ClockJump, CrashPoint, Deed, Reload},
     leader::{Elect, Leader},
     record::Record,
+    rival::Rival,
     scenario::setup::WorldSetup,
-    store::Store,
+    store::{Store, Term},
     world::{News, World},
 };
 use mainstay_engine::{Input, Step, view::ClusterView};
-use mainstay_model::{Command, CommandId, Fact, Reply, Span, Time, spec::ClusterSpec};
+use mainstay_model::{Command, CommandId, Fact, Order, Reply, Span, Time, spec::ClusterSpec};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// An armed crash that met no orders strikes after this all the same.
@@ -27,26 +29,33 @@ pub(crate) struct Simulation {
     pub checker: Checker,
     pub record: Record,
     elect: Elect,
-    leader: Option<Box<dyn Leader>>,
-    store: Store,
+    pub(crate) leader: Option<Box<dyn Leader>>,
+    pub(crate) store: Store,
+    /// The present controller's.
+    pub(crate) term: Term,
+    wall_clock: WallClock,
+    ahead: Ahead,
+    pub(crate) rival: Option<Rival>,
     wake_at: Option<Time>,
     restart_at: Option<Time>,
-    crash: Option<Crash>,
+    pub(crate) crash: Option<Crash>,
     /// The controller sleeps until then.
     asleep_until: Option<Time>,
     commands: BTreeMap<CommandId, Command>,
     /// Configurations that a script can reload, by the words that name them.
     reloads: BTreeMap<Reload, Arc<ClusterSpec>>,
     /// What reaches the controller in its next step.
-    inbox: Vec<Input>,
+    pub(crate) inbox: Vec<Input>,
     /// Set when the controller can't go on; the run is over.
     broken: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Crash {
+pub(crate) struct Crash {
     point: CrashPoint,
     down_for: Span,
+    /// It does not die: it stands still for as long, and another takes over at once.
+    rival: bool,
     armed_at: Time,
 }
 
@@ -67,6 +76,10 @@ impl Simulation {
             elect,
             leader: None,
             store: Store::default(),
+            term: Term::default(),
+            wall_clock: WallClock::default(),
+            ahead: Ahead::default(),
+            rival: None,
             wake_at: None,
             restart_at: None,
             crash: None,
@@ -84,8 +97,12 @@ impl Simulation {
     pub fn run_until(&mut self, end: Time) {
         while !self.broken {
             let awake_at = self.asleep_until.or(self.wake_at);
+            let rival_at = self.rival.as_ref().map(|rival| rival.wakes_at);
             let wake_at = awake_at.filter(|_| self.leader.is_some());
-            let Some(now) = [self.world.next_at(), wake_at, self.restart_at].into_iter().flatten().min() else { break };
+            let Some(now) = [self.world.next_at(), wake_at, self.restart_at, rival_at].into_iter().flatten().min()
+            else {
+                break;
+            };
             if now > end {
                 break;
             }
@@ -106,6 +123,9 @@ impl Simulation {
             self.world.now = now;
             if self.restart_at.is_some_and(|at| at <= now) {
                 self.begin();
+            }
+            if rival_at.is_some_and(|at| at <= now) {
+                self.rival_turns();
             }
             if self.asleep_until.is_some_and(|until| until > now) {
                 continue;
@@ -142,7 +162,13 @@ impl Simulation {
         self.record.note(self.world.now, format!("» {deed}"));
         match deed {
             Deed::Crash(CrashPoint::Now, down_for) => self.die(down_for),
-            Deed::Crash(point, down_for) => self.crash = Some(Crash { point, down_for, armed_at: self.world.now }),
+            Deed::Rival(CrashPoint::Now, span) => self.overtaken(Vec::new(), span),
+            Deed::Crash(point, down_for) => self.arm(point, down_for, false),
+            Deed::Rival(point, span) => self.arm(point, span, true),
+            Deed::ClockJump(way, span) => {
+                let span = i64::try_from(span.0).unwrap_or(i64::MAX);
+                self.wall_clock.ahead_ms += if way == ClockJump::Forward { span } else { -span };
+            }
             Deed::Pause(span) => self.asleep_until = Some(self.world.now + span),
             Deed::Operator(command) if self.leader.is_some() => {
                 let id = CommandId(self.commands.len() as u64 + 1);
@@ -160,16 +186,27 @@ impl Simulation {
         }
     }
 
+    fn arm(&mut self, point: CrashPoint, down_for: Span, rival: bool) {
+        self.crash = Some(Crash { point, down_for, rival, armed_at: self.world.now });
+    }
+
     /// The controller begins a term with what is in its memory.
-    fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         let now = self.world.now;
         self.restart_at = None;
         self.world.new_session();
         self.checker.controller_begins(now);
-        match self.elect.begin(self.world.spec.clone(), self.store.rows(), now) {
+        self.term = self.store.begin_term();
+        let before = self.ahead.shows(now);
+        self.ahead = self.wall_clock.begin(now);
+        if self.ahead.shows(now) > before {
+            self.checker.clock_jumped();
+        }
+        match self.elect.begin(self.world.spec.clone(), self.store.rows(), self.ahead.shows(now)) {
             Ok((leader, step)) => {
-                self.leader = Some(leader);
+                self.leader = Some(Box::new(Clocked { leader, ahead: self.ahead }));
                 self.record.note(now, "the controller begins".to_owned());
+                let step = self.ahead.translate(step);
                 self.carry_out(step, &[]);
             }
             Err(error) => {
@@ -201,11 +238,14 @@ impl Simulation {
     fn carry_out(&mut self, step: Step, inputs: &[Input]) {
         let now = self.world.now;
         let crash = self.crash.filter(|crash| !step.orders.is_empty() || now.since(crash.armed_at) > CRASH_WAITS);
-        let strikes = |point| crash.filter(|crash| crash.point == point).map(|crash| crash.down_for);
-        if let Some(down_for) = strikes(CrashPoint::BeforePersist) {
-            return self.die(down_for);
+        let strikes = |point| crash.filter(|crash| crash.point == point);
+        if let Some(crash) = strikes(CrashPoint::BeforePersist) {
+            return self.strike(crash, Vec::new());
         }
-        self.store.persist(&step.changes);
+        if self.store.persist(self.term, &step.changes).is_err() {
+            return self.record.note(now, "its term is over".to_owned());
+        }
+        self.wall_clock.on_record = self.ahead.shows(now);
         self.checker.told(&self.world, inputs);
         self.checker.persisted(&self.world, &self.store, &step.changes);
         self.record.changes(now, &step);
@@ -214,21 +254,25 @@ impl Simulation {
                 self.answered(&command, reply);
             }
         }
-        if let Some(down_for) = strikes(CrashPoint::AfterPersist) {
-            return self.die(down_for);
+        let mut orders = step.orders;
+        if let Some(crash) = strikes(CrashPoint::AfterPersist) {
+            return self.strike(crash, orders);
         }
         let between = strikes(CrashPoint::BetweenOrders);
-        let leaving = if between.is_some() { step.orders.len().div_ceil(2) } else { step.orders.len() };
-        for order in step.orders.into_iter().take(leaving) {
-            self.checker.leaves(&self.world, &self.store, &order);
-            self.record.order(now, &order);
-            self.world.carry_out(order);
+        let held = between.map(|_| orders.split_off(orders.len().div_ceil(2)));
+        for order in orders {
+            self.send(self.term, order);
         }
-        if let Some(down_for) = between {
-            return self.die(down_for);
+        if let Some(crash) = between {
+            return self.strike(crash, held.unwrap_or_default());
         }
         // An engine that wants to be called at once again would stop virtual time.
         self.wake_at = step.wake_at.map(|at| at.max(now + Span(1)));
+    }
+
+    /// The armed crash strikes, with these orders durable and not sent.
+    fn strike(&mut self, crash: Crash, held: Vec<Order>) {
+        if crash.rival { self.overtaken(held, crash.down_for) } else { self.die(crash.down_for) }
     }
 
     fn answered(&mut self, command: &Command, reply: &Reply) {

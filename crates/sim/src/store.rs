@@ -7,11 +7,34 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
     rows: BTreeMap<(Table, String), String>,
+    term: Term,
 }
 
+/// A controller's right to write, from its beginning until another begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Term(u64);
+
+/// Another controller has begun since: nothing was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Superseded;
+
 impl Store {
+    /// A controller begins: from now on no other may write.
+    pub fn begin_term(&mut self) -> Term {
+        self.term = Term(self.term.0 + 1);
+        self.term
+    }
+
+    /// True until another controller begins.
+    pub fn is_current(&self, term: Term) -> bool {
+        term == self.term
+    }
+
     /// Makes changes durable, all of them.
-    pub fn persist(&mut self, changes: &[Change]) {
+    pub fn persist(&mut self, term: Term, changes: &[Change]) -> Result<(), Superseded> {
+        if !self.is_current(term) {
+            return Err(Superseded);
+        }
         for change in changes {
             let key = (change.table, change.key.clone());
             match &change.body {
@@ -19,6 +42,7 @@ impl Store {
                 None => self.rows.remove(&key),
             };
         }
+        Ok(())
     }
 
     /// All that is remembered.

@@ -23,7 +23,7 @@ impl Sizes {
 impl Checker {
     /// An order leaves that brings a workload to a host.
     pub(super) fn fits(&mut self, world: &World, order: &Order, workload: &WorkloadId, to: &HostId) {
-        if self.last_ran.get(workload) == Some(to) {
+        if self.last_ran.get(workload) == Some(to) || self.evidence.on(to).contains(workload) {
             return;
         }
         if world.spec.hosts.keys().any(|host| self.lacks(world, workload, host).is_some()) {

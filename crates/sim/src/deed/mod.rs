@@ -124,6 +124,10 @@ words!(
     LinkDeed { Cut = "link-cut", Mend = "link-mend" }
 );
 words!(
+    /// Which way the wall clock jumps.
+    ClockJump { Forward = "forward", Back = "back" }
+);
+words!(
     /// Where in its step the controller dies.
     CrashPoint {
         Now = "now",
@@ -160,6 +164,10 @@ pub(crate) enum Deed {
     Crash(CrashPoint, Span),
     /// The controller sleeps for a while, as a suspended machine does, and wakes up believing that nothing happened.
     Pause(Span),
+    /// The controller stands still for a while, from that point of its next step, and another takes over at once.
+    Rival(CrashPoint, Span),
+    /// The wall clock of the controller's machine jumps.
+    ClockJump(ClockJump, Span),
     Operator(Command),
     /// The configuration is replaced.
     Reload(Reload),
@@ -225,6 +233,13 @@ impl Deed {
             }
             ["controller-crash", "for", span] => span.parse().ok().map(|span| Deed::Crash(CrashPoint::Now, span)),
             ["controller-pause", "for", span] => span.parse().ok().map(Deed::Pause),
+            ["controller-rival", point, "for", span] => {
+                CrashPoint::parse(point).zip(span.parse().ok()).map(|(point, span)| Deed::Rival(point, span))
+            }
+            ["controller-rival", "for", span] => span.parse().ok().map(|span| Deed::Rival(CrashPoint::Now, span)),
+            ["clock-jump", way, span] => {
+                ClockJump::parse(way).zip(span.parse().ok()).map(|(way, span)| Deed::ClockJump(way, span))
+            }
             ["operator", rest @ ..] => command::parse(rest).map(Deed::Operator),
             ["reload", "with", change @ ..] => Some(Deed::Reload(Reload::With(change.join(" ")))),
             ["reload", "without", path] => Some(Deed::Reload(Reload::Without((*path).to_owned()))),
@@ -282,6 +297,9 @@ impl fmt::Display for Deed {
             Deed::Crash(CrashPoint::Now, span) => write!(f, "controller-crash for {span}"),
             Deed::Crash(point, span) => write!(f, "controller-crash {point} for {span}"),
             Deed::Pause(span) => write!(f, "controller-pause for {span}"),
+            Deed::Rival(CrashPoint::Now, span) => write!(f, "controller-rival for {span}"),
+            Deed::Rival(point, span) => write!(f, "controller-rival {point} for {span}"),
+            Deed::ClockJump(way, span) => write!(f, "clock-jump {way} {span}"),
             Deed::Operator(command) => write!(f, "operator {}", Spoken(command)),
             Deed::Reload(reload) => write!(f, "reload {reload}"),
         }
@@ -319,6 +337,9 @@ mod tests {
             "controller-crash after-persist for 5s",
             "controller-crash for 5s",
             "controller-pause for 1m",
+            "controller-rival for 1m",
+            "controller-rival after-persist for 1m",
+            "clock-jump back 2h",
             "operator maintenance h1 on",
             "operator stop web-1 force",
             "operator stop web-1 within 30s",

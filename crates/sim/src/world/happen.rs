@@ -46,7 +46,12 @@ impl World {
             }
             Deed::Calls(fault, permille, host) => set(&mut self.call_faults, host, fault, permille),
             Deed::Weather(kind, amount, host) => set(&mut self.weather, host, kind, amount),
-            Deed::Crash(..) | Deed::Pause(_) | Deed::Operator(_) | Deed::Reload(_) => {}
+            Deed::Crash(..)
+            | Deed::Pause(_)
+            | Deed::Rival(..)
+            | Deed::ClockJump(..)
+            | Deed::Operator(_)
+            | Deed::Reload(_) => {}
         }
     }
 

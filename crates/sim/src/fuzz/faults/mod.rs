@@ -8,7 +8,7 @@ mod people;
 
 use super::cluster::{Cluster, Drawn};
 use crate::{
-    deed::{CallFault, CrashPoint, Deed, DeviceState, GuestDeed, HostDeed, StorageState, Weather},
+    deed::{CallFault, ClockJump, CrashPoint, Deed, DeviceState, GuestDeed, HostDeed, StorageState, Weather},
     random::Stream,
 };
 use mainstay_model::{DeviceId, HostId, Span, Time, WorkloadId};
@@ -42,9 +42,10 @@ enum Kind {
     Calls,
     Facts,
     Controller,
+    Clock,
 }
 
-const KINDS: [Kind; 25] = [
+const KINDS: [Kind; 26] = [
     Kind::Power,
     Kind::Mains,
     Kind::Network,
@@ -70,6 +71,7 @@ const KINDS: [Kind; 25] = [
     Kind::Calls,
     Kind::Facts,
     Kind::Controller,
+    Kind::Clock,
 ];
 
 /// Nothing goes wrong before everything has been seen once.
@@ -164,11 +166,34 @@ impl Draw<'_> {
                 let amount = self.random.between(low, high);
                 self.pair(Deed::Weather(weather, amount, host.clone()), Deed::Weather(weather, 0, host));
             }
-            Kind::Controller => {
-                let (point, span) = (self.one_of(CrashPoint::ALL), Span(self.random.between(100, 30_000)));
-                self.now(Deed::Crash(point, span));
-            }
+            Kind::Controller => self.controller(),
+            Kind::Clock => self.clock(),
         }
+    }
+
+    /// It dies, stands still, or is overtaken; often while it has its hands full.
+    fn controller(&mut self) {
+        if self.random.chance(700) {
+            let busy = self.one_of(&[Kind::GuestDeath, Kind::GuestDeath, Kind::Power, Kind::Network, Kind::Operators]);
+            self.fault(busy);
+            self.at = self.at + Span(self.random.between(0, 10_000));
+        }
+        let point = self.one_of(CrashPoint::ALL);
+        let deed = match self.random.between(0, 5) {
+            0 => Deed::Pause(Span(self.random.between(3_000, 240_000))),
+            1 | 2 => Deed::Rival(point, Span(self.random.between(1_000, 240_000))),
+            _ => Deed::Crash(point, Span(self.random.between(100, 30_000))),
+        };
+        self.now(deed);
+    }
+
+    /// Somebody sets the wall clock of the controller's machine; it is asked only when a controller begins.
+    fn clock(&mut self) {
+        let way = self.one_of(ClockJump::ALL);
+        let span = self.one_of(&[Span::secs(30), Span::minutes(10), Span::hours(1), Span::hours(30)]);
+        self.now(Deed::ClockJump(way, span));
+        self.at = self.within();
+        self.controller();
     }
 
     /// It happens now.
