@@ -8,9 +8,10 @@
 //! It never waits for a host: executors and sensors are tasks of their own and meet it only at bounded channels.
 
 use crate::{
-    Clock, News,
+    Clock, DieAt, Moment, News,
     handle::{Health, Request},
     memory::Journal,
+    rehearse::{maybe_die, maybe_die_of},
     trouble::Troubles,
 };
 use mainstay_engine::{Input, Step, control::Controller};
@@ -55,6 +56,7 @@ pub(crate) struct Pump<J, D> {
     pub news: broadcast::Sender<News>,
     pub health: watch::Sender<Health>,
     pub troubles: Troubles,
+    pub die_at: Option<DieAt>,
     pub stop: watch::Receiver<bool>,
 }
 
@@ -125,6 +127,7 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
     /// Makes a step durable, then lets it take effect. Returns when the engine wants to be called again.
     async fn carry_out(&mut self, now: Time, step: Step, commands: &mut Commands) -> Result<Option<Time>, Stopped> {
         let changed = !step.changes.is_empty() || !step.events.is_empty();
+        maybe_die_of(self.die_at.as_ref(), Moment::BeforePersist, &step.orders);
         if changed {
             let mut back_off = BACK_OFF.0;
             while let Err(error) = self.journal.persist(now, &step).await {
@@ -135,6 +138,7 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
             self.remembers();
         }
         let late = self.clock.now().since(now) > FRESH;
+        maybe_die_of(self.die_at.as_ref(), Moment::AfterPersist, &step.orders);
         for event in step.events {
             log(&event);
             // Nobody watching is no error.
@@ -149,7 +153,9 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
                 continue;
             }
             tracing::debug!(id = %order.id, action = %order.action, "order leaves");
+            let action = order.action.clone();
             self.executors.dispatch(order);
+            maybe_die(self.die_at.as_ref(), Moment::AfterLeaving, &action);
         }
         for (id, reply) in step.replies {
             if let Some(sender) = commands.waiting.remove(&id) {

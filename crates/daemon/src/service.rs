@@ -16,6 +16,7 @@ use crate::{
     news::News,
     notifier::Notifier,
     pump::{INPUTS, Pump, with_causes},
+    rehearse::DieAt,
     sensors::{Context, Pings, Roster, watch_guests, watch_host},
     supervise::Supervisor,
     trouble::Troubles,
@@ -44,12 +45,14 @@ const NEWS: usize = 1024;
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
 
 /// How the controller is started.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The configuration file; read again at a reload.
     pub config: PathBuf,
     /// Where everything is kept (database, pictures); none: what the configuration says.
     pub state_dir: Option<PathBuf>,
+    /// Rehearsals only: when to die.
+    pub die_at: Option<DieAt>,
 }
 
 /// Why the controller did not start.
@@ -114,9 +117,10 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         links: links.clone(),
         spec: spec_seen,
         pictures: directory.join("incidents"),
+        die_at: options.die_at.clone(),
     };
     let executors = Executors::new(tools.clone(), facts.clone());
-    let journal = memory.clone();
+    let (journal, closing) = (memory.clone(), memory.clone());
     let pump = Pump {
         controller,
         clock,
@@ -127,6 +131,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         news: news.clone(),
         health,
         troubles: troubles.clone(),
+        die_at: options.die_at.clone(),
         stop: stopping,
     };
     let pump = tokio::spawn(pump.run(first));
@@ -172,6 +177,8 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         stop.send_replace(true);
         // It ends at its next turn; whatever it did not make durable is not done.
         let _ = pump.await;
+        // A copy of the one file is a whole backup then.
+        closing.store().write_back().await;
     });
     Ok(Running { handle, controller, warnings, task })
 }

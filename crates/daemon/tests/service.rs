@@ -27,7 +27,7 @@ fn configure(directory: &Path, hosts: &[&str], more: &str) -> PathBuf {
 }
 
 async fn begin(config: &Path) -> Result<Running, StartError> {
-    let running = start(Options { config: config.to_owned(), state_dir: None }).await?;
+    let running = start(Options { config: config.to_owned(), ..Options::default() }).await?;
     let ready = async {
         while !running.handle.health().ready {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -100,4 +100,32 @@ async fn a_configuration_that_is_wrong_is_told_line_by_line() {
     let lines = error.lines();
     assert_eq!(lines.len(), 2, "{lines:#?}");
     assert!(lines.iter().all(|line| line.contains("mainstay.toml:")), "{lines:#?}");
+}
+
+/// What a controller that does not start says: the file, what is wrong with it, and the way out. The file is left as it is.
+#[tokio::test]
+async fn a_memory_that_can_not_be_used_is_told_with_the_way_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = configure(directory.path(), &["h1"], "");
+    let database = directory.path().join("mainstay.db");
+    end(begin(&config).await.unwrap()).await;
+    let whole = std::fs::read(&database).unwrap();
+
+    let mut damaged = whole.clone();
+    damaged[4096..20_000].fill(0xa5);
+    for bad in [damaged, whole[..whole.len() / 2].to_vec()] {
+        std::fs::write(&database, &bad).unwrap();
+        let error = begin(&config).await.unwrap_err().to_string();
+        assert!(error.contains("mainstay.db is damaged") && error.contains("last backup"), "{error}");
+        assert_eq!(std::fs::read(&database).unwrap(), bad, "nothing is made worse");
+    }
+    std::fs::write(&database, "a shopping list\n".repeat(300)).unwrap();
+    let error = begin(&config).await.unwrap_err().to_string();
+    assert!(error.contains("is not a database of Mainstay"), "{error}");
+
+    std::fs::write(&database, &whole).unwrap();
+    let running = begin(&config).await.unwrap();
+    let events = running.handle.events(EventQuery::default()).await.unwrap();
+    assert!(events.iter().any(|event| event.text.contains("first time")), "the backup remembers: {events:?}");
+    end(running).await;
 }

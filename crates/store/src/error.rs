@@ -40,6 +40,12 @@ pub enum Error {
         /// The last one known here.
         known: i64,
     },
+    /// Another program holds SQLite's own lock on it.
+    #[error("{} is locked by another program (a sqlite3 shell, a backup?): let it end; `fuser -v` names it", path.display())]
+    Busy {
+        /// The database.
+        path: PathBuf,
+    },
     /// No space.
     #[error("no space left for {}: free some, nothing was lost and nothing was acted upon", path.display())]
     Full {
@@ -88,6 +94,7 @@ pub enum Error {
 
 /// SQLite's result codes (<https://www.sqlite.org/rescode.html>), the low byte of the extended ones.
 mod code {
+    pub const BUSY: i32 = 5;
     pub const READONLY: i32 = 8;
     pub const CORRUPT: i32 = 11;
     pub const FULL: i32 = 13;
@@ -112,6 +119,7 @@ impl Error {
         let extended = database.and_then(|error| error.code()).and_then(|code| code.parse::<i32>().ok()).unwrap_or(0);
         match (extended, extended & 0xff) {
             (code::SHARED_MEMORY_SIZE, _) | (_, code::FULL) => Self::Full { path },
+            (_, code::BUSY) => Self::Busy { path },
             (_, code::READONLY) => Self::ReadOnly { path },
             (_, code::CORRUPT) => Self::Damaged { path, findings: source.to_string() },
             (_, code::NOT_A_DATABASE) => Self::NotOurs { path },

@@ -94,6 +94,11 @@ impl Store {
 
     /// Writes back what is pending and releases the lock. A store that is only dropped loses nothing either.
     pub async fn close(self) {
+        self.write_back().await;
+    }
+
+    /// Writes the log back into the database, so that the one file is all there is. Nothing should be asked afterwards.
+    pub async fn write_back(&self) {
         self.readers.close().await;
         self.writer.close().await;
     }

@@ -132,6 +132,21 @@ async fn a_full_disk_refuses_the_batch_and_nothing_else() {
     assert_eq!(again.load(Kind::ALL).await.unwrap().len(), committed + 1);
 }
 
+/// The scenario: somebody looks into the database with a shell, begins a transaction, and goes for lunch.
+#[tokio::test]
+async fn a_lock_of_another_program_is_named_and_waited_out() {
+    let (_dir, path) = directory();
+    let store = Store::open(&path).await.unwrap();
+    let mut shell = SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut shell).await.unwrap();
+    let error = store.commit(&host("h1", 1)).await.unwrap_err();
+    assert!(matches!(error, Error::Busy { .. }), "{error:?}");
+    assert_eq!(store.load().await.unwrap(), [], "it can still be read");
+    sqlx::raw_sql("ROLLBACK").execute(&mut shell).await.unwrap();
+    store.commit(&host("h1", 1)).await.unwrap();
+    assert_eq!(store.load().await.unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn a_read_only_disk_is_named() {
     let disk = SmallDisk::new();

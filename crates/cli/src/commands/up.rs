@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: Up) -> Result<Exit, Fa
     let loaded = config::read(context, &arguments.file.config)?;
     start_log(&arguments, &loaded.controller)?;
     let listeners = listen(context.socket.clone(), &loaded.controller).await?;
-    let options = Options { config: arguments.file.config, state_dir: arguments.state_dir };
+    let options = Options { config: arguments.file.config, state_dir: arguments.state_dir, die_at: None };
     let running =
         mainstay_daemon::start(options).await.map_err(|error| Failure::other("the controller did not start", error))?;
     for warning in &running.warnings {

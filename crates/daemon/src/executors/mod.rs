@@ -21,7 +21,7 @@ mod stop;
 mod task;
 mod undefine;
 
-use crate::{Clock, link::Links, memory::Memory, pump::Dispatch};
+use crate::{Clock, DieAt, Moment, link::Links, memory::Memory, pump::Dispatch, rehearse::maybe_die};
 pub use disaster::Disaster;
 pub use fence::{DeviceProblem, check_devices};
 use mainstay_engine::Input;
@@ -51,6 +51,8 @@ pub(crate) struct Tools {
     pub spec: watch::Receiver<Arc<ClusterSpec>>,
     /// Where pictures of consoles go.
     pub pictures: PathBuf,
+    /// Rehearsals only.
+    pub die_at: Option<DieAt>,
 }
 
 /// The executors of this process.
@@ -108,14 +110,15 @@ impl Dispatch for Executors {
         let (tools, turn) = (self.tools.clone(), Arc::clone(turn));
         let (registry, outcomes) = (Arc::clone(&self.registry), self.outcomes.clone());
         tokio::spawn(async move {
-            let (id, action, began) = (order.id, order.action.to_string(), Instant::now());
-            let links = tools.links.clone();
-            let (hosts, workload) = (touched(&order.action), order.action.workload().cloned());
+            let (id, action, began) = (order.id, order.action.clone(), Instant::now());
+            let (links, die_at) = (tools.links.clone(), tools.die_at.clone());
+            let (hosts, workload) = (touched(&action), action.workload().cloned());
             // A task of its own, so that a panic becomes an outcome too.
             let outcome = tokio::spawn(async move { carry_out(&tools, &turn, &order).await }).await;
             let outcome =
                 outcome.unwrap_or_else(|_| Outcome::unknown("the executor failed; the log has its last words"));
-            tracing::debug!(%id, action, %outcome, took = ?began.elapsed(), "order ended");
+            tracing::debug!(%id, %action, %outcome, took = ?began.elapsed(), "order ended");
+            maybe_die(die_at.as_ref(), Moment::BeforeOutcome, &action);
             registry.lock().unwrap_or_else(PoisonError::into_inner).finish(id, outcome.clone());
             // The pump has stopped: the journal says that the outcome is unknown, which is true.
             let _ = outcomes.send(Input::Outcome { id, outcome }).await;

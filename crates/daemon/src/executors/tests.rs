@@ -16,6 +16,7 @@ async fn executors(directory: &std::path::Path) -> (Executors, mpsc::Receiver<In
         links: Links::default(),
         spec,
         pictures: directory.join("incidents"),
+        die_at: None,
     };
     let (outcomes, received) = mpsc::channel(16);
     (Executors::new(tools, outcomes), received)

@@ -137,7 +137,7 @@ async fn a_controller_tells_what_stands_when_a_program_is_named_and_what_a_reloa
         fs::write(&config, text).unwrap();
     };
     write(&[], "");
-    let running = crate::start(crate::Options { config: config.clone(), state_dir: None }).await.unwrap();
+    let running = crate::start(crate::Options { config: config.clone(), ..Default::default() }).await.unwrap();
     while running.handle.view().await.unwrap().alarms.is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

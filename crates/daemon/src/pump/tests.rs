@@ -92,6 +92,7 @@ impl World {
             news,
             health,
             troubles,
+            die_at: None,
             stop: stopping,
         };
         tokio::spawn(pump.run(first));

@@ -105,7 +105,7 @@ impl TestLab {
     /// A controller in this process that sees these files at other places as well.
     pub async fn controller_with(&self, config: PathBuf, files: &[(&Path, &str)]) -> Controller {
         let runtime = self.runtime_with(files);
-        let options = Options { config, state_dir: None };
+        let options = Options { config, ..Options::default() };
         let running = runtime.spawn(start(options)).await.unwrap().unwrap_or_else(|error| panic!("{error}"));
         Controller { runtime: Some(runtime), running: Some(running) }
     }
