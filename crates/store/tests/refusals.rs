@@ -141,10 +141,10 @@ async fn a_lock_of_another_program_is_named_and_waited_out() {
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut shell).await.unwrap();
     let error = store.commit(&host("h1", 1)).await.unwrap_err();
     assert!(matches!(error, Error::Busy { .. }), "{error:?}");
-    assert_eq!(store.load().await.unwrap(), [], "it can still be read");
+    assert_eq!(store.load(Kind::ALL).await.unwrap(), [], "it can still be read");
     sqlx::raw_sql("ROLLBACK").execute(&mut shell).await.unwrap();
     store.commit(&host("h1", 1)).await.unwrap();
-    assert_eq!(store.load().await.unwrap().len(), 1);
+    assert_eq!(store.load(Kind::ALL).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
