@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use mainstay_model::Time;
 use serde::Serialize;
 use std::{
+    borrow::Cow,
     error::Error as _,
     io::{IsTerminal, Write, stderr, stdin, stdout},
 };
@@ -41,7 +42,7 @@ impl Output {
     pub fn data(&self, text: &str) {
         let mut out = stdout().lock();
         // Whoever closed the pipe has read enough.
-        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        if out.write_all(visible(text).as_bytes()).and_then(|()| out.flush()).is_err() {
             std::process::exit(Exit::Done as i32);
         }
     }
@@ -72,7 +73,7 @@ impl Output {
     /// Talk: progress, remarks.
     pub fn talk(&self, text: &str) {
         // Nobody to talk to is no reason to fail.
-        let _ = writeln!(stderr().lock(), "{text}");
+        let _ = writeln!(stderr().lock(), "{}", visible(text));
     }
 
     /// Says what went wrong, with every cause and what to do next.
@@ -99,7 +100,7 @@ impl Output {
         if !stdin().is_terminal() {
             return Err(Failure::Usage(format!("{question} Nobody is there to answer: say it with --yes")));
         }
-        eprint!("{question} [y/N] ");
+        eprint!("{} [y/N] ", visible(question));
         let mut line = String::new();
         let read = stdin().read_line(&mut line);
         match read.map(|_| line.trim()) {
@@ -107,6 +108,20 @@ impl Output {
             _ => Err(Failure::Blocked("nothing was done".to_owned())),
         }
     }
+}
+
+/// Text with what can't be seen made visible, as JSON would write it: names come from elsewhere, and one with a mark that
+/// turns the writing direction around, or takes no room, would show as another name.
+fn visible(text: &str) -> Cow<'_, str> {
+    let hides = |c: char| {
+        matches!(c, '\u{0}'..='\u{8}' | '\u{b}'..='\u{1a}' | '\u{1c}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    if !text.contains(hides) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |c: char| if hides(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    Cow::Owned(text.chars().map(shown).collect())
 }
 
 /// NO_COLOR and dumb terminals are respected.
@@ -123,4 +138,17 @@ fn width() -> Option<usize> {
 pub fn now() -> Time {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_turns_the_writing_around_is_seen_through() {
+        assert_eq!(visible("web\u{202e}1-bd\u{200b}"), "web\\u202e1-bd\\u200b");
+        assert_eq!(visible("\x1b[1mübung 東京\x1b[0m\t\n"), "\x1b[1mübung 東京\x1b[0m\t\n");
+        let name: String = serde_json::from_str(&visible("\"web\u{202e}1\u{9b}\"")).unwrap();
+        assert_eq!(name, "web\u{202e}1\u{9b}", "in JSON it is the same name");
+    }
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 use mainstay_model::{
-    Action, DomainChange, DomainSeen, DomainState, Fact, HostChannel, HostId, OffReason, Resources, WorkloadId,
-    config::load,
+    Action, DomainChange, DomainSeen, DomainState, Fact, HostChannel, HostId, OffReason, PauseReason, Resources,
+    WorkloadId, config::load,
 };
 use std::{collections::BTreeSet, path::PathBuf, sync::Mutex};
 
@@ -66,20 +66,29 @@ struct World {
     requests: mpsc::Sender<Request>,
     health: watch::Receiver<Health>,
     clock: Clock,
+    news: broadcast::Sender<News>,
     _stop: watch::Sender<bool>,
 }
 
 impl World {
     fn start() -> World {
+        let outside = Outside::default();
+        World::with(outside.clone(), outside)
+    }
+
+    fn over(journal: impl Journal + Send + Sync + 'static) -> World {
+        World::with(journal, Outside::default())
+    }
+
+    fn with(journal: impl Journal + Send + Sync + 'static, outside: Outside) -> World {
         let clock = Clock::start(Time(0));
         let spec = load("test.toml", CONFIG).unwrap_or_else(|problems| panic!("{problems:?}")).spec;
         let (controller, first) = Controller::start(Arc::new(spec), Vec::new(), clock.now()).unwrap();
-        let outside = Outside::default();
         let (facts, inputs) = mpsc::channel(INPUTS);
         let (requests, asked) = mpsc::channel(16);
         let (health, seen_health) = watch::channel(Health { ready: false, storage_trouble: None, last_step: Time(0) });
         let (stop, stopping) = watch::channel(false);
-        let (journal, executors) = (outside.clone(), outside.clone());
+        let executors = outside.clone();
         let news = broadcast::channel(16).0;
         let troubles = Troubles::default();
         let pump = Pump {
@@ -89,14 +98,14 @@ impl World {
             executors,
             inputs,
             requests: asked,
-            news,
+            news: news.clone(),
             health,
             troubles,
             die_at: None,
             stop: stopping,
         };
         tokio::spawn(pump.run(first));
-        World { outside, facts, requests, health: seen_health, clock, _stop: stop }
+        World { outside, facts, requests, health: seen_health, clock, news, _stop: stop }
     }
 
     async fn tell(&self, fact: Fact) {
@@ -127,10 +136,14 @@ impl World {
         self.tell(Fact::Domain { host: "h1".into(), workload: web_1(), change }).await;
     }
 
-    async fn alarms(&self) -> Vec<Alarm> {
+    async fn view(&self) -> Arc<mainstay_engine::view::ClusterView> {
         let (answer, answered) = oneshot::channel();
         self.requests.send(Request::View(answer)).await.unwrap();
-        tokio::time::timeout(Duration::from_secs(2), answered).await.unwrap().unwrap().alarms.clone()
+        tokio::time::timeout(Duration::from_secs(10), answered).await.unwrap().unwrap()
+    }
+
+    async fn alarms(&self) -> Vec<Alarm> {
+        self.view().await.alarms.clone()
     }
 
     async fn until(&self, what: &str, wanted: impl Fn() -> bool) {
@@ -196,4 +209,48 @@ async fn what_was_decided_long_before_it_could_be_remembered_is_decided_anew() {
     assert_eq!(world.outside.orders(), 0, "it runs: {:#?}", world.outside.seen());
     world.crash().await;
     world.until("the next crash is answered", || world.outside.orders() == 1).await;
+}
+
+/// The scenario: a host comes back, and everything that happened there is told at once. What is believed in the end is the
+/// newest, in bounded time, with a bounded channel before the engine and a watcher who reads nothing.
+#[tokio::test]
+async fn ten_thousand_events_at_once_end_in_the_newest_state() {
+    const EVENTS: u32 = 10_000;
+    let directory = tempfile::tempdir().unwrap();
+    let store = mainstay_store::Store::open(&directory.path().join("mainstay.db")).await.unwrap();
+    let (memory, _) = crate::memory::Memory::open(store, Time(0)).await.unwrap();
+    let world = World::over(memory.clone());
+    world.settle().await;
+    let mut slow = world.news.subscribe();
+    let began = Instant::now();
+    for number in 1..=EVENTS {
+        let state = if number % 2 == 0 { DomainState::Running } else { DomainState::Paused(PauseReason::Person) };
+        let change = DomainChange::State(state);
+        world.tell(Fact::Domain { host: "h1".into(), workload: web_1(), change }).await;
+    }
+    let told = began.elapsed();
+    let view = loop {
+        let view = world.view().await;
+        if view.workloads.iter().all(|one| one.health == "running") && world.facts.capacity() == INPUTS {
+            break view;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{view:#?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let took = began.elapsed();
+    println!("{EVENTS} events were taken in within {told:?}, and all believed within {took:?}");
+    assert!(view.alarms.is_empty(), "{:?}", view.alarms);
+    assert_eq!(world.outside.orders(), 0, "a guest paused and resumed by a person is left alone");
+    // Who reads nothing is told how much it missed, and goes on with the newest.
+    let missed = loop {
+        match slow.try_recv() {
+            Err(broadcast::error::TryRecvError::Lagged(missed)) => break missed,
+            Ok(_) => {}
+            Err(error) => panic!("{error}: it missed nothing of {EVENTS} events?"),
+        }
+    };
+    println!("a slow watcher missed {missed}");
+    // History has what counts, and is read back.
+    let events = memory.events(&crate::EventQuery { limit: 10_000, ..Default::default() }).await.unwrap();
+    assert!(!events.is_empty());
 }

@@ -207,7 +207,9 @@ impl Guest {
                 Ok(info) => {
                     let told: Vec<String> = [info.system, info.kernel].into_iter().flatten().collect();
                     if !told.is_empty() {
-                        self.context.stats.learn(&self.workload, |stats| stats.guest_system = Some(told.join(", ")));
+                        // A guest's own words: nothing in them may steer a terminal.
+                        let told = told.join(", ").replace(char::is_control, " ");
+                        self.context.stats.learn(&self.workload, |stats| stats.guest_system = Some(told));
                     }
                 }
                 Err(error) => {
@@ -242,6 +244,7 @@ async fn usable(connection: &Connection, domain: &DomainRef, source: AddressSour
     let cards = connection.addresses(domain, source, IDENTIFY_LIMIT).await.unwrap_or_default();
     let addresses = cards.into_iter().flat_map(|card| card.addresses).map(|(address, _)| address);
     addresses
+        .filter(|address| address.parse::<IpAddr>().is_ok())
         .filter(|address| !address.starts_with("127.") && address != "::1" && !address.starts_with("fe80:"))
         .collect()
 }
