@@ -1,4 +1,4 @@
-//! The controller on real parts: libvirtd, QEMU, power switches, all in a lab of its own per test.
+//! The controller on real parts: libvirtd, QEMU, power switches, all in a lab of its own per test; and what speaks libvirt badly.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "in a test, a failure is the report")]
 
@@ -10,3 +10,4 @@ mod hypervisors;
 mod killed;
 mod recovery;
 mod support;
+mod wire;

@@ -95,8 +95,8 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects, authenticates and opens, all within `options.limit`. [`Error::Connect`] means that nobody was reached,
-    /// [`Error::Deadline`] that something listens there and does not answer: a libvirtd that hangs.
+    /// Connects, authenticates and opens, all within `options.limit`. [`Error::Connect`] means that nobody was reached, or
+    /// somebody who does not answer; [`Error::says_nothing_of_the_host`] that nobody was asked, or that we were turned away.
     pub async fn open(uri: &Uri, options: &Options) -> Result<Self> {
         let deadline = Instant::now() + options.limit;
         let transport = transport::connect(uri, deadline).await?;
@@ -113,16 +113,7 @@ impl Connection {
         }));
         match connection.negotiate(uri, options, deadline).await {
             Ok(()) => Ok(connection),
-            // To whoever opens, a transport that ends before it is usable never came up.
-            Err(Error::Closed { reason, .. }) => Err(match (&uri.endpoint, &*reason) {
-                (Endpoint::Ssh(_), _) => transport::ssh_failed(uri.target(), reason.to_string()),
-                (_, CloseReason::Silent { .. }) => {
-                    let why = format!("it takes the connection and does not answer; does libvirtd hang? ({reason})");
-                    Error::Connect { target: uri.target(), why, source: None }
-                }
-                _ => Error::Connect { target: uri.target(), why: reason.to_string(), source: None },
-            }),
-            Err(error) => Err(error),
+            Err(error) => Err(never_came_up(uri, options.limit, error)),
         }
     }
 
@@ -273,6 +264,22 @@ impl Connection {
 
     pub(crate) fn registered(&self, kind: EventKind) {
         self.0.shared.subscription().registered.push(kind);
+    }
+}
+
+/// To whoever opens, a transport that ends before it is usable never came up.
+fn never_came_up(uri: &Uri, limit: Duration, error: Error) -> Error {
+    let connect = |why: String| Error::Connect { target: uri.target(), why, source: None };
+    let mute =
+        |how: String| connect(format!("it takes the connection and does not answer ({how}); does libvirtd hang?"));
+    match error {
+        Error::Closed { reason, .. } => match (&uri.endpoint, &*reason) {
+            (Endpoint::Ssh(_), _) => transport::ssh_failed(uri.target(), reason.to_string()),
+            (_, CloseReason::Silent { .. }) => mute(reason.to_string()),
+            _ => connect(reason.to_string()),
+        },
+        Error::Deadline { procedure, .. } => mute(format!("{procedure}, {limit:?}")),
+        error => error,
     }
 }
 

@@ -42,7 +42,7 @@ async fn a_frozen_libvirtd_costs_its_own_calls_their_deadline_and_nothing_else()
     assert!(matches!(frozen.hostname(SHORT).await, Err(Error::Deadline { .. })));
     assert!(matches!(frozen.hostname(SHORT).await, Err(Error::Busy { unanswered: 3, .. })));
     let opened = Connection::open(&lab.uri("h1"), &Options { limit: SHORT, ..Options::default() }).await;
-    assert!(matches!(opened, Err(Error::Deadline { .. })), "{opened:?}");
+    assert!(opened.is_err_and(|error| error.to_string().contains("does libvirtd hang?")));
 
     // The same connection goes on, late answers hurt nobody.
     lab.libvirtd_cont("h1").await.unwrap();

@@ -1,8 +1,6 @@
 //! A server on libvirt's port that speaks no libvirt, or speaks it badly: the controller says what is wrong, tries again at its
 //! own pace, and takes no more memory for it.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "in a test, a failure is the report")]
-
 use mainstay_daemon::{Options, Running, start};
 use mainstay_model::Code;
 use std::{
@@ -24,10 +22,10 @@ const WAYS: [(&str, &str); 7] = [
     ("hangs up", "libvirtd closed it"),
     ("sends garbage", "libvirtd sent nonsense"),
     ("announces a message of 2 GiB", "libvirtd sent nonsense"),
-    ("sends half a message", "no answer within"),
-    ("drips a byte at a time", "no answer within"),
-    ("answers other calls than ours", "no answer within"),
-    ("floods with messages of 16 MiB", "no answer within"),
+    ("sends half a message", "does libvirtd hang?"),
+    ("drips a byte at a time", "does libvirtd hang?"),
+    ("answers other calls than ours", "does libvirtd hang?"),
+    ("floods with messages of 16 MiB", "does libvirtd hang?"),
 ];
 
 async fn serve(mut stream: TcpStream, way: usize) -> std::io::Result<()> {
@@ -111,11 +109,11 @@ async fn a_server_that_speaks_badly_is_told_of_and_costs_neither_memory_nor_rest
     for (number, (name, words)) in WAYS.iter().enumerate() {
         way.store(u8::try_from(number).unwrap(), Ordering::SeqCst);
         // What was told of the way before may be the same words.
-        tokio::time::sleep(Duration::from_millis(1_600)).await;
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
         let (began, before, memory) = (Instant::now(), connections.load(Ordering::SeqCst), resident_mib());
         let text = told(&running, words).await;
-        assert!(text.contains(&format!("127.0.0.1:{port}")) || text.contains("auth_list"), "{name}: {text}");
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(text.contains(&format!("127.0.0.1:{port}")), "{name}: {text}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
         let (tried, took) = (connections.load(Ordering::SeqCst) - before, began.elapsed());
         let grown = resident_mib().saturating_sub(memory);
         println!("{name}: {text}\n  {tried} connections in {took:?}, {grown} MiB more");
