@@ -4,10 +4,11 @@ use super::Context;
 use crate::failure::{Exit, Failure};
 use clap::{Args, Subcommand};
 use mainstay_sim::{
+    Report,
     fuzz::{FuzzSpec, fuzz, replay},
     sabotage::Sabotage,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{ops::Range, path::PathBuf};
 
 /// The simulator: the real engine in a simulated world
@@ -67,6 +68,17 @@ fn sabotage(name: &str) -> Result<Sabotage, String> {
     Sabotage::named(name).ok_or_else(|| format!("there are: {names}"))
 }
 
+/// All reports; and what is in the report of a single scenario stands at the top as well.
+fn document(failed: usize, reports: &[Report]) -> Value {
+    let mut document = json!({ "version": mainstay_web::VERSION, "failed": failed, "reports": reports });
+    if let ([report], Value::Object(fields)) = (reports, &mut document)
+        && let Value::Object(own) = json!(report)
+    {
+        fields.extend(own);
+    }
+    document
+}
+
 pub(super) fn run(context: &Context<'_>, arguments: Sim) -> Result<Exit, Failure> {
     match arguments.verb {
         Verb::Run { folders, trace } => {
@@ -74,8 +86,7 @@ pub(super) fn run(context: &Context<'_>, arguments: Sim) -> Result<Exit, Failure
                 .map_err(|error| Failure::other("the scenarios can't be run", error))?;
             let failed = reports.iter().filter(|report| !report.passed).count();
             if context.output.json {
-                let document = json!({ "version": mainstay_web::VERSION, "failed": failed, "reports": reports });
-                context.output.document(&document);
+                context.output.document(&document(failed, &reports));
             } else {
                 for report in &reports {
                     if trace {

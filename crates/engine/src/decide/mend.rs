@@ -32,11 +32,11 @@ impl Engine {
         }
         self.agenda.mended_at = Some(self.now);
         self.sum_up();
+        if returning {
+            self.follow_wishes(); // who wants to leave anyway may mend what is broken by it
+        }
         if bound {
             self.mend_constraints();
-        }
-        if returning {
-            self.follow_wishes();
         }
     }
 
@@ -46,7 +46,7 @@ impl Engine {
             let rules = self.rule(&record.workload).map_or(&[][..], |rule| &rule.policy.hosts);
             let bound = rules.iter().any(|rule| rule.strength == Strength::Required)
                 || self.relations.groups.of(&record.workload).next().is_some();
-            bound && !self.company_moves(&record.workload)
+            bound && !self.bound_to_one_that_moves(&record.workload)
         };
         let found = violations(&self.running(bound), &self.candidates(), &self.located_groups());
         for violation in found {

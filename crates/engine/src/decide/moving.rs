@@ -65,9 +65,9 @@ impl Engine {
         }
     }
 
-    /// True while any of those that must be on one host with a workload is on its way elsewhere.
-    pub(super) fn company_moves(&self, workload: &WorkloadId) -> bool {
-        self.relations.groups.company(workload).iter().any(|member| {
+    /// True while any of those to which a workload is bound is on its way: how they stand is seen when it has arrived.
+    pub(super) fn bound_to_one_that_moves(&self, workload: &WorkloadId) -> bool {
+        self.relations.groups.of(workload).flat_map(|group| &group.members).any(|member| {
             let moving = self.belief.workloads.get(member).is_some_and(|record| record.moving.is_some());
             moving || self.life_order(member).is_some()
         })

@@ -210,20 +210,25 @@ impl Engine {
         let rule = self.rule(workload)?;
         let mut excluded = BTreeMap::new();
         let mut only = None;
-        let mut current = record.host.clone();
+        let home = self.home(record);
+        let mut current = home.clone();
         match what {
             PlaceFor::Recovery { rung: Rung::Relocate, cause } => {
                 // What can't leave its host has no other to try.
                 // Where it came up and was lost with that host, nothing speaks against it.
-                let failed = |attempt: &&Attempt| attempt.failed || !cause.is_its_hosts();
-                let tried = record.attempts.iter().filter(|attempt| attempt.rung == Rung::Relocate).filter(failed);
-                for attempt in tried.filter(|_| !matches!(self.reach(record), Reach::Host(_))) {
+                let counts = |attempt: &&Attempt| match attempt.rung {
+                    Rung::Relocate => attempt.failed || !cause.is_its_hosts(),
+                    rung => attempt.failed && rung == Rung::Restart,
+                };
+                for attempt in
+                    record.attempts.iter().filter(counts).filter(|_| !matches!(self.reach(record), Reach::Host(_)))
+                {
                     attempt.host.iter().for_each(|host| {
                         excluded.insert(host.clone(), Refusal::FailedThere);
                     });
                 }
                 if !cause.is_its_hosts()
-                    && let Some(host) = &record.host
+                    && let Some(host) = &home
                 {
                     excluded.insert(host.clone(), Refusal::ToLeave);
                 }
@@ -233,13 +238,13 @@ impl Engine {
                 let tried = (*rung == Rung::Restart)
                     .then(|| tried_last(record, self.recovery(workload).ladder_for(*cause)))
                     .flatten();
-                only = tried.or_else(|| record.host.clone()).filter(|host| self.takes(host, record));
+                only = tried.or_else(|| home.clone()).filter(|host| self.takes(host, record));
             }
             PlaceFor::LiveMove { to: Some(to), .. } => only = Some(to.clone()),
             PlaceFor::ColdMove { to: Some(to), .. } if self.takes(to, record) => only = Some(to.clone()),
             PlaceFor::ColdMove { leave: false, .. } => {}
             PlaceFor::LiveMove { to: None, .. } | PlaceFor::ColdMove { .. } => {
-                if let Some(host) = &record.host {
+                if let Some(host) = &home {
                     excluded.insert(host.clone(), Refusal::ToLeave);
                 }
                 current = None;
@@ -295,11 +300,15 @@ impl Engine {
         }
     }
 
+    /// Where it runs or ran; what never ran in our sight is where it is defined.
+    fn home(&self, record: &WorkloadRecord) -> Option<HostId> {
+        let defined_on = || self.belief.workload_senses.get(&record.workload)?.seen.keys().next().cloned();
+        record.host.clone().or_else(defined_on)
+    }
+
     /// From where the workload's disks can be used.
     fn reach(&self, record: &WorkloadRecord) -> Reach {
-        // What never ran in our sight is where it is defined.
-        let defined_on = || self.belief.workload_senses.get(&record.workload)?.seen.keys().next().cloned();
-        let home = record.host.clone().or_else(|| record.left.first().cloned()).or_else(defined_on);
+        let home = record.host.clone().or_else(|| record.left.first().cloned()).or_else(|| self.home(record));
         let Some(home) = home else { return Reach::Host(HostId::from("nowhere")) };
         // A host that is out of the configuration has no site any more; where there is only one, it was that.
         let only_site = || self.spec.sites.keys().next().filter(|_| self.spec.sites.len() == 1).cloned();

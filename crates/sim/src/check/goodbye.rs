@@ -10,9 +10,11 @@ const IN_A_ROW: Span = Span::secs(30);
 
 #[derive(Default)]
 pub(super) struct Goodbyes {
-    /// When guests were told to have ended by themselves, oldest first.
+    /// When guests were told to have ended by themselves, oldest first, since the last end of their host's connection.
     ended: BTreeMap<HostId, Vec<(Time, WorkloadId)>>,
-    /// The guests that went with a host, with their last such ends.
+    /// Of each guest the last such end.
+    last: BTreeMap<WorkloadId, Time>,
+    /// And the last one that was in a row before the end of a connection.
     went: BTreeMap<WorkloadId, Time>,
 }
 
@@ -26,23 +28,25 @@ impl Goodbyes {
                 change: DomainChange::State(DomainState::Off(OffReason::Shutdown | OffReason::Saved)),
             } => {
                 self.ended.entry(host.clone()).or_default().push((now, workload.clone()));
+                self.last.insert(workload.clone(), now);
             }
             Fact::HostSilent { host, closed: true, .. } => {
                 let mut next = now;
-                let ended = self.ended.remove(host).unwrap_or_default();
-                let in_a_row = ended.into_iter().rev().take_while(|(at, _)| {
-                    let near = next.since(*at) <= IN_A_ROW;
-                    next = *at;
-                    near
-                });
-                self.went.extend(in_a_row.map(|(at, workload)| (workload, at)));
+                for (at, workload) in self.ended.remove(host).unwrap_or_default().into_iter().rev() {
+                    if next.since(at) > IN_A_ROW {
+                        break;
+                    }
+                    next = at;
+                    let went = self.went.entry(workload).or_insert(at);
+                    *went = at.max(*went);
+                }
             }
             _ => {}
         }
     }
 
-    /// True if the workload's stop that was told then may have been its host's doing.
-    pub fn took(&self, workload: &WorkloadId, told: Time) -> bool {
-        self.went.get(workload).is_some_and(|went| *went >= told)
+    /// True if the workload's last end may have been its host's doing.
+    pub fn took(&self, workload: &WorkloadId) -> bool {
+        self.went.get(workload).is_some_and(|went| self.last.get(workload) == Some(went))
     }
 }

@@ -59,7 +59,7 @@ impl Checker {
             .spec
             .workload_rule(workload, &guest.tags)
             .is_some_and(|rule| rule.policy.on_person_stop == PersonStop::PowerOn);
-        if !wants_power && !self.goodbyes.took(workload, since) {
+        if !wants_power && !self.goodbyes.took(workload) {
             let text = format!("{} although a person stopped it (told {:.1} s)", order.action, since.0 as f64 / 1000.0);
             self.violate(world, Rule::PersonsStop, text);
         }

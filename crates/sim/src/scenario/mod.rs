@@ -29,7 +29,7 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// A file can't be read.
-    #[error("{path} can't be read; a scenario is a folder with setup.toml, script.txt and expect.txt")]
+    #[error("{path} can't be read; a scenario is a folder with setup.toml, and mostly script.txt and expect.txt")]
     Unreadable {
         /// Which.
         path: PathBuf,
@@ -122,8 +122,9 @@ impl Scenario {
         let shown = |name: &str| folder.join(name).display().to_string();
         let text = |name: &str| read(&folder.join(name));
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let optional = |name: &str| if folder.join(name).exists() { text(name) } else { Ok(String::new()) };
         let mut scenario =
-            Scenario::parse(&name, &shown, &text("setup.toml")?, &text("script.txt")?, &text("expect.txt")?)?;
+            Scenario::parse(&name, &shown, &text("setup.toml")?, &optional("script.txt")?, &optional("expect.txt")?)?;
         for (_, deed) in &scenario.script {
             if let Deed::Reload(reload @ Reload::File(file)) = deed {
                 let spec = cluster(&shown(file), &halves(&text(file)?).1)?;
