@@ -77,10 +77,13 @@ impl Engine {
         };
         self.note(EventKind::Believed, Severity::Yellow, subject, text);
         for (workload, at) in went {
+            let home_counts = self.home_counts(&workload);
             let record = self.belief.workloads.get_mut(&workload).expect("found a moment ago");
             record.want = Want::Running;
             record.left.insert(host.clone());
-            record.came_from.get_or_insert_with(|| host.clone());
+            if home_counts {
+                record.came_from.get_or_insert_with(|| host.clone());
+            }
             self.trouble_since(&workload, Cause::HostShutdown, at);
             self.join_incident(&workload, host, at);
         }

@@ -183,6 +183,7 @@ impl Engine {
             if let Some(senses) = self.belief.workload_senses.get_mut(&workload) {
                 senses.seen.remove(host);
             }
+            let home_counts = self.home_counts(&workload);
             let record = self.belief.workloads.get_mut(&workload).expect("the index knows only workloads on record");
             record.unsettled.remove(host);
             record.pending_on.remove(host);
@@ -191,7 +192,9 @@ impl Engine {
                 open.may_happen_until = open.may_happen_until.min(now);
             }
             record.left.insert(host.clone());
-            record.came_from.get_or_insert_with(|| host.clone());
+            if home_counts {
+                record.came_from.get_or_insert_with(|| host.clone());
+            }
             if record.want == Want::Running && record.may_run_on.is_empty() {
                 let well_until = self.last_well(&workload).unwrap_or(well_until);
                 self.trouble_since(&workload, Cause::HostLost, well_until);

@@ -236,6 +236,11 @@ impl Engine {
         (returns && self.is_well(workload) && self.in_service(home) && no_worse()).then_some(MoveWhy::FailBack)
     }
 
+    /// True if a workload that loses its host may go back there for no better reason than that it was there.
+    pub(crate) fn home_counts(&self, workload: &WorkloadId) -> bool {
+        self.rule(workload).is_none_or(|rule| rule.policy.fail_back != FailBack::Preferred)
+    }
+
     /// True if the host may get work now.
     pub(crate) fn in_service(&self, host: &HostId) -> bool {
         self.sight(host) == Sight::Heard

@@ -87,8 +87,9 @@ pub enum FailBack {
     Stay,
     /// It migrates back to a preferred host (or the host it left for maintenance) when that is well again.
     Return,
-    /// As `Return`, and wherever else it is, also if a person moved it there.
-    Always,
+    /// It migrates wherever its rule prefers it, at all times, also if a person moved it; and back to the host that it left for
+    /// maintenance. Of hosts that are preferred alike it stays on the one where it is.
+    Preferred,
 }
 
 /// How a workload is asked for signs of life. Any answer counts; a workload without probes is judged by the hypervisor alone.

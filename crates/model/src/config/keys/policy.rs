@@ -42,8 +42,8 @@ pub static VM: Section = section(
             .or(r#""5m""#),
         key(
             "fail_back",
-            Choice(&["stay", "return", "always"]),
-            "Whether one goes back, live, when a host that its rule prefers more (or the one it left for maintenance) is well again. `return`: unless a person put it where it is; `always`: then too.",
+            Choice(&["stay", "return", "preferred"]),
+            "Whether one goes back, live, when a host that its rule prefers more (or the one it left for maintenance) is well again. `return`: unless a person put it where it is, and also to the host that it was lost with; `preferred`: where its rule prefers it, whoever put it elsewhere, and back from maintenance, but never just because it was there before.",
         )
         .or(r#""stay""#),
         key(
