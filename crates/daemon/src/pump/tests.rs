@@ -259,3 +259,25 @@ async fn ten_thousand_events_at_once_end_in_the_newest_state() {
     let reboots = events.iter().filter(|event| event.text.contains("rebooted")).count();
     assert_eq!(reboots, EVENTS as usize / 4, "history has each of them");
 }
+
+/// What the store forgets goes by what the engine writes: an order that ended, and no other.
+#[tokio::test]
+async fn orders_that_ended_are_forgotten_and_no_others() {
+    use mainstay_store::{Keep, Kind, Store};
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("mainstay.db")).await.unwrap();
+    let (memory, _) = crate::memory::Memory::open(store, Time(0)).await.unwrap();
+    let world = World::over(memory.clone());
+    world.settle().await;
+    world.crash().await;
+    world.until("an order leaves", || world.outside.orders() == 1).await;
+    let keep = Keep { events_since_ms: 0, events: 1_000, finished_since_ms: u64::MAX, samples_since_ms: 0 };
+    let prune = async || memory.store().prune(&keep).await.unwrap();
+    assert_eq!(prune().await.orders, 0, "it is under way");
+    world.facts.send(Input::Outcome { id: mainstay_model::ActionId(1), outcome: Outcome::done() }).await.unwrap();
+    let began = Instant::now();
+    while prune().await.orders == 0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", memory.store().load(&[Kind::Order]).await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

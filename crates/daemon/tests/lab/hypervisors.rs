@@ -2,7 +2,8 @@
 //! told clearly, nothing is fenced, and nothing is started that nobody wants.
 
 use crate::support::{Controller, SOON, TestLab, alarm};
-use mainstay_model::{Code, Command, PointState, RecoveryPoint, Reply};
+use mainstay_engine::view::ClusterView;
+use mainstay_model::{Code, Command, PointState, RecoveryPoint};
 
 /// So that alarms come within the test's patience; whatever appears is looked after.
 const QUICK: &str = r#"
@@ -26,6 +27,7 @@ async fn a_broken_hypervisor_and_other_peoples_doings_are_told_and_lose_nothing(
     a_domain_is_renamed(&lab, &controller).await;
     a_domain_is_defined_on_two_hosts(&lab, &controller).await;
     a_snapshot_of_ours_is_missed(&lab, &controller).await;
+    odd_names_are_names(&lab, &controller).await;
 
     assert_eq!(lab.fencings(), Vec::<String>::new(), "nothing of this calls for fencing");
     for guest in lab.guest_names() {
@@ -150,8 +152,7 @@ async fn a_domain_is_defined_on_two_hosts(lab: &TestLab, controller: &Controller
 /// A snapshot that somebody else takes is left alone, also while one of ours is being taken.
 async fn snapshots_of_others(lab: &TestLab, controller: &Controller) {
     let starts = lab.starts("db-1");
-    let reply = controller.handle().command(Command::TakePoint { workload: "db-1".into(), name: Some("ours".into()) });
-    assert!(matches!(reply.await.unwrap(), Reply::Accepted { .. }));
+    controller.accepted(Command::TakePoint { workload: "db-1".into(), name: Some("ours".into()) }).await;
     // At the same time: libvirt lists no snapshots while one is being taken.
     lab.virsh("h2", &["snapshot-create-as", "db-1", "meanwhile"]).await.unwrap();
     let good =
@@ -172,4 +173,45 @@ async fn a_snapshot_of_ours_is_missed(lab: &TestLab, controller: &Controller) {
         assert!(lab.virsh("h2", &["snapshot-list", "--name", "db-1"]).await.unwrap().contains(theirs), "left alone");
         lab.virsh("h2", &["snapshot-delete", "db-1", theirs]).await.unwrap();
     }
+}
+
+/// Whatever libvirt permits as a name is a name: seen, explained, started again, told of. A newline it does not permit.
+async fn odd_names_are_names(lab: &TestLab, controller: &Controller) {
+    let long = "long-".repeat(30);
+    let names = ["it's \"odd\" <&> $(id) `id`", "right\u{202e}to left", "c1\u{9b}31m", "tab\there", &long];
+    let define = async |name: &str| {
+        let escaped = name.replace('&', "&amp;").replace('<', "&lt;").replace('\t', "&#9;").replace('\n', "&#10;");
+        let file = lab.layout().dir.join("odd.xml");
+        let xml = format!(
+            "<domain type='qemu'><name>{escaped}</name><memory unit='MiB'>16</memory>\
+             <os><type arch='x86_64' machine='pc'>hvm</type></os>\
+             <features><acpi/></features></domain>"
+        );
+        std::fs::write(&file, xml).unwrap();
+        lab.virsh("h2", &["define", file.to_str().unwrap()]).await
+    };
+    assert!(define("two\nlines").await.is_err(), "libvirt takes no newline in a name");
+    for name in names {
+        define(name).await.unwrap_or_else(|error| panic!("{name:?}: {error}"));
+    }
+    let health = |view: &ClusterView, name: &str| {
+        view.workloads.iter().find(|one| one.workload.as_str() == name).map(|one| one.health.clone())
+    };
+    controller.wait("all odd names are seen", |view| names.iter().all(|name| health(view, name).is_some())).await;
+    let odd = names[0];
+    controller.accepted(Command::StartWorkload { workload: odd.into(), host: None }).await;
+    let view = controller.wait("it runs", |view| health(view, odd).as_deref() == Some("running")).await;
+    let one = view.workloads.iter().find(|one| one.workload.as_str() == odd).unwrap();
+    let host = one.host.clone().unwrap();
+    lab.virsh(host.as_str(), &["destroy", odd]).await.unwrap();
+    let view = controller.wait_alarm(Code::STOPPED_BY_PERSON, odd).await;
+    assert!(alarm(&view, Code::STOPPED_BY_PERSON, odd).unwrap().text.starts_with(odd));
+    assert!(controller.handle().explain(odd).await.unwrap().is_some_and(|text| text.contains(odd)));
+    for name in names {
+        lab.virsh("h2", &["undefine", name]).await.unwrap();
+    }
+    if host.as_str() != "h2" {
+        lab.virsh(host.as_str(), &["undefine", odd]).await.unwrap();
+    }
+    controller.wait("all are forgotten", |view| names.iter().all(|name| health(view, name).is_none())).await;
 }

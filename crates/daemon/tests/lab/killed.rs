@@ -74,7 +74,7 @@ impl Doomed {
                 }
             }
         };
-        assert!(timeout(3 * SOON, ready).await.is_ok(), "it does not see all:\n{}", doomed.seen);
+        assert!(timeout(SOON, ready).await.is_ok(), "it does not see all:\n{}", doomed.seen);
         // Read on, or it would block.
         tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
         doomed
@@ -203,7 +203,7 @@ async fn revert_is_cut_short(lab: &TestLab, moment: Moment) {
     let controller = succeed(lab).await;
     controller.wait_all_well().await;
     let take = Command::TakePoint { workload: "web-1".into(), name: Some(name.as_str().into()) };
-    controller.handle().command(take).await.unwrap();
+    controller.accepted(take).await;
     let good = |points: &[mainstay_model::RecoveryPoint]| {
         points.iter().any(|point| point.id.as_str() == name && point.state == PointState::Good)
     };

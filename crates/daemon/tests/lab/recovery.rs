@@ -1,6 +1,7 @@
 //! The main job on real parts: what fails is brought back, and nothing runs twice.
 
-use crate::support::{SOON, TestLab};
+use crate::support::{Controller, SOON, TestLab};
+use mainstay_daemon::Disaster;
 use std::time::Instant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -16,8 +17,31 @@ async fn a_killed_guest_is_started_again_on_its_host() {
     println!("started again after {:?}", killed.elapsed());
     lab.wait_guest_rebooted("web-1", &before.boot_id, SOON).await.unwrap();
     println!("answered after {:?}", killed.elapsed());
+    drills_are_noticed_like_the_real_thing(&lab, &controller).await;
     println!("{}", controller.story().await);
     controller.stop().await;
+}
+
+/// What `mainstay drill --live` does goes past the engine.
+async fn drills_are_noticed_like_the_real_thing(lab: &TestLab, controller: &Controller) {
+    let strike = async |disaster: Disaster| controller.strike(disaster).await;
+    let before = lab.wait_guest_answers("db-1", SOON).await.unwrap();
+    let starts = lab.starts("db-1");
+    assert_eq!(strike(Disaster::Crash { workload: "db-1".into() }).await.unwrap(), "db-1 was crashed");
+    lab.wait_guest_rebooted("db-1", &before.boot_id, SOON).await.unwrap();
+    assert_eq!(lab.starts("db-1"), starts + 1, "{}", controller.story().await);
+
+    let cable = |up| Disaster::Network { workload: "db-1".into(), up };
+    assert!(strike(cable(false)).await.unwrap().contains("pulled"));
+    controller
+        .wait("its silence is seen", |view| {
+            view.workloads.iter().any(|one| one.workload.as_str() == "db-1" && one.answers == Some(false))
+        })
+        .await;
+    strike(cable(true)).await.unwrap();
+    controller.wait_all_well().await;
+    let nobody = strike(Disaster::Crash { workload: "nobody".into() }).await;
+    assert_eq!(nobody.unwrap_err(), "there is no VM nobody");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

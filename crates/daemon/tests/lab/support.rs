@@ -1,9 +1,9 @@
 //! What the tests share: a lab, and a controller in this process that lives in the lab's network.
 
-use mainstay_daemon::{Handle, Options, Running, start};
+use mainstay_daemon::{Disaster, Handle, Options, Running, start};
 use mainstay_engine::view::ClusterView;
 use mainstay_lab::{Lab, LabSpec, ScratchLab};
-use mainstay_model::{Alarm, Code, RecoveryPoint};
+use mainstay_model::{Alarm, Code, Command, RecoveryPoint, Reply};
 use rustix::{
     mount::{MountPropagationFlags, mount_bind, mount_change},
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
@@ -19,7 +19,7 @@ use std::{
 use tokio::runtime::{Builder, Runtime};
 
 /// Far above what anything here takes on a loaded machine with two cores.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(120);
 
 /// A lab of this test, and a controller for it.
 pub struct TestLab(ScratchLab);
@@ -172,6 +172,24 @@ impl Controller {
 
     pub async fn wait_no_alarm(&self, code: Code, about: &str) -> Arc<ClusterView> {
         self.wait(&format!("no {code} about {about}"), |view| alarm(view, code, about).is_none()).await
+    }
+
+    /// Makes a disaster happen, from where the controller is.
+    pub async fn strike(&self, disaster: Disaster) -> Result<String, String> {
+        let (runtime, handle) = (self.runtime.as_ref().unwrap(), self.handle().clone());
+        runtime.spawn(async move { handle.strike(&disaster).await.unwrap() }).await.unwrap()
+    }
+
+    /// Gives a command, again while it is refused: something of the schedule may be in its way for a moment.
+    pub async fn accepted(&self, command: Command) {
+        let until = Instant::now() + SOON;
+        loop {
+            match self.handle().command(command.clone()).await.unwrap() {
+                Reply::Accepted { .. } => return,
+                refused => assert!(Instant::now() < until, "{command:?}: {refused:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Waits until the history has an event with these words, as [`Controller::story`] shows it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mainstay_lab::{LabSpec, ScratchLab};
 
 /// Far above what anything here takes on a loaded machine with two cores.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(120);
 
 /// Builds a lab, or fails with what is missing on this machine.
 #[allow(clippy::print_stdout, reason = "the steps are shown when the test fails")]
