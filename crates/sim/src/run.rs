@@ -108,7 +108,9 @@ impl Simulation {
             }
             while self.world.next_at().is_some_and(|next| next <= now) {
                 let (news, deed) = self.world.advance();
-                self.look();
+                if self.world.take_stirred() {
+                    self.look();
+                }
                 if let Some(news) = news.filter(|news| self.leader.is_some() && self.hears(news)) {
                     self.record.news(self.world.now, &news);
                     self.inbox.push(match news {

@@ -124,6 +124,8 @@ pub(crate) struct World {
     highest_epoch: Epoch,
     processes: u64,
     settled: Time,
+    /// Something may be otherwise than it was when this was asked last.
+    stirred: bool,
     truths: Vec<Truth>,
 }
 
@@ -148,6 +150,7 @@ impl World {
             highest_epoch: Epoch(0),
             processes: 0,
             settled: Time(0),
+            stirred: true,
             truths: Vec::new(),
             spec,
         };
@@ -209,11 +212,13 @@ impl World {
             Planned::AskPoints(host) => self.ask_points(&host),
             Planned::Probe(guest) => self.probe(&guest),
             Planned::Deed(deed) => {
+                self.stirred = true;
                 self.settle();
                 self.happen(deed.clone());
                 return (None, Some(deed));
             }
             other => {
+                self.stirred = true;
                 self.settle();
                 self.live(other);
             }
@@ -252,6 +257,11 @@ impl World {
         for call in self.calls.values_mut() {
             call.replied = true;
         }
+    }
+
+    /// True if anything but asking and answering went on since this was asked last.
+    pub fn take_stirred(&mut self) -> bool {
+        std::mem::take(&mut self.stirred)
     }
 
     /// What truly happened since this was asked last.
