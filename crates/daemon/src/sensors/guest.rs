@@ -99,8 +99,7 @@ fn due(context: &Context, spec: &ClusterSpec, turns: &mut BTreeMap<WorkloadId, T
         turns.retain(|workload, _| roster.contains_key(workload));
         let guest = |(workload, present): (&WorkloadId, &Present)| {
             let probes = spec.workload_rule(workload, &present.tags).map(|rule| &rule.policy.probes);
-            let probes = probes
-                .filter(|probes| probes.ping || probes.agent || !probes.tcp.is_empty() || !probes.http.is_empty());
+            let probes = probes.filter(|probes| probes.any());
             if !turns.contains_key(workload) {
                 turns.insert(workload.clone(), Turn::default());
             }

@@ -106,3 +106,10 @@ pub struct Probes {
     /// URLs that answer with a status below 400; `{address}` stands for the address.
     pub http: Vec<String>,
 }
+
+impl Probes {
+    /// True if they are asked at all.
+    pub fn any(&self) -> bool {
+        self.ping || self.agent || !self.tcp.is_empty() || !self.http.is_empty()
+    }
+}

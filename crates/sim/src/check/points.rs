@@ -77,7 +77,7 @@ impl Checker {
         let guest = world.guests.get(workload)?;
         let rule = world.spec.workload_rule(workload, &guest.tags)?;
         let probes = &rule.policy.probes;
-        let probed = probes.ping || probes.agent || !probes.tcp.is_empty() || !probes.http.is_empty();
+        let probed = probes.any();
         let policy = world.spec.recovery_rule(workload, &guest.tags);
         let hung_after = policy
             .map_or_else(|| mainstay_model::spec::RecoveryPolicy::default().hung_after, |rule| rule.policy.hung_after);

@@ -1,17 +1,20 @@
 //! What is yet to happen, in order of time; what was planned first happens first among equals.
 
 use mainstay_model::Time;
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BinaryHeap};
 
+/// Keys are kept in order, things stay where they are: they are large, and a run plans millions.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue<T> {
-    entries: BTreeMap<(Time, u64), T>,
+    order: BinaryHeap<Reverse<(Time, u64, usize)>>,
+    things: Vec<Option<T>>,
+    free: Vec<usize>,
     planned: u64,
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Queue { entries: BTreeMap::new(), planned: 0 }
+        Queue { order: BinaryHeap::new(), things: Vec::new(), free: Vec::new(), planned: 0 }
     }
 }
 
@@ -19,16 +22,23 @@ impl<T> Queue<T> {
     /// Plans a thing.
     pub fn plan(&mut self, at: Time, thing: T) {
         self.planned += 1;
-        self.entries.insert((at, self.planned), thing);
+        let place = self.free.pop().unwrap_or(self.things.len());
+        if place == self.things.len() {
+            self.things.push(None);
+        }
+        self.things[place] = Some(thing);
+        self.order.push(Reverse((at, self.planned, place)));
     }
 
     /// When the next thing happens.
     pub fn next_at(&self) -> Option<Time> {
-        self.entries.keys().next().map(|(at, _)| *at)
+        self.order.peek().map(|Reverse((at, ..))| *at)
     }
 
     /// Takes the next thing.
     pub fn pop(&mut self) -> Option<(Time, T)> {
-        self.entries.pop_first().map(|((at, _), thing)| (at, thing))
+        let Reverse((at, _, place)) = self.order.pop()?;
+        self.free.push(place);
+        self.things[place].take().map(|thing| (at, thing))
     }
 }

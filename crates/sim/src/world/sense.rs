@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 const LIST_EVERY: Span = Span::secs(5);
 const STATISTICS_EVERY: Span = Span::secs(2);
 const PROBE_EVERY: Span = Span::secs(1);
+/// A guest that is not probed is looked at again after this: the configuration may have changed.
+const PROBES_CHANGE_WITHIN: Span = Span::secs(10);
 const POINTS_EVERY: Span = Span::minutes(1);
 /// A probe that got no answer says so after this long.
 const PROBE_TIMEOUT: Span = Span::millis(800);
@@ -182,17 +184,19 @@ impl World {
             let activity = process.activity;
             facts.push(Fact::Activity { host: name.clone(), workload: workload.clone(), activity });
         }
+        let delay = self.reply_delay(name);
         for fact in facts {
-            let delay = self.reply_delay(name);
-            self.tell_over(name, delay, fact);
+            self.tell_over(name, delay, fact); // one answer tells of all
         }
     }
 
     /// Asks a guest on every channel that its policy names.
     pub(super) fn probe(&mut self, name: &WorkloadId) {
-        self.plan(PROBE_EVERY, Planned::Probe(name.clone()));
-        let Some(guest) = self.guests.get(name) else { return };
-        let Some(rule) = self.spec.workload_rule(name, &guest.tags) else { return };
+        let spec = self.spec.clone();
+        let policy = self.guests.get(name).and_then(|guest| spec.workload_rule(name, &guest.tags));
+        let asked = policy.is_some_and(|rule| rule.policy.probes.any());
+        self.plan(if asked { PROBE_EVERY } else { PROBES_CHANGE_WITHIN }, Planned::Probe(name.clone()));
+        let (Some(guest), Some(rule), true) = (self.guests.get(name), policy, asked) else { return };
         let probes = &rule.policy.probes;
         let wanted = [
             (GuestChannel::Ping, probes.ping),
