@@ -243,7 +243,7 @@ async fn ten_thousand_events_at_once_end_in_the_newest_state() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     let took = began.elapsed();
-    println!("{EVENTS} events were taken in within {told:?}, and all believed within {took:?}");
+    tracing::info!("{EVENTS} events were taken in within {told:?}, and all believed within {took:?}");
     assert!(view.alarms.is_empty(), "{:?}", view.alarms);
     assert_eq!(world.outside.orders(), 0, "a guest paused and resumed by a person is left alone");
     // Who reads nothing is told how much it missed, and goes on with the newest.
@@ -254,7 +254,7 @@ async fn ten_thousand_events_at_once_end_in_the_newest_state() {
             Err(error) => panic!("{error}: it missed nothing of {EVENTS} events?"),
         }
     };
-    println!("a slow watcher missed {missed}");
+    tracing::info!("a slow watcher missed {missed}");
     let events = memory.events(&crate::EventQuery { limit: 10_000, ..Default::default() }).await.unwrap();
     let reboots = events.iter().filter(|event| event.text.contains("rebooted")).count();
     assert_eq!(reboots, EVENTS as usize / 4, "history has each of them");
