@@ -145,7 +145,7 @@ impl Engine {
         self.order_host(Action::PowerOn { host: host.clone() }, POWER_TIMEOUT, "it is off and is wanted back")
     }
 
-    /// True while workloads of a host that was found off wait for it to come back (revive) rather than start elsewhere.
+    /// Until when workloads of a host that was found off (revive), or is heard again, wait for it rather than start elsewhere.
     pub(super) fn reviving_until(&self, host: &HostId) -> Option<Time> {
         let record = self.belief.hosts.get(host)?;
         let within = self.host_spec(host)?.revive.within;
@@ -153,10 +153,9 @@ impl Engine {
             HostPhase::Off { proof: OffProof::FoundOff, powered_on } if within > Span::ZERO => {
                 Some(powered_on.unwrap_or(record.since) + within).filter(|until| *until > self.now)
             }
-            HostPhase::Returning if within > Span::ZERO && !record.power_ons.is_empty() => {
-                Some(record.since + self.spec.detection.host_stable_for + Span::secs(1))
-                    .filter(|until| *until > self.now)
-            }
+            // A moment more, and it is in service again: after a power cut of all hosts each gets its own back.
+            HostPhase::Returning => Some(record.since + self.spec.detection.host_stable_for + Span::secs(1))
+                .filter(|until| *until > self.now),
             _ => None,
         }
     }
