@@ -7,8 +7,8 @@ use crate::{
     whose::{Whose, cause_of_end, persons_stop},
 };
 use mainstay_model::{
-    Action, Cause, DomainChange, DomainState, EventKind, HostChannel, HostId, OffReason, Outcome, Severity, Span,
-    Subject, Time, WorkloadId,
+    Action, Cause, DomainChange, DomainState, EventKind, HostChannel, HostId, OffReason, Outcome, PauseReason,
+    Severity, Span, Subject, Time, WorkloadId,
     spec::{PersonStop, Rung},
 };
 
@@ -83,7 +83,8 @@ impl Engine {
             self.sight_settles(workload, host, at);
             self.went_live(host, workload, state, before.is_none(), was_live);
         } else {
-            self.went_off(host, workload, state, was_live);
+            let arriving = before.is_some_and(|seen| seen.state == DomainState::Paused(PauseReason::Busy));
+            self.went_off(host, workload, state, was_live, arriving);
         }
     }
 
@@ -164,7 +165,7 @@ impl Engine {
         }
     }
 
-    fn went_off(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, was_live: bool) {
+    fn went_off(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, was_live: bool, arriving: bool) {
         let DomainState::Off(reason) = state else { return };
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let might_run_here = record.may_run_on.contains(host);
@@ -195,7 +196,12 @@ impl Engine {
                 self.stopped_by_person(host, workload, how);
             }
         } else if (was_live || might_run_here) && wanted && !stopping && !known_trouble && !runs_elsewhere {
-            self.fell(host, workload, reason, whose);
+            if arriving && record.host.as_ref() != Some(host) {
+                // The target of a migration, which never ran: libvirt ends it when the source is gone, and nobody wanted that.
+                self.trouble(workload, Cause::HostLost);
+            } else {
+                self.fell(host, workload, reason, whose);
+            }
         }
         if reason == OffReason::Undefined {
             self.forget_if_removed(workload);

@@ -187,3 +187,24 @@ fn a_move_of_unknown_outcome_that_arrived_is_over() {
     assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
     assert_eq!(story.controller.view(story.now).workloads[0].host, Some(to));
 }
+
+/// A migration failed but for its target, which waits for what will never come; then its source is lost. Who ends the
+/// target is libvirt, and no person.
+#[test]
+fn a_target_that_ends_because_its_source_is_gone_was_stopped_by_nobody() {
+    let mut story = Story::new();
+    let id = migration(&mut story);
+    story.event("h2", DomainState::Paused(PauseReason::Busy));
+    story.ends(id, Outcome::failed(FailureKind::Other, "internal error"));
+    story.pass(Span::secs(5));
+    story.silent.push("h1".into());
+    story.pass(Span::secs(5));
+    let (fence, action) = story.only_order();
+    assert!(matches!(action, Action::Fence { .. }), "{action}");
+    story.fenced(fence);
+    story.event("h2", DomainState::Off(OffReason::Destroyed));
+    story.pass(Span::secs(1));
+    let orders = story.ordered();
+    assert!(matches!(&orders[..], [Action::Start { .. }]), "{orders:?}");
+    assert!(!story.alarms().contains(&Code::STOPPED_BY_PERSON));
+}
