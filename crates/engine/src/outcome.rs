@@ -398,6 +398,12 @@ impl Engine {
         until: Time,
         outcome: Outcome,
     ) {
+        // It arrived and its owner shut it down there, whatever is said of the order now, or never was.
+        let sent = !matches!(&outcome, Outcome::Failed { error } if error.kind == FailureKind::Unreachable);
+        if !matches!(outcome, Outcome::Done { .. }) && sent && self.stopped_meanwhile(workload, to, since) {
+            self.unsettle(workload, from, self.now);
+            return;
+        }
         match outcome {
             Outcome::Done { .. } => {
                 self.belief.runs_not(workload, from);

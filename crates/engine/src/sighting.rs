@@ -174,6 +174,14 @@ impl Engine {
         if let Some(how) = self.stopped_after_doubtful_start(workload, host).filter(|_| unsettled && !starting) {
             return self.stopped_by_person(host, workload, how);
         }
+        if let Some(how) = persons_stop(reason).filter(|_| was_live && unsettled && !starting)
+            && self
+                .orders_there(workload, host)
+                .next()
+                .is_some_and(|last| matches!(last.order.action, Action::Migrate { .. }))
+        {
+            return self.stopped_by_person(host, workload, how); // it had arrived, whatever is not known of its migration
+        }
         if starting || unsettled {
             return; // the order's own outcome, or a newer list, tells
         }

@@ -86,7 +86,7 @@ impl Engine {
     }
 
     /// Orders that start or stop the workload at this host, the newest first.
-    fn orders_there(&self, workload: &WorkloadId, host: &HostId) -> impl Iterator<Item = &OrderRecord> {
+    pub(crate) fn orders_there(&self, workload: &WorkloadId, host: &HostId) -> impl Iterator<Item = &OrderRecord> {
         let matters = move |action: &Action| match action {
             Action::Stop { host: at, .. } => at == host,
             Action::Resume { .. } => false, // the same process goes on
