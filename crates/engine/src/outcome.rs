@@ -398,9 +398,12 @@ impl Engine {
         until: Time,
         outcome: Outcome,
     ) {
-        // It arrived and its owner shut it down there, whatever is said of the order now, or never was.
-        let sent = !matches!(&outcome, Outcome::Failed { error } if error.kind == FailureKind::Unreachable);
-        if !matches!(outcome, Outcome::Done { .. }) && sent && self.stopped_meanwhile(workload, to, since) {
+        // It arrived and its owner shut it down there, whatever is said of the order now, or never was. (A target that is given up
+        // is destroyed: that tells nothing.)
+        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(to));
+        let shut_down = seen.is_some_and(|seen| seen.state == DomainState::Off(OffReason::Shutdown));
+        let done = matches!(outcome, Outcome::Done { .. });
+        if !done && shut_down && self.stopped_meanwhile(workload, to, since) {
             self.unsettle(workload, from, self.now);
             return;
         }

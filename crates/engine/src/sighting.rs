@@ -174,13 +174,15 @@ impl Engine {
         if let Some(how) = self.stopped_after_doubtful_start(workload, host).filter(|_| unsettled && !starting) {
             return self.stopped_by_person(host, workload, how);
         }
-        if let Some(how) = persons_stop(reason).filter(|_| was_live && unsettled && !starting)
+        // What is incoming is never shut down: it had arrived, whatever is not known of its migration.
+        let shut_down = reason == OffReason::Shutdown && was_live && unsettled && !starting;
+        if let Some(how) = persons_stop(reason).filter(|_| shut_down)
             && self
                 .orders_there(workload, host)
                 .next()
                 .is_some_and(|last| matches!(last.order.action, Action::Migrate { .. }))
         {
-            return self.stopped_by_person(host, workload, how); // it had arrived, whatever is not known of its migration
+            return self.stopped_by_person(host, workload, how);
         }
         if starting || unsettled {
             return; // the order's own outcome, or a newer list, tells

@@ -231,12 +231,16 @@ impl Checker {
     /// Other hosts on which the workload truly executes, and of which the controller could know.
     fn true_others(&self, world: &World, guest: &WorkloadId, host: &HostId) -> Vec<HostId> {
         let Some(guest) = world.guests.get(guest) else { return Vec::new() };
+        // Under its other name it would be the same disk, on the same host too.
+        let twin = guest.twin.as_ref().and_then(|twin| world.guests.get(twin));
+        let twins = twin.into_iter().flat_map(|twin| &twin.processes);
+        let twins = twins.filter(|(on, process)| !process.unannounced && !self.falsely_off.contains(*on));
         let known = |other: &&HostId| {
             *other != host
                 && !self.falsely_off.contains(*other)
                 && guest.processes.get(*other).is_some_and(|process| !process.unannounced)
         };
-        guest.runs_on().filter(known).cloned().collect()
+        guest.runs_on().filter(known).chain(twins.map(|(on, _)| on)).cloned().collect()
     }
 
     fn disturb_guests_of(&mut self, host: &HostId) {

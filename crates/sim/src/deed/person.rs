@@ -16,6 +16,11 @@ pub(crate) enum PersonDeed {
     Autostart(WorkloadId, HostId, bool),
     /// The named point, or the newest.
     SnapshotDelete(WorkloadId, Option<PointId>),
+    SnapshotCreate(WorkloadId, PointId),
+    /// The same uuid and disks, another name.
+    Rename(WorkloadId, WorkloadId),
+    /// Undefined where it was, defined there.
+    Redefine(WorkloadId, HostId),
 }
 
 impl PersonDeed {
@@ -34,6 +39,9 @@ impl PersonDeed {
             ["autostart", _, host, "off"] => PersonDeed::Autostart(workload, host.into(), false),
             ["snapshot-delete", _, "newest"] => PersonDeed::SnapshotDelete(workload, None),
             ["snapshot-delete", _, point] => PersonDeed::SnapshotDelete(workload, Some(point.into())),
+            ["snapshot-create", _, point] => PersonDeed::SnapshotCreate(workload, point.into()),
+            ["domrename", _, new] => PersonDeed::Rename(workload, new.into()),
+            ["redefine", _, host] => PersonDeed::Redefine(workload, host.into()),
             _ => return None,
         })
     }
@@ -52,6 +60,9 @@ impl fmt::Display for PersonDeed {
             PersonDeed::Autostart(guest, host, on) => {
                 write!(f, "autostart {guest} {host} {}", if *on { "on" } else { "off" })
             }
+            PersonDeed::SnapshotCreate(guest, point) => write!(f, "snapshot-create {guest} {point}"),
+            PersonDeed::Rename(guest, new) => write!(f, "domrename {guest} {new}"),
+            PersonDeed::Redefine(guest, host) => write!(f, "redefine {guest} {host}"),
             PersonDeed::SnapshotDelete(guest, None) => write!(f, "snapshot-delete {guest} newest"),
             PersonDeed::SnapshotDelete(guest, Some(point)) => write!(f, "snapshot-delete {guest} {point}"),
         }

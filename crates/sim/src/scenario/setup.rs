@@ -128,6 +128,7 @@ impl VmSetup {
             points: BTreeMap::new(),
             processes: BTreeMap::new(),
             stopped_by_person: None,
+            twin: None,
             undefined_by_person: false,
             failing_starts: Vec::new(),
             failing_migrations: 0,

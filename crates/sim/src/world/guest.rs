@@ -25,6 +25,8 @@ pub(crate) struct Guest {
     pub processes: BTreeMap<HostId, Process>,
     /// Since when a person wants it off.
     pub stopped_by_person: Option<Time>,
+    /// Its other name: a person renamed it, and both stand for the same disks.
+    pub twin: Option<WorkloadId>,
     /// A person removed a definition of it.
     pub undefined_by_person: bool,
     /// Its next starts fail, anywhere or on one host.

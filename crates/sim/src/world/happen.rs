@@ -1,10 +1,8 @@
 //! Deeds take effect: what a script or a seed does to the world.
 
-use super::{
-    Condition, Definition, Management, PerHost, Planned, World, guest::FailingStart, truth::Starter, truth::Truth,
-};
-use crate::deed::{Deed, GuestDeed, HostDeed, LinkDeed, PersonDeed};
-use mainstay_model::{Command, DomainChange, DomainState, HostId, OffReason, PauseReason, Span, WorkloadId};
+use super::{Condition, Definition, Management, PerHost, Planned, World, guest::FailingStart, truth::Truth};
+use crate::deed::{Deed, GuestDeed, HostDeed, LinkDeed};
+use mainstay_model::{Command, DomainChange, DomainState, HostId, OffReason, Span, WorkloadId};
 
 /// From the end of a management daemon to the answers of the next.
 const LIBVIRTD_RESTARTS: Span = Span::millis(1_500);
@@ -143,67 +141,6 @@ impl World {
         }
     }
 
-    /// People use libvirt on the host itself; where that does not run they can do nothing.
-    fn person(&mut self, deed: PersonDeed) {
-        match deed {
-            PersonDeed::Destroy(guest) => {
-                if let Some(host) = self.manageable(&guest) {
-                    self.person_stopped(&guest);
-                    self.end_process(&guest, &host, OffReason::Destroyed);
-                }
-            }
-            PersonDeed::Shutdown(guest) => {
-                if let Some(host) = self.manageable(&guest) {
-                    self.begin_shutdown(&guest, &host, true);
-                }
-            }
-            PersonDeed::Start(guest, host) => {
-                if self.hosts.get(&host).is_some_and(|host| host.executes() && host.management == Management::Runs) {
-                    // A person whose start is refused sees that.
-                    let _ = self.start(&guest, &host, Starter::Person);
-                }
-            }
-            PersonDeed::Suspend(guest) => {
-                if let Some(host) = self.manageable(&guest) {
-                    let paused = PauseReason::Person;
-                    self.become_(&guest, &host, Condition::Paused(paused), "is suspended by a person");
-                    self.push(&host, &guest, DomainChange::State(DomainState::Paused(paused)));
-                }
-            }
-            PersonDeed::Resume(guest) => {
-                if let Some(host) = self.manageable(&guest) {
-                    self.resume(&guest, &host);
-                }
-            }
-            PersonDeed::Undefine(name, host) => {
-                self.undefine(&name, &host);
-                if let Some(guest) = self.guests.get_mut(&name) {
-                    guest.undefined_by_person = true;
-                }
-            }
-            PersonDeed::Migrate(guest, to) => {
-                if let Some(from) = self.manageable(&guest)
-                    && self.begin_migration(&guest, &from, &to).is_ok()
-                {
-                    self.plan(Span::millis(800), Planned::PersonMigration(guest, from, to));
-                }
-            }
-            PersonDeed::Autostart(guest, host, on) => {
-                if let Some(definition) = self.hosts.get_mut(&host).and_then(|host| host.domains.get_mut(&guest)) {
-                    definition.autostart = on;
-                }
-            }
-            PersonDeed::SnapshotDelete(name, point) => {
-                let Some(guest) = self.guests.get_mut(&name) else { return };
-                let newest = || guest.points.iter().max_by_key(|(_, point)| point.taken_at).map(|(id, _)| id.clone());
-                let point = point.or_else(newest);
-                if let Some(point) = point.filter(|point| guest.points.remove(point).is_some()) {
-                    self.truths.push(Truth::PointDeleted { guest: name, point, by: Starter::Person });
-                }
-            }
-        }
-    }
-
     /// A command that the controller accepted says what a person wants.
     pub fn person_commands(&mut self, command: &Command) {
         match command {
@@ -240,13 +177,6 @@ impl World {
             on.domains.insert(guest.clone(), Definition::new());
             self.push(host, guest, DomainChange::Defined);
         }
-    }
-
-    /// Where the guest runs, if its hypervisor can be spoken to there.
-    fn manageable(&self, guest: &WorkloadId) -> Option<HostId> {
-        let name = self.guests.get(guest)?.host()?;
-        let host = self.hosts.get(&name)?;
-        (host.executes() && host.management == Management::Runs).then_some(name)
     }
 }
 

@@ -131,6 +131,11 @@ impl Host {
         self.answers_ping() && self.management == Management::Runs
     }
 
+    /// Its management can be used on the host itself.
+    pub fn runs_libvirt(&self) -> bool {
+        self.executes() && self.management == Management::Runs
+    }
+
     /// Something on it executes.
     pub fn executes(&self) -> bool {
         self.power == Power::On && !self.frozen

@@ -23,6 +23,7 @@ impl World {
         let other = |message: &str| Err((FailureKind::Other, message.to_owned()));
         let locks = self.locks;
         let storage = self.storage_at(name, on);
+        let in_the_way = self.twin_in_the_way(name, on);
         let taken = self.memory_taken(on);
         let Some(guest) = self.guests.get_mut(name) else {
             return Err((FailureKind::NotThere, format!("no domain {name}")));
@@ -32,6 +33,9 @@ impl World {
                 DomainState::Running => Ok(()),
                 state => Err((FailureKind::Refused, format!("domain is active already ({state})"))),
             };
+        }
+        if let Some(what) = in_the_way {
+            return Err((FailureKind::Refused, what.to_owned()));
         }
         if let Some(failing) = guest.failing_starts.iter_mut().find(|failing| failing.applies_to(on)) {
             failing.times -= 1;

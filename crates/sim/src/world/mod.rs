@@ -17,6 +17,7 @@ mod happen;
 mod host;
 mod life;
 mod migrate;
+mod person;
 mod queue;
 mod sense;
 mod truth;

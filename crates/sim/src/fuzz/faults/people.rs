@@ -2,12 +2,12 @@
 
 use super::{Deed, Draw, Span, Time};
 use crate::deed::{PersonDeed, Reload};
-use mainstay_model::{Command, StopHow};
+use mainstay_model::{Command, StopHow, WorkloadId};
 
 impl Draw<'_> {
     pub(super) fn people(&mut self) {
         let (guest, host) = (self.guest(), self.host());
-        let deed = match self.random.between(0, 7) {
+        let deed = match self.random.between(0, 10) {
             0 => PersonDeed::Destroy(guest),
             1 => PersonDeed::Shutdown(guest),
             2 => PersonDeed::Start(guest, host),
@@ -18,6 +18,19 @@ impl Draw<'_> {
             4 => PersonDeed::Migrate(guest, host),
             5 => PersonDeed::Autostart(guest, host, self.random.chance(500)),
             6 => PersonDeed::SnapshotDelete(guest, None),
+            7 => PersonDeed::SnapshotCreate(guest, "by-hand".into()),
+            8 => {
+                // Only what is off can be renamed; most start it again under its new name.
+                let (renamed, later) = (WorkloadId::from(format!("{guest}-renamed")), self.at + Span::secs(6));
+                self.deeds.push((later, Deed::Person(PersonDeed::Rename(guest.clone(), renamed.clone()))));
+                self.then(Deed::Person(PersonDeed::Start(renamed, host)));
+                PersonDeed::Shutdown(guest)
+            }
+            9 => {
+                let later = self.at + Span::secs(6);
+                self.deeds.push((later, Deed::Person(PersonDeed::Redefine(guest.clone(), host))));
+                PersonDeed::Shutdown(guest)
+            }
             _ => PersonDeed::Undefine(guest, host),
         };
         self.now(Deed::Person(deed));
