@@ -60,8 +60,18 @@ impl Engine {
             .any(|record| record.order.action.may_run_on() == Some(host))
     }
 
+    /// The target of a migration of ours that did not come through is destroyed, and that is no person's doing.
+    fn target_given_up(&self, workload: &WorkloadId, host: &HostId, state: DomainState) -> Option<DomainState> {
+        let before = self.belief.workload_senses.get(workload)?.seen.get(host)?.state;
+        let incoming = before == DomainState::Paused(mainstay_model::PauseReason::Busy);
+        let given_up = incoming && state == DomainState::Off(OffReason::Destroyed);
+        let last = self.orders_there(workload, host).next().filter(|_| given_up)?;
+        matches!(last.order.action, Action::Migrate { .. }).then_some(DomainState::Off(OffReason::Unknown))
+    }
+
     /// A host's word on one workload, as of `at`.
     pub(crate) fn sighting(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, at: Time) {
+        let state = self.target_given_up(workload, host, state).unwrap_or(state);
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         let before = senses.seen.get(host).copied();
         if before.is_some_and(|seen| seen.at > at) {

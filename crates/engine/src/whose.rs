@@ -70,7 +70,9 @@ impl Engine {
         let ours = since.any(|action| matches!(action, Action::Stop { .. } | Action::Revert { .. }));
         let seen = self.belief.workload_senses.get(workload)?.seen.get(host)?;
         match seen.state {
-            DomainState::Off(reason) if crashed && !ours => persons_stop(reason),
+            DomainState::Off(reason) if crashed && !ours && self.whose(workload, host, reason) != Whose::Ours => {
+                persons_stop(reason)
+            }
             _ => None,
         }
     }
