@@ -37,8 +37,12 @@ impl Engine {
             _ => false,
         };
         let lately = |order: &OrderRecord| order.ended.as_ref().is_some_and(|(at, _)| self.now.since(*at) <= LATE_WORD);
+        // Between terms the clock may have been set ahead: what is older than the watch on its host counts from there.
+        let watched = self.belief.host_senses.get(host).map(|senses| senses.watched_since);
         let may_come = |order: &OrderRecord| match &order.ended {
-            Some((at, Outcome::Unknown { .. })) => self.now.since(*at) <= STOP_MAY_COME,
+            Some((at, Outcome::Unknown { .. })) => {
+                self.now.since(watched.map_or(*at, |since| since.max(*at))) <= STOP_MAY_COME
+            }
             _ => false,
         };
         if self.orders_there(workload, host).any(|order| leaves_word(&order.order.action) && may_come(order)) {
