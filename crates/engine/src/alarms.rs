@@ -8,6 +8,7 @@ use crate::{
 };
 use mainstay_model::{
     Alarm, Cause, Code, DomainState, EventKind, HostChannel, HostId, PauseReason, Severity, Subject, WorkloadId,
+    shell_word,
 };
 
 /// An alarm that should stand.
@@ -168,7 +169,7 @@ impl Engine {
                 Code::DRAIN_BLOCKED,
                 Severity::Yellow,
                 format!("{host} can't be drained: {workload}: {why}"),
-                format!("make room or stop it: mainstay explain {workload}"),
+                format!("make room or stop it: mainstay explain {}", shell_word(workload)),
             ));
         }
         self.settle_alarms(Subject::Host(host.clone()), drafts);
@@ -211,7 +212,7 @@ impl Engine {
     }
 
     pub(crate) fn workload_alarms(&mut self, workload: &WorkloadId, doing: &Doing) {
-        let subject = Subject::Workload(workload.clone());
+        let (subject, word) = (Subject::Workload(workload.clone()), shell_word(workload));
         if self.rule(workload).is_none() || self.belief.workloads.get(workload).is_none_or(|record| record.unprotected)
         {
             return self.settle_alarms(subject, vec![]);
@@ -227,7 +228,7 @@ impl Engine {
                 Code::RUNS_TWICE,
                 Severity::Red,
                 format!("{workload} is seen running on {} at once", hosts.join(" and ")),
-                format!("stop one of them at once (virsh destroy {workload}); Mainstay touches neither"),
+                format!("stop one of them at once (virsh destroy {word}); Mainstay touches neither"),
             ));
         }
         let namesakes = self.namesakes(workload);
@@ -237,7 +238,7 @@ impl Engine {
                 Code::NAMESAKE,
                 Severity::Yellow,
                 format!("another VM named {workload} is on {}: nobody looks after that one", hosts.join(" and ")),
-                format!("rename it there, shut off (virsh domrename {workload} NEW)"),
+                format!("rename it there, shut off (virsh domrename {word} NEW)"),
             ));
         }
         if let Want::Stopped { how, .. } = &record.want {
@@ -253,7 +254,7 @@ impl Engine {
                     Severity::Yellow,
                     format!("{workload} was {word} and is left alone"),
                     format!(
-                        "start it again: mainstay vm start {workload}; or accept: mainstay alarm ack {} {workload}",
+                        "start it again: mainstay vm start {word}; or accept: mainstay alarm ack {} {word}",
                         Code::STOPPED_BY_PERSON
                     ),
                 ));
@@ -265,7 +266,7 @@ impl Engine {
                 Code::UNRESPONSIVE,
                 Severity::Yellow,
                 format!("{workload} answers no probe, though it still reads, writes or sends: it is not reset"),
-                format!("look at its network and its load; restart it if need be: mainstay vm restart {workload}"),
+                format!("look at its network and its load; restart it if need be: mainstay vm restart {word}"),
             ));
         }
         if let Some(DomainState::Paused(reason @ (PauseReason::Person | PauseReason::Other))) = state {
@@ -274,7 +275,7 @@ impl Engine {
                 Code::PAUSED_BY_PERSON,
                 Severity::Yellow,
                 format!("{workload} was paused {whom}"),
-                format!("let it go on: virsh resume {workload}"),
+                format!("let it go on: virsh resume {word}"),
             ));
         }
         match doing {
@@ -292,21 +293,23 @@ impl Engine {
                     _ => format!("{workload} {cause}, and every way of bringing it back was tried"),
                 },
                 match cause {
-                    Cause::Vanished => format!("if it was removed on purpose: mainstay vm unprotect {workload}; else: mainstay vm start {workload}"),
-                    _ => format!("look at its console and log, then: mainstay vm start {workload}"),
+                    Cause::Vanished => format!(
+                        "if it was removed on purpose: mainstay vm unprotect {word}; else: mainstay vm start {word}"
+                    ),
+                    _ => format!("look at its console and log, then: mainstay vm start {word}"),
                 },
             )),
             Doing::Waiting { on: WaitingOn::Predecessor { workload: other, .. }, .. } => drafts.push(draft(
                 Code::ORDER_BLOCKED,
                 Severity::Yellow,
                 format!("{workload} waits for {other}, which does not run yet"),
-                format!("see why: mainstay explain {other}"),
+                format!("see why: mainstay explain {}", shell_word(other)),
             )),
             Doing::Blocked { by: Blocked::WatchOnly { cause } } => drafts.push(draft(
                 Code::WATCH_ONLY_DOWN,
                 Severity::Yellow,
                 format!("{workload} {cause}; it is only watched"),
-                format!("start it: mainstay vm start {workload}; or let Mainstay manage it (manage = \"yes\")"),
+                format!("start it: mainstay vm start {word}; or let Mainstay manage it (manage = \"yes\")"),
             )),
             _ => {}
         }
@@ -337,7 +340,7 @@ impl Engine {
     }
 
     fn protection_alarms(&self, workload: &WorkloadId) -> Vec<Draft> {
-        let mut drafts = Vec::new();
+        let (mut drafts, word) = (Vec::new(), shell_word(workload));
         let (Some(record), Some(rule)) = (self.belief.workloads.get(workload), self.protection(workload)) else {
             return drafts;
         };
@@ -346,7 +349,7 @@ impl Engine {
                 Code::POINT_FAILED,
                 Severity::Yellow,
                 format!("{} recovery points of {workload} in a row failed", record.point_failures),
-                format!("see why: mainstay events {workload}"),
+                format!("see why: mainstay events {word}"),
             ));
         }
         if let Some(point) = &record.point_lost {
@@ -354,7 +357,7 @@ impl Engine {
                 Code::POINT_LOST,
                 Severity::Yellow,
                 format!("recovery point {point} of {workload} is gone: somebody else deleted it"),
-                format!("take another one: mainstay snapshot create {workload}"),
+                format!("take another one: mainstay snapshot create {word}"),
             ));
         }
         if self.point_overdue_at(workload).is_some_and(|at| at <= self.now) && !self.belief.cut_off {
@@ -365,7 +368,7 @@ impl Engine {
                     "the newest good recovery point of {workload} is older than twice its interval of {}",
                     rule.policy.every
                 ),
-                format!("see why: mainstay explain {workload}"),
+                format!("see why: mainstay explain {word}"),
             ));
         }
         drafts

@@ -4,6 +4,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Borrow, fmt, sync::Arc};
 
+/// A name as one word of a command that a person copies into a shell: a VM's name may hold anything, a blank, a quote or
+/// `$(…)`, and must not be taken for more than a name.
+pub fn shell_word(name: &impl fmt::Display) -> String {
+    let name = name.to_string();
+    let plain = |c: char| c.is_alphanumeric() || "-_.:@%+=,/".contains(c);
+    match !name.is_empty() && name.chars().all(plain) {
+        true => name,
+        false => format!("'{}'", name.replace('\'', r"'\''")),
+    }
+}
+
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -101,3 +112,15 @@ number_type!(
     /// One request of an operator, so that its reply finds its way back.
     CommandId, "c"
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_a_command_is_one_word() {
+        assert_eq!(shell_word(&WorkloadId::from("web-1")), "web-1");
+        assert_eq!(shell_word(&WorkloadId::from("it's $(id)")), r"'it'\''s $(id)'");
+        assert_eq!(shell_word(&WorkloadId::from("")), "''");
+    }
+}

@@ -23,7 +23,7 @@ pub use fact::{
     Activity, DomainChange, DomainSeen, DomainState, Fact, GuestChannel, HostChannel, OffReason, PauseReason,
     PowerState,
 };
-pub use id::{ActionId, CommandId, DeviceId, Epoch, HostId, IncidentId, PointId, SiteId, WorkloadId};
+pub use id::{ActionId, CommandId, DeviceId, Epoch, HostId, IncidentId, PointId, SiteId, WorkloadId, shell_word};
 pub use point::{PointBy, PointState, RecoveryPoint};
 pub use resources::{ResourceKind, Resources};
 pub use spec::{Cause, PointKind};

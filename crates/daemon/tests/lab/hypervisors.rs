@@ -205,7 +205,9 @@ async fn odd_names_are_names(lab: &TestLab, controller: &Controller) {
     let host = one.host.clone().unwrap();
     lab.virsh(host.as_str(), &["destroy", odd]).await.unwrap();
     let view = controller.wait_alarm(Code::STOPPED_BY_PERSON, odd).await;
-    assert!(alarm(&view, Code::STOPPED_BY_PERSON, odd).unwrap().text.starts_with(odd));
+    let told = alarm(&view, Code::STOPPED_BY_PERSON, odd).unwrap();
+    assert!(told.text.starts_with(odd));
+    assert!(told.advice.contains(r#"mainstay vm start 'it'\''s "odd" <&> $(id) `id`';"#), "one word: {}", told.advice);
     assert!(controller.handle().explain(odd).await.unwrap().is_some_and(|text| text.contains(odd)));
     for name in names {
         lab.virsh("h2", &["undefine", name]).await.unwrap();

@@ -8,7 +8,7 @@ use crate::{
     view::{ClusterView, HostView, PointSummary, Verdict, WorkloadView},
 };
 use mainstay_model::{
-    Alarm, DomainState, HostId, PointState, Severity, SiteId, Subject, Time, WorkloadId, spec::Origin,
+    Alarm, DomainState, HostId, PointState, Severity, SiteId, Subject, Time, WorkloadId, shell_word, spec::Origin,
 };
 use std::fmt::Write;
 
@@ -64,7 +64,7 @@ fn verdict(engine: &Engine, alarms: &[Alarm]) -> Verdict {
     };
     let next = shouting
         .first()
-        .map(|alarm| format!("mainstay explain {}", alarm.subject))
+        .map(|alarm| format!("mainstay explain {}", shell_word(&alarm.subject)))
         .filter(|_| severity > Severity::Green);
     let next = next.map(|next| if next.ends_with(" cluster") { "mainstay alarm list".to_owned() } else { next });
     Verdict { severity, text, next }
