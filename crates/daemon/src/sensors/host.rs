@@ -169,5 +169,8 @@ async fn changed(link: &Link, context: &Context, uuid: Uuid, workload: WorkloadI
         context.roster.seen(&workload, uuid, &link.host, state, now);
         context.stats.seen(&workload, &link.host, state, now);
     }
-    link.look.at(&workload);
+    // A reboot changes nothing that an inventory would tell.
+    if !matches!(change, DomainChange::Rebooted | DomainChange::Watchdog) {
+        link.look.at(&workload);
+    }
 }

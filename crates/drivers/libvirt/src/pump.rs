@@ -33,6 +33,10 @@ use crate::{
 pub(crate) const OUTGOING: usize = 32;
 /// A read buffer that grew over this for one big answer is given back.
 const BUFFER_KEPT: usize = 16 * 1024;
+/// Room for a short answer; every connection has this much.
+const READ_AT_LEAST: usize = 1024;
+/// The other side may claim any length: room is made only as its bytes come.
+const READ_AT_MOST: usize = 64 * 1024;
 /// ssh may take this long to say why it ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -277,6 +281,7 @@ async fn read(
     let mut buffer = Vec::new();
     let mut pings = 0;
     loop {
+        buffer.reserve(awaited(&buffer));
         match timeout(keepalive.interval, reader.read_buf(&mut buffer)).await {
             Ok(Ok(0)) => return CloseReason::EndOfFile,
             Ok(Ok(_)) => {
@@ -299,6 +304,12 @@ async fn read(
             }
         }
     }
+}
+
+/// How many bytes to make room for: what is missing of the message that has begun, so that a long one takes few reads.
+fn awaited(buffer: &[u8]) -> usize {
+    let begun = buffer.first_chunk().map_or(0, |length| u32::from_be_bytes(*length) as usize);
+    begun.saturating_sub(buffer.len()).clamp(READ_AT_LEAST, READ_AT_MOST)
 }
 
 fn receive_all(buffer: &mut Vec<u8>, shared: &Shared, outgoing: &mpsc::Sender<Vec<u8>>) -> Result<(), XdrError> {

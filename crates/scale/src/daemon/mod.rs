@@ -124,9 +124,13 @@ fn loss(controller: &mut Controller, world: &World, stage: &Stage) -> io::Result
         eprintln!("after the loss: {error}");
     }
     let took = began.elapsed();
+    let down = world.down();
+    if !down.is_empty() {
+        eprintln!("{} guests are down, such as {}", down.len(), down[..down.len().min(5)].join(", "));
+    }
     let started = world.starts.load(Ordering::Relaxed) - starts;
     let expected = size.workloads / size.hosts * lost;
-    let right = back.is_ok() && started == expected && world.doubled.load(Ordering::Relaxed) == 0;
+    let right = back.is_ok() && down.is_empty() && started == expected && world.doubled.load(Ordering::Relaxed) == 0;
     let steps = controller.steps_since(quiet)?;
     let longest = steps.iter().map(|step| step.took).max().unwrap_or_default();
     let decided = steps.iter().max_by_key(|step| step.orders).map(|step| step.took).unwrap_or_default();

@@ -128,6 +128,13 @@ impl World {
         }
     }
 
+    /// Guests that run on no host with power.
+    pub fn down(&self) -> Vec<String> {
+        let lit: Vec<usize> = (0..self.size.hosts).filter(|host| self.has_power(*host)).collect();
+        let down = |guest: &usize| !lit.iter().any(|host| self.runs_on(*host, uuid(*guest)));
+        (0..self.size.workloads).filter(down).map(|guest| workload_name(guest).to_string()).collect()
+    }
+
     /// Each guest tells that it rebooted, all at once.
     pub fn all_reboot(&self) {
         for host in &self.hosts {
