@@ -1,5 +1,5 @@
 //! How fast the engine decides, in CPU time, and how that grows with the cluster: the controller core as the daemon drives
-//! it, on made-up clusters, without any I/O.
+//! it, on made-up clusters, without any I/O; how fast the simulator is; and what the real controller takes as a process.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // to print is its purpose
@@ -11,6 +11,7 @@ mod daemon;
 mod hypervisors;
 mod peer;
 mod report;
+mod simulator;
 
 use clap::{Parser, ValueEnum};
 use cluster::Size;
@@ -34,7 +35,7 @@ struct Arguments {
     #[arg(long)]
     quick: bool,
     /// Only these
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Memory, Part::Loss, Part::Fact, Part::Steady, Part::Peer])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Memory, Part::Loss, Part::Fact, Part::Steady, Part::Simulator, Part::Peer])]
     only: Vec<Part>,
     /// The controller's program, for the part `daemon`
     #[arg(long)]
@@ -55,6 +56,8 @@ enum Part {
     Fact,
     /// The share of a core that sensors' facts take
     Steady,
+    /// The simulator: hours of a small cluster
+    Simulator,
     /// Pacemaker's scheduler on clusters of the same shape, up to the size that it finishes
     Peer,
     /// The real controller process over simulated hypervisors
@@ -124,6 +127,12 @@ fn measure(arguments: &Arguments) -> Vec<Row> {
     }
     if wanted(Part::Steady) {
         rows.extend(cases::steady(WIDE, 21));
+    }
+    if wanted(Part::Simulator) {
+        match simulator::rows() {
+            Ok(measured) => rows.extend(measured),
+            Err(error) => rows.push(Row::failed("the simulator", Size { hosts: 5, workloads: 30 }, &error)),
+        }
     }
     if let (true, Some(mainstay)) = (wanted(Part::Daemon), &arguments.mainstay) {
         match daemon::rows(mainstay, WIDE, Duration::from_secs(arguments.steady)) {
