@@ -165,7 +165,7 @@ fn draw(seed: u64) -> DrawnSeed {
     let scenario = Scenario::from_texts(&format!("seed {seed}"), &cluster.setup, &script, "")
         .unwrap_or_else(|error| panic!("seed {seed} drew what is no scenario: {error}\n{}", cluster.setup));
     let phases = Phases { should_run, end, roomy: cluster.roomy };
-    DrawnSeed { scenario, phases, verbs: faults::verbs(&deeds), texts: (cluster.setup, script) }
+    DrawnSeed { scenario, phases, verbs: faults::verbs(&deeds, cease), texts: (cluster.setup, script) }
 }
 
 fn one(seed: u64, elect: Elect) -> Outcome {
