@@ -212,7 +212,7 @@ impl Engine {
     }
 
     pub(crate) fn workload_alarms(&mut self, workload: &WorkloadId, doing: &Doing) {
-        let (subject, word) = (Subject::Workload(workload.clone()), shell_word(workload));
+        let (subject, name) = (Subject::Workload(workload.clone()), shell_word(workload));
         if self.rule(workload).is_none() || self.belief.workloads.get(workload).is_none_or(|record| record.unprotected)
         {
             return self.settle_alarms(subject, vec![]);
@@ -228,7 +228,7 @@ impl Engine {
                 Code::RUNS_TWICE,
                 Severity::Red,
                 format!("{workload} is seen running on {} at once", hosts.join(" and ")),
-                format!("stop one of them at once (virsh destroy {word}); Mainstay touches neither"),
+                format!("stop one of them at once (virsh destroy {name}); Mainstay touches neither"),
             ));
         }
         let namesakes = self.namesakes(workload);
@@ -238,7 +238,7 @@ impl Engine {
                 Code::NAMESAKE,
                 Severity::Yellow,
                 format!("another VM named {workload} is on {}: nobody looks after that one", hosts.join(" and ")),
-                format!("rename it there, shut off (virsh domrename {word} NEW)"),
+                format!("rename it there, shut off (virsh domrename {name} NEW)"),
             ));
         }
         if let Want::Stopped { how, .. } = &record.want {
@@ -254,7 +254,7 @@ impl Engine {
                     Severity::Yellow,
                     format!("{workload} was {word} and is left alone"),
                     format!(
-                        "start it again: mainstay vm start {word}; or accept: mainstay alarm ack {} {word}",
+                        "start it again: mainstay vm start {name}; or accept: mainstay alarm ack {} {name}",
                         Code::STOPPED_BY_PERSON
                     ),
                 ));
@@ -266,7 +266,7 @@ impl Engine {
                 Code::UNRESPONSIVE,
                 Severity::Yellow,
                 format!("{workload} answers no probe, though it still reads, writes or sends: it is not reset"),
-                format!("look at its network and its load; restart it if need be: mainstay vm restart {word}"),
+                format!("look at its network and its load; restart it if need be: mainstay vm restart {name}"),
             ));
         }
         if let Some(DomainState::Paused(reason @ (PauseReason::Person | PauseReason::Other))) = state {
@@ -275,7 +275,7 @@ impl Engine {
                 Code::PAUSED_BY_PERSON,
                 Severity::Yellow,
                 format!("{workload} was paused {whom}"),
-                format!("let it go on: virsh resume {word}"),
+                format!("let it go on: virsh resume {name}"),
             ));
         }
         match doing {
@@ -294,9 +294,9 @@ impl Engine {
                 },
                 match cause {
                     Cause::Vanished => format!(
-                        "if it was removed on purpose: mainstay vm unprotect {word}; else: mainstay vm start {word}"
+                        "if it was removed on purpose: mainstay vm unprotect {name}; else: mainstay vm start {name}"
                     ),
-                    _ => format!("look at its console and log, then: mainstay vm start {word}"),
+                    _ => format!("look at its console and log, then: mainstay vm start {name}"),
                 },
             )),
             Doing::Waiting { on: WaitingOn::Predecessor { workload: other, .. }, .. } => drafts.push(draft(
@@ -309,7 +309,7 @@ impl Engine {
                 Code::WATCH_ONLY_DOWN,
                 Severity::Yellow,
                 format!("{workload} {cause}; it is only watched"),
-                format!("start it: mainstay vm start {word}; or let Mainstay manage it (manage = \"yes\")"),
+                format!("start it: mainstay vm start {name}; or let Mainstay manage it (manage = \"yes\")"),
             )),
             _ => {}
         }
@@ -340,7 +340,7 @@ impl Engine {
     }
 
     fn protection_alarms(&self, workload: &WorkloadId) -> Vec<Draft> {
-        let (mut drafts, word) = (Vec::new(), shell_word(workload));
+        let (mut drafts, name) = (Vec::new(), shell_word(workload));
         let (Some(record), Some(rule)) = (self.belief.workloads.get(workload), self.protection(workload)) else {
             return drafts;
         };
@@ -349,7 +349,7 @@ impl Engine {
                 Code::POINT_FAILED,
                 Severity::Yellow,
                 format!("{} recovery points of {workload} in a row failed", record.point_failures),
-                format!("see why: mainstay events {word}"),
+                format!("see why: mainstay events {name}"),
             ));
         }
         if let Some(point) = &record.point_lost {
@@ -357,7 +357,7 @@ impl Engine {
                 Code::POINT_LOST,
                 Severity::Yellow,
                 format!("recovery point {point} of {workload} is gone: somebody else deleted it"),
-                format!("take another one: mainstay snapshot create {word}"),
+                format!("take another one: mainstay snapshot create {name}"),
             ));
         }
         if self.point_overdue_at(workload).is_some_and(|at| at <= self.now) && !self.belief.cut_off {
@@ -368,7 +368,7 @@ impl Engine {
                     "the newest good recovery point of {workload} is older than twice its interval of {}",
                     rule.policy.every
                 ),
-                format!("see why: mainstay explain {word}"),
+                format!("see why: mainstay explain {name}"),
             ));
         }
         drafts
