@@ -26,8 +26,9 @@ use tokio::{
 };
 
 /// Inputs taken into one step. The channel holds no more. A thousand hosts tell some 9,000 facts a second: while a step takes
-/// seconds to become durable, none of their heartbeats may be held up outside, or sound hosts count as silent and are fenced
-/// (`script/bench --daemon` on a machine six times overloaded: 57 were, with room for 4,096).
+/// seconds to become durable, none of their heartbeats should be held up outside, where nobody hears them. If they are all the
+/// same, the engine is told ([`Input::Behind`]), or sound hosts would count as silent and be fenced (`script/bench --daemon` on a
+/// machine six times overloaded: 57 were).
 pub(crate) const INPUTS: usize = 32_768;
 /// Even when the engine asks for nothing, the loop shows that it turns.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -122,6 +123,10 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
                 Ok(input) => inputs.push(input),
                 Err(_) => break,
             }
+        }
+        if inputs.len() >= INPUTS {
+            tracing::warn!("more is told than can be taken in: no silence is judged now");
+            inputs.push(Input::Behind);
         }
         Ok(inputs)
     }

@@ -77,15 +77,20 @@ impl Engine {
         let slept = now.since(self.now);
         self.now = self.now.max(now);
         if slept > self.spec.detection.heartbeat_every.times(SLEPT_HEARTBEATS).max(Span::secs(2)) {
-            for senses in self.belief.host_senses.values_mut() {
-                senses.watch_anew(now);
-            }
-            for senses in self.belief.workload_senses.values_mut() {
-                senses.watched_since = Some(now);
-            }
-            self.agenda.touch_all_hosts(&self.belief);
+            self.watch_all_anew();
         }
         self.agenda.due(self.now);
+    }
+
+    /// All silence counts from now.
+    pub(crate) fn watch_all_anew(&mut self) {
+        for senses in self.belief.host_senses.values_mut() {
+            senses.watch_anew(self.now);
+        }
+        for senses in self.belief.workload_senses.values_mut() {
+            senses.watched_since = Some(self.now);
+        }
+        self.agenda.touch_all_hosts(&self.belief);
     }
 
     /// Orders whose deadline passed without an outcome: unknown, never done.

@@ -29,6 +29,8 @@ pub enum Input {
     Refused(String),
     /// Only time passed.
     Tick,
+    /// More was told than could be taken in yet: that nothing is heard of somebody says nothing now.
+    Behind,
 }
 
 /// What one step of the engine asks of its surroundings, in this order: make `changes` and `events` durable (in one

@@ -30,6 +30,7 @@ impl Engine {
             }
             Input::Refused(why) => self.refused = Some(why),
             Input::Tick => {}
+            Input::Behind => self.watch_all_anew(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Hosts that are lost, proved off and heard again; and a controller that slept.
 
 use crate::harness::{Story, domain};
+use mainstay_engine::Input;
 use mainstay_model::{Action, Code, DomainChange, DomainState, Fact, FailureKind, OffReason, Outcome, Span};
 
 /// The controller stood still for a minute, and the first probe after that failed: that says nothing of the guest.
@@ -17,6 +18,21 @@ fn a_guest_is_not_hung_because_the_controller_slept() {
     story.pass(Span::secs(15));
     story.guest(false);
     assert!(!story.ordered().is_empty(), "if it stays silent, it is hung");
+}
+
+/// Ten thousand things happen at once: a beat is missed, and the next ones wait behind all that in the daemon's queue.
+#[test]
+fn no_host_is_lost_because_the_controller_is_behind() {
+    let mut story = Story::new();
+    story.silent.push("h1".into());
+    story.pass(Span::millis(500));
+    for _ in 0..20 {
+        story.now = story.now + Span::millis(900);
+        story.tell(vec![Input::Behind]);
+    }
+    assert_eq!(story.ordered(), []);
+    story.pass(Span::secs(5));
+    assert!(!story.ordered().is_empty(), "silence is judged again once all is taken in");
 }
 
 /// The last event of a host that died arrives when the host was proved off already.

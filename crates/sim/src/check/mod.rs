@@ -112,7 +112,7 @@ impl Checker {
                 Input::Outcome { id, outcome } => self.told_outcome(world, *id, outcome),
                 // What the policy allowed before is no measure any more.
                 Input::Spec(_) => self.attempts.clear(),
-                Input::Command { .. } | Input::Refused(_) | Input::Tick => {}
+                Input::Command { .. } | Input::Refused(_) | Input::Tick | Input::Behind => {}
             }
         }
     }
