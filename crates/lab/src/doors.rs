@@ -18,7 +18,7 @@ for who in server client; do
   printf 'subjectAltName=IP:%s,DNS:%s.lab\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth,clientAuth\nkeyUsage=digitalSignature,keyEncipherment\n' "$1" "$2" >ext
   openssl x509 -req -in $who.csr -CA cacert.pem -CAkey cakey.pem -CAcreateserial -days 2 -extfile ext -out ${who}cert.pem
 done
-openssl x509 -req -in client.csr -CA cacert.pem -CAkey cakey.pem -days 0 -extfile ext -out expiredcert.pem
+openssl x509 -req -in client.csr -CA cacert.pem -CAkey cakey.pem -days -1 -extfile ext -out expiredcert.pem
 openssl req -x509 -newkey rsa:2048 -nodes -keyout strangerkey.pem -out strangercert.pem -days 2 -subj "/CN=stranger" \
   -addext basicConstraints=critical,CA:TRUE"#;
 
