@@ -240,6 +240,8 @@ impl Engine {
             }
             DomainState::Paused(reason) => Some((pause_cause(reason)?, seen.at)),
             DomainState::Panicked => Some((Cause::Panicked, seen.at)),
+            // Left alone for a while, with a start of ours that was never answered: it is missed again.
+            DomainState::Off(_) if record.pending_on.contains(host) => Some((Cause::StartFailed, seen.since)),
             DomainState::Off(_) => None,
         }
     }

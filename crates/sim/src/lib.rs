@@ -25,6 +25,7 @@ mod rival;
 mod run;
 pub mod sabotage;
 pub mod scenario;
+mod seen;
 mod store;
 #[cfg(test)]
 mod tests;

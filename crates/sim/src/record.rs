@@ -1,6 +1,9 @@
 //! What is written down of a run: a trace to read, and the parts that reports and expectations ask for.
 
-use crate::world::{News, Starter, Truth, World};
+use crate::{
+    seen::Seen,
+    world::{News, Starter, Truth, World},
+};
 use mainstay_engine::{Step, Table};
 use mainstay_model::{
     Action, ActionId, Alarm, Detail, Event, Fact, HostId, Order, Outcome, PointId, Reply, Span, StopHow, Time,
@@ -57,6 +60,8 @@ pub(crate) struct Record {
     /// Work in milliseconds that storage lost, however it had acknowledged it: nobody's doing.
     pub lost_to_disk: BTreeMap<WorkloadId, u64>,
     pub replies: Vec<Reply>,
+    /// States and doings of the engine that were seen.
+    pub seen: Seen,
     alarm_rows: BTreeMap<String, usize>,
     orders: BTreeMap<ActionId, Action>,
     last_ran: BTreeMap<WorkloadId, HostId>,
@@ -111,6 +116,7 @@ impl Record {
     pub fn order(&mut self, now: Time, order: &Order) {
         self.note(now, format!("  {} ▶ {}", order.id, order.action));
         self.orders.insert(order.id, order.action.clone());
+        self.seen.action(&order.action);
         match &order.action {
             Action::Fence { host, .. } => {
                 let open = self.fencings.iter().any(|fencing| fencing.host == *host && fencing.confirmed.is_none());
@@ -132,11 +138,13 @@ impl Record {
             self.note(now, format!("  {}: {}", event.subject, event.text));
         }
         self.events.extend(step.events.iter().cloned());
+        step.changes.iter().for_each(|change| self.seen.change(change));
         for change in step.changes.iter().filter(|change| change.table == Table::Alarm) {
             let alarm = change.body.as_deref().and_then(|body| serde_json::from_str::<Alarm>(body).ok());
             let known = self.alarm_rows.get(&change.key).copied();
             match (alarm, known) {
                 (Some(alarm), None) => {
+                    self.seen.alarm(alarm.code);
                     self.alarm_rows.insert(change.key.clone(), self.alarms.len());
                     self.alarms.push(AlarmSpan { alarm, raised: now, cleared: None });
                 }

@@ -4,6 +4,7 @@ use crate::{
     check::{Rule, Violation},
     record::{Passage, Record},
     run::Simulation,
+    seen::Seen,
     world::Power,
 };
 use mainstay_model::{Event, HostId, Severity, Subject, Time, WorkloadId};
@@ -42,6 +43,9 @@ pub struct Report {
     /// The whole run, line by line, for people.
     #[serde(skip)]
     pub trace: Vec<String>,
+    /// States and doings of the engine that were seen.
+    #[serde(skip)]
+    pub(crate) seen: Seen,
 }
 
 /// A workload at the end.
@@ -186,6 +190,7 @@ impl Report {
             expectations,
             at_stake,
             trace: record.trace,
+            seen: record.seen,
         }
     }
 }

@@ -256,6 +256,12 @@ impl Simulation {
         self.checker.told(&self.world, inputs);
         self.checker.persisted(&self.world, &self.store, &step.changes);
         self.record.changes(now, &step);
+        if !step.events.is_empty()
+            && self.record.seen.is_due(now)
+            && let Some(view) = self.view()
+        {
+            self.record.seen.view(&view);
+        }
         for (id, reply) in &step.replies {
             if let Some(command) = self.commands.get(id).cloned() {
                 self.answered(&command, reply);

@@ -2,7 +2,7 @@
 
 use crate::{
     Report, Rule,
-    fuzz::{FuzzSpec, fuzz, fuzz_with, replay},
+    fuzz::{FuzzSpec, Profile, fuzz, fuzz_with, replay},
     leader::Elect,
     sabotage::Sabotage,
     scenario::{self, Scenario},
@@ -53,18 +53,30 @@ fn every_scenario_passes() {
 }
 
 #[test]
-fn five_hundred_seeds() {
-    let report = fuzz(&FuzzSpec { seeds: 0..500, jobs: 2, stop_at_first: false, sabotage: None });
+fn three_hundred_seeds() {
+    let report = fuzz(&FuzzSpec::of(0..300));
     assert!(report.passed(), "{report}");
-    assert_eq!(report.seeds, 500);
     assert_eq!(report.untested(), [], "rules never at stake are not tested\n{report}");
     assert!(report.coverage.len() > 85, "few kinds of deed occurred: {:?}", report.coverage);
+}
+
+/// Each profile draws what can be run, and breaks no rule.
+#[test]
+fn some_seeds_of_every_profile() {
+    for profile in Profile::ALL {
+        let report = fuzz(&FuzzSpec { profile, ..FuzzSpec::of(0..5) });
+        assert!(report.passed(), "{profile}: {report}");
+    }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in 0..5 {
-        assert_eq!(replay(seed, None).trace, replay(seed, None).trace, "seed {seed}");
+        assert_eq!(
+            replay(seed, Default::default(), None).trace,
+            replay(seed, Default::default(), None).trace,
+            "seed {seed}"
+        );
     }
 }
 
@@ -81,7 +93,7 @@ fn a_careless_controller_is_caught() {
 #[test]
 fn each_sabotage_is_found_out_within_300_seeds() {
     for sabotage in Sabotage::ALL {
-        let spec = FuzzSpec { seeds: 0..300, jobs: 2, stop_at_first: true, sabotage: Some(sabotage) };
+        let spec = FuzzSpec { stop_at_first: true, sabotage: Some(sabotage), ..FuzzSpec::of(0..300) };
         let report = fuzz(&spec);
         assert!(report.passed(), "{report}");
     }
@@ -89,11 +101,11 @@ fn each_sabotage_is_found_out_within_300_seeds() {
 
 #[test]
 fn fuzzing_finds_a_careless_controller_and_says_how_to_see_it_again() {
-    let report = fuzz_with(&FuzzSpec { seeds: 0..50, jobs: 1, stop_at_first: true, sabotage: None }, Elect::Careless);
+    let report = fuzz_with(&FuzzSpec { stop_at_first: true, ..FuzzSpec::of(0..50) }, Elect::Careless, &|_| {});
     let failure = &report.failures[0];
     assert_eq!(failure.replay, format!("mainstay sim fuzz --seeds {}..{}", failure.seed, failure.seed + 1));
-    let (setup, script) = &failure.scenario;
-    let again = Scenario::from_texts("again", setup, script, "").unwrap().run(Elect::Careless);
+    let again =
+        Scenario::from_texts("again", &failure.texts.setup, &failure.texts.script, "").unwrap().run(Elect::Careless);
     assert!(!again.violations.is_empty(), "the seed's texts are a scenario that fails as well");
 }
 

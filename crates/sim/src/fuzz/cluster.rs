@@ -1,5 +1,6 @@
 //! Draws a cluster and its policies from a seed, as the text of a `setup.toml`: what a seed found can be kept as a scenario.
 
+use super::Profile;
 use crate::random::Stream;
 use mainstay_model::Span;
 use std::fmt::Write;
@@ -24,13 +25,13 @@ pub(super) struct Drawn {
 }
 
 impl Cluster {
-    /// The cluster of a seed, living for so long.
-    pub fn draw(seed: u64, lasts: Span) -> Cluster {
+    /// The cluster of a seed, living for so long; from `all_well_by` on all has to be well.
+    pub fn draw(seed: u64, lasts: Span, all_well_by: Span, profile: &Profile) -> Cluster {
         let mut cluster = Cluster::default();
         let mut random = Stream::new(seed, "draw/shape");
-        let hosts = random.between(2, 5);
+        let hosts = random.between(profile.hosts.0, profile.hosts.1);
         let spare = hosts > 2 && random.chance(300);
-        let guests = random.between(1, 10);
+        let guests = random.between(profile.guests.0, profile.guests.1);
         cluster.roomy = random.chance(700);
         cluster.hosts = (1..=hosts).map(|number| format!("h{number}")).collect();
         cluster.datastores = vec!["san".to_owned(); 1];
@@ -38,7 +39,10 @@ impl Cluster {
             cluster.datastores.push("nas".to_owned());
         }
         let locks = random.chance(500);
-        cluster.say(format_args!("[world]\nseed = {seed}\nlasts = \"{lasts}\"\nlocks = {locks}\n"));
+        let roomy = cluster.roomy;
+        cluster.say(format_args!(
+            "[world]\nseed = {seed}\nlasts = \"{lasts}\"\nall_well_by = \"{all_well_by}\"\nlocks = {locks}\nroomy = {roomy}\n"
+        ));
         cluster.draw_guests(seed, guests);
         cluster.draw_hosts(seed, spare);
         cluster.draw_policies(seed);

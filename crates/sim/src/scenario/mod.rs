@@ -10,7 +10,6 @@ pub(crate) mod setup;
 
 use crate::{
     deed::{Deed, Reload},
-    fuzz::Phases,
     leader::Elect,
     report::Report,
     run::Simulation,
@@ -192,35 +191,27 @@ impl Scenario {
         simulation
     }
 
-    /// Runs it until everything should run again, and then until everything should rest.
-    pub fn run_until_quiet(&self, elect: Elect, phases: Phases) -> Report {
-        let mut simulation = self.begin(elect);
-        simulation.run_until(phases.should_run);
-        simulation.all_should_run(phases.roomy);
-        simulation.run_until(phases.end);
-        simulation.should_have_rested(phases.should_run);
-        Report::of(&self.name, simulation, Vec::new())
-    }
-
     /// Runs it with this kind of leader.
     pub fn run(&self, elect: Elect) -> Report {
         let mut simulation = self.begin(elect);
         let end = Time(self.setup.lasts.0);
-        let mut order: Vec<(usize, Time)> = self
-            .expectations
-            .iter()
-            .enumerate()
-            .map(|(index, wanted)| (index, wanted.at.unwrap_or(end).min(end)))
-            .collect();
-        order.sort_by_key(|(index, at)| (*at, *index));
+        let all_well_by = self.setup.all_well_by.map(|span| Time(span.0)).filter(|at| *at <= end);
+        let judged = self.expectations.iter().enumerate();
+        let judged = judged.map(|(index, wanted)| (wanted.at.unwrap_or(end).min(end), Some(index)));
+        let mut moments: Vec<(Time, Option<usize>)> = judged.chain(all_well_by.map(|at| (at, None))).collect();
+        moments.sort();
         let mut verdicts = BTreeMap::new();
-        for (index, at) in order {
+        for (at, index) in moments {
             simulation.run_until(at);
-            if let Some(wanted) = self.expectations.get(index) {
-                verdicts.insert(index, wanted.judge(&simulation));
+            match index.and_then(|index| Some((index, self.expectations.get(index)?))) {
+                Some((index, wanted)) => _ = verdicts.insert(index, wanted.judge(&simulation)),
+                None => simulation.all_should_run(self.setup.roomy),
             }
         }
         simulation.run_until(end);
+        if let Some(since) = all_well_by {
+            simulation.should_have_rested(since);
+        }
         Report::of(&self.name, simulation, verdicts.into_values().collect())
     }
 }

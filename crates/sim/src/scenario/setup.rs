@@ -15,6 +15,12 @@ pub(crate) struct WorldSetup {
     /// How long the scenario lasts.
     #[serde(default = "five_minutes")]
     pub lasts: Span,
+    /// From then on every managed workload has to run and answer, unless an alarm rightly asks for a person, and nothing is
+    /// moved or started any more.
+    pub all_well_by: Option<Span>,
+    /// Any host has room for all: that no host fits is no excuse then.
+    #[serde(default)]
+    pub roomy: bool,
     /// Whether the disk's lock refuses a second process.
     #[serde(default = "yes")]
     pub locks: bool,

@@ -6,7 +6,10 @@ mod hosts;
 mod mend;
 mod people;
 
-use super::cluster::{Cluster, Drawn};
+use super::{
+    Profile,
+    cluster::{Cluster, Drawn},
+};
 use crate::{
     deed::{CallFault, ClockJump, CrashPoint, Deed, DeviceState, GuestDeed, HostDeed, StorageState, Weather},
     random::Stream,
@@ -16,7 +19,7 @@ use std::collections::BTreeSet;
 
 /// Kinds of fault that a seed may allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+pub(super) enum Kind {
     Power,
     Mains,
     Network,
@@ -74,15 +77,25 @@ const KINDS: [Kind; 26] = [
     Kind::Clock,
 ];
 
+impl Kind {
+    /// What profiles are about.
+    pub const OF_CONTROLLER: &[Kind] = &[Kind::Controller, Kind::Reloads, Kind::Power, Kind::GuestDeath];
+    pub const OF_STORAGE: &[Kind] = &[Kind::Storage, Kind::Unflushed, Kind::GuestDamage, Kind::Starts];
+    pub const OF_NETWORK: &[Kind] =
+        &[Kind::Network, Kind::OneWay, Kind::Links, Kind::Together, Kind::Management, Kind::Calls, Kind::Facts];
+    pub const OF_PEOPLE: &[Kind] = &[Kind::People, Kind::Operators, Kind::Reloads, Kind::GuestOwner, Kind::HostOwner];
+}
+
 /// Nothing goes wrong before everything has been seen once.
 const BEGIN_MS: u64 = 30_000;
 
 /// Deeds of a seed, each with its mending, all before `cease`; then everything is mended that a person would mend.
-pub(super) fn draw(seed: u64, cluster: &Cluster, cease: Time) -> Vec<(Time, Deed)> {
+pub(super) fn draw(seed: u64, cluster: &Cluster, cease: Time, profile: &Profile) -> Vec<(Time, Deed)> {
     let mut random = Stream::new(seed, "draw/swarm");
-    let density = random.between(100, 600);
-    let kinds: Vec<Kind> = KINDS.into_iter().filter(|_| random.chance(density)).collect();
-    let count = random.between(2, 25);
+    let (least, most) = profile.density();
+    let density = random.between(least, most);
+    let kinds: Vec<Kind> = KINDS.into_iter().filter(|kind| random.chance(profile.chance(*kind, density))).collect();
+    let count = random.between(profile.faults.0, profile.faults.1);
     let mut deeds = Vec::new();
     for number in 0..count {
         let mut random = Stream::new(seed, &format!("draw/fault/{number}"));

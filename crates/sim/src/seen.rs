@@ -1,0 +1,112 @@
+//! Which states and doings of the engine a run has seen, so that it can be told which no run ever saw.
+
+use mainstay_engine::{Change, Table, view::ClusterView};
+use mainstay_model::{Action, Code, Span, Time, spec::Rung};
+use std::collections::BTreeSet;
+
+/// A host's health in one word, as the engine says it.
+const HOSTS: [&str; 11] =
+    ["online", "suspect", "lost", "fencing", "fenced", "returning", "maintenance", "draining", "unmanaged", "shut-down", "unknown"];
+/// A workload's.
+const WORKLOADS: [&str; 9] =
+    ["running", "starting", "stopped", "down", "unknown", "unresponsive", "paused", "crashed", "migrating"];
+/// Kinds of action.
+const ACTIONS: [&str; 13] = [
+    "check-power",
+    "fence",
+    "power-on",
+    "start",
+    "stop",
+    "resume",
+    "undefine",
+    "disable-autostart",
+    "migrate",
+    "take-point",
+    "delete-point",
+    "revert",
+    "screenshot",
+];
+const LOOK_EVERY: Span = Span::millis(500);
+const RUNGS: [Rung; 4] = [Rung::Resume, Rung::Restart, Rung::Revert, Rung::Relocate];
+
+/// What was seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    pub states: BTreeSet<String>,
+    /// When the whole view was looked at last.
+    viewed: Option<Time>,
+}
+
+impl Seen {
+    /// All there is to see.
+    pub fn all() -> BTreeSet<String> {
+        let named =
+            |kind: &'static str, words: &'static [&'static str]| words.iter().map(move |word| format!("{kind} {word}"));
+        let alarms = Code::ALARMS.iter().map(|(code, _)| format!("alarm {code}"));
+        let rungs = RUNGS.iter().map(|rung| format!("rung {rung}"));
+        named("host", &HOSTS)
+            .chain(named("vm", &WORKLOADS))
+            .chain(named("action", &ACTIONS))
+            .chain(alarms)
+            .chain(rungs)
+            .collect()
+    }
+
+    /// The whole view is looked at now and then: it costs more than a step.
+    pub fn is_due(&mut self, now: Time) -> bool {
+        let due = self.viewed.is_none_or(|viewed| now.since(viewed) >= LOOK_EVERY);
+        if due {
+            self.viewed = Some(now);
+        }
+        due
+    }
+
+    pub fn view(&mut self, view: &ClusterView) {
+        for host in &view.hosts {
+            self.add("host", &host.health);
+        }
+        for workload in &view.workloads {
+            self.add("vm", &workload.health);
+        }
+    }
+
+    pub fn alarm(&mut self, code: Code) {
+        self.add("alarm", &code.to_string());
+    }
+
+    pub fn action(&mut self, action: &Action) {
+        let index = match action {
+            Action::CheckPower { .. } => 0,
+            Action::Fence { .. } => 1,
+            Action::PowerOn { .. } => 2,
+            Action::Start { .. } => 3,
+            Action::Stop { .. } => 4,
+            Action::Resume { .. } => 5,
+            Action::Undefine { .. } => 6,
+            Action::DisableAutostart { .. } => 7,
+            Action::Migrate { .. } => 8,
+            Action::TakePoint { .. } => 9,
+            Action::DeletePoint { .. } => 10,
+            Action::Revert { .. } => 11,
+            Action::Screenshot { .. } => 12,
+        };
+        self.add("action", ACTIONS[index]);
+    }
+
+    /// The rung being tried is in the workload's row.
+    pub fn change(&mut self, change: &Change) {
+        let body = change.body.as_deref().filter(|_| change.table == Table::Workload);
+        let trying = body.and_then(|body| body.split_once("\"trying\":{\"rung\":\"")?.1.split_once('"'));
+        if let Some((rung, _)) = trying {
+            self.add("rung", rung);
+        }
+    }
+
+    fn add(&mut self, kind: &str, word: &str) {
+        // Most was seen before: no new text then.
+        let text = format!("{kind} {word}");
+        if !self.states.contains(&text) {
+            self.states.insert(text);
+        }
+    }
+}
