@@ -5,8 +5,19 @@ use mainstay_model::{Action, Code, Span, Time, spec::Rung};
 use std::collections::BTreeSet;
 
 /// A host's health in one word, as the engine says it.
-const HOSTS: [&str; 11] =
-    ["online", "suspect", "lost", "fencing", "fenced", "returning", "maintenance", "draining", "unmanaged", "shut-down", "unknown"];
+const HOSTS: [&str; 11] = [
+    "online",
+    "suspect",
+    "lost",
+    "fencing",
+    "fenced",
+    "returning",
+    "maintenance",
+    "draining",
+    "unmanaged",
+    "shut-down",
+    "unknown",
+];
 /// A workload's.
 const WORKLOADS: [&str; 9] =
     ["running", "starting", "stopped", "down", "unknown", "unresponsive", "paused", "crashed", "migrating"];
