@@ -53,8 +53,8 @@ fn every_scenario_passes() {
 }
 
 #[test]
-fn three_hundred_seeds() {
-    let report = fuzz(&FuzzSpec::of(0..300));
+fn five_hundred_seeds() {
+    let report = fuzz(&FuzzSpec::of(0..500));
     assert!(report.passed(), "{report}");
     assert_eq!(report.untested(), [], "rules never at stake are not tested\n{report}");
     assert!(report.coverage.len() > 85, "few kinds of deed occurred: {:?}", report.coverage);
