@@ -31,13 +31,16 @@ impl Engine {
         {
             return None; // looked at again when that changes
         }
-        let up_since = self.belief.workload_senses.get(workload).and_then(|senses| senses.up_since)?;
+        let senses = self.belief.workload_senses.get(workload)?;
+        let up_since = senses.up_since?;
+        // A controller that slept has to hear of it first: it may hang since long.
+        let unheard = record.answers && senses.heard() < senses.watched_since;
         self.retain(workload, &host, &policy);
         let due = self.point_due(workload, &policy)?.max(up_since + WELL_FOR);
         if due > self.now {
             return Some(due);
         }
-        if self.points_limited(workload, &host) {
+        if unheard || self.points_limited(workload, &host) {
             return Some(self.now + LIMIT_PAUSE);
         }
         self.take_point(workload, &host, self.point_name(workload), PointBy::Schedule);

@@ -141,3 +141,21 @@ fn a_point_being_taken_when_its_host_died_does_not_stay_on_record() {
     seen(&mut story, &[]);
     assert_eq!(story.controller.points(&"web-1".into()).len(), 0);
 }
+
+/// The controller's machine was suspended, and the guest hung meanwhile: what was well before is no reason to take a point.
+#[test]
+fn no_point_is_taken_before_a_guest_is_heard_again_after_a_sleep() {
+    let mut story = Story::new();
+    story.protect();
+    story.guest(true);
+    story.pass(Span::secs(40));
+    let (first, _) = story.only_order();
+    story.done(first);
+    story.guest(true);
+    story.now = story.now + Span::minutes(11);
+    story.pass(Span::secs(3));
+    assert_eq!(story.ordered(), [], "it is due, but nothing was heard of the guest since");
+    story.guest(true);
+    story.pass(Span::secs(3));
+    assert!(matches!(story.ordered()[..], [Action::TakePoint { .. }]), "now it is taken");
+}
