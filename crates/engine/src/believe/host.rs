@@ -1,0 +1,224 @@
+//! What the signs of a host amount to: in sight, silent, hung, unmanaged; and from that lost, returning, back in service. Too
+//! many silent at once, and it is the controller that is cut off.
+
+use crate::{
+    belief::{HostPhase, HostSenses, Sight},
+    engine::Engine,
+};
+use mainstay_model::{
+    EventKind, GuestChannel, HostChannel, HostId, IncidentCause, Severity, Span, Subject, Time, WorkloadId,
+    spec::Detection,
+};
+
+/// A guest heard this shortly before its host's hypervisor fell silent was answering then: a few probes' time.
+const GUEST_ANSWERED_WITHIN: Span = Span::secs(10);
+
+impl Engine {
+    pub(super) fn see_host(&mut self, host: &HostId) {
+        let (now, detection) = (self.now, self.spec.detection);
+        let guest_heard = self.guest_heard_beside_hypervisor(host);
+        let Some(senses) = self.belief.host_senses.get_mut(host) else { return };
+        if !senses.hypervisor_answers() {
+            senses.guest_heard = guest_heard;
+        }
+        let before = senses.sight;
+        senses.sight = sight(senses, &detection, now);
+        let wake = senses.next_look(&detection, now);
+        let after = senses.sight;
+        self.agenda.wake(Subject::Host(host.clone()), wake);
+        if before != after {
+            match after {
+                Sight::Silent => _ = self.belief.silent.insert(host.clone()),
+                _ => _ = self.belief.silent.remove(host),
+            }
+            let workloads: Vec<WorkloadId> = self.belief.on_host(host).cloned().collect();
+            for workload in workloads {
+                if after == Sight::Heard {
+                    // Whatever kept its host out of sight may have kept its answers away too.
+                    self.belief.workload_senses.entry(workload.clone()).or_default().watched_since = Some(now);
+                }
+                self.agenda.touch(&workload);
+            }
+            self.agenda.stir();
+        }
+    }
+
+    /// When any guest on a host with a silent hypervisor was last heard. Only those count that still answered when the
+    /// hypervisor fell silent, and not through it: nothing follows from the silence of the others.
+    fn guest_heard_beside_hypervisor(&self, host: &HostId) -> Option<Time> {
+        let senses = self.belief.host_senses.get(host).filter(|senses| !senses.hypervisor_answers())?;
+        let answering_since = senses.heard_on(HostChannel::Hypervisor)? - GUEST_ANSWERED_WITHIN;
+        let only_here =
+            |guest: &&WorkloadId| self.belief.workloads.get(*guest).is_some_and(|it| it.may_run_on.len() == 1);
+        let guests = self.belief.on_host(host).filter(only_here);
+        let guests = guests.filter_map(|guest| self.belief.workload_senses.get(guest));
+        let channels = guests.flat_map(|guest| &guest.channels).filter(|(channel, _)| **channel != GuestChannel::Agent);
+        channels.filter_map(|(_, sense)| sense.heard).filter(|heard| *heard >= answering_since).max()
+    }
+
+    /// Counts the hosts that fell silent together. A host whose power is known to be off is silent for a reason.
+    pub(super) fn judge_cut_off(&mut self) {
+        if self.belief.silent.is_empty() && !self.belief.cut_off {
+            return;
+        }
+        let detection = self.spec.detection;
+        let falling_silent = detection.heartbeat_every.times(2).min(detection.host_lost_floor);
+        let (mut watched, mut silent) = (0u64, 0u64);
+        for record in self.belief.hosts.values() {
+            let Some(senses) = self.belief.host_senses.get(&record.host) else { continue };
+            let watched_at_all = self.host_spec(&record.host).is_some() && record.capacity != Default::default();
+            if matches!(record.phase, HostPhase::Off { .. }) || !watched_at_all || record.closed_at.is_some() {
+                continue; // known to be off, shut down, never reached, or taken out of the configuration
+            }
+            watched += 1;
+            let fell_before = matches!(record.phase, HostPhase::Lost { .. });
+            let falls_now = !senses.hypervisor_answers() && senses.silence(self.now) >= falling_silent;
+            if !fell_before && falls_now {
+                silent += 1;
+            } else if fell_before {
+                watched -= 1; // lost earlier, by itself: not part of this silence
+            }
+        }
+        let cut_off = silent * 100 > watched * u64::from(detection.cut_off_percent);
+        if cut_off == self.belief.cut_off {
+            return;
+        }
+        self.belief.cut_off = cut_off;
+        let (severity, text) = if cut_off {
+            let text = format!(
+                "{silent} of {watched} hosts fell silent together: the controller is cut off, and acts on nothing"
+            );
+            (Severity::Red, text)
+        } else {
+            for senses in self.belief.host_senses.values_mut() {
+                senses.watch_anew(self.now);
+            }
+            (Severity::Green, "the hosts are in sight again; the controller acts".to_owned())
+        };
+        self.note(EventKind::Believed, severity, Subject::Cluster, text);
+        self.agenda.touch_all_workloads(&self.belief);
+        self.agenda.touch_all_hosts(&self.belief);
+    }
+
+    pub(super) fn believe_host(&mut self, host: &HostId) {
+        let Some(record) = self.belief.hosts.get(host) else { return };
+        let Some(senses) = self.belief.host_senses.get(host) else { return };
+        let (sight, since) = (senses.sight, record.since);
+        let fresh_list = senses.inventory.is_some_and(|asked_at| asked_at > since);
+        let stable = senses.well_since.is_some_and(|well| self.now.since(well) >= self.spec.detection.host_stable_for);
+        let known = record.capacity != Default::default();
+        let phase = match (&record.phase, sight) {
+            (HostPhase::Online | HostPhase::Returning, Sight::Silent | Sight::Hung)
+                if known && !self.belief.cut_off =>
+            {
+                return self.lose_host(host, sight);
+            }
+            (HostPhase::Lost { .. } | HostPhase::Off { .. }, Sight::Heard) if fresh_list => HostPhase::Returning,
+            (HostPhase::Returning, Sight::Heard) if stable => HostPhase::Online,
+            _ => return,
+        };
+        let text = match phase {
+            HostPhase::Returning => "heard again; it gets work when it has been well for a while",
+            _ => "back in service",
+        };
+        let record = self.belief.hosts.get_mut(host).expect("looked up above");
+        record.phase = phase.clone();
+        record.since = self.now;
+        record.closed_at = None;
+        self.note(EventKind::Believed, Severity::Green, Subject::Host(host.clone()), text);
+        if phase == HostPhase::Online {
+            self.leave_incident(host);
+        }
+        let workloads: Vec<WorkloadId> = self.belief.on_host(host).cloned().collect();
+        for workload in workloads {
+            self.agenda.touch(&workload);
+        }
+        for record in self.belief.workloads.values() {
+            if record.came_from.as_ref() == Some(host) || record.left.contains(host) {
+                self.agenda.touch(&record.workload);
+            }
+        }
+        self.agenda.stir();
+    }
+
+    fn lose_host(&mut self, host: &HostId, sight: Sight) {
+        let now = self.now;
+        let senses = self.belief.host_senses.get_mut(host).expect("a lost host was watched");
+        senses.inventory = None;
+        senses.well_since = None;
+        let well_until = senses.heard().unwrap_or(senses.watched_since);
+        let silence = senses.silence(now);
+        let record = self.belief.hosts.get_mut(host).expect("a lost host is on record");
+        record.phase = HostPhase::Lost { level: 0, try_at: now, exhausted: false, power: None };
+        record.since = now;
+        self.open_incident(Subject::Host(host.clone()), IncidentCause::HostLost, well_until);
+        let text = match sight {
+            Sight::Hung => {
+                let silence = self.spec.detection.host_hung_after;
+                format!("lost: its address answers, but its hypervisor and all its guests are silent for {silence}")
+            }
+            _ => format!("lost: silent on every channel for {}", silence.roughly()),
+        };
+        self.note(EventKind::Believed, Severity::Red, Subject::Host(host.clone()), text);
+        let workloads: Vec<WorkloadId> = self.belief.on_host(host).cloned().collect();
+        for workload in workloads {
+            self.join_incident(&workload, host, well_until);
+            self.agenda.touch(&workload);
+        }
+        self.took_its_guests(host);
+    }
+
+    /// How a host looks.
+    pub(crate) fn sight(&self, host: &HostId) -> Sight {
+        self.belief.host_senses.get(host).map_or(Sight::Unknown, |senses| senses.sight)
+    }
+}
+
+/// How a host looks, by its channels.
+fn sight(senses: &HostSenses, detection: &Detection, now: Time) -> Sight {
+    let Some(hypervisor) = senses.channels.get(&HostChannel::Hypervisor) else { return Sight::Unknown };
+    if hypervisor.heard.is_some() && hypervisor.silent_since.is_none() {
+        return Sight::Heard;
+    }
+    if hypervisor.silent_since.is_none() {
+        return Sight::Unknown;
+    }
+    let lost_after = hypervisor.beat.lost_after(detection);
+    let asked_everywhere = senses.channels.values().all(|sense| sense.silent_since.is_some() && !sense.unasked);
+    if asked_everywhere && senses.silence(now) >= lost_after {
+        return Sight::Silent;
+    }
+    let hypervisor_silence = senses.silence_on(HostChannel::Hypervisor, now);
+    if hypervisor_silence < lost_after {
+        return Sight::Suspect;
+    }
+    let guests_silent =
+        !hypervisor.unasked && senses.guest_heard.is_some_and(|heard| now.since(heard) >= detection.host_hung_after);
+    if guests_silent && hypervisor_silence >= detection.host_hung_after {
+        return Sight::Hung;
+    }
+    Sight::Unmanaged
+}
+
+impl HostSenses {
+    /// When it could look different although nothing new is heard.
+    fn next_look(&self, detection: &Detection, now: Time) -> Option<Time> {
+        let lost_after = self
+            .channels
+            .get(&HostChannel::Hypervisor)
+            .map_or(detection.host_lost_after, |sense| sense.beat.lost_after(detection));
+        let heard = self.heard().map_or(self.watched_since, |heard| heard.max(self.watched_since));
+        let hypervisor =
+            self.heard_on(HostChannel::Hypervisor).map_or(self.watched_since, |heard| heard.max(self.watched_since));
+        let stable = self.well_since.map(|well| well + detection.host_stable_for);
+        let looks = [
+            Some(heard + lost_after),
+            Some(hypervisor + lost_after),
+            Some(hypervisor + detection.management_fault_after),
+            Some(hypervisor + detection.host_hung_after),
+            self.guest_heard.map(|heard| heard + detection.host_hung_after),
+            stable,
+        ];
+        looks.into_iter().flatten().filter(|at| *at > now).min()
+    }
+}

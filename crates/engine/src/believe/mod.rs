@@ -1,0 +1,26 @@
+//! Second step: what the facts amount to. Host first, then workload: no workload of a host that is not in sight is judged
+//! on its own. Many hosts silent at once means that the controller is cut off, and then nothing is done at all.
+
+mod host;
+mod workload;
+
+use crate::engine::Engine;
+
+impl Engine {
+    pub(crate) fn believe(&mut self) {
+        let hosts = self.agenda.take_hosts();
+        for host in &hosts {
+            self.see_host(host);
+        }
+        self.judge_cut_off();
+        for host in hosts {
+            self.believe_host(&host);
+            self.agenda.touch_host(&host);
+        }
+        let workloads = self.agenda.take_workloads();
+        for workload in workloads {
+            self.believe_workload(&workload);
+            self.agenda.touch(&workload);
+        }
+    }
+}

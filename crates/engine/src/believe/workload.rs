@@ -1,0 +1,237 @@
+//! What the signs of a workload amount to: well, in trouble and why, well again.
+
+use crate::{
+    belief::{HostPhase, Sight, Trouble, Want, WorkloadSenses},
+    engine::Engine,
+    whose::{cause_of_end, pause_cause},
+};
+use mainstay_model::{
+    Cause, DomainState, EventKind, HostId, IncidentCause, Severity, Span, Subject, Time, WorkloadId,
+    spec::RecoveryPolicy,
+};
+
+/// A workload that left a host by a migration we did not order must appear elsewhere within this.
+const MIGRATION_GRACE: Span = Span::secs(10);
+/// So many reboots in a row without an answer are no update being installed.
+const BOOT_LOOP: u32 = 5;
+
+impl Engine {
+    pub(super) fn believe_workload(&mut self, workload: &WorkloadId) {
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        if record.want != Want::Running || self.belief.cut_off {
+            return;
+        }
+        if record.trouble.as_ref().is_none_or(|trouble| trouble.started_at.is_some())
+            && record.trying.is_none()
+            && record.unsettled.is_empty()
+            && self.life_order(workload).is_none()
+            && let Some((cause, since)) = self.new_trouble(workload)
+        {
+            self.trouble_since(workload, cause, since);
+        }
+        self.note_recovery(workload);
+    }
+
+    /// What is wrong with a workload that should run, if its one possible host is in sight.
+    fn new_trouble(&self, workload: &WorkloadId) -> Option<(Cause, Time)> {
+        let record = self.belief.workloads.get(workload)?;
+        let senses = self.belief.workload_senses.get(workload)?;
+        let Some(host) = record.may_run_on.first() else {
+            // Off everywhere, wanted, and nobody brings it up: it left by somebody else's migration and did not arrive, or
+            // it went off while it was left alone.
+            let gone_since = senses.seen.values().map(|seen| seen.since).max().unwrap_or(record.known_since);
+            let idle = record.trouble.is_none() && record.moving.is_none();
+            let last = record.host.as_ref().and_then(|host| senses.seen.get(host)).map(|seen| seen.state);
+            let cause = if let Some(DomainState::Off(reason)) = last { cause_of_end(reason) } else { Cause::Vanished };
+            return (idle && self.now.since(gone_since) >= MIGRATION_GRACE).then_some((cause, gone_since));
+        };
+        if record.may_run_on.len() > 1 || self.sight(host) != Sight::Heard {
+            return None;
+        }
+        let seen = senses.seen.get(host)?;
+        match seen.state {
+            DomainState::Running => {
+                let policy = self.recovery(workload);
+                let last_sign = senses.last_sign()?;
+                if let Some(since) = senses.reboots_since().filter(|since| *since + policy.answer_within <= self.now) {
+                    return Some((Cause::Hung, since));
+                }
+                (senses.hung_at(record.answers, &policy)? <= self.now).then_some((Cause::Hung, last_sign))
+            }
+            DomainState::Paused(reason) => Some((pause_cause(reason)?, seen.at)),
+            DomainState::Panicked => Some((Cause::Panicked, seen.at)),
+            // Left alone for a while, with a start of ours that was never answered: it is missed again.
+            DomainState::Off(_) if record.pending_on.contains(host) => Some((Cause::StartFailed, seen.since)),
+            DomainState::Off(_) => None,
+        }
+    }
+
+    /// Trouble that began now.
+    pub(crate) fn trouble(&mut self, workload: &WorkloadId, cause: Cause) {
+        let well_until = self.last_well(workload).unwrap_or(self.now);
+        self.trouble_since(workload, cause, well_until);
+    }
+
+    /// The last moment at which a workload is known to have been well: its last answer, or any sign of life if it is not
+    /// asked.
+    pub(crate) fn last_well(&self, workload: &WorkloadId) -> Option<Time> {
+        let senses = self.belief.workload_senses.get(workload)?;
+        senses.heard().or_else(|| senses.last_sign())
+    }
+
+    pub(crate) fn trouble_since(&mut self, workload: &WorkloadId, cause: Cause, well_until: Time) {
+        let subject = Subject::Workload(workload.clone());
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let host = record.host.clone();
+        let relapse = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_some());
+        let first_well_until = record.trouble.as_ref().map_or(well_until, |trouble| trouble.well_until);
+        let managed = self.manages(workload);
+        if managed && record.incident.is_none() {
+            self.open_incident(subject.clone(), IncidentCause::Workload(cause), well_until);
+        }
+        let place = host.map(|host| format!(" on {host}")).unwrap_or_default();
+        let again = if relapse { " again" } else { "" };
+        let severity = if managed { Severity::Red } else { Severity::Yellow };
+        self.note(EventKind::Believed, severity, subject, format!("{cause}{place}{again}"));
+        if relapse {
+            self.blame_point(workload);
+        }
+        if cause == Cause::Hung {
+            self.blame_points_since(workload, well_until);
+        }
+        let now = self.now;
+        let record = self.belief.workloads.get_mut(workload).expect("looked up above");
+        record.trouble =
+            Some(Trouble { cause, since: now, well_until: first_well_until, started_at: None, pictured: false });
+        record.trying = None;
+        record.moving = None;
+        self.agenda.touch(workload);
+    }
+
+    /// A workload that was in trouble and runs: for the incident's story, and when it has been well long enough the
+    /// trouble is over.
+    fn note_recovery(&mut self, workload: &WorkloadId) {
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let Some(host) = self.runs_on(workload).cloned() else { return };
+        if self.sight(&host) != Sight::Heard || self.doubtful(&host) {
+            return;
+        }
+        let Some(trouble) = &record.trouble else {
+            if record.incident.is_some() && self.is_well(workload) {
+                self.was_spared(workload, &host);
+            }
+            return;
+        };
+        let senses = self.belief.workload_senses.get(workload);
+        let started_at = match trouble.started_at {
+            Some(started_at) => started_at,
+            None if self.runs_again(workload) => self.now,
+            None => return,
+        };
+        let well_until = trouble.well_until;
+        let answered = senses.and_then(|senses| senses.answered_since);
+        // A hang that ended by itself ended now; what it answered before says nothing.
+        let answering = answered.map(|at| if at < well_until { started_at } else { at });
+        let settled = !record.answers || answering.is_some();
+        let stable_for = self.recovery(workload).stable_after;
+        if trouble.started_at.is_none() {
+            self.belief
+                .workloads
+                .get_mut(workload)
+                .expect("looked up above")
+                .trouble
+                .as_mut()
+                .expect("looked up above")
+                .started_at = Some(started_at);
+        }
+        self.tell_running(workload, &host, started_at, answering);
+        if settled && self.now.since(started_at) >= stable_for {
+            let record = self.belief.workloads.get_mut(workload).expect("looked up above");
+            record.trouble = None;
+            record.reverted_to = None;
+            self.note(
+                EventKind::Believed,
+                Severity::Green,
+                Subject::Workload(workload.clone()),
+                format!("well again on {host}"),
+            );
+            self.leave_incident_of(workload);
+        }
+    }
+
+    /// True if it executes again although nobody told that a start was done: the start's outcome was lost or overtaken, or
+    /// a person was faster. Only a hang does not end by being seen running; it takes an answer or another start.
+    fn runs_again(&self, workload: &WorkloadId) -> bool {
+        let record = self.belief.workloads.get(workload);
+        let Some(trouble) = record.filter(|record| record.trying.is_none()).and_then(|record| record.trouble.as_ref())
+        else {
+            return false;
+        };
+        if self.life_order(workload).is_some() {
+            return false; // its outcome tells, and it may be stopped first
+        }
+        let Some(senses) = self.belief.workload_senses.get(workload) else { return false };
+        let answers = senses.heard() > Some(trouble.since) && senses.silent().is_none();
+        trouble.cause != Cause::Hung || answers || senses.up_since > Some(trouble.since)
+    }
+
+    /// True while a host counts as lost or off: what was seen there before says nothing.
+    fn doubtful(&self, host: &HostId) -> bool {
+        self.belief
+            .hosts
+            .get(host)
+            .is_none_or(|record| !matches!(record.phase, HostPhase::Online | HostPhase::Returning))
+    }
+
+    /// Where it is seen running, if it is certain that it runs nowhere else.
+    pub(crate) fn runs_on(&self, workload: &WorkloadId) -> Option<&HostId> {
+        let record = self.belief.workloads.get(workload)?;
+        let host = record.may_run_on.first().filter(|_| record.may_run_on.len() == 1)?;
+        let seen = self.belief.workload_senses.get(workload)?.seen.get(host)?;
+        (seen.state == DomainState::Running).then_some(host)
+    }
+
+    /// Running in sight, not in trouble, not silent.
+    pub(crate) fn is_well(&self, workload: &WorkloadId) -> bool {
+        let Some(record) = self.belief.workloads.get(workload) else { return false };
+        let Some(host) = self.runs_on(workload) else { return false };
+        let in_trouble = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
+        let senses = self.belief.workload_senses.get(workload);
+        let silent =
+            record.answers && senses.is_some_and(|senses| senses.answered_since.is_none() || senses.silent().is_some());
+        self.sight(host) == Sight::Heard && !in_trouble && !silent && record.unsettled.is_empty()
+    }
+
+    /// True if Mainstay acts for it.
+    pub(crate) fn manages(&self, workload: &WorkloadId) -> bool {
+        let told_not_to = self.belief.workloads.get(workload).is_none_or(|record| record.unprotected);
+        !told_not_to
+            && self.rule(workload).is_some_and(|rule| rule.policy.managed == mainstay_model::spec::Managed::Yes)
+    }
+}
+
+impl WorkloadSenses {
+    /// When it last gave any sign of life: an answer, a write, a packet sent, or its start.
+    pub(crate) fn last_sign(&self) -> Option<Time> {
+        let moved = self.activity.map(|activity| activity.moved_at);
+        self.heard().into_iter().chain(moved).chain(self.up_since).max()
+    }
+
+    /// Since when it boots and boots and never answers, if it does; however busy it looks.
+    fn reboots_since(&self) -> Option<Time> {
+        self.silent()?;
+        self.heard().max(self.up_since).filter(|_| self.reboots >= BOOT_LOOP)
+    }
+
+    /// When it will count as hung if nothing is heard until then. `None`: it can't be judged, since it never answered, or
+    /// nobody asked in vain. A guest that still writes or sends is not hung, only unresponsive.
+    pub(crate) fn hung_at(&self, ever_answered: bool, policy: &RecoveryPolicy) -> Option<Time> {
+        let silent = self.silent().is_some();
+        if !ever_answered || !silent {
+            return None;
+        }
+        let last_sign = self.last_sign().max(self.watched_since)?;
+        let patience = if self.answered_since.is_some() { policy.hung_after } else { policy.answer_within };
+        Some(last_sign + patience)
+    }
+}
