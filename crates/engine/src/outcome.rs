@@ -46,7 +46,10 @@ impl Engine {
     }
 
     fn learn(&mut self, record: OrderRecord, outcome: Outcome) {
-        let (since, until) = (record.ordered_at, record.order.deadline);
+        let (since, deadline) = (record.ordered_at, record.order.deadline);
+        // Between terms the clock may have been set: what is left of an older term's time is not known, so all of it counts.
+        let older = record.order.epoch < self.belief.meta.epoch;
+        let until = if older { self.now + deadline.since(since) } else { deadline };
         match record.order.action {
             Action::CheckPower { host } => match outcome {
                 Outcome::Done { detail: Detail::Power(state) } => self.power_learned(&host, state),
@@ -471,6 +474,16 @@ impl Engine {
 
     /// After a restart of the controller: whatever was under way may have been done or not.
     pub(crate) fn forget_outcomes(&mut self) {
+        let now = self.now;
+        let unsettled = self.belief.workloads.values().filter(|record| !record.unsettled.is_empty());
+        let unsettled: Vec<WorkloadId> = unsettled.map(|record| record.workload.clone()).collect();
+        for workload in unsettled {
+            let Some(record) = self.belief.workloads.get_mut(&workload) else { continue };
+            for open in record.unsettled.values_mut() {
+                open.may_happen_until = now + open.may_happen_until.since(open.since);
+                open.since = now;
+            }
+        }
         let under_way: Vec<ActionId> = self.belief.all_in_flight().map(|record| record.order.id).collect();
         for id in under_way {
             let fenced = match self.belief.orders.get(&id).map(|record| &record.order.action) {

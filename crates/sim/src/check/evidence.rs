@@ -20,6 +20,8 @@ pub(super) struct Evidence {
     proved: BTreeMap<(WorkloadId, HostId), Time>,
     /// When a host was last proved off: likewise.
     off: BTreeMap<HostId, Time>,
+    /// When the newest list of a host was asked for.
+    listed: BTreeMap<HostId, Time>,
 }
 
 #[derive(Clone, Debug)]
@@ -103,6 +105,8 @@ impl Evidence {
                     *asked_at > late.min(open.order.deadline) && open.order.action.may_run_on() == Some(host)
                 };
                 self.open.retain(|_, open| !cleared(open));
+                let listed = self.listed.entry(host.clone()).or_insert(*asked_at);
+                *listed = (*listed).max(*asked_at);
                 for (workload, hosts) in &mut self.live {
                     if !domains.get(workload).is_some_and(|seen| seen.state.is_live()) {
                         hosts.remove(host);
@@ -117,8 +121,12 @@ impl Evidence {
                 }
             }
             Fact::Domain { host, workload, change: DomainChange::State(state) } => {
+                // Its last words can arrive when it was proved off already; what it says anew begins with a list.
+                let last_words = self.off.get(host).is_some_and(|off| self.listed.get(host).is_none_or(|at| at <= off));
                 if state.is_live() {
-                    self.seen_live(workload, host, now);
+                    if !last_words {
+                        self.seen_live(workload, host, now);
+                    }
                 } else if self.live.entry(workload.clone()).or_default().remove(host) {
                     self.proved.insert((workload.clone(), host.clone()), now); // newer than a list on its way
                 }
