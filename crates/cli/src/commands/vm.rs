@@ -47,13 +47,13 @@ enum Verb {
     /// Stop a VM and keep it stopped
     Stop {
         #[command(flatten)]
-        stop: Stop,
+        stop: Stopping,
         /// By force if it has not shut down within this, such as 30s
         #[arg(long, value_name = "TIME", conflicts_with = "force")]
         within: Option<Span>,
     },
     /// Stop a VM and start it again
-    Restart(Stop),
+    Restart(Stopping),
     /// Move a running VM to another host, once
     Move {
         #[command(flatten)]
@@ -93,7 +93,7 @@ struct One {
 }
 
 #[derive(Debug, Args)]
-struct Stop {
+struct Stopping {
     #[command(flatten)]
     vm: One,
     /// Pull its plug instead of asking the guest
@@ -103,7 +103,7 @@ struct Stop {
     change: Change,
 }
 
-impl Stop {
+impl Stopping {
     fn how(&self) -> StopHow {
         if self.force { StopHow::Force } else { StopHow::Graceful }
     }
