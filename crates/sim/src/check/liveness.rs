@@ -30,13 +30,13 @@ impl Checker {
                 continue;
             }
             self.stake(Rule::Liveness);
-            let well = guest.host().is_some_and(|host| world.is_well_on(guest, &host));
-            if well {
-                continue;
-            }
-            let with_its_host = self.stops.went_with_its_host(name);
-            if excused(record, name, world.now, roomy, with_its_host) {
+            let excused = self.is_excused(record, name, world.now, roomy);
+            if excused {
+                // Also if it is well already: it was brought back a moment ago, and may have its way home before it.
                 self.excused.insert(name.clone());
+            }
+            let well = guest.host().is_some_and(|host| world.is_well_on(guest, &host));
+            if well || excused {
                 continue;
             }
             let doing = view.workloads.iter().find(|seen| seen.workload == *name);
@@ -58,17 +58,21 @@ impl Checker {
             self.violate(world, Rule::Bounded, text);
         }
     }
-}
 
-fn excused(record: &Record, workload: &WorkloadId, now: Time, roomy: bool, with_its_host: bool) -> bool {
-    let excuse = |code| {
-        NEEDS_A_PERSON.contains(&code)
-            || (code == Code::NO_HOST_FITS && !roomy)
-            || (code == Code::STOPPED_BY_PERSON && with_its_host)
-    };
-    record.alarms.iter().any(|span| {
-        excuse(span.alarm.code)
-            && span.alarm.subject == Subject::Workload(workload.clone())
-            && span.cleared.is_none_or(|cleared| now.since(cleared) < EXCUSES_FOR)
-    })
+    /// True if an alarm says rightly that a person is needed, or did until a moment ago, or until a person took elsewhere
+    /// what was left alone after its host's shutdown: found anew it is off because somebody put it there so.
+    fn is_excused(&self, record: &Record, workload: &WorkloadId, now: Time, roomy: bool) -> bool {
+        let (went_with_its_host, redefined_at) =
+            (self.stops.went_with_its_host(workload), self.stops.redefined_at(workload));
+        record.alarms.iter().filter(|span| span.alarm.subject == Subject::Workload(workload.clone())).any(|span| {
+            let code = span.alarm.code;
+            let with_its_host = code == Code::STOPPED_BY_PERSON && went_with_its_host;
+            let excuses = NEEDS_A_PERSON.contains(&code) || (code == Code::NO_HOST_FITS && !roomy) || with_its_host;
+            let lasts = |cleared: Time| {
+                let removed = redefined_at.is_some_and(|at| span.raised <= at && at <= cleared);
+                now.since(cleared) < EXCUSES_FOR || (with_its_host && removed)
+            };
+            excuses && span.cleared.is_none_or(lasts)
+        })
+    }
 }

@@ -204,6 +204,7 @@ impl Checker {
             }
             Truth::Ended { guest, why, .. } => self.stops.ended(guest, *why),
             Truth::PersonStopped { guest } => self.stops.happened(guest, world.now),
+            Truth::Redefined { guest, .. } => self.stops.redefined(guest, world.now),
             Truth::PointDeleted { guest, point, .. } => self.points.gone(guest, point),
             _ => {}
         }

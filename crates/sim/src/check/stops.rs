@@ -19,6 +19,8 @@ pub(super) struct Stops {
     own: BTreeSet<WorkloadId>,
     /// Shut down or saved since it was started last.
     ended_in_order: BTreeSet<WorkloadId>,
+    /// Redefined by a person since it was started last, or since a person wanted it to run.
+    redefined: BTreeMap<WorkloadId, Time>,
 }
 
 impl Stops {
@@ -31,6 +33,17 @@ impl Stops {
     pub fn over(&mut self, workload: &WorkloadId) {
         self.true_since.remove(workload);
         self.told.remove(workload);
+        self.redefined.remove(workload);
+    }
+
+    /// A person took its definition to another host while it was off.
+    pub fn redefined(&mut self, workload: &WorkloadId, now: Time) {
+        self.redefined.insert(workload.clone(), now);
+    }
+
+    /// When a person did so, if nothing was started since.
+    pub fn redefined_at(&self, workload: &WorkloadId) -> Option<Time> {
+        self.redefined.get(workload).copied()
     }
 
     /// It was started. If that was against a stop that the controller knew of, it was seen when the order left.

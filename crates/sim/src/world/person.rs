@@ -116,6 +116,7 @@ impl World {
             self.undefine(name, host);
         }
         self.define(name, to);
+        self.truths.push(Truth::Redefined { guest: name.clone(), host: to.clone() });
     }
 
     /// True if a disk of this guest is in use under its other name, or that name is taken here.

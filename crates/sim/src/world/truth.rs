@@ -20,6 +20,8 @@ pub(crate) enum Truth {
     HostUp { host: HostId },
     /// A person stopped a guest.
     PersonStopped { guest: WorkloadId },
+    /// A person took the definition of a guest that is off to another host.
+    Redefined { guest: WorkloadId, host: HostId },
     /// A recovery point was made.
     PointTaken { guest: WorkloadId, point: PointId, sick: bool },
     /// A recovery point is gone.
@@ -54,6 +56,7 @@ impl fmt::Display for Truth {
             Truth::PowerLost { host } => write!(f, "{host} has no power"),
             Truth::HostUp { host } => write!(f, "{host} is up"),
             Truth::PersonStopped { guest } => write!(f, "a person stopped {guest}"),
+            Truth::Redefined { guest, host } => write!(f, "a person defined {guest} on {host} instead"),
             Truth::PointTaken { guest, point, sick: false } => write!(f, "recovery point {point} of {guest} is made"),
             Truth::PointTaken { guest, point, sick: true } => {
                 write!(f, "recovery point {point} of SICK {guest} is made")
