@@ -1,0 +1,122 @@
+//! What comes of orders about hosts: power that was asked about, fences, a host proved off.
+
+use crate::{
+    belief::{HostPhase, OffProof, Sight, Want},
+    engine::Engine,
+};
+use mainstay_model::{
+    ActionId, Cause, Detail, EventKind, HostId, Outcome, PowerState, Severity, Span, Subject, WorkloadId,
+};
+
+/// After every fence level failed, the levels are tried again from the first after this long: a BMC that reboots, a
+/// switch that comes back.
+const FENCE_AGAIN_AFTER: Span = Span::secs(30);
+
+impl Engine {
+    /// A fence device told whether a lost host has power.
+    pub(crate) fn power_learned(&mut self, host: &HostId, state: PowerState) {
+        self.agenda.touch_host(host);
+        let sight = self.sight(host);
+        let Some(record) = self.belief.hosts.get_mut(host) else { return };
+        let lost = match &mut record.phase {
+            HostPhase::Lost { power, .. } => {
+                *power = Some(state);
+                sight != Sight::Heard // it answers again: the device told of the time before, or of another host
+            }
+            HostPhase::Online | HostPhase::Returning => sight == Sight::Silent && self.belief.cut_off,
+            HostPhase::Off { .. } => false,
+        };
+        if lost && state == PowerState::Off {
+            self.proved_off(host, OffProof::FoundOff);
+        }
+    }
+
+    pub(super) fn fence_ended(&mut self, host: &HostId, level: usize, outcome: Outcome) {
+        let levels = self.host_spec(host).map_or(0, |spec| spec.fence.len());
+        match outcome {
+            Outcome::Done { detail: Detail::Fenced { already_off: true, .. } } => {
+                self.proved_off(host, OffProof::FoundOff);
+            }
+            Outcome::Done { .. } => self.proved_off(host, OffProof::Fenced),
+            Outcome::Failed { .. } | Outcome::Unknown { .. } => {
+                let now = self.now;
+                let Some(record) = self.belief.hosts.get_mut(host) else { return };
+                if let HostPhase::Lost { level: next, try_at, exhausted, .. } = &mut record.phase {
+                    if level + 1 < levels {
+                        *next = level + 1;
+                    } else {
+                        *next = 0;
+                        *try_at = now + FENCE_AGAIN_AFTER;
+                        *exhausted = true;
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn power_on_ended(&mut self, host: &HostId, outcome: &Outcome) {
+        if let Outcome::Failed { .. } = outcome
+            && let Some(record) = self.belief.hosts.get_mut(host)
+            && let HostPhase::Off { powered_on, .. } = &mut record.phase
+        {
+            *powered_on = None; // tried again, as often as the flapping guard allows
+        }
+    }
+
+    /// The host is certainly off: nothing runs there any more, and whatever should run is to be started elsewhere.
+    pub(crate) fn proved_off(&mut self, host: &HostId, proof: OffProof) {
+        let now = self.now;
+        let well_until = self.belief.host_senses.get(host).and_then(|senses| senses.heard()).unwrap_or(now);
+        let Some(record) = self.belief.hosts.get_mut(host) else { return };
+        record.phase = HostPhase::Off { proof, powered_on: None };
+        record.since = now;
+        let text = match proof {
+            OffProof::Fenced => "proved off: fenced",
+            OffProof::FoundOff => "proved off: its fence device found it without power",
+            OffProof::Person => "proved off, on a person's word",
+        };
+        self.note(EventKind::Believed, Severity::Yellow, Subject::Host(host.clone()), text);
+        if let Some(senses) = self.belief.host_senses.get_mut(host) {
+            senses.listed.clear();
+            senses.guest_heard = None;
+        }
+        let workloads: Vec<WorkloadId> = self.belief.on_host(host).cloned().collect();
+        self.end_orders_at(host);
+        for workload in workloads {
+            self.belief.runs_not(&workload, host);
+            if let Some(senses) = self.belief.workload_senses.get_mut(&workload) {
+                senses.seen.remove(host);
+            }
+            let home_counts = self.home_counts(&workload);
+            let record = self.belief.workloads.get_mut(&workload).expect("the index knows only workloads on record");
+            record.unsettled.remove(host);
+            record.pending_on.remove(host);
+            // A migration away from here is over: what its target lists from now on counts.
+            for open in record.unsettled.values_mut() {
+                open.may_happen_until = open.may_happen_until.min(now);
+            }
+            record.left.insert(host.clone());
+            if home_counts {
+                record.came_from.get_or_insert_with(|| host.clone());
+            }
+            if record.want == Want::Running && record.may_run_on.is_empty() {
+                let well_until = self.last_well(&workload).unwrap_or(well_until);
+                self.trouble_since(&workload, Cause::HostLost, well_until);
+            }
+            self.agenda.touch(&workload);
+        }
+        self.agenda.touch_host(host);
+        self.agenda.stir();
+    }
+
+    /// Whatever was under way at a host that is proved off has ended with it. Its outcome would be waited for until its
+    /// deadline, since a host without power closes no connection.
+    fn end_orders_at(&mut self, host: &HostId) {
+        let orders = self.belief.in_flight(&Subject::Host(host.clone()));
+        let about_workloads = orders.filter(|record| record.order.action.workload().is_some());
+        let ids: Vec<ActionId> = about_workloads.map(|record| record.order.id).collect();
+        for id in ids {
+            self.outcome(id, Outcome::unknown(format!("{host} was proved off meanwhile")));
+        }
+    }
+}

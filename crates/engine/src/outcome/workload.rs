@@ -1,0 +1,262 @@
+//! What comes of orders about workloads: started, stopped, migrated, or nobody knows.
+
+use crate::{
+    belief::{HostPhase, MoveWhy, Seen, StoppedHow, Unsettled, Want},
+    engine::Engine,
+    whose::persons_stop,
+};
+use mainstay_model::{
+    Cause, DomainState, EventKind, Failure, FailureKind, HostId, OffReason, Outcome, Severity, Span, Subject, Time,
+    WorkloadId,
+};
+
+/// A workload that could not be moved, live or cold, is left where it is for so long: what keeps it there lasts.
+pub(crate) const MOVE_PAUSE: Span = Span::minutes(5);
+/// A workload that did not stop when a person asked is asked again after this long.
+const STOP_PAUSE: Span = Span::minutes(1);
+/// Housekeeping that failed is tried again after this long.
+const TIDY_PAUSE: Span = Span::minutes(1);
+/// A migration of unknown outcome that did not begin within this does not begin any more.
+const MIGRATION_MAY_HAPPEN: Span = Span::secs(90);
+
+impl Engine {
+    /// Done, so it was running there at some moment after the order. What the host said since then counts more; but a list
+    /// that was asked for before this was heard, and arrives after it, may be of the time before the start.
+    pub(super) fn started(&mut self, workload: &WorkloadId, host: &HostId, since: Time) {
+        let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        match senses.seen.get(host) {
+            Some(seen) if seen.at > since && !seen.state.is_live() => return self.unsettle(workload, host, self.now),
+            Some(seen) if seen.state == DomainState::Running => {}
+            _ => {
+                let autostart = senses.seen.get(host).is_some_and(|seen| seen.autostart);
+                senses.seen.insert(
+                    host.clone(),
+                    Seen { state: DomainState::Running, at: self.now, since: self.now, autostart },
+                );
+                senses.up_since = Some(self.now);
+                senses.answered_since = None;
+                senses.activity = None;
+            }
+        }
+        self.belief.may_run(workload, host);
+        let Some(record) = self.belief.workloads.get_mut(workload) else { return };
+        record.host = Some(host.clone());
+        record.left.remove(host);
+        record.trying = None;
+        record.moving = None;
+        record.unsettled.remove(host);
+        record.pending_on.remove(host);
+        if let Some(trouble) = &mut record.trouble {
+            trouble.started_at = Some(self.now);
+        }
+    }
+
+    pub(super) fn start_ended(
+        &mut self,
+        workload: &WorkloadId,
+        host: &HostId,
+        since: Time,
+        until: Time,
+        outcome: Outcome,
+    ) {
+        // Of a start that failed, our own stop before it may be heard late, and that is nobody's will.
+        let may_have_run = !matches!(outcome, Outcome::Failed { .. });
+        if may_have_run && self.stopped_meanwhile(workload, host, since) {
+            return;
+        }
+        match outcome {
+            Outcome::Done { .. } => self.started(workload, host, since),
+            Outcome::Failed { error } => self.start_failed(workload, host, error),
+            Outcome::Unknown { .. } => self.start_unknown(workload, host, until),
+        }
+    }
+
+    /// It may run there, or be started there yet, by a call that hangs.
+    pub(super) fn start_unknown(&mut self, workload: &WorkloadId, host: &HostId, until: Time) {
+        self.unsettle(workload, host, until);
+        if let Some(open) = self.belief.workloads.get_mut(workload).and_then(|record| record.unsettled.get_mut(host)) {
+            open.told_to_start = true;
+        }
+    }
+
+    /// True if it came up after the order and a person stopped it before the order ended: rule 3 counts more than what the
+    /// order was for.
+    fn stopped_meanwhile(&mut self, workload: &WorkloadId, host: &HostId, ordered_at: Time) -> bool {
+        let Some(senses) = self.belief.workload_senses.get(workload) else { return false };
+        let came_up = senses.up_since.is_some_and(|up_since| up_since > ordered_at);
+        let how = match senses.seen.get(host) {
+            Some(Seen { state: DomainState::Off(reason), since, .. }) if *since > ordered_at => persons_stop(*reason),
+            _ => None,
+        };
+        let Some(how) = how.filter(|_| came_up) else { return false };
+        self.belief.runs_not(workload, host);
+        self.stopped_by_person(host, workload, how);
+        let Some(record) = self.belief.workloads.get_mut(workload) else { return true };
+        record.trying = None;
+        record.unsettled.remove(host);
+        record.pending_on.remove(host);
+        true
+    }
+
+    fn start_failed(&mut self, workload: &WorkloadId, host: &HostId, error: Failure) {
+        if let Some(record) = self.belief.workloads.get_mut(workload)
+            && error.kind == FailureKind::Unreachable
+            && (record.unsettled.contains_key(host) || record.pending_on.contains(host))
+        {
+            // Nothing was sent, so what an earlier order there comes to is as unknown as before.
+            record.trying = None;
+            if let Some(open) = record.unsettled.get_mut(host) {
+                open.asked_again = true;
+            }
+            return;
+        }
+        if !self.seen_live(workload, host) {
+            self.belief.runs_not(workload, host);
+        }
+        if error.kind == FailureKind::DiskLocked {
+            let text = format!("its disk is in use by another process, so it may run somewhere: {}", error.message);
+            self.note(EventKind::Believed, Severity::Red, Subject::Workload(workload.clone()), text);
+        }
+        self.rung_failed(workload, host);
+        let Some(record) = self.belief.workloads.get_mut(workload) else { return };
+        record.moving = None;
+        // The host works on one order for a workload at a time: an earlier one is through too.
+        record.unsettled.remove(host);
+        record.pending_on.remove(host);
+        if record.trouble.is_none() {
+            self.trouble(workload, Cause::StartFailed);
+        }
+    }
+
+    /// Housekeeping did not work: what is in its way may go, but not at once.
+    pub(crate) fn tidy_later(&mut self, workload: &WorkloadId) {
+        self.belief.workload_senses.entry(workload.clone()).or_default().tidy_after = Some(self.now + TIDY_PAUSE);
+    }
+
+    /// The rung being tried did not help: the next decision chooses again, and avoids this host when relocating.
+    pub(super) fn rung_failed(&mut self, workload: &WorkloadId, host: &HostId) {
+        let Some(record) = self.belief.workloads.get_mut(workload) else { return };
+        record.trying = None;
+        if let Some(attempt) = record.attempts.last_mut() {
+            attempt.host = Some(host.clone());
+            attempt.failed = true;
+        }
+    }
+
+    /// Nobody knows whether it runs there, or whether it will before `until`: the host must be asked anew.
+    pub(crate) fn unsettle(&mut self, workload: &WorkloadId, host: &HostId, until: Time) {
+        let proved_off =
+            self.belief.hosts.get(host).is_some_and(|record| matches!(record.phase, HostPhase::Off { .. }));
+        if proved_off {
+            self.belief.runs_not(workload, host);
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.trying = None;
+            }
+            return;
+        }
+        self.belief.may_run(workload, host);
+        let now = self.now;
+        if let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.trying = None;
+            let asked_again = record.unsettled.contains_key(host);
+            let open = Unsettled { since: now, may_happen_until: until.max(now), asked_again, told_to_start: false };
+            record.unsettled.insert(host.clone(), open);
+        }
+    }
+
+    pub(super) fn stop_ended(&mut self, workload: &WorkloadId, host: &HostId, since: Time, outcome: Outcome) {
+        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
+        match outcome {
+            // It came up again before the outcome was heard: somebody else started it, or the event is a late one.
+            Outcome::Done { .. } if seen.is_some_and(|seen| seen.state.is_live() && seen.since > since) => {
+                self.unsettle(workload, host, self.now);
+            }
+            Outcome::Done { .. } => {
+                self.belief.runs_not(workload, host);
+                if let Some(senses) = self.belief.workload_senses.get_mut(workload)
+                    && let Some(seen) = senses.seen.get_mut(host)
+                {
+                    seen.state = DomainState::Off(OffReason::Destroyed);
+                    seen.at = self.now;
+                }
+            }
+            Outcome::Failed { .. } => {
+                self.rung_failed(workload, host);
+                let Some(record) = self.belief.workloads.get_mut(workload) else { return };
+                let ours = record.moving.take().is_some_and(|moving| moving.why != MoveWhy::Operator);
+                if ours && let Some(senses) = self.belief.workload_senses.get_mut(workload) {
+                    senses.stays_until = Some(self.now + MOVE_PAUSE);
+                }
+                if matches!(record.want, Want::Stopped { how: StoppedHow::Operator, .. }) {
+                    let text = "it did not stop when asked, and is asked again; by force: mainstay vm stop --force";
+                    let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+                    senses.stop_again_at = Some(self.now + STOP_PAUSE);
+                    self.note(EventKind::Decided, Severity::Yellow, Subject::Workload(workload.clone()), text);
+                }
+            }
+            Outcome::Unknown { .. } => self.unsettle(workload, host, self.now),
+        }
+    }
+
+    pub(super) fn migrate_ended(
+        &mut self,
+        workload: &WorkloadId,
+        from: &HostId,
+        to: &HostId,
+        since: Time,
+        until: Time,
+        outcome: Outcome,
+    ) {
+        // It arrived and its owner shut it down there, whatever is said of the order now, or never was. (A target that is given up
+        // is destroyed: that tells nothing.)
+        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(to));
+        let shut_down = seen.is_some_and(|seen| seen.state == DomainState::Off(OffReason::Shutdown));
+        let done = matches!(outcome, Outcome::Done { .. });
+        if !done && shut_down && self.stopped_meanwhile(workload, to, since) {
+            self.unsettle(workload, from, self.now);
+            return;
+        }
+        match outcome {
+            Outcome::Done { .. } => {
+                self.belief.runs_not(workload, from);
+                if let Some(seen) = self.belief.workload_senses.get_mut(workload).and_then(|it| it.seen.get_mut(from)) {
+                    // Kept with this moment, so that an older list of that host, still on its way, is known to be older.
+                    let gone = DomainState::Off(OffReason::Migrated);
+                    *seen = Seen { state: gone, at: self.now, since: self.now, autostart: false };
+                }
+                if self.stopped_meanwhile(workload, to, since) {
+                    return;
+                }
+                if let Some(record) = self.belief.workloads.get_mut(workload) {
+                    record.want = Want::Running; // it arrived, so what its source said of it was its leaving
+                }
+                self.started(workload, to, since);
+            }
+            Outcome::Failed { error } => {
+                // libvirt undoes a migration that fails, but in several steps on two hosts: the target is asked too, unless
+                // nothing was ever sent.
+                if error.kind != FailureKind::Unreachable {
+                    self.unsettle(workload, to, self.now);
+                } else if !self.seen_live(workload, to) {
+                    self.belief.runs_not(workload, to);
+                }
+                let record = self.belief.workloads.get_mut(workload).expect("an order's workload is on record");
+                if let Some(moving) = &mut record.moving {
+                    moving.failures += 1;
+                }
+                if !self.seen_live(workload, from) {
+                    self.unsettle(workload, from, self.now);
+                }
+            }
+            Outcome::Unknown { .. } => {
+                self.unsettle(workload, from, self.now);
+                // A migration has a long deadline, and all that time nothing would be done for the workload where it runs.
+                self.unsettle(workload, to, until.min(self.now + MIGRATION_MAY_HAPPEN));
+                let moving = self.belief.workloads.get_mut(workload).and_then(|record| record.moving.as_mut());
+                if let Some(moving) = moving.filter(|moving| moving.why == MoveWhy::Operator) {
+                    moving.to.get_or_insert_with(|| to.clone()); // if it is there after all, the move is over
+                }
+            }
+        }
+    }
+}
