@@ -2,7 +2,8 @@
 //! wall clock makes nobody look silent.
 
 use mainstay_model::Time;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
 
 /// The controller's clock. Copies agree.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +31,8 @@ impl Clock {
     }
 
     /// The moment at which this clock will show `time`, for sleeping until then.
-    pub fn instant_of(&self, time: Time) -> tokio::time::Instant {
-        (self.started + time.since(self.at_start).as_duration()).into()
+    pub fn instant_of(&self, time: Time) -> Instant {
+        self.started + time.since(self.at_start).as_duration()
     }
 }
 

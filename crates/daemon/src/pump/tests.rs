@@ -30,13 +30,13 @@ enum Seen {
 
 #[derive(Clone, Default)]
 struct Outside {
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: watch::Sender<Vec<Seen>>,
     full: Arc<Mutex<bool>>,
 }
 
 impl Outside {
     fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+        self.seen.borrow().clone()
     }
     fn orders(&self) -> usize {
         self.seen().iter().filter(|seen| matches!(seen, Seen::Left(_))).count()
@@ -49,14 +49,14 @@ impl Journal for Outside {
             return Err(mainstay_store::Error::Full { path: PathBuf::from("/full/mainstay.db") });
         }
         let texts = step.events.iter().map(|event| event.text.clone()).collect();
-        self.seen.lock().unwrap().push(Seen::Persisted(texts));
+        self.seen.send_modify(|seen| seen.push(Seen::Persisted(texts)));
         Ok(())
     }
 }
 
 impl Dispatch for Outside {
     fn dispatch(&mut self, order: Order) {
-        self.seen.lock().unwrap().push(Seen::Left(order.action));
+        self.seen.send_modify(|seen| seen.push(Seen::Left(order.action)));
     }
 }
 
@@ -147,11 +147,10 @@ impl World {
     }
 
     async fn until(&self, what: &str, wanted: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !wanted() {
-            assert!(Instant::now() < deadline, "{what}: {:#?}", self.outside.seen());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let mut seen = self.outside.seen.subscribe();
+        let comes = seen.wait_for(|_| wanted());
+        let came = tokio::time::timeout(Duration::from_secs(20), comes).await.is_ok();
+        assert!(came, "{what}: {:#?}", self.outside.seen());
     }
 }
 
@@ -193,7 +192,7 @@ async fn while_nothing_can_be_remembered_nothing_is_done_and_questions_are_answe
 }
 
 /// The scenario: the disk is full for long; meanwhile the guest is started by a person. What was decided before is of no use.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_was_decided_long_before_it_could_be_remembered_is_decided_anew() {
     let mut world = World::start();
     world.settle().await;
@@ -201,6 +200,7 @@ async fn what_was_decided_long_before_it_could_be_remembered_is_decided_anew() {
     *world.outside.full.lock().unwrap() = true;
     world.crash().await;
     world.health.wait_for(|health| health.storage_trouble.is_some()).await.unwrap();
+    // Time is simulated here: it passes when everybody waits.
     tokio::time::sleep(FRESH.as_duration()).await;
     world.settle().await;
     *world.outside.full.lock().unwrap() = false;
@@ -232,16 +232,11 @@ async fn ten_thousand_events_at_once_end_in_the_newest_state() {
         world.tell(Fact::Domain { host: "h1".into(), workload: web_1(), change }).await;
     }
     let told = began.elapsed();
-    let view = loop {
-        let all_taken = world.facts.capacity() == INPUTS;
-        // It is answered between two steps: what was taken before is on record.
-        let view = world.view().await;
-        if all_taken && view.workloads.iter().all(|one| one.health == "running") {
-            break view;
-        }
-        assert!(began.elapsed() < Duration::from_secs(30), "{view:#?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    // The channel is empty when all is taken in, and a question is answered between two steps.
+    let all_taken = world.facts.reserve_many(INPUTS);
+    drop(tokio::time::timeout(Duration::from_secs(30), all_taken).await.expect("all is taken in").unwrap());
+    let view = world.view().await;
+    assert!(view.workloads.iter().all(|one| one.health == "running"), "{view:#?}");
     let took = began.elapsed();
     tracing::info!("{EVENTS} events were taken in within {told:?}, and all believed within {took:?}");
     assert!(view.alarms.is_empty(), "{:?}", view.alarms);
@@ -275,9 +270,7 @@ async fn orders_that_ended_are_forgotten_and_no_others() {
     let prune = async || memory.store().prune(&keep).await.unwrap();
     assert_eq!(prune().await.orders, 0, "it is under way");
     world.facts.send(Input::Outcome { id: mainstay_model::ActionId(1), outcome: Outcome::done() }).await.unwrap();
-    let began = Instant::now();
-    while prune().await.orders == 0 {
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", memory.store().load(&[Kind::Order]).await);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    drop(world.facts.reserve_many(INPUTS).await.unwrap());
+    world.view().await; // answered when the step is on record
+    assert_eq!(prune().await.orders, 1, "{:?}", memory.store().load(&[Kind::Order]).await);
 }

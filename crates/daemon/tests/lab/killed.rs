@@ -1,11 +1,11 @@
 //! The controller itself is killed, between any two steps of its journal. What it had begun is brought to its end once, and
 //! nothing else happens.
 
-use crate::support::{Controller, SOON, TestLab, alarm};
+use crate::support::{Controller, SOON, TestLab, alarm, until};
 use mainstay_daemon::{DieAt, Moment, Options, start};
 use mainstay_model::{Code, Command, PointState, Severity};
 use rustix::mount::{MountFlags, mount};
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{path::Path, process::Stdio};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::Child,
@@ -34,16 +34,14 @@ async fn controller_process() {
     let handle = running.handle.clone();
     let obeyed = async {
         let mut lines = BufReader::new(tokio::io::stdin()).lines();
-        loop {
+        let look = async || {
             let view = handle.view().await.unwrap();
-            if !view.workloads.is_empty()
+            let seen = !view.workloads.is_empty()
                 && view.workloads.iter().all(|one| one.health == "running")
-                && view.hosts.iter().all(|host| host.health == "online")
-            {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+                && view.hosts.iter().all(|host| host.health == "online");
+            if seen { Ok(()) } else { Err(format!("{view:?}")) }
+        };
+        until(&handle, SOON, "all is seen", look).await;
         eprintln!("all is seen");
         while let Some(line) = lines.next_line().await.unwrap() {
             eprintln!("{line}: {:?}", handle.command(serde_json::from_str(&line).unwrap()).await);

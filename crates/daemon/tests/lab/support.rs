@@ -16,7 +16,10 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
 
 /// Far above what anything here takes on a loaded machine with two cores.
 pub const SOON: Duration = Duration::from_secs(120);
@@ -124,6 +127,20 @@ pub fn alarm<'a>(view: &'a ClusterView, code: Code, about: &str) -> Option<&'a A
     view.alarms.iter().find(|alarm| alarm.code == code && alarm.subject.to_string() == about)
 }
 
+/// Looks after each news of the controller until what is looked for is there; else fails with what was seen instead. What is
+/// sensed but not remembered (that a guest answers) makes no news, so it is looked now and then as well.
+pub async fn until<T>(handle: &Handle, within: Duration, what: &str, look: impl AsyncFn() -> Result<T, String>) -> T {
+    let (mut news, deadline) = (handle.watch(), Instant::now() + within);
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(instead) => assert!(Instant::now() < deadline, "{what}: still {instead}"),
+        }
+        // Having missed some is as good as having heard them.
+        let _ = timeout(Duration::from_millis(250), news.recv()).await;
+    }
+}
+
 /// A controller that dies with its test.
 pub struct Controller {
     runtime: Option<Runtime>,
@@ -145,15 +162,11 @@ impl Controller {
 
     /// Waits until the picture is as wanted, and returns it.
     pub async fn wait(&self, what: &str, wanted: impl Fn(&ClusterView) -> bool) -> Arc<ClusterView> {
-        let until = Instant::now() + SOON;
-        loop {
+        let look = async || {
             let view = self.handle().view().await.unwrap();
-            if wanted(&view) {
-                return view;
-            }
-            assert!(Instant::now() < until, "{what}: still {}", serde_json::to_string_pretty(&*view).unwrap());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            if wanted(&view) { Ok(view) } else { Err(serde_json::to_string_pretty(&*view).unwrap()) }
+        };
+        until(self.handle(), SOON, what, look).await
     }
 
     /// Waits until all hosts and guests are seen and well.
@@ -182,31 +195,28 @@ impl Controller {
 
     /// Gives a command, again while it is refused: something of the schedule may be in its way for a moment.
     pub async fn accepted(&self, command: Command) {
-        let until = Instant::now() + SOON;
-        loop {
-            match self.handle().command(command.clone()).await.unwrap() {
-                Reply::Accepted { .. } => return,
-                refused => assert!(Instant::now() < until, "{command:?}: {refused:?}"),
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let give = async || match self.handle().command(command.clone()).await.unwrap() {
+            Reply::Accepted { .. } => Ok(()),
+            refused => Err(format!("{refused:?}")),
+        };
+        until(self.handle(), SOON, &format!("{command:?} is accepted"), give).await;
     }
 
     /// Waits until the history has an event with these words, as [`Controller::story`] shows it.
     pub async fn wait_event(&self, words: &str) {
-        let until = Instant::now() + SOON;
-        while !self.story().await.contains(words) {
-            assert!(Instant::now() < until, "{words}: {}", self.story().await);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let look = async || {
+            let story = self.story().await;
+            if story.contains(words) { Ok(()) } else { Err(story) }
+        };
+        until(self.handle(), SOON, words, look).await;
     }
 
     pub async fn wait_points(&self, guest: &str, what: &str, wanted: impl Fn(&[RecoveryPoint]) -> bool) {
-        let until = Instant::now() + SOON;
-        while !wanted(&self.handle().points(&guest.into()).await.unwrap()) {
-            assert!(Instant::now() < until, "{what}: {}", self.story().await);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let look = async || {
+            let points = self.handle().points(&guest.into()).await.unwrap();
+            if wanted(&points) { Ok(()) } else { Err(self.story().await) }
+        };
+        until(self.handle(), SOON, what, look).await;
     }
 
     /// Long enough that whatever would be done wrongly is done: each host was listed anew, and the engine woke again.

@@ -1,18 +1,20 @@
 //! A server on libvirt's port that speaks no libvirt, or speaks it badly: the controller says what is wrong, tries again at its
 //! own pace, and takes no more memory for it.
 
+use crate::support::until;
 use mainstay_daemon::{Options, Running, start};
 use mainstay_model::Code;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::watch,
     time::timeout,
 };
 
@@ -70,27 +72,26 @@ fn resident_mib() -> usize {
 }
 
 async fn told(running: &Running, words: &str) -> String {
-    let until = Instant::now() + SOON;
-    loop {
+    let look = async || {
         let view = running.handle.view().await.unwrap();
         let alarm = view.alarms.iter().find(|alarm| alarm.code == Code::MANAGEMENT_FAULT);
         match alarm {
-            Some(alarm) if alarm.text.contains(words) => return alarm.text.clone(),
-            other => assert!(Instant::now() < until, "{words}: {other:?}"),
+            Some(alarm) if alarm.text.contains(words) => Ok(alarm.text.clone()),
+            other => Err(format!("{other:?}")),
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    };
+    until(&running.handle, SOON, words, look).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_speaks_badly_is_told_of_and_costs_neither_memory_nor_rest() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (way, connections) = (Arc::new(AtomicU8::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (chosen, count) = (Arc::clone(&way), Arc::clone(&connections));
+    let (way, connections) = (Arc::new(AtomicU8::new(0)), watch::Sender::new(0_usize));
+    let (chosen, count) = (Arc::clone(&way), connections.clone());
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            count.fetch_add(1, Ordering::SeqCst);
+            count.send_modify(|count| *count += 1);
             // That the other side leaves is what it should do.
             tokio::spawn(serve(stream, usize::from(chosen.load(Ordering::SeqCst))));
         }
@@ -108,13 +109,14 @@ async fn a_server_that_speaks_badly_is_told_of_and_costs_neither_memory_nor_rest
 
     for (number, (name, words)) in WAYS.iter().enumerate() {
         way.store(u8::try_from(number).unwrap(), Ordering::SeqCst);
-        // What was told of the way before may be the same words.
-        tokio::time::sleep(Duration::from_millis(1_200)).await;
-        let (began, before, memory) = (Instant::now(), connections.load(Ordering::SeqCst), resident_mib());
+        // What was told of the way before may be the same words: when it comes for the second time, it knows the first.
+        let first = *connections.borrow();
+        timeout(SOON, connections.subscribe().wait_for(|count| *count >= first + 2)).await.expect(name).unwrap();
+        let (began, before, memory) = (Instant::now(), *connections.borrow(), resident_mib());
         let text = told(&running, words).await;
         assert!(text.contains(&format!("127.0.0.1:{port}")), "{name}: {text}");
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let (tried, took) = (connections.load(Ordering::SeqCst) - before, began.elapsed());
+        let (tried, took) = (*connections.borrow() - before, began.elapsed());
         let grown = resident_mib().saturating_sub(memory);
         println!("{name}: {text}\n  {tried} connections in {took:?}, {grown} MiB more");
         assert!(tried <= 2 + 2 * usize::try_from(took.as_secs()).unwrap(), "{name}: {tried} connections in {took:?}");
