@@ -7,17 +7,23 @@ use mainstay_engine::{Input, Step, control::Controller};
 use mainstay_model::{
     Action, ActionId, Detail, DomainSeen, DomainState, Fact, GuestChannel, HostChannel, HostId, Outcome, Resources,
     Span, Time, WorkloadId,
-    spec::{
-        Apart, ClusterSpec, FenceDevice, HostRule, HostSpec, Limits, Origin, Revive, Rule, Selector, SiteSpec,
-        Strength, WorkloadPolicy,
-    },
+    config::load,
+    spec::{Apart, ClusterSpec, HostRule, HostSpec, Limits, Origin, Rule, Selector, Strength, WorkloadPolicy},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Range,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
+/// What every host is like.
+const CONFIG: &str = r#"
+[site.here]
+shared_storage = true
+[site.here.libvirt]
+[site.here.host.host]
+address = ""
+cpu_overcommit = 1.0
+fence = "bmc"
+[fence.bmc]
+agent = "fence_ipmilan"
+"#;
 /// How many members a set that is kept apart has.
 const APART: usize = 4;
 
@@ -188,37 +194,13 @@ fn domain(size: Size, workload: usize) -> DomainSeen {
 }
 
 fn spec(size: Size) -> ClusterSpec {
-    let mut spec = ClusterSpec { name: "scale".to_owned(), ..ClusterSpec::default() };
-    spec.sites.insert("here".into(), SiteSpec { shared_storage: true, origin: Origin::default() });
-    let bmc = FenceDevice {
-        agent: "fence_ipmilan".to_owned(),
-        options: BTreeMap::new(),
-        plug: BTreeMap::new(),
-        timeout: Span::secs(20),
-        verify_within: Span::secs(20),
-        retries: 0,
-        delay: Span::ZERO,
-        origin: Origin::default(),
-    };
-    spec.fence_devices.insert("bmc".into(), bmc);
+    let mut spec = load("scale.toml", CONFIG).expect("a good configuration").spec;
+    let host = spec.hosts.remove("host").expect("written above");
     // What is lost together is to be decided together.
     spec.limits = Limits { fencings: u32::MAX, starts_per_host: u32::MAX, ..Limits::default() };
     for number in 0..size.hosts {
         let tags = if has_ssd(number) { BTreeSet::from(["ssd".to_owned()]) } else { BTreeSet::new() };
-        let host = HostSpec {
-            site: "here".into(),
-            address: String::new(),
-            uri: String::new(),
-            tags,
-            spare: false,
-            reserve: Resources::ZERO,
-            capacity: None,
-            cpu_overcommit_percent: 100,
-            fence: vec![vec!["bmc".into()]],
-            revive: Revive::default(),
-            origin: Origin::default(),
-        };
-        spec.hosts.insert(host_name(number), host);
+        spec.hosts.insert(host_name(number), HostSpec { tags, ..host.clone() });
     }
     let ssd = HostRule { hosts: vec![], host_tags: vec!["ssd".to_owned()], strength: Strength::Required };
     let bound = WorkloadPolicy { hosts: vec![ssd], priority: 1, ..WorkloadPolicy::default() };

@@ -1,7 +1,7 @@
 //! The configuration changes under what is going on.
 
 use crate::harness::{Story, domain};
-use mainstay_model::{Action, Code, Command, DomainState, OffReason, Reply, Resources, Span};
+use mainstay_model::{Action, Code, Command, DomainState, Reply, Resources, Span};
 
 /// A host is taken out of the configuration though a workload runs there: nobody watches it any more, and that is said.
 #[test]
@@ -46,7 +46,7 @@ fn removed_hosts_do_not_count_as_silent() {
         story.domains.get_mut(name).unwrap().insert(format!("on-{name}").as_str().into(), running);
     }
     story.pass(Span::secs(2));
-    story.spec.hosts.insert("h4".into(), crate::harness::host("h4"));
+    story.add_host("h4");
     story.spec.hosts.remove("h1");
     story.spec.hosts.remove("h2");
     story.reload();
@@ -67,7 +67,7 @@ fn what_waits_for_room_starts_on_the_host_that_replaces_a_dead_one() {
     story.pass(Span::secs(5));
     story.command(Command::ConfirmOff { host: "h1".into() });
     story.pass(Span::secs(5));
-    story.spec.hosts.insert("h4".into(), crate::harness::host("h4"));
+    story.add_host("h4");
     story.spec.hosts.remove("h1");
     story.domains.insert("h4".into(), Default::default());
     story.reload();
@@ -82,8 +82,7 @@ fn what_waits_for_room_starts_on_the_host_that_replaces_a_dead_one() {
 fn a_workload_whose_rule_is_dropped_in_its_recovery_is_left_alone() {
     let mut story = Story::new();
     let rules = story.spec.workloads.clone();
-    story.event("h1", DomainState::Off(OffReason::Crashed));
-    let (id, _) = story.only_order();
+    let id = story.crashed();
     story.spec.workloads.clear();
     story.reload();
     story.fails(id);

@@ -1,11 +1,9 @@
 //! Hosts that their owners shut down, with their guests.
 
 use crate::harness::Story;
-use mainstay_engine::Input;
 use mainstay_model::{
     Action, Code, Command, DomainState, Fact, HostChannel, OffReason, Span, StopHow, spec::HostShutdown,
 };
-use std::sync::Arc;
 
 /// The host's libvirtd ends in good order, and then the host falls silent.
 fn goes(story: &mut Story, closed: bool) {
@@ -18,7 +16,7 @@ fn goes(story: &mut Story, closed: bool) {
 
 fn policy(story: &mut Story, on_host_shutdown: HostShutdown) {
     story.spec.workloads[0].policy.on_host_shutdown = on_host_shutdown;
-    story.tell(vec![Input::Spec(Arc::new(story.spec.clone()))]);
+    story.reload();
 }
 
 #[test]

@@ -3,13 +3,27 @@
 use mainstay_engine::{Input, Row, Step, Table, control::Controller};
 use mainstay_model::{
     Action, ActionId, Code, Command, CommandId, Detail, DomainChange, DomainSeen, DomainState, Fact, FailureKind,
-    GuestChannel, HostChannel, HostId, Outcome, PointKind, Reply, Resources, SiteId, Span, Time, WorkloadId,
-    spec::{
-        ClusterSpec, FenceDevice, HostSpec, LadderStep, Origin, RecoveryPolicy, Revive, Rule, Rung, Selector, SiteSpec,
-        WorkloadPolicy,
-    },
+    GuestChannel, HostChannel, HostId, OffReason, Outcome, PointKind, Reply, Resources, Span, Time, WorkloadId,
+    config::load,
+    spec::{ClusterSpec, LadderStep, Origin, RecoveryPolicy, Rule, Rung, Selector},
 };
 use std::{collections::BTreeMap, sync::Arc};
+
+const CONFIG: &str = r#"
+[site.paris]
+shared_storage = true
+[site.paris.libvirt]
+[site.paris.host.h1]
+fence = "bmc"
+[site.paris.host.h2]
+fence = "bmc"
+[site.paris.host.h3]
+fence = "bmc"
+[fence.bmc]
+agent = "fence_story"
+[[vm]]
+match = "*"
+"#;
 
 pub struct Story {
     pub controller: Controller,
@@ -27,22 +41,6 @@ pub struct Story {
     rows: BTreeMap<(Table, String), String>,
 }
 
-pub fn host(name: &str) -> HostSpec {
-    HostSpec {
-        site: SiteId::from("paris"),
-        address: name.to_owned(),
-        uri: String::new(),
-        tags: Default::default(),
-        spare: false,
-        reserve: Resources::ZERO,
-        capacity: None,
-        cpu_overcommit_percent: 400,
-        fence: vec![vec!["bmc".into()]],
-        revive: Revive::default(),
-        origin: Origin::default(),
-    }
-}
-
 pub fn domain(state: DomainState) -> DomainSeen {
     DomainSeen {
         uuid: "u".to_owned(),
@@ -57,27 +55,7 @@ pub fn domain(state: DomainState) -> DomainSeen {
 
 impl Story {
     pub fn new() -> Story {
-        let mut spec = ClusterSpec { name: "story".to_owned(), ..ClusterSpec::default() };
-        spec.sites.insert("paris".into(), SiteSpec { shared_storage: true, origin: Origin::default() });
-        let device = FenceDevice {
-            agent: "fence_story".to_owned(),
-            options: BTreeMap::new(),
-            plug: BTreeMap::new(),
-            timeout: Span::secs(20),
-            verify_within: Span::secs(20),
-            retries: 0,
-            delay: Span::ZERO,
-            origin: Origin::default(),
-        };
-        spec.fence_devices.insert("bmc".into(), device);
-        for name in ["h1", "h2", "h3"] {
-            spec.hosts.insert(name.into(), host(name));
-        }
-        spec.workloads.push(Rule {
-            selector: Selector::all(),
-            policy: WorkloadPolicy::default(),
-            origin: Origin::default_of("vm"),
-        });
+        let spec = load("story.toml", CONFIG).unwrap_or_else(|problems| panic!("{problems:?}")).spec;
         let now = Time(1_000_000);
         let (controller, step) = Controller::start(Arc::new(spec.clone()), vec![], now).expect("no rows to read");
         let mut story = Story {
@@ -162,6 +140,12 @@ impl Story {
         self.ends(id, Outcome::Done { detail });
     }
 
+    /// One more host, like the others.
+    pub fn add_host(&mut self, name: &str) {
+        let like = self.spec.hosts.values().next().expect("there is one").clone();
+        self.spec.hosts.insert(name.into(), like);
+    }
+
     pub fn reload(&mut self) {
         self.tell(vec![Input::Spec(Arc::new(self.spec.clone()))]);
     }
@@ -211,6 +195,68 @@ impl Story {
         let policy = RecoveryPolicy { ladder, window: Span::minutes(60), ..RecoveryPolicy::default() };
         self.spec.recovery.push(Rule { selector: Selector::all(), policy, origin: Origin::default_of("recovery") });
         self.reload();
+    }
+
+    /// The workload crashes where it is: the order to start it again.
+    pub fn crashed(&mut self) -> ActionId {
+        self.event("h1", DomainState::Off(OffReason::Crashed));
+        let (start, action) = self.only_order();
+        assert!(matches!(action, Action::Start { .. }), "{action}");
+        start
+    }
+
+    /// Its guest panics, and a picture of that is taken: the order to stop it.
+    pub fn panicked(&mut self) -> ActionId {
+        self.event("h1", DomainState::Panicked);
+        let (picture, action) = self.orders.remove(0);
+        assert!(matches!(action, Action::Screenshot { .. }), "{action}");
+        self.done(picture);
+        let (stop, action) = self.only_order();
+        assert!(matches!(action, Action::Stop { .. }), "{action}");
+        stop
+    }
+
+    /// h1 falls silent for good: the order to fence it.
+    pub fn host_lost(&mut self) -> ActionId {
+        self.silent.push("h1".into());
+        self.pass(Span::secs(3));
+        let (fence, action) = self.only_order();
+        assert_eq!(action, Action::Fence { host: "h1".into(), level: 0 });
+        fence
+    }
+
+    /// h1 falls silent for good and is fenced.
+    pub fn host_proved_off(&mut self) {
+        let fence = self.host_lost();
+        self.fenced(fence);
+    }
+
+    /// The start that was ordered brings the workload up; where that is.
+    pub fn comes_up(&mut self) -> HostId {
+        let (start, action) = self.only_order();
+        let Action::Start { host, .. } = action else { panic!("{action}") };
+        self.has(host.as_str(), domain(DomainState::Running));
+        self.done(start);
+        host
+    }
+
+    /// An operator has it moved to h2: the order to migrate it.
+    pub fn migration(&mut self) -> ActionId {
+        let to = Some("h2".into());
+        let reply = self.command(Command::MoveWorkload { workload: "web-1".into(), to, cold: false });
+        assert!(matches!(reply, Reply::Accepted { .. }), "{reply:?}");
+        let (migrate, action) = self.only_order();
+        assert!(matches!(action, Action::Migrate { .. }), "{action}");
+        migrate
+    }
+
+    /// It is protected, and its first recovery point is taken.
+    pub fn protected_once(&mut self) {
+        self.protect();
+        self.pass(Span::secs(40));
+        let (take, action) = self.only_order();
+        assert!(matches!(action, Action::TakePoint { .. }), "{action}");
+        self.done(take);
     }
 
     /// A good recovery point is taken, as an operator asked.

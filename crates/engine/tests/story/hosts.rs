@@ -39,26 +39,19 @@ fn no_host_is_lost_because_the_controller_is_behind() {
 #[test]
 fn a_late_word_of_a_host_that_is_proved_off_holds_nobody_up() {
     let mut story = Story::new();
-    story.silent.push("h1".into());
-    story.pass(Span::secs(3));
-    let (fence, _) = story.only_order();
-    story.fenced(fence);
-    let (start, action) = story.only_order();
+    story.host_proved_off();
     let change = DomainChange::State(DomainState::Running);
     story.fact(Fact::Domain { host: "h1".into(), workload: "web-1".into(), change });
-    story.has(action.host().as_str(), domain(DomainState::Running));
-    story.done(start);
+    let elsewhere = story.comes_up();
     story.pass(Span::secs(3));
-    assert_eq!(story.controller.view(story.now).workloads[0].may_run_on, [action.host().clone()].into());
+    assert_eq!(story.controller.view(story.now).workloads[0].may_run_on, [elsewhere].into());
 }
 
 /// The network healed before the fence device did its work: nobody was harmed, and the story is over.
 #[test]
 fn the_incident_of_a_host_that_came_back_unharmed_is_closed() {
     let mut story = Story::new();
-    story.silent.push("h1".into());
-    story.pass(Span::secs(3));
-    let (fence, _) = story.only_order();
+    let fence = story.host_lost();
     story.fails(fence);
     story.silent.clear();
     story.pass(Span::secs(10));
@@ -80,9 +73,7 @@ fn no_incident_is_left_open_when_another_overtakes_it() {
     }
     let (fence, _) = story.orders.drain(..).find(|(_, action)| matches!(action, Action::Fence { .. })).expect("lost");
     story.fenced(fence);
-    let (start, action) = story.only_order();
-    story.has(action.host().as_str(), domain(DomainState::Running));
-    story.done(start);
+    story.comes_up();
     story.has_not("h1");
     story.silent.clear();
     story.pass(Span::minutes(2));
@@ -94,14 +85,9 @@ fn no_incident_is_left_open_when_another_overtakes_it() {
 #[test]
 fn housekeeping_that_fails_is_tried_again_later() {
     let mut story = Story::new();
-    story.silent.push("h1".into());
-    story.pass(Span::secs(3));
-    let (fence, _) = story.only_order();
-    story.fenced(fence);
-    let (start, action) = story.only_order();
-    story.has(action.host().as_str(), domain(DomainState::Running));
+    story.host_proved_off();
     story.has("h1", domain(DomainState::Off(OffReason::Unknown)));
-    story.done(start);
+    story.comes_up();
     story.silent.clear();
     let mut tries = 0;
     for _ in 0..100 {

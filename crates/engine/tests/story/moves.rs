@@ -2,17 +2,8 @@
 
 use crate::harness::{Story, domain};
 use mainstay_model::{
-    Action, ActionId, Code, Command, DomainState, FailureKind, OffReason, Outcome, PauseReason, Reply, Resources, Span,
-    StopHow,
+    Action, Code, Command, DomainState, FailureKind, OffReason, Outcome, PauseReason, Reply, Resources, Span, StopHow,
 };
-
-fn migration(story: &mut Story) -> ActionId {
-    let reply = story.command(Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()), cold: false });
-    assert!(matches!(reply, Reply::Accepted { .. }), "{reply:?}");
-    let (id, action) = story.only_order();
-    assert!(matches!(action, Action::Migrate { .. }), "{action}");
-    id
-}
 
 /// A start that has to wait for room is no workload that vanished: it starts when there is room.
 #[test]
@@ -34,7 +25,7 @@ fn a_start_that_waits_for_room_is_made_when_there_is_room() {
 #[test]
 fn a_late_list_of_the_source_does_not_undo_a_migration() {
     let mut story = Story::new();
-    let id = migration(&mut story);
+    let id = story.migration();
     let late = story.list(&"h1".into(), story.now + Span(1));
     story.now = story.now + Span::millis(100);
     story.has_not("h1");
@@ -67,12 +58,8 @@ fn a_migration_that_somebody_else_makes_is_not_called_running_twice() {
 #[test]
 fn an_order_at_a_host_that_is_proved_off_is_over() {
     let mut story = Story::new();
-    migration(&mut story);
-    story.silent.push("h1".into());
-    story.pass(Span::secs(3));
-    let (fence, action) = story.only_order();
-    assert!(matches!(action, Action::Fence { .. }), "{action}");
-    story.fenced(fence);
+    story.migration();
+    story.host_proved_off();
     story.pass(Span::secs(2));
     let (_, action) = story.only_order();
     assert!(matches!(action, Action::Start { .. }), "{action}");
@@ -82,12 +69,8 @@ fn an_order_at_a_host_that_is_proved_off_is_over() {
 #[test]
 fn a_start_whose_host_dies_is_made_elsewhere() {
     let mut story = Story::new();
-    story.event("h1", DomainState::Off(OffReason::Crashed));
-    story.only_order();
-    story.silent.push("h1".into());
-    story.pass(Span::secs(3));
-    let (fence, _) = story.only_order();
-    story.fenced(fence);
+    story.crashed();
+    story.host_proved_off();
     story.pass(Span::secs(1));
     let (_, action) = story.only_order();
     assert!(matches!(&action, Action::Start { host, .. } if *host != "h1".into()), "{action}");
@@ -193,15 +176,11 @@ fn a_move_of_unknown_outcome_that_arrived_is_over() {
 #[test]
 fn a_target_that_ends_because_its_source_is_gone_was_stopped_by_nobody() {
     let mut story = Story::new();
-    let id = migration(&mut story);
+    let id = story.migration();
     story.event("h2", DomainState::Paused(PauseReason::Busy));
     story.ends(id, Outcome::failed(FailureKind::Other, "internal error"));
     story.pass(Span::secs(5));
-    story.silent.push("h1".into());
-    story.pass(Span::secs(5));
-    let (fence, action) = story.only_order();
-    assert!(matches!(action, Action::Fence { .. }), "{action}");
-    story.fenced(fence);
+    story.host_proved_off();
     story.event("h2", DomainState::Off(OffReason::Destroyed));
     story.pass(Span::secs(1));
     let orders = story.ordered();

@@ -33,10 +33,7 @@ fn a_workload_is_not_started_where_its_name_is_taken() {
     story.has("h2", other(DomainState::Off(OffReason::Shutdown)));
     story.has("h3", other(DomainState::Running));
     story.pass(Span::secs(3));
-    story.silent.push("h1".into());
-    story.pass(Span::secs(3));
-    let (fence, _) = story.only_order();
-    story.fenced(fence);
+    story.host_proved_off();
     story.pass(Span::secs(2));
     assert!(story.ordered().iter().all(|action| !matches!(action, Action::Start { .. })));
     assert!(story.alarms().contains(&Code::NO_HOST_FITS) && story.alarms().contains(&Code::NAMESAKE));

@@ -7,8 +7,7 @@ use mainstay_model::{Action, Code, Command, DomainState, OffReason, Outcome, Pau
 #[test]
 fn what_its_owner_shuts_down_during_a_migration_stays_down() {
     let mut story = Story::new();
-    story.command(Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()), cold: false });
-    let (id, _) = story.only_order();
+    let id = story.migration();
     story.now = story.now + Span::millis(100);
     story.event("h1", DomainState::Off(OffReason::Shutdown));
     story.fails(id);
@@ -23,8 +22,7 @@ fn what_its_owner_shuts_down_during_a_migration_stays_down() {
 fn what_is_shut_down_while_it_is_being_started_stays_down() {
     for outcome in [Outcome::done(), Outcome::unknown("connection lost")] {
         let mut story = Story::new();
-        story.event("h1", DomainState::Off(OffReason::Crashed));
-        let (id, _) = story.only_order();
+        let id = story.crashed();
         for state in [DomainState::Running, DomainState::Off(OffReason::Destroyed)] {
             story.now = story.now + Span::millis(200);
             story.event("h1", state);
@@ -83,8 +81,7 @@ fn autostart_is_disabled_wherever_the_workload_is_defined() {
 #[test]
 fn what_crashed_and_was_left_alone_for_a_while_is_brought_back_afterwards() {
     let mut story = Story::new();
-    story.event("h1", DomainState::Off(OffReason::Crashed));
-    let (id, _) = story.only_order();
+    let id = story.crashed();
     story.command(Command::Unprotect { workload: "web-1".into() });
     story.fails(id);
     story.pass(Span::minutes(2));
@@ -100,10 +97,7 @@ fn what_crashed_and_was_left_alone_for_a_while_is_brought_back_afterwards() {
 #[test]
 fn late_words_of_our_own_stop_are_not_taken_for_a_persons() {
     let mut story = Story::new();
-    story.event("h1", DomainState::Panicked);
-    let (picture, _) = story.orders.remove(0);
-    story.done(picture);
-    let (stop, _) = story.only_order();
+    let stop = story.panicked();
     story.done(stop);
     let (start, _) = story.only_order();
     for state in [DomainState::Panicked, DomainState::Off(OffReason::Destroyed)] {
@@ -121,8 +115,7 @@ fn late_words_of_our_own_stop_are_not_taken_for_a_persons() {
 fn a_persons_stop_after_a_start_of_an_earlier_term_is_told_from_a_crash() {
     for (word, stays_down) in [(OffReason::Destroyed, true), (OffReason::Crashed, false)] {
         let mut story = Story::new();
-        story.event("h1", DomainState::Off(OffReason::Crashed));
-        story.only_order();
+        story.crashed();
         story.has("h1", domain(DomainState::Off(word)));
         story.now = story.now + Span::secs(20);
         story.restart();
@@ -138,10 +131,7 @@ fn a_persons_stop_after_a_start_of_an_earlier_term_is_told_from_a_crash() {
 fn a_stop_of_ours_that_comes_through_late_is_not_a_persons() {
     let mut story = Story::new();
     story.tries_once();
-    story.event("h1", DomainState::Panicked);
-    let (picture, _) = story.orders.remove(0);
-    story.done(picture);
-    let (stop, _) = story.only_order();
+    let stop = story.panicked();
     story.ends(stop, Outcome::unknown("no answer"));
     story.pass(Span::secs(2));
     assert_eq!(story.alarms(), [Code::RECOVERY_EXHAUSTED], "{}", story.said.join("\n"));
@@ -156,10 +146,7 @@ fn a_stop_of_ours_that_comes_through_late_is_not_a_persons() {
 fn a_word_told_twice_is_not_taken_for_a_persons_stop() {
     for (then, stopped) in [(DomainState::Running, false), (DomainState::Off(OffReason::Destroyed), true)] {
         let mut story = Story::new();
-        story.event("h1", DomainState::Panicked);
-        let (picture, _) = story.orders.remove(0);
-        story.done(picture);
-        let (stop, _) = story.only_order();
+        let stop = story.panicked();
         story.done(stop);
         let (start, _) = story.only_order();
         story.event("h1", DomainState::Running);

@@ -11,10 +11,7 @@ fn seen(story: &mut Story, points: &[&str]) {
 #[test]
 fn a_lost_point_is_an_alarm_until_the_next_good_one() {
     let mut story = Story::new();
-    story.protect();
-    story.pass(Span::secs(40));
-    let (id, _) = story.only_order();
-    story.done(id);
+    story.protected_once();
     story.pass(Span::secs(1));
     for _ in 0..15 {
         seen(&mut story, &[]);
@@ -48,8 +45,7 @@ fn a_point_that_is_found_later_is_good_only_if_its_workload_is_well() {
 fn a_point_that_is_deleted_after_a_move_is_missed_too() {
     let mut story = Story::new();
     story.point("mine");
-    story.command(Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()), cold: false });
-    let (id, _) = story.only_order();
+    let id = story.migration();
     story.has_not("h1");
     story.has("h2", domain(DomainState::Running));
     story.done(id);
@@ -66,10 +62,7 @@ fn a_point_that_is_deleted_after_a_move_is_missed_too() {
 #[test]
 fn a_point_that_can_not_be_deleted_is_not_tried_without_end() {
     let mut story = Story::new();
-    story.protect();
-    story.pass(Span::secs(40));
-    let (id, _) = story.only_order();
-    story.done(id);
+    story.protected_once();
     story.point("one");
     story.point("two");
     story.command(Command::DeletePoint { workload: "web-1".into(), point: "one".into() });
@@ -129,14 +122,9 @@ fn a_point_being_taken_when_its_host_died_does_not_stay_on_record() {
     let mut story = Story::new();
     story.command(Command::TakePoint { workload: "web-1".into(), name: Some("mine".into()) });
     let (take, _) = story.only_order();
-    story.silent.push("h1".into());
-    story.pass(Span::secs(3));
-    let (fence, _) = story.only_order();
-    story.fenced(fence);
+    story.host_proved_off();
     story.ends(take, Outcome::unknown("connection lost"));
-    let (start, action) = story.only_order();
-    story.has(action.host().as_str(), domain(DomainState::Running));
-    story.done(start);
+    story.comes_up();
     story.pass(Span::secs(3));
     seen(&mut story, &[]);
     assert_eq!(story.controller.points(&"web-1".into()).len(), 0);
@@ -146,11 +134,8 @@ fn a_point_being_taken_when_its_host_died_does_not_stay_on_record() {
 #[test]
 fn no_point_is_taken_before_a_guest_is_heard_again_after_a_sleep() {
     let mut story = Story::new();
-    story.protect();
     story.guest(true);
-    story.pass(Span::secs(40));
-    let (first, _) = story.only_order();
-    story.done(first);
+    story.protected_once();
     story.guest(true);
     story.now = story.now + Span::minutes(11);
     story.pass(Span::secs(3));

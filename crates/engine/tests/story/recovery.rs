@@ -3,22 +3,22 @@
 use crate::harness::{Story, domain};
 use mainstay_engine::Input;
 use mainstay_model::{
-    Action, Code, Detail, DomainState, Fact, GuestChannel, OffReason, Outcome, PointKind, Span, StopHow, WorkloadId,
+    Action, Code, Command, Detail, DomainState, Fact, GuestChannel, OffReason, Outcome, PointKind, Span, StopHow,
+    WorkloadId,
     spec::{LadderStep, Origin, RecoveryPolicy, Rule, Rung, Selector},
 };
-use std::sync::Arc;
 
 #[test]
 fn a_killed_process_is_started_again_at_once_on_the_same_host() {
     let mut story = Story::new();
-    assert!(story.orders.is_empty(), "{:?}", story.orders);
+    assert_eq!(story.ordered(), []);
     story.event("h1", DomainState::Off(OffReason::Crashed));
     let (id, action) = story.only_order();
     assert_eq!(action, Action::Start { workload: "web-1".into(), host: "h1".into() });
-    story.domains.get_mut("h1").expect("set up").insert("web-1".into(), domain(DomainState::Running));
-    story.tell(vec![Input::Outcome { id, outcome: Outcome::done() }]);
+    story.has("h1", domain(DomainState::Running));
+    story.done(id);
     story.pass(Span::minutes(2));
-    assert!(story.orders.is_empty(), "{:?}", story.orders);
+    assert_eq!(story.ordered(), []);
     let incident = story.controller.incidents().pop().unwrap();
     assert!(incident.closed_at.is_some(), "{incident:#?}");
 }
@@ -36,8 +36,7 @@ fn a_silent_host_is_fenced_before_its_workload_starts_elsewhere() {
     assert_eq!(action, Action::Fence { host: "h1".into(), level: 0 });
     story.pass(Span::secs(2));
     assert!(story.orders.is_empty(), "nothing starts before the fence is done: {:?}", story.orders);
-    let fenced = mainstay_model::Detail::Fenced { already_off: false, by: "bmc".to_owned() };
-    story.tell(vec![Input::Outcome { id, outcome: Outcome::Done { detail: fenced } }]);
+    story.fenced(id);
     let (_, action) = story.only_order();
     let Action::Start { host, .. } = action else { panic!("{action}") };
     assert_ne!(host, "h1".into());
@@ -49,7 +48,7 @@ fn what_a_person_stopped_stays_stopped_and_raises_an_alarm() {
         let mut story = Story::new();
         story.event("h1", DomainState::Off(reason));
         story.pass(Span::minutes(5));
-        assert!(story.orders.is_empty(), "{:?}", story.orders);
+        assert_eq!(story.ordered(), []);
         let view = story.controller.view(story.now);
         assert_eq!(view.alarms.len(), 1, "{:?}", view.alarms);
         assert_eq!(view.workloads[0].health, "stopped");
@@ -66,10 +65,10 @@ fn alarms_are_muted_and_weighed_as_configured_also_those_that_stand() {
     };
     assert_eq!(severities(&story), [Severity::Yellow]);
     story.spec.alarms.severity.insert(Code::STOPPED_BY_PERSON, Severity::Red);
-    story.tell(vec![Input::Spec(Arc::new(story.spec.clone()))]);
+    story.reload();
     assert_eq!(severities(&story), [Severity::Red]);
     story.spec.alarms.mute.insert(Code::STOPPED_BY_PERSON);
-    story.tell(vec![Input::Spec(Arc::new(story.spec.clone()))]);
+    story.reload();
     story.pass(Span::minutes(1));
     assert_eq!(severities(&story), []);
     assert!(story.orders.is_empty(), "muting changes nothing in what is done: {:?}", story.orders);
@@ -83,7 +82,7 @@ fn a_refused_configuration_is_an_alarm_until_a_good_one_comes() {
     let alarms = story.controller.view(story.now).alarms;
     assert_eq!(alarms.len(), 1, "{alarms:?}");
     assert!(alarms[0].text.contains("has no key `hosts`"), "{alarms:?}");
-    story.tell(vec![Input::Spec(Arc::new(story.spec.clone()))]);
+    story.reload();
     assert!(story.controller.view(story.now).alarms.is_empty());
 }
 
@@ -102,40 +101,29 @@ fn most_hosts_silent_at_once_means_that_the_controller_is_cut_off() {
 #[test]
 fn an_operators_stop_is_carried_out_once_and_kept() {
     let mut story = Story::new();
-    let command =
-        mainstay_model::Command::StopWorkload { workload: "web-1".into(), how: StopHow::Graceful, within: None };
-    story.tell(vec![Input::Command { id: mainstay_model::CommandId(1), command }]);
+    story.command(Command::StopWorkload { workload: "web-1".into(), how: StopHow::Graceful, within: None });
     let (id, action) = story.only_order();
     assert!(matches!(action, Action::Stop { how: StopHow::Graceful, .. }), "{action}");
     story.event("h1", DomainState::Off(OffReason::Shutdown));
-    story.tell(vec![Input::Outcome { id, outcome: Outcome::done() }]);
+    story.done(id);
     story.pass(Span::minutes(5));
-    assert!(story.orders.is_empty(), "{:?}", story.orders);
+    assert_eq!(story.ordered(), []);
 }
 
 #[test]
 fn a_guest_held_still_by_its_own_recovery_point_is_not_sick() {
     let mut story = Story::new();
-    let mut spec = story.spec.clone();
-    spec.protection.push(Rule {
-        selector: Selector::all(),
-        policy: Default::default(),
-        origin: Origin::default_of("protection"),
-    });
-    let workload = WorkloadId::from("web-1");
-    let (heard, silent) = (
-        Fact::GuestHeard { workload: workload.clone(), channel: GuestChannel::Ping },
-        Fact::GuestSilent { workload: workload.clone(), channel: GuestChannel::Ping },
-    );
-    story.tell(vec![Input::Fact(heard.clone()), Input::Spec(Arc::new(spec))]);
+    story.guest(true);
+    story.protect();
     story.pass(Span::secs(40));
     let (id, action) = story.only_order();
     assert!(matches!(action, Action::TakePoint { .. }), "{action}");
-    story.tell(vec![Input::Fact(heard.clone())]);
+    story.guest(true);
     story.pass(Span::millis(500));
     let taken = Detail::Point { kind: PointKind::Memory, frozen: false, handle: String::new(), bytes: None };
+    let silent = Fact::GuestSilent { workload: "web-1".into(), channel: GuestChannel::Ping };
     story.tell(vec![Input::Fact(silent), Input::Outcome { id, outcome: Outcome::Done { detail: taken } }]);
-    story.tell(vec![Input::Fact(heard)]);
+    story.guest(true);
     assert!(story.orders.is_empty(), "it is kept: {:?}", story.orders);
     assert!(story.controller.view(story.now).workloads[0].last_point.is_some());
 }
@@ -161,23 +149,17 @@ fn what_if_tells_the_plan_and_touches_nothing() {
 fn a_migration_does_not_cost_the_recovery_points_on_record() {
     let mut story = Story::new();
     let workload = WorkloadId::from("web-1");
-    let take = mainstay_model::Command::TakePoint { workload: workload.clone(), name: Some("mine".into()) };
-    story.tell(vec![Input::Command { id: mainstay_model::CommandId(1), command: take }]);
-    let (id, _) = story.only_order();
-    story.tell(vec![Input::Outcome { id, outcome: Outcome::done() }]);
-    let moved =
-        mainstay_model::Command::MoveWorkload { workload: workload.clone(), to: Some("h2".into()), cold: false };
+    story.point("mine");
     story.pass(Span::secs(1));
-    story.tell(vec![Input::Command { id: mainstay_model::CommandId(2), command: moved }]);
-    let (id, _) = story.only_order();
+    let id = story.migration();
     for _ in 0..40 {
         story.pass(Span::millis(500));
         let (asked_at, points) = (story.now, Default::default());
-        story.tell(vec![Input::Fact(Fact::PointsSeen { workload: workload.clone(), asked_at, points })]);
+        story.fact(Fact::PointsSeen { workload: workload.clone(), asked_at, points });
     }
-    let domain = story.domains.get_mut("h1").and_then(|domains| domains.remove("web-1")).expect("set up");
-    story.domains.get_mut("h2").expect("set up").insert(workload.clone(), domain);
-    story.tell(vec![Input::Outcome { id, outcome: Outcome::done() }]);
+    story.has_not("h1");
+    story.has("h2", domain(DomainState::Running));
+    story.done(id);
     story.pass(Span::secs(5));
     assert_eq!(story.controller.points(&workload).len(), 1, "{}", story.said.join("\n"));
 }
@@ -185,14 +167,11 @@ fn a_migration_does_not_cost_the_recovery_points_on_record() {
 #[test]
 fn a_host_that_was_only_silent_costs_no_downtime_and_its_incident_ends() {
     let mut story = Story::new();
-    story.silent.push("h1".into());
-    story.pass(Span::secs(4));
-    let (id, action) = story.only_order();
-    assert!(matches!(action, Action::Fence { .. }), "{action}");
+    let fence = story.host_lost();
     story.silent.clear();
-    story.tell(vec![Input::Outcome { id, outcome: Outcome::failed(mainstay_model::FailureKind::Other, "no answer") }]);
+    story.fails(fence);
     story.pass(Span::secs(20));
-    assert!(story.orders.is_empty(), "{:?}", story.orders);
+    assert_eq!(story.ordered(), []);
     let incident = story.controller.incidents().pop().expect("one");
     assert!(incident.closed_at.is_some(), "{incident:#?}");
     assert_eq!(incident.workloads[0].running_at, Some(incident.workloads[0].well_until), "{incident:#?}");
@@ -201,10 +180,9 @@ fn a_host_that_was_only_silent_costs_no_downtime_and_its_incident_ends() {
 #[test]
 fn a_hung_workload_whose_host_is_lost_then_belongs_to_the_hosts_incident() {
     let mut story = Story::new();
-    story.event("h1", DomainState::Off(OffReason::Crashed));
-    let (id, _) = story.only_order();
-    story.domains.get_mut("h1").expect("set up").insert("web-1".into(), domain(DomainState::Running));
-    story.tell(vec![Input::Outcome { id, outcome: Outcome::done() }]);
+    let id = story.crashed();
+    story.has("h1", domain(DomainState::Running));
+    story.done(id);
     story.pass(Span::secs(2));
     story.silent.push("h1".into());
     story.pass(Span::secs(4));

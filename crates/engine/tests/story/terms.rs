@@ -7,8 +7,7 @@ use mainstay_model::{Action, Command, DomainState, FailureKind, OffReason, Outco
 #[test]
 fn a_start_of_an_earlier_term_is_asked_about_before_anything_else() {
     let mut story = Story::new();
-    story.event("h1", DomainState::Off(OffReason::Crashed));
-    story.only_order();
+    story.crashed();
     story.restart();
     assert_eq!(story.ordered(), []);
     story.has("h1", domain(DomainState::Running));
@@ -21,9 +20,7 @@ fn a_start_of_an_earlier_term_is_asked_about_before_anything_else() {
 #[test]
 fn a_fence_of_an_earlier_term_proves_nothing() {
     let mut story = Story::new();
-    story.silent.push("h1".into());
-    story.pass(Span::secs(3));
-    let (old, _) = story.only_order();
+    let old = story.host_lost();
     story.restart();
     let (again, action) = story.only_order();
     assert!(matches!(action, Action::Fence { level: 0, .. }), "{action}");
@@ -39,8 +36,7 @@ fn a_fence_of_an_earlier_term_proves_nothing() {
 fn a_migration_of_an_earlier_term_is_found_where_it_is() {
     for arrived in [false, true] {
         let mut story = Story::new();
-        story.command(Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()), cold: false });
-        story.only_order();
+        story.migration();
         story.restart();
         if arrived {
             story.has_not("h1");
@@ -103,9 +99,7 @@ fn starts_that_all_end_in_doubt_are_bounded() {
 #[test]
 fn a_fence_under_way_is_not_doubled_by_a_person() {
     let mut story = Story::new();
-    story.silent.push("h1".into());
-    story.pass(Span::secs(3));
-    story.only_order();
+    story.host_lost();
     story.command(Command::FenceHost { host: "h1".into() });
     assert_eq!(story.ordered(), []);
 }
@@ -114,8 +108,7 @@ fn a_fence_under_way_is_not_doubled_by_a_person() {
 #[test]
 fn a_start_that_could_not_be_sent_does_not_settle_the_one_before() {
     let mut story = Story::new();
-    story.event("h1", DomainState::Off(OffReason::Crashed));
-    let (id, _) = story.only_order();
+    let id = story.crashed();
     story.ends(id, Outcome::unknown("the connection broke"));
     for (id, _) in std::mem::take(&mut story.orders) {
         story.ends(id, Outcome::failed(FailureKind::Unreachable, "not connected"));
