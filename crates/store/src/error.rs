@@ -16,6 +16,18 @@ pub enum Error {
         /// ` (process 4711)`, if known.
         holder: String,
     },
+    /// Another process has opened it since, and leads now. Nothing was written, and nothing can be any more.
+    #[error("{} has another controller now: {holder} took over in term {newest}, and this one's term {own} is over, so it does nothing more; keep one of the two (mainstay explain MS1004)", path.display())]
+    Deposed {
+        /// The database.
+        path: PathBuf,
+        /// Which process took over.
+        holder: String,
+        /// Its term.
+        newest: i64,
+        /// The one that is over.
+        own: i64,
+    },
     /// The file is something else.
     #[error("{} is not a database of Mainstay: check the path of the store in the configuration", path.display())]
     NotOurs {

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Bodies are JSON made by the caller: what they mean is not known here, nor is anything decided. The one writer is the
-//! leading controller; a lock beside the file keeps a second one out.
+//! leading controller: a lock beside the file keeps a second one out, and a term in it keeps apart whom the lock did not.
 
 mod backup;
 mod error;
@@ -18,6 +18,7 @@ mod prune;
 mod rows;
 mod samples;
 mod store;
+mod term;
 mod writer;
 
 pub use error::Error;

@@ -1,4 +1,5 @@
-//! Opening: lock, then look whether the file is ours, whole and not newer than we are, then bring it up to date.
+//! Opening: lock, then look whether the file is ours, whole and not newer than we are, then bring it up to date, then take the
+//! next term.
 //!
 //! A file that fails one of these is left as it is.
 
@@ -13,6 +14,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, Sqlite};
 
 use crate::store::DEADLINE;
+use crate::term::Leadership;
 use crate::writer::{BUSY_TIMEOUT, Writer};
 use crate::{Error, Store};
 
@@ -29,17 +31,19 @@ const FOREIGN_TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE type = 't
 const CHECK_DEADLINE: Duration = Duration::from_secs(300);
 
 impl Store {
-    /// Opens the store at `path`, makes it (and its directory) if there is none, and brings an older one up to date.
+    /// Opens the store at `path`, makes it (and its directory) if there is none, and brings an older one up to date. Who still
+    /// has it open, though the lock should have prevented that, is deposed.
     ///
     /// # Errors
     /// Each [`Error`] names the file and what to do.
     pub async fn open(path: &Path) -> Result<Self, Error> {
         let lock = lock(path)?;
         let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT).disable_statement_logging();
-        let store = Store {
+        let mut store = Store {
             path: path.to_owned(),
             writer: Writer::new(options.clone()),
             readers: readers().connect_lazy_with(options.clone().read_only(true)),
+            leadership: Leadership::default(),
             _lock: lock,
         };
         let exists = path.metadata().is_ok_and(|file| file.len() > 0);
@@ -47,6 +51,7 @@ impl Store {
             store.inspect(&options).await?;
         }
         store.migrate().await?;
+        store.take_term().await?;
         Ok(store)
     }
 
@@ -99,7 +104,10 @@ impl Store {
 
 /// All versions of the schema, in order. Add to the end; never change one that was released.
 fn migrations() -> Vec<Migration> {
-    let versions = [(1, "memory", include_str!("../migrations/sqlite/0001_memory.sql"))];
+    let versions = [
+        (1, "memory", include_str!("../migrations/sqlite/0001_memory.sql")),
+        (2, "term", include_str!("../migrations/sqlite/0002_term.sql")),
+    ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };

@@ -2,7 +2,7 @@
 
 use sqlx::SqliteConnection;
 
-use crate::store::{DEADLINE, signed};
+use crate::store::signed;
 use crate::{Error, Store};
 
 /// Deleted from one table by one call.
@@ -64,7 +64,7 @@ impl Store {
 
     async fn forget(&self, statement: &'static str, bounds: &[i64]) -> Result<u64, Error> {
         let delete = bounds.iter().fold(sqlx::query(statement), |query, bound| query.bind(*bound)).bind(STEP_ROWS);
-        let work = self.writer.transact(async |transaction: &mut SqliteConnection| delete.execute(transaction).await);
-        Ok(self.bounded("deleting what is old", DEADLINE, work).await?.rows_affected())
+        let work = async |transaction: &mut SqliteConnection| delete.execute(transaction).await;
+        Ok(self.write("deleting what is old", work).await?.rows_affected())
     }
 }

@@ -9,7 +9,7 @@ use crate::{Error, Store};
 const MOST: u32 = 10_000;
 
 /// How busy a workload was over the interval that ended at a moment.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sample {
     /// Which workload.
     pub workload: String,
@@ -35,7 +35,7 @@ impl Store {
     /// # Errors
     /// If they cannot be written.
     pub async fn append_samples(&self, samples: &[Sample]) -> Result<(), Error> {
-        let work = self.writer.transact(async |transaction: &mut SqliteConnection| {
+        self.write("writing samples", async |transaction: &mut SqliteConnection| {
             for sample in samples {
                 sqlx::query(
                     "INSERT OR REPLACE INTO samples (workload, at_ms, cpu_percent, read_bps, write_bps, receive_bps, send_bps) \
@@ -52,8 +52,8 @@ impl Store {
                 .await?;
             }
             Ok(())
-        });
-        self.bounded("writing samples", DEADLINE, work).await
+        })
+        .await
     }
 
     /// The samples of a workload since a moment, the newest first, at most `limit`.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sqlx::{SqliteConnection, SqlitePool};
 use tokio::time::timeout;
 
+use crate::term::Leadership;
 use crate::writer::Writer;
 use crate::{Batch, Change, Error, EventQuery, Kind, Row, StoredEvent, events};
 
@@ -19,6 +20,7 @@ pub struct Store {
     pub(crate) path: PathBuf,
     pub(crate) writer: Writer,
     pub(crate) readers: SqlitePool,
+    pub(crate) leadership: Leadership,
     /// Released by the operating system when the process ends, however it ends.
     pub(crate) _lock: File,
 }
@@ -32,10 +34,10 @@ impl Store {
     /// Makes a batch durable: all of it or nothing. Batches take place in the order of the calls.
     ///
     /// # Errors
-    /// After any error nothing of the batch may be acted upon; after [`Error::Stuck`], and if this future is dropped, it is not
-    /// known whether it took place until the store is opened again.
+    /// After any error nothing of the batch may be acted upon; after [`Error::Deposed`] nothing at all, any more; after
+    /// [`Error::Stuck`], and if this future is dropped, it is not known whether it took place until the store is opened again.
     pub async fn commit(&self, batch: &Batch) -> Result<(), Error> {
-        let work = self.writer.transact(async |transaction: &mut SqliteConnection| {
+        self.write("writing the engine's memory", async |transaction: &mut SqliteConnection| {
             for change in &batch.changes {
                 apply(transaction, change, batch.at_ms).await?;
             }
@@ -43,8 +45,8 @@ impl Store {
                 events::append(transaction, event).await?;
             }
             Ok(())
-        });
-        self.bounded("writing the engine's memory", DEADLINE, work).await
+        })
+        .await
     }
 
     /// All rows of these kinds, by kind and key: what the engine goes on from after a restart.

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mainstay_store::{Batch, Change, Error, Kind, Store};
+use mainstay_store::{Batch, Change, Error, Keep, Kind, Sample, Store};
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 
@@ -40,6 +40,59 @@ async fn a_second_controller_is_kept_out_until_the_first_has_gone() {
     assert!(error.to_string().contains(&format!("(process {})", std::process::id())), "{error}");
     first.close().await;
     Store::open(&path).await.unwrap();
+}
+
+/// The scenario: the lock file was deleted (or its file system forgot the lock) while the first controller stood still.
+#[tokio::test]
+async fn who_opened_last_leads_and_the_other_writes_nothing_more() {
+    let (dir, path) = directory();
+    let first = Store::open(&path).await.unwrap();
+    first.commit(&host("h1", 1)).await.unwrap();
+    first.confirm_term().await.unwrap();
+    fs::remove_file(dir.path().join("mainstay.db.lock")).unwrap();
+    let second = Store::open(&path).await.unwrap();
+    second.commit(&host("h2", 1)).await.unwrap();
+
+    let error = first.commit(&host("h3", 1)).await.unwrap_err();
+    assert!(matches!(error, Error::Deposed { newest: 2, own: 1, .. }), "{error:?}");
+    let (process, text) = (format!("process {}", std::process::id()), error.to_string());
+    assert!(text.contains(&process) && text.contains("MS1004"), "{text}");
+    let sample = Sample { workload: "web-1".to_owned(), at_ms: 1, ..Sample::default() };
+    assert!(matches!(first.append_samples(&[sample]).await.unwrap_err(), Error::Deposed { .. }));
+    let keep = Keep { events_since_ms: 9, events: 0, finished_since_ms: 9, samples_since_ms: 9 };
+    assert!(matches!(first.prune(&keep).await.unwrap_err(), Error::Deposed { .. }));
+    assert!(matches!(first.confirm_term().await.unwrap_err(), Error::Deposed { .. }));
+    assert!(matches!(first.deposed().await, Error::Deposed { newest: 2, .. }), "whoever waits for it is told");
+
+    second.commit(&host("h4", 1)).await.unwrap();
+    second.confirm_term().await.unwrap();
+    let keys: Vec<_> = second.load(&[Kind::Host]).await.unwrap().into_iter().map(|row| row.key).collect();
+    assert_eq!(keys, ["h1", "h2", "h4"], "nothing of the first one's after its term");
+    first.close().await;
+    second.commit(&host("h5", 1)).await.unwrap();
+}
+
+/// The scenario: the first one waits in the middle of what it writes; the second one must not take over half of it.
+#[tokio::test]
+async fn a_term_begins_between_two_batches() {
+    let (dir, path) = directory();
+    let first = std::sync::Arc::new(Store::open(&path).await.unwrap());
+    let writer = std::sync::Arc::clone(&first);
+    let writes = tokio::spawn(async move {
+        for number in 0.. {
+            if let Err(error) = writer.commit(&host(&format!("h{number}"), 1)).await {
+                return (number, error);
+            }
+        }
+        unreachable!("it ends when it is deposed")
+    });
+    while first.load(&[Kind::Host]).await.unwrap().is_empty() {}
+    fs::remove_file(dir.path().join("mainstay.db.lock")).unwrap();
+    let second = Store::open(&path).await.unwrap();
+    let found = second.load(&[Kind::Host]).await.unwrap().len();
+    let (acknowledged, error) = writes.await.unwrap();
+    assert!(matches!(error, Error::Deposed { .. }), "{error:?}");
+    assert_eq!(acknowledged, found, "what the second found is all there will ever be of the first");
 }
 
 #[tokio::test]
@@ -106,7 +159,7 @@ async fn a_newer_store_names_both_versions() {
                  VALUES (98, 'later', 1, x'00', 0), (99, 'later still', 1, x'00', 0)";
     sql(&path, newer).await;
     let error = Store::open(&path).await.unwrap_err();
-    assert!(matches!(error, Error::Newer { found: 99, known: 1, .. }), "{error:?}");
+    assert!(matches!(error, Error::Newer { found: 99, known: 2, .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -114,7 +167,7 @@ async fn a_full_disk_refuses_the_batch_and_nothing_else() {
     let disk = SmallDisk::new();
     let store = Store::open(&disk.path().join("mainstay.db")).await.unwrap();
     let ballast = disk.path().join("ballast");
-    fs::write(&ballast, vec![0; 400 * 1024]).unwrap();
+    fs::write(&ballast, vec![0; 1_400 * 1024]).unwrap();
     let mut committed = 0;
     let error = loop {
         match store.commit(&host(&format!("h{committed}"), 20_000)).await {
@@ -159,13 +212,13 @@ async fn a_read_only_disk_is_named() {
     assert!(matches!(error, Error::ReadOnly { .. }), "{error:?}");
 }
 
-/// A file system of one megabyte. Needs root, as all of Mainstay's tests do.
+/// A file system of two megabytes. Needs root, as all of Mainstay's tests do.
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
     fn new() -> Self {
         let disk = Self(tempfile::tempdir().expect("a temporary directory"));
-        disk.mount(&["-t", "tmpfs", "-o", "size=1m", "mainstay-store-test"]);
+        disk.mount(&["-t", "tmpfs", "-o", "size=2m", "mainstay-store-test"]);
         disk
     }
 

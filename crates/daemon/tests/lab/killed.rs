@@ -9,6 +9,7 @@ use std::{path::Path, process::Stdio};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::Child,
+    sync::watch,
     time::timeout,
 };
 
@@ -53,7 +54,8 @@ async fn controller_process() {
 /// A controller that will die.
 struct Doomed {
     child: Child,
-    seen: String,
+    /// Its log so far.
+    log: watch::Receiver<String>,
 }
 
 impl Doomed {
@@ -62,20 +64,17 @@ impl Doomed {
         command.args(["--exact", "killed::controller_process", "--nocapture"]);
         command.env(CONTROLLER, config).env(DIE_AT, format!("{moment:?} {action}"));
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut doomed = Doomed { child: command.spawn().unwrap(), seen: String::new() };
-        let mut log = BufReader::new(doomed.child.stderr.take().unwrap()).lines();
-        let ready = async {
-            while let Some(line) = log.next_line().await.unwrap() {
-                doomed.seen += &(line.clone() + "\n");
-                if line.contains("all is seen") {
-                    return;
-                }
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (written, mut log) = watch::channel(String::new());
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                written.send_modify(|log| *log += &(line + "\n"));
             }
-        };
-        assert!(timeout(SOON, ready).await.is_ok(), "it does not see all:\n{}", doomed.seen);
-        // Read on, or it would block.
-        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
-        doomed
+        });
+        let ready = timeout(SOON, log.wait_for(|log| log.contains("all is seen"))).await.is_ok_and(|seen| seen.is_ok());
+        assert!(ready, "it does not see all:\n{}", *log.borrow());
+        Doomed { child, log }
     }
 
     async fn obey(&mut self, command: &Command) {
@@ -84,8 +83,10 @@ impl Doomed {
     }
 
     async fn dies(mut self, what: &str) {
-        let status = timeout(SOON, self.child.wait()).await.unwrap_or_else(|_| panic!("{what}: it does not die"));
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status.unwrap()), Some(9), "{what}:\n{}", self.seen);
+        let status = timeout(SOON, self.child.wait()).await;
+        let status = status.unwrap_or_else(|_| panic!("{what}: it does not die:\n{}", *self.log.borrow())).unwrap();
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        assert_eq!(signal, Some(9), "{what}:\n{}", *self.log.borrow());
     }
 }
 
@@ -118,7 +119,9 @@ async fn a_controller_killed_at_any_step_does_nothing_twice_and_loses_nothing() 
     mount("controller", &state, "tmpfs", MountFlags::empty(), Some(c"size=16m")).unwrap();
     let told = lab.layout().dir.join("told");
     let note = format!("echo \"$MAINSTAY_ALARM_STATE $MAINSTAY_ALARM_CODE\" >>{}", told.display());
-    lab.configure(&format!("[alarms]\nnotify = [\"/bin/sh\", \"-c\", '{note}']\n"));
+    // A guest that is killed so often would be reverted soon, and then left to a person.
+    let patience = "[[recovery]]\nmatch = \"*\"\nladder = [\"restart x100\"]\nbackoff_limit = \"1s\"\n";
+    lab.configure(&format!("{patience}[alarms]\nnotify = [\"/bin/sh\", \"-c\", '{note}']\n"));
     let bystander = lab.starts("db-1");
     a_full_disk_lets_nothing_leave(&lab, &state).await;
     let told = std::fs::read_to_string(told).unwrap();
