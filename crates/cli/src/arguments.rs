@@ -21,7 +21,8 @@ Examples:
   mainstay what-if host-loss h1      what would happen, touching nothing
   mainstay up                        run the controller here
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 degraded or blocked, 4 no controller or data too old."
+Exit codes: 0 done, 1 failed, 2 usage, 3 degraded or blocked, 4 no controller or data too old,
+5 (`up` only) another controller has taken over."
 )]
 pub struct Cli {
     /// What holds for every command.

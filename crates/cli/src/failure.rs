@@ -17,6 +17,8 @@ pub enum Exit {
     Degraded = 3,
     /// No controller leads, or what it knows is too old.
     Stale = 4,
+    /// The controller ended because another one leads. Starting it again would depose that one.
+    Deposed = 5,
 }
 
 /// Why a command failed: what, where, and what to do next.
@@ -64,6 +66,9 @@ pub enum Failure {
     /// The configuration can't be used; what is wrong with it was said already.
     #[error("{0}; mend them, and try with `mainstay config check`")]
     Configuration(String),
+    /// Another controller has taken over.
+    #[error(transparent)]
+    Deposed(#[from] mainstay_daemon::Deposed),
     /// A file or the terminal.
     #[error("{what} {}", path.display())]
     File {
@@ -96,6 +101,7 @@ impl Failure {
             },
             Failure::Usage(_) => Exit::Usage,
             Failure::Blocked(_) => Exit::Degraded,
+            Failure::Deposed(_) => Exit::Deposed,
             Failure::Answer { .. } | Failure::Configuration(_) | Failure::File { .. } | Failure::Other { .. } => {
                 Exit::Failed
             }

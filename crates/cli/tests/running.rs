@@ -110,6 +110,42 @@ fn a_controller_with_an_unreachable_host_says_so_and_answers_everything_else() {
     assert!(!up.folder.path().join("other").exists());
 }
 
+/// The scenario: the controller's machine is suspended, its lock gets lost, another takes over, and the first one wakes up.
+#[test]
+fn a_controller_that_is_deposed_ends_with_an_exit_code_of_its_own() {
+    let mut first = Up::start();
+    let signal = |process: &Child, name: &str| {
+        let sent = Command::new("kill").args([name, &process.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    };
+    signal(&first.process, "-STOP");
+    fs::remove_file(first.folder.path().join("state/mainstay.db.lock")).unwrap();
+    let path = |name: &str| first.folder.path().join(name).display().to_string();
+    let (config, state, socket) = (path("mainstay.toml"), path("state"), path("second.sock"));
+    let words = ["up", "--config", &config, "--state-dir", &state, "--socket", &socket];
+    let second = Command::new(env!("CARGO_BIN_EXE_mainstay")).args(words).stderr(Stdio::null()).spawn().unwrap();
+    let mut second = Ended(second);
+    let started = Instant::now();
+    while mainstay(&["status"], &[("MAINSTAY_SOCKET", &socket)]).exit == 4 {
+        assert!(started.elapsed() < STARTS_WITHIN, "the second one does not start");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    signal(&first.process, "-CONT");
+    let status = first.process.wait().unwrap();
+    assert_eq!(status.code(), Some(5), "{status}");
+    assert_eq!(second.0.try_wait().unwrap(), None, "the second one goes on");
+}
+
+/// A process that is ended with its test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn hosts_come_and_go_in_the_users_file_and_in_the_running_controller() {
     let up = Up::start();

@@ -249,6 +249,11 @@ impl Handle {
         let _ = self.service.send(ServiceRequest::Stop).await;
     }
 
+    /// Waits until the controller stops, by request or because another one leads.
+    pub async fn ended(&self) {
+        self.service.closed().await;
+    }
+
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, NoAnswer> {
         answer(&self.requests, request).await
     }

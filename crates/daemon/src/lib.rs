@@ -33,6 +33,6 @@ pub use executors::{DeviceProblem, Disaster, check_devices};
 pub use handle::{EventQuery, Handle, Health, NoAnswer, ReloadRefused, ReloadReport};
 pub use news::News;
 pub use rehearse::{DieAt, Moment};
-pub use service::{Options, Running, StartError, start};
+pub use service::{Deposed, Options, Running, StartError, start};
 pub use stats::{Rates, StatsBoard, WorkloadStats};
 pub use workbench::Workbench;

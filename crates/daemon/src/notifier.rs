@@ -54,6 +54,14 @@ impl Notifier {
     pub fn adopt(&self, config: &NotifyConfig) {
         self.config.send_replace(config.clone());
     }
+
+    /// Tells of an alarm of a controller that ends: nobody will look any more. Waits for the program, within its bound.
+    pub async fn tell_at_once(&self, alarm: Alarm) {
+        let config = self.config.borrow().clone();
+        if !config.program.is_empty() && alarm.severity >= config.from {
+            Notice { config, state: State::Raised, alarm }.tell().await;
+        }
+    }
 }
 
 /// What became of an alarm.
@@ -178,14 +186,18 @@ async fn event(news: &mut broadcast::Receiver<News>) {
 /// Runs the programs, one after the other.
 async fn tell(mut notices: mpsc::Receiver<Notice>) {
     while let Some(notice) = notices.recv().await {
-        let Notice { alarm, state, .. } = &notice;
-        if let Err(why) = notice.run().await {
-            tracing::error!(code = %alarm.code, subject = %alarm.subject, state = state.word(), why, "nobody was told of this alarm");
-        }
+        notice.tell().await;
     }
 }
 
 impl Notice {
+    async fn tell(&self) {
+        let Notice { alarm, state, .. } = self;
+        if let Err(why) = self.run().await {
+            tracing::error!(code = %alarm.code, subject = %alarm.subject, state = state.word(), why, "nobody was told of this alarm");
+        }
+    }
+
     async fn run(&self) -> Result<(), String> {
         let Notice { config, state, alarm } = self;
         let (program, arguments) = config.program.split_first().ok_or("no program is configured")?;

@@ -4,6 +4,7 @@
 //! ```text
 //!   inputs, commands ──▶ step ──▶ persist ──▶ dispatch orders, send replies ──▶ sleep until wake_at or input
 //!                                   │ fails: back off, answer questions, take in nothing, try again
+//!                                   │ refused, since another controller took over: end
 //! ```
 //! It never waits for a host: executors and sensors are tasks of their own and meet it only at bounded channels.
 
@@ -72,7 +73,7 @@ struct Commands {
     deferred: Vec<Input>,
 }
 
-/// The service asked to stop.
+/// The service asked to stop, or another controller took over.
 struct Stopped;
 
 impl<J: Journal, D: Dispatch> Pump<J, D> {
@@ -138,6 +139,9 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
         if changed {
             let mut back_off = BACK_OFF.0;
             while let Err(error) = self.journal.persist(now, &step).await {
+                if matches!(error, mainstay_store::Error::Deposed { .. }) {
+                    return Err(Stopped);
+                }
                 self.forgetful(with_causes(&error));
                 self.rest(back_off, commands).await?;
                 back_off = (back_off * 2).min(BACK_OFF.1);

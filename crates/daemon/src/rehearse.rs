@@ -1,5 +1,6 @@
-//! Dying at a chosen moment, as by SIGKILL, to rehearse what a crash between two steps of the journal leaves behind. Only whoever
-//! starts a controller from code can ask for it ([`Options::die_at`](crate::Options)): no configuration and no command line does.
+//! Dying at a chosen moment, as by SIGKILL, to rehearse what a crash between two steps of the journal leaves behind; or standing
+//! still there, as by SIGSTOP, to rehearse what another controller finds that takes over. Only whoever starts a controller from
+//! code can ask for it ([`Options::die_at`](crate::Options)): no configuration and no command line does.
 //!
 //! ```text
 //!   decided ─ BeforePersist ─▶ on record ─ AfterPersist ─▶ leaves ─ AfterLeaving ─▶ done ─ BeforeOutcome ─▶ outcome on record
@@ -28,15 +29,18 @@ pub struct DieAt {
     pub moment: Moment,
     /// How the order's action begins.
     pub action: String,
+    /// It stands still instead, until it is woken by SIGCONT.
+    pub only_stand_still: bool,
 }
 
 /// Dies if that is due.
 pub(crate) fn maybe_die(die_at: Option<&DieAt>, moment: Moment, action: &Action) {
     let due = |at: &DieAt| at.moment == moment && action.to_string().starts_with(&at.action);
-    if die_at.is_some_and(due) {
-        tracing::error!(?moment, %action, "dying, as was asked for");
-        // It can't fail for the process itself, and nothing after it is reached.
-        let _ = kill_process(getpid(), Signal::KILL);
+    if let Some(at) = die_at.filter(|at| due(at)) {
+        let signal = if at.only_stand_still { Signal::STOP } else { Signal::KILL };
+        tracing::error!(?moment, %action, ?signal, "ending, as was asked for");
+        // It can't fail for the process itself, and nothing after it is reached until it is woken.
+        let _ = kill_process(getpid(), signal);
     }
 }
 

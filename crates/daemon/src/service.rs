@@ -2,7 +2,7 @@
 //! and tells the service manager how it is.
 //!
 //! ```text
-//!   configuration, store ──▶ engine's first step carried out ──▶ sensors ──▶ ready ──▶ … ──▶ stop
+//!   configuration, store ──▶ engine's first step carried out ──▶ sensors ──▶ ready ──▶ … ──▶ stop, or deposed
 //! ```
 
 use crate::{
@@ -26,7 +26,7 @@ use mainstay_engine::{
     control::{BadRow, Controller},
 };
 use mainstay_model::{
-    Event, EventKind, HostId, Severity, Span, Subject, Time, config::ControllerConfig, spec::ClusterSpec,
+    Alarm, Code, Event, EventKind, HostId, Severity, Span, Subject, Time, config::ControllerConfig, spec::ClusterSpec,
 };
 use mainstay_store::Store;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -34,7 +34,7 @@ use std::{collections::BTreeMap, os::unix::fs::DirBuilderExt, path::PathBuf, syn
 use tokio::{
     sync::{broadcast, mpsc, watch},
     task::{AbortHandle, JoinSet},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 /// Questions that wait for an answer; more are refused by being late.
@@ -78,14 +78,23 @@ pub struct Running {
     pub controller: ControllerConfig,
     /// What is allowed in the configuration but looks wrong.
     pub warnings: Vec<String>,
-    task: tokio::task::JoinHandle<()>,
+    task: tokio::task::JoinHandle<Result<(), Deposed>>,
 }
 
+/// Another controller has taken over the memory of this one, which has ended by itself and must not be started again while the
+/// other runs.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Deposed(mainstay_store::Error);
+
 impl Running {
-    /// Waits until it has stopped, after [`Handle::shutdown`].
-    pub async fn stopped(self) {
+    /// Waits until it has stopped, after [`Handle::shutdown`] or by itself.
+    ///
+    /// # Errors
+    /// If it stopped because another controller leads.
+    pub async fn stopped(self) -> Result<(), Deposed> {
         // A panic of the service was printed by the panic hook; there is nothing left to wait for.
-        let _ = self.task.await;
+        self.task.await.unwrap_or(Ok(()))
     }
 }
 
@@ -171,14 +180,15 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         health: health_seen,
         hosts: BTreeMap::new(),
         tasks: JoinSet::new(),
+        stop,
     };
     let task = tokio::spawn(async move {
-        service.run(service_asked).await;
-        stop.send_replace(true);
+        let ended = service.run(service_asked).await;
         // It ends at its next turn; whatever it did not make durable is not done.
         let _ = pump.await;
         // A copy of the one file is a whole backup then.
         closing.store().write_back().await;
+        ended
     });
     Ok(Running { handle, controller, warnings, task })
 }
@@ -223,15 +233,19 @@ struct Service {
     hosts: BTreeMap<HostId, AbortHandle>,
     /// Sensors; they end with the service.
     tasks: JoinSet<()>,
+    /// Tells the pump.
+    stop: watch::Sender<bool>,
 }
 
 impl Service {
-    async fn run(mut self, mut requests: mpsc::Receiver<ServiceRequest>) {
+    async fn run(mut self, mut requests: mpsc::Receiver<ServiceRequest>) -> Result<(), Deposed> {
         let mut ready = self.health.clone();
         let mut alive = interval(ALIVE_EVERY);
         alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut begun = false;
-        loop {
+        let memory = self.context.memory.clone();
+        let mut taken_over = std::pin::pin!(taken_over(&memory));
+        let ended = loop {
             tokio::select! {
                 () = is_ready(&mut ready), if !begun => {
                     begun = true;
@@ -244,13 +258,36 @@ impl Service {
                         tokio::spawn(async move { drop(answer.send(readable(memory.events(&query).await))) });
                     }
                     Some(ServiceRequest::Reload(answer)) => drop(answer.send(self.reload().await)),
-                    Some(ServiceRequest::Stop) | None => break,
+                    Some(ServiceRequest::Stop) | None => break Ok(()),
                 },
                 _ = alive.tick() => self.show_alive(),
+                error = &mut taken_over => break Err(error),
             }
-        }
+        };
         notify(&[sd_notify::NotifyState::Stopping]);
-        tracing::info!("the controller stops; guests go on as they are");
+        self.stop.send_replace(true);
+        self.tasks.abort_all();
+        match ended {
+            Ok(()) => tracing::info!("the controller stops; guests go on as they are"),
+            Err(ref error) => self.last_words(error).await,
+        }
+        ended.map_err(Deposed)
+    }
+
+    /// The memory is another controller's now, so this alarm is on no record.
+    async fn last_words(&self, error: &mainstay_store::Error) {
+        tracing::error!(%error, "the controller ends; guests go on as they are");
+        let Some(severity) = self.config.spec.alarms.severity(Code::TAKEN_OVER, Severity::Red) else { return };
+        let alarm = Alarm {
+            code: Code::TAKEN_OVER,
+            subject: Subject::Cluster,
+            severity,
+            text: error.to_string(),
+            advice: "keep one controller: mainstay explain MS1004".to_owned(),
+            raised_at: self.context.clock.now(),
+            acknowledged: None,
+        };
+        self.notifier.tell_at_once(alarm).await;
     }
 
     /// The engine has taken its first step: the world may come in.
@@ -371,6 +408,21 @@ impl Service {
             notify(&[sd_notify::NotifyState::Watchdog]);
         }
         notify(&[sd_notify::NotifyState::Status(&status)]);
+    }
+}
+
+/// Waits until another controller has taken over. With nothing to write it would never be found out: so it is looked for.
+async fn taken_over(memory: &Memory) -> mainstay_store::Error {
+    let look = async {
+        loop {
+            // Whatever else goes wrong with the store is found out by the pump.
+            let _ = memory.store().confirm_term().await;
+            sleep(ALIVE_EVERY).await;
+        }
+    };
+    tokio::select! {
+        error = memory.store().deposed() => error,
+        () = look => unreachable!("it looks for ever"),
     }
 }
 

@@ -39,7 +39,7 @@ async fn begin(config: &Path) -> Result<Running, StartError> {
 
 async fn end(running: Running) {
     running.handle.shutdown().await;
-    timeout(SOON, running.stopped()).await.expect("it stops in time");
+    timeout(SOON, running.stopped()).await.expect("it stops in time").expect("it led till the end");
 }
 
 async fn hosts(running: &Running) -> Vec<String> {
@@ -89,6 +89,32 @@ async fn what_happened_is_remembered_and_two_controllers_never_share_a_memory() 
     let texts: Vec<&str> = events.iter().map(|event| event.text.as_str()).collect();
     assert!(texts.first().is_some_and(|text| text.contains("first time")), "{texts:?}");
     assert!(texts.iter().any(|text| text.contains("runs again")), "{texts:?}");
+    end(second).await;
+}
+
+/// The scenario: somebody found a stale-looking lock file, deleted it, and started a second controller.
+#[tokio::test]
+async fn of_two_controllers_without_a_lock_the_older_ends_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let told = directory.path().join("told");
+    let program = format!("echo \"$MAINSTAY_ALARM_CODE $MAINSTAY_ALARM_TEXT\" >>{}", told.display());
+    let alarms = format!("[alarms]\nnotify = [\"/bin/sh\", \"-c\", '{program}']\n");
+    let config = configure(directory.path(), &["h1"], &alarms);
+    let first = begin(&config).await.unwrap();
+    std::fs::remove_file(directory.path().join("mainstay.db.lock")).unwrap();
+    let second = begin(&config).await.unwrap();
+
+    let handle = first.handle.clone();
+    let deposed = timeout(SOON, first.stopped()).await.expect("it ends by itself").unwrap_err();
+    assert!(deposed.to_string().contains("took over in term 2"), "{deposed}");
+    assert_eq!(handle.view().await.unwrap_err(), mainstay_daemon::NoAnswer::Stopped);
+    let told = std::fs::read_to_string(told).unwrap();
+    assert!(told.contains("MS1004") && told.contains("another controller"), "people were told: {told}");
+
+    let events = second.handle.events(EventQuery::default()).await.unwrap();
+    let terms: Vec<&str> = events.iter().map(|event| &*event.text).filter(|text| text.contains("runs")).collect();
+    assert_eq!(terms.len(), 2, "{events:#?}");
+    assert!(second.handle.is_healthy());
     end(second).await;
 }
 

@@ -91,6 +91,8 @@ alarms! {
     NOTHING_REMEMBERED = Code(1002);
     /// A part of the controller that watches hosts or guests failed or hung, and was begun anew.
     SENSOR_FAULT = Code(1003);
+    /// Another controller has taken over; the one that says so does nothing any more and ends.
+    TAKEN_OVER = Code(1004);
     /// A host is lost.
     HOST_LOST = Code(1101);
     /// A host's management does not answer although the host or its guests do.

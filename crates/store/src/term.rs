@@ -53,7 +53,9 @@ impl Store {
     /// # Errors
     /// [`Error::Deposed`] if it is not; others if that can't be found out.
     pub async fn confirm_term(&self) -> Result<(), Error> {
-        let newest = self.bounded("looking whose term it is", DEADLINE, newest(&self.readers)).await?;
+        // Not by a reader: people who ask for much history must not hold up what brings a guest back.
+        let look = self.writer.with(async |connection: &mut SqliteConnection| newest(connection).await);
+        let newest = self.bounded("looking whose term it is", DEADLINE, look).await?;
         if newest == self.leadership.own { Ok(()) } else { Err(self.depose(newest)) }
     }
 

@@ -185,6 +185,25 @@ async fn a_full_disk_refuses_the_batch_and_nothing_else() {
     assert_eq!(again.load(Kind::ALL).await.unwrap().len(), committed + 1);
 }
 
+/// The scenario: the machine is rebooted because nothing works any more, and nothing works because its disk is full.
+#[tokio::test]
+async fn a_start_without_room_says_so() {
+    let disk = SmallDisk::new();
+    let path = disk.path().join("mainstay.db");
+    let store = Store::open(&path).await.unwrap();
+    store.commit(&host("h1", 1)).await.unwrap();
+    store.close().await;
+    let ballast = disk.path().join("ballast");
+    let mut file = fs::File::create(&ballast).unwrap();
+    while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
+    let error = Store::open(&path).await.unwrap_err();
+    assert!(matches!(error, Error::Full { .. }), "{error:?}");
+    drop(file);
+    fs::remove_file(ballast).unwrap();
+    let store = Store::open(&path).await.unwrap();
+    assert_eq!(store.load(&[Kind::Host]).await.unwrap().len(), 1, "nothing was lost");
+}
+
 /// The scenario: somebody looks into the database with a shell, begins a transaction, and goes for lunch.
 #[tokio::test]
 async fn a_lock_of_another_program_is_named_and_waited_out() {

@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Needs no server: what it remembers is in its state directory. Ctrl-C or SIGTERM stops it (guests go on), SIGHUP makes it
-read its configuration again.
+read its configuration again. Exit code 5: another controller has taken over (mainstay explain MS1004); not to be restarted.
 
 Examples:
   mainstay up
@@ -47,9 +47,15 @@ pub(super) async fn run(context: &Context<'_>, arguments: Up) -> Result<Exit, Fa
     }
     let router = router(running.handle.clone(), machine());
     let handle = running.handle.clone();
-    let served = listeners.serve(router, until_stopped(handle.clone())).await;
+    let until_either = async {
+        tokio::select! {
+            () = until_stopped(handle.clone()) => {}
+            () = handle.ended() => {}
+        }
+    };
+    let served = listeners.serve(router, until_either).await;
     handle.shutdown().await;
-    running.stopped().await;
+    running.stopped().await?;
     served.map_err(|error| Failure::other("the API broke", error))?;
     Ok(Exit::Done)
 }

@@ -1,10 +1,13 @@
 //! Carries out orders: one task each, bounded per host, one file per kind of action. Decides nothing.
 //!
 //! ```text
-//!   order ──▶ of an older epoch? refused ──▶ known id? once only ──▶ waits for its turn at the host ──▶ action
-//!                                                                                                        │
-//!   outcome fact ◀── Done, proved │ Failed, surely not done │ Unknown: deadline, lost connection ◀───────┘
+//!   order ──▶ of an older epoch? refused ──▶ known id? once only ──▶ waits for its turn at the host ──▶ still our term? ──▶ action
+//!                                                                                                                          │
+//!   outcome fact ◀── Done, proved │ Failed, surely not done │ Unknown: deadline, lost connection ◀─────────────────────────┘
 //! ```
+//! A process may stand still between any two of its instructions (a suspended machine), and another controller take over
+//! meanwhile. So the term on record is looked at when an order's turn has come, when its host is reached, and before a guest is
+//! started. What is left is a pause between that look and the call itself, which no host can tell: libvirtd knows no terms.
 
 mod disaster;
 mod failure;
@@ -21,11 +24,18 @@ mod stop;
 mod task;
 mod undefine;
 
-use crate::{Clock, DieAt, Moment, link::Links, memory::Memory, pump::Dispatch, rehearse::maybe_die};
+use crate::{
+    Clock, DieAt, Moment,
+    link::Links,
+    memory::Memory,
+    pump::{Dispatch, with_causes},
+    rehearse::maybe_die,
+};
 pub use disaster::Disaster;
 pub use fence::{DeviceProblem, check_devices};
 use mainstay_engine::Input;
 use mainstay_model::{Action, ActionId, Epoch, FailureKind, HostId, Order, Outcome, spec::ClusterSpec};
+use mainstay_store::Error as StoreError;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -53,6 +63,19 @@ pub(crate) struct Tools {
     pub pictures: PathBuf,
     /// Rehearsals only.
     pub die_at: Option<DieAt>,
+}
+
+impl Tools {
+    /// Nothing is done any more once another controller has taken over, nor while that can't be found out.
+    async fn still_our_term(&self) -> Result<(), Outcome> {
+        self.memory.store().confirm_term().await.map_err(|error| {
+            let kind = match error {
+                StoreError::Deposed { .. } => FailureKind::OldEpoch,
+                _ => FailureKind::Other,
+            };
+            Outcome::failed(kind, with_causes(&error))
+        })
+    }
 }
 
 /// The executors of this process.
@@ -165,6 +188,9 @@ async fn carry_out(tools: &Tools, turn: &Semaphore, order: &Order) -> Outcome {
     };
     if until <= Instant::now() {
         return late();
+    }
+    if let Err(over) = tools.still_our_term().await {
+        return over;
     }
     let hooks = hooks::of(tools, &order.action).await;
     if let Err(why) = hooks.before(until).await {

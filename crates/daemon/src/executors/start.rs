@@ -35,6 +35,7 @@ pub(super) async fn start(task: &Task<'_>, workload: &WorkloadId) -> Act {
     }
     // A saved state of this host is older than what the disk has lived through elsewhere.
     let flags = if elsewhere { StartFlags::FORCE_BOOT } else { StartFlags::NONE };
+    task.tools.still_our_term().await?;
     match task.connection.start(&domain, flags, task.left()).await {
         Ok(_) => {}
         Err(error) if failure::is_state_conflict(&error) => {}

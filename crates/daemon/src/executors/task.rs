@@ -30,6 +30,7 @@ impl<'a> Task<'a> {
         let unreachable = |why: String| Outcome::failed(FailureKind::Unreachable, why);
         let link = tools.links.get(host).ok_or_else(|| unreachable(format!("{host} is not in the configuration")))?;
         let connection = link.take().await.map_err(|error| unreachable(with_causes(&error)))?;
+        tools.still_our_term().await?;
         Ok(Task { tools, link, connection, until })
     }
 

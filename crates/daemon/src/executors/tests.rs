@@ -53,6 +53,19 @@ async fn a_host_that_is_not_there_is_unreachable_and_the_same_order_twice_has_on
     assert_eq!(outcome(&mut received).await, first);
 }
 
+/// The scenario: the process stood still with this order in its hands, and another controller took over meanwhile.
+#[tokio::test]
+async fn nothing_is_done_once_another_controller_has_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut executors, mut received) = executors(directory.path()).await;
+    std::fs::remove_file(directory.path().join("mainstay.db.lock")).unwrap();
+    let _newer = Store::open(&directory.path().join("mainstay.db")).await.unwrap();
+    executors.dispatch(order(&executors, 1, 3));
+    let (_, refused) = outcome(&mut received).await;
+    assert_eq!(kind(&refused), FailureKind::OldEpoch);
+    assert!(refused.to_string().contains("took over"), "{refused}");
+}
+
 #[tokio::test]
 async fn an_order_of_an_older_term_is_refused() {
     let directory = tempfile::tempdir().unwrap();

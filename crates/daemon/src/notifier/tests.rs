@@ -153,5 +153,5 @@ async fn a_controller_tells_what_stands_when_a_program_is_named_and_what_a_reloa
     let told = file(&path, "MS1401 cluster yellow raised a changed configuration was refused").await;
     assert!(told.contains("mainstay.toml:9:9: `alarms.mute` is \"MS0000\""), "{told}");
     running.handle.shutdown().await;
-    running.stopped().await;
+    running.stopped().await.unwrap();
 }

@@ -5,7 +5,10 @@ use crate::support::{Controller, SOON, TestLab, alarm, until};
 use mainstay_daemon::{DieAt, Moment, Options, start};
 use mainstay_model::{Code, Command, PointState, Severity};
 use rustix::mount::{MountFlags, mount};
-use std::{path::Path, process::Stdio};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::Child,
@@ -16,6 +19,8 @@ use tokio::{
 /// Tell a child of this test that it is the controller: with which configuration, and when to die.
 const CONTROLLER: &str = "MAINSTAY_TEST_CONTROLLER";
 const DIE_AT: &str = "MAINSTAY_TEST_DIE_AT";
+/// And that it only stands still then.
+const STAND_STILL: &str = "MAINSTAY_TEST_STAND_STILL";
 /// All moments for all orders, instead of each once: some three minutes.
 const ALL: &str = "MAINSTAY_TEST_ALL";
 
@@ -30,7 +35,8 @@ async fn controller_process() {
     let die_at = std::env::var(DIE_AT).unwrap();
     let (moment, action) = die_at.split_once(' ').unwrap();
     let moment = MOMENTS.into_iter().find(|one| format!("{one:?}") == moment).unwrap();
-    let die_at = Some(DieAt { moment, action: action.to_owned() });
+    let only_stand_still = std::env::var_os(STAND_STILL).is_some();
+    let die_at = Some(DieAt { moment, action: action.to_owned(), only_stand_still });
     let running = start(Options { config: config.into(), state_dir: None, die_at }).await.unwrap();
     let handle = running.handle.clone();
     let obeyed = async {
@@ -48,21 +54,27 @@ async fn controller_process() {
             eprintln!("{line}: {:?}", handle.command(serde_json::from_str(&line).unwrap()).await);
         }
     };
-    tokio::join!(obeyed, running.stopped());
+    let ended = async { eprintln!("ended: {:?}", running.stopped().await) };
+    tokio::join!(obeyed, ended);
 }
 
 /// A controller that will die.
-struct Doomed {
-    child: Child,
+pub struct Doomed {
+    pub child: Child,
     /// Its log so far.
-    log: watch::Receiver<String>,
+    pub log: watch::Receiver<String>,
 }
 
 impl Doomed {
-    async fn start(lab: &TestLab, config: &str, moment: Moment, action: &str) -> Doomed {
+    /// Starts it, and waits until it sees all.
+    pub async fn start(lab: &TestLab, die_at: &DieAt) -> Doomed {
+        let DieAt { moment, action, only_stand_still } = die_at;
         let mut command = lab.controller_command(std::env::current_exe().unwrap());
         command.args(["--exact", "killed::controller_process", "--nocapture"]);
-        command.env(CONTROLLER, config).env(DIE_AT, format!("{moment:?} {action}"));
+        command.env(CONTROLLER, configuration(lab)).env(DIE_AT, format!("{moment:?} {action}"));
+        if *only_stand_still {
+            command.env(STAND_STILL, "1");
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -97,11 +109,16 @@ fn moments(usual: &[Moment]) -> Vec<Moment> {
 
 async fn begin(lab: &TestLab, moment: Moment, action: &str) -> Doomed {
     println!("killed: {moment:?} {action}");
-    Doomed::start(lab, &lab.layout().dir.join("mainstay.toml").display().to_string(), moment, action).await
+    Doomed::start(lab, &DieAt { moment, action: action.to_owned(), only_stand_still: false }).await
 }
 
-async fn succeed(lab: &TestLab) -> Controller {
-    lab.controller(lab.layout().dir.join("mainstay.toml")).await
+fn configuration(lab: &TestLab) -> PathBuf {
+    lab.layout().dir.join("mainstay.toml")
+}
+
+/// The controller that takes over.
+pub async fn succeed(lab: &TestLab) -> Controller {
+    lab.controller(configuration(lab)).await
 }
 
 /// Where the guest runs: on one host, whatever happened.

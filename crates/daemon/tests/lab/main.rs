@@ -4,6 +4,7 @@
 
 mod behaviour;
 mod contract;
+mod deposed;
 mod doors;
 mod guests;
 mod hypervisors;

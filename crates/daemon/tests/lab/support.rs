@@ -233,7 +233,7 @@ impl Controller {
     pub async fn stop(mut self) {
         self.handle().shutdown().await;
         let running = self.running.take().unwrap();
-        tokio::time::timeout(SOON, running.stopped()).await.expect("it stops in time");
+        tokio::time::timeout(SOON, running.stopped()).await.expect("it stops in time").expect("it led till the end");
     }
 
     /// All events so far, one line each.

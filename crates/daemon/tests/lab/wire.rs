@@ -123,5 +123,5 @@ async fn a_server_that_speaks_badly_is_told_of_and_costs_neither_memory_nor_rest
         assert!(grown < 150, "{name}: {grown} MiB more");
     }
     running.handle.shutdown().await;
-    timeout(SOON, running.stopped()).await.expect("it stops in time");
+    timeout(SOON, running.stopped()).await.expect("it stops in time").expect("it led till the end");
 }
