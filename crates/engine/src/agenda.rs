@@ -65,6 +65,10 @@ impl Agenda {
         let earlier = self.timer_of.get(&subject).map_or(at, |known| at.min(*known));
         self.wake(subject, Some(earlier));
     }
+    /// True if that host is looked at by then, whatever happens.
+    pub(crate) fn looks_at_host_by(&self, host: &HostId, at: Time) -> bool {
+        self.timer_of.get(&Subject::Host(host.clone())).is_some_and(|timer| *timer <= at)
+    }
     /// Moves what is due into this step.
     pub(crate) fn due(&mut self, now: Time) {
         while self.timers.first().is_some_and(|(at, _)| *at <= now) {

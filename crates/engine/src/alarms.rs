@@ -26,6 +26,9 @@ fn draft(code: Code, severity: Severity, text: impl Into<String>, advice: impl I
 impl Engine {
     /// Makes the alarms of a subject those which should stand, but for what the configuration mutes or weighs otherwise.
     pub(crate) fn settle_alarms(&mut self, subject: Subject, drafts: Vec<Draft>) {
+        if drafts.is_empty() && self.belief.alarms.len() == 0 {
+            return;
+        }
         let policy = &self.spec.alarms;
         let weighed = |draft: Draft| Some(Draft { severity: policy.severity(draft.code, draft.severity)?, ..draft });
         let drafts: Vec<Draft> = drafts.into_iter().filter_map(weighed).collect();

@@ -79,6 +79,9 @@ impl<R: Record> Ledger<R> {
 
     /// What changed since the last call.
     pub(crate) fn take_changes(&mut self, changes: &mut Vec<Change>) {
+        if self.changed.is_empty() {
+            return; // as it is most of the time
+        }
         for key in std::mem::take(&mut self.changed) {
             let body = self
                 .records

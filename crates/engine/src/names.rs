@@ -54,7 +54,7 @@ impl Engine {
     pub(crate) fn runs_twice<'a>(&self, record: &'a WorkloadRecord) -> Option<Vec<&'a HostId>> {
         let certain = |host: &&HostId| {
             let listed =
-                self.belief.host_senses.get(*host).is_some_and(|senses| senses.listed.contains(&record.workload));
+                self.belief.host_senses.get(*host).is_some_and(|senses| senses.listed.contains_key(&record.workload));
             let seen = self.belief.workload_senses.get(&record.workload).and_then(|senses| senses.seen.get(*host));
             listed && seen.is_some_and(|seen| seen.state.is_live() && !seen.state.is_held())
         };

@@ -5,14 +5,17 @@
 
 use crate::{
     Input,
-    belief::{ActivitySense, HostPhase, HostSenses, WorkloadRecord},
+    belief::{ActivitySense, HostPhase, HostSenses, Sight, WorkloadRecord, WorkloadSenses},
     engine::Engine,
 };
 use mainstay_model::{
     Activity, DomainSeen, DomainState, EventKind, Fact, GuestChannel, HostChannel, HostId, OffReason, PowerState,
     Resources, Severity, Subject, Time, WorkloadId,
 };
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 impl Engine {
     pub(crate) fn observe(&mut self, input: Input) {
@@ -44,9 +47,15 @@ impl Engine {
                 }
             }
             Fact::HostUnasked { host, channel, error } => self.host_silent(&host, channel, error, false),
-            Fact::Inventory { host, asked_at, capacity, domains } => self.inventory(&host, asked_at, capacity, domains),
+            Fact::Inventory { host, asked_at, capacity, domains } => {
+                self.inventory(&host, asked_at, capacity, &domains)
+            }
             Fact::Domain { host, workload, change } => self.domain_changed(&host, &workload, change),
-            Fact::Activity { host, workload, activity } => self.activity(&host, &workload, activity),
+            Fact::Activity { host, activities } => {
+                for (workload, activity) in activities {
+                    self.activity(&host, &workload, activity);
+                }
+            }
             Fact::GuestHeard { workload, channel } => self.guest_heard(&workload, channel),
             Fact::GuestSilent { workload, channel } => self.guest_silent(&workload, channel),
             Fact::Power { host, asked_at, state } => self.power_seen(&host, asked_at, state),
@@ -61,19 +70,37 @@ impl Engine {
     }
 
     fn host_heard(&mut self, host: &HostId, channel: HostChannel) {
-        let now = self.now;
+        let (now, detection) = (self.now, self.spec.detection);
         let Some(senses) = self.senses(host) else { return };
         let sense = senses.channels.entry(channel).or_default();
+        let was_heard = sense.heard.is_some() && sense.silent_since.is_none();
         if let Some(earlier) = sense.heard.replace(now) {
             sense.beat.note(earlier, now);
         }
         (sense.silent_since, sense.unasked) = (None, false);
         sense.error = None;
+        let mut look_at = None;
         if channel == HostChannel::Hypervisor {
+            look_at = Some(now + sense.beat.lost_after(&detection));
             senses.well_since.get_or_insert(now);
             self.host_speaks(host);
         }
-        self.agenda.touch_host(host);
+        if !(was_heard && self.is_plainly_in_service(host, look_at)) {
+            self.agenda.touch_host(host);
+        }
+    }
+
+    /// Nothing follows for a host in ordinary service from one more sign of life, if it is looked at by the time at which its
+    /// silence would mean something.
+    fn is_plainly_in_service(&self, host: &HostId, look_at: Option<Time>) -> bool {
+        let in_sight = self.belief.host_senses.get(host).is_some_and(|senses| senses.sight == Sight::Heard);
+        let waits_for_nothing = self.belief.hosts.get(host).is_some_and(|record| {
+            record.phase == HostPhase::Online
+                && record.maintenance.is_none()
+                && !record.called_in
+                && record.closed_at.is_none()
+        });
+        in_sight && waits_for_nothing && look_at.is_none_or(|at| self.agenda.looks_at_host_by(host, at))
     }
 
     fn host_silent(&mut self, host: &HostId, channel: HostChannel, error: String, asked: bool) {
@@ -100,7 +127,7 @@ impl Engine {
         host: &HostId,
         asked_at: Time,
         capacity: Resources,
-        domains: BTreeMap<WorkloadId, DomainSeen>,
+        domains: &Arc<BTreeMap<WorkloadId, DomainSeen>>,
     ) {
         let Some(record) = self.belief.hosts.get(host) else { return };
         if matches!(record.phase, HostPhase::Off { .. }) && asked_at <= record.since {
@@ -116,12 +143,16 @@ impl Engine {
         if senses.inventory.is_some_and(|newest| newest > asked_at) {
             return;
         }
-        senses.inventory = Some(asked_at);
-        let mut missing = std::mem::replace(&mut senses.listed, domains.keys().cloned().collect());
-        missing.extend(self.belief.on_host(host).cloned());
-        for (workload, domain) in domains {
-            missing.remove(&workload);
-            self.domain_listed(host, &workload, asked_at, domain);
+        let first = senses.inventory.replace(asked_at).is_none();
+        let before = std::mem::replace(&mut senses.listed, domains.clone());
+        let known = before.keys().chain(self.belief.on_host(host));
+        let missing: BTreeSet<WorkloadId> =
+            known.filter(|workload| !domains.contains_key(*workload)).cloned().collect();
+        for (workload, domain) in &**domains {
+            let unchanged = Arc::ptr_eq(&before, domains) || before.get(workload) == Some(domain);
+            if !(unchanged && self.seen_again(host, workload, asked_at, domain)) {
+                self.domain_listed(host, workload, asked_at, domain);
+            }
         }
         for workload in missing {
             self.no_namesake(&workload, host);
@@ -143,10 +174,23 @@ impl Engine {
             self.settled(&workload, host);
         }
         self.unanswered_arrivals(host);
-        self.agenda.touch_host(host);
+        if first || !self.is_plainly_in_service(host, None) {
+            self.agenda.touch_host(host);
+        }
     }
 
-    fn domain_listed(&mut self, host: &HostId, workload: &WorkloadId, asked_at: Time, domain: DomainSeen) {
+    /// The host says of it what it said in the list before and what was heard since: only newer. False if that is not so.
+    fn seen_again(&mut self, host: &HostId, workload: &WorkloadId, asked_at: Time, domain: &DomainSeen) -> bool {
+        let senses = self.belief.workload_senses.get_mut(workload);
+        let Some(seen) = senses.and_then(|senses| senses.seen.get_mut(host)) else { return false };
+        let again = seen.state == domain.state && seen.autostart == domain.autostart && seen.at <= asked_at;
+        if again {
+            seen.at = asked_at;
+        }
+        again
+    }
+
+    fn domain_listed(&mut self, host: &HostId, workload: &WorkloadId, asked_at: Time, domain: &DomainSeen) {
         if !self.belief.workloads.contains(workload) {
             self.belief.workloads.put(WorkloadRecord::new(workload.clone(), domain.uuid.clone(), self.now));
             self.relations.outdated = true;
@@ -159,16 +203,21 @@ impl Engine {
         }
         self.no_namesake(workload, host);
         let record = self.belief.workloads.get(workload).expect("put above");
+        // A leftover definition says nothing about what runs elsewhere.
+        let elsewhere = !record.may_run_on.is_empty() && !record.may_run_on.contains(host);
         let same = record.needs == domain.needs
             && record.tags == domain.tags
             && record.datastores == domain.datastores
             && record.movable == domain.movable;
-        if !same && let Some(record) = self.belief.workloads.get_mut(workload) {
+        if !same
+            && !elsewhere
+            && let Some(record) = self.belief.workloads.get_mut(workload)
+        {
             self.relations.outdated |= record.tags != domain.tags;
             record.may_run_on.iter().for_each(|host| _ = self.belief.taken.remove(host));
             record.needs = domain.needs;
-            record.tags = domain.tags;
-            record.datastores = domain.datastores;
+            record.tags.clone_from(&domain.tags);
+            record.datastores.clone_from(&domain.datastores);
             record.movable = domain.movable;
         }
         self.sighting(host, workload, domain.state, asked_at);
@@ -185,10 +234,9 @@ impl Engine {
 
     fn activity(&mut self, host: &HostId, workload: &WorkloadId, activity: Activity) {
         let now = self.now;
-        if !self.seen_live(workload, host) {
-            return;
-        }
-        let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        let senses = self.belief.workload_senses.get_mut(workload);
+        let live_here = |senses: &&mut WorkloadSenses| senses.seen.get(host).is_some_and(|seen| seen.state.is_live());
+        let Some(senses) = senses.filter(live_here) else { return };
         let sense = match senses.activity {
             None => ActivitySense { last: activity, at: now, moved_at: now, cpu_percent: 0.0, rates: [0.0; 4] },
             Some(before) => before.next(activity, now),

@@ -77,7 +77,7 @@ mod tests {
             datastores: Default::default(),
             movable: true,
         };
-        let domains = BTreeMap::from([(workload, seen)]);
+        let domains = Arc::new(BTreeMap::from([(workload, seen)]));
         let inventory = |at| Fact::Inventory {
             host: host.clone(),
             asked_at: at,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
 };
 
 /// Something a sensor saw.
@@ -49,8 +50,8 @@ pub enum Fact {
         asked_at: Time,
         /// What the host has in all.
         capacity: Resources,
-        /// Every domain, running or not.
-        domains: BTreeMap<WorkloadId, DomainSeen>,
+        /// Every domain, running or not. Shared, so that an unchanged list can be told again at no cost.
+        domains: Arc<BTreeMap<WorkloadId, DomainSeen>>,
     },
     /// A pushed event about one domain.
     Domain {
@@ -61,14 +62,12 @@ pub enum Fact {
         /// What happened to it.
         change: DomainChange,
     },
-    /// Statistics of one running domain.
+    /// Statistics of a host's running domains.
     Activity {
         /// The host.
         host: HostId,
-        /// The domain.
-        workload: WorkloadId,
-        /// The counters, which only grow while the domain runs.
-        activity: Activity,
+        /// Each domain's counters, which only grow while it runs.
+        activities: Vec<(WorkloadId, Activity)>,
     },
     /// A sign of life of a guest.
     GuestHeard {

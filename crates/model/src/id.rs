@@ -1,8 +1,8 @@
 //! Names of things. Each kind of thing has its own type, so that a host is never taken for a workload.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use std::{borrow::Borrow, fmt, sync::Arc};
+use serde::{Deserialize, Serialize, Serializer};
+use std::{borrow::Borrow, cmp::Ordering, fmt, hash::Hash, hash::Hasher, sync::Arc};
 
 /// A name as one word of a command that a person copies into a shell: a VM's name may hold anything, a blank, a quote or
 /// `$(…)`, and must not be taken for more than a name.
@@ -15,21 +15,83 @@ pub fn shell_word(name: &impl fmt::Display) -> String {
     }
 }
 
+/// So many bytes of a name lie beside the pointer to it.
+const HEAD: usize = size_of::<u64>();
+
+/// A shared text that is compared far more often than it is read: most comparisons end with its first bytes.
+#[derive(Clone, Deserialize)]
+#[serde(from = "Arc<str>")]
+struct Name {
+    /// The first bytes as a number that orders as they do; zeroes where there are none.
+    head: u64,
+    text: Arc<str>,
+}
+
+impl From<Arc<str>> for Name {
+    fn from(text: Arc<str>) -> Self {
+        let mut head = [0; HEAD];
+        let length = text.len().min(HEAD);
+        head[..length].copy_from_slice(&text.as_bytes()[..length]);
+        Self { head: u64::from_be_bytes(head), text }
+    }
+}
+
+impl Ord for Name {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (length, others) = (self.text.len(), other.text.len());
+        self.head.cmp(&other.head).then_with(|| match length.max(others) {
+            0..=HEAD => length.cmp(&others),
+            _ if Arc::ptr_eq(&self.text, &other.text) => Ordering::Equal,
+            _ => self.text.cmp(&other.text),
+        })
+    }
+}
+
+impl PartialOrd for Name {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Name {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Name {}
+
+/// As its text, so that it can be looked up by text.
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
-        pub struct $name(Arc<str>);
+        pub struct $name(#[schemars(with = "Arc<str>")] Name);
 
         impl $name {
             /// Wraps a name; any text is accepted, checks belong to the configuration.
             pub fn new(name: impl AsRef<str>) -> Self {
-                Self(Arc::from(name.as_ref()))
+                Self(Arc::<str>::from(name.as_ref()).into())
             }
             /// The name as text.
             pub fn as_str(&self) -> &str {
-                &self.0
+                &self.0.text
             }
         }
         impl From<&str> for $name {
@@ -44,17 +106,17 @@ macro_rules! name_type {
         }
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
-                &self.0
+                self.as_str()
             }
         }
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
+                f.pad(self.as_str())
             }
         }
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&*self.0, f)
+                fmt::Debug::fmt(self.as_str(), f)
             }
         }
     };
@@ -116,6 +178,17 @@ number_type!(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_ordered_as_their_texts() {
+        let texts =
+            ["", "\0", "a", "a\0", "a\0b", "ab", "host-001", "host-0010", "host-0011", "host-002", "ü", "übergang-1"];
+        for (one, other) in texts.iter().flat_map(|one| texts.iter().map(move |other| (*one, *other))) {
+            let names = [HostId::from(one), HostId::from(other)];
+            assert_eq!(names[0].cmp(&names[1]), one.cmp(other), "{one:?} and {other:?}");
+            assert_eq!(names[0] == names[1], one == other, "{one:?} and {other:?}");
+        }
+    }
 
     #[test]
     fn a_name_in_a_command_is_one_word() {

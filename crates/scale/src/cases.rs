@@ -78,8 +78,7 @@ pub fn facts(size: Size, samples: usize, at_most: Duration) -> Vec<Row> {
             let (workload, counter) = (workload(n), n as u64);
             Input::Fact(Fact::Activity {
                 host: host_name(cluster.home(workload)),
-                workload: workload_name(workload),
-                activity: Activity { cpu_ms: counter, disk_written: counter, ..Activity::default() },
+                activities: vec![(workload_name(workload), counters(counter))],
             })
         }),
         row("a domain is as it was", bound, &|cluster, n| state(cluster, n, DomainState::Running)),
@@ -87,6 +86,10 @@ pub fn facts(size: Size, samples: usize, at_most: Duration) -> Vec<Row> {
             state(cluster, n, DomainState::Off(OffReason::Crashed))
         }),
     ]
+}
+
+fn counters(counter: u64) -> Activity {
+    Activity { cpu_ms: counter, disk_written: counter, ..Activity::default() }
 }
 
 /// The load of sensors as the daemon has them: what share of one core the controller core takes.
@@ -101,10 +104,10 @@ pub fn steady(size: Size, seconds: u64) -> [Row; 2] {
         let mut inputs = cluster.heard(due(50, size.hosts));
         inputs.extend(due(300, size.hosts).map(|host| cluster.inventory(host)));
         inputs.extend(due(100, size.workloads).map(|workload| cluster.guest_heard(workload)));
-        inputs.extend(due(200, size.workloads).map(|workload| {
-            let host = host_name(cluster.home(workload));
-            let activity = Activity { cpu_ms: tick, disk_written: tick, ..Activity::default() };
-            Input::Fact(Fact::Activity { host, workload: workload_name(workload), activity })
+        inputs.extend(due(200, size.hosts).map(|host| {
+            let activities =
+                cluster.living_on(host).map(|workload| (workload_name(workload), counters(tick))).collect();
+            Input::Fact(Fact::Activity { host: host_name(host), activities })
         }));
         let time = timed(|| cluster.step(inputs)).1;
         (busy, longest) = (busy + time, longest.max(time));

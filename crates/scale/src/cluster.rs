@@ -100,18 +100,23 @@ impl Cluster {
 
     /// The list of a host's domains, all running.
     pub fn inventory(&self, host: usize) -> Input {
-        let domains = (host..self.size.workloads).step_by(self.size.hosts);
+        let domains = self.living_on(host).map(|workload| (workload_name(workload), domain(self.size, workload)));
         Input::Fact(Fact::Inventory {
             host: host_name(host),
             asked_at: self.now,
             capacity: capacity(self.size),
-            domains: domains.map(|workload| (workload_name(workload), domain(self.size, workload))).collect(),
+            domains: Arc::new(domains.collect()),
         })
     }
 
     /// A sign of life of a guest.
     pub fn guest_heard(&self, workload: usize) -> Input {
         Input::Fact(Fact::GuestHeard { workload: workload_name(workload), channel: GuestChannel::Agent })
+    }
+
+    /// The workloads that run on a host.
+    pub fn living_on(&self, host: usize) -> impl Iterator<Item = usize> {
+        (host..self.size.workloads).step_by(self.size.hosts)
     }
 
     /// Where a workload runs.

@@ -127,7 +127,7 @@ impl Sabotaged {
                 Fact::Domain { host, workload, change }
             }
             (how, Fact::Inventory { host, asked_at, mut capacity, mut domains }) => {
-                for seen in domains.values_mut() {
+                for seen in Arc::make_mut(&mut domains).values_mut() {
                     seen.state = how.seen(seen.state).unwrap_or(DomainState::Running);
                 }
                 if how == Sabotage::CapacityIgnored {

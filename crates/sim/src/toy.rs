@@ -45,8 +45,8 @@ impl Leader for Careless {
                     self.silent.remove(&host);
                 }
                 Input::Fact(Fact::Inventory { host, domains, .. }) => {
-                    for (guest, _) in domains.into_iter().filter(|(_, seen)| seen.state.is_live()) {
-                        self.runs.insert(guest, host.clone());
+                    for (guest, _) in domains.iter().filter(|(_, seen)| seen.state.is_live()) {
+                        self.runs.insert(guest.clone(), host.clone());
                     }
                 }
                 Input::Fact(Fact::Domain { host, workload, change: DomainChange::State(DomainState::Off(_)) }) => {

@@ -127,7 +127,7 @@ impl World {
             };
             let domains = if host.as_str() == "h1" { [(web_1(), web)].into() } else { Default::default() };
             let (asked_at, capacity) = (self.clock.now(), Resources::of(8192, 4));
-            self.tell(Fact::Inventory { host, asked_at, capacity, domains }).await;
+            self.tell(Fact::Inventory { host, asked_at, capacity, domains: Arc::new(domains) }).await;
         }
     }
 

@@ -19,6 +19,7 @@ use mainstay_libvirt::{
 use mainstay_model::{DomainSeen, DomainState, Fact, HostId, PointId, Resources, Time, WorkloadId};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -141,7 +142,7 @@ async fn look(
         }
     }
     tracing::trace!(host = %link.host, domains = domains.len(), ?changed, took = %context.clock.now().since(asked_at), "inventory");
-    context.report(Fact::Inventory { host: link.host.clone(), asked_at, capacity, domains }).await;
+    context.report(Fact::Inventory { host: link.host.clone(), asked_at, capacity, domains: Arc::new(domains) }).await;
     for one in fresh.into_iter().filter(own) {
         let Some(known) = known.get(&one.domain.uuid) else { continue };
         let workload = WorkloadId::new(&one.domain.name);

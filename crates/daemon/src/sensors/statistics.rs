@@ -27,8 +27,9 @@ pub(super) async fn watch(link: &Link, context: &Context, pulse: &Pulse, connect
             StatsGroups::STATE | StatsGroups::CPU | StatsGroups::BALLOON | StatsGroups::INTERFACE | StatsGroups::BLOCK;
         match connection.statistics(wanted, link.limit()).await {
             Ok(all) => {
-                for stats in &all {
-                    tell(link, context, stats).await;
+                let activities: Vec<_> = all.iter().filter_map(|stats| counted(context, stats)).collect();
+                if !activities.is_empty() {
+                    context.report(Fact::Activity { host: link.host.clone(), activities }).await;
                 }
             }
             Err(error) => tracing::debug!(host = %link.host, %error, "no statistics"),
@@ -36,17 +37,17 @@ pub(super) async fn watch(link: &Link, context: &Context, pulse: &Pulse, connect
     }
 }
 
-async fn tell(link: &Link, context: &Context, stats: &DomainStats) {
+fn counted(context: &Context, stats: &DomainStats) -> Option<(WorkloadId, Activity)> {
     let workload = WorkloadId::new(&stats.domain.name);
     if context.memory.is_namesake(&workload, stats.domain.uuid) {
-        return;
+        return None;
     }
-    let Some(activity) = activity(stats) else { return };
+    let activity = activity(stats)?;
     context.stats.counted(&workload, activity, context.clock.now());
     if let Some(used) = stats.resident_kib {
         context.stats.learn(&workload, |shown| shown.memory_used_mib = Some(used / 1024));
     }
-    context.report(Fact::Activity { host: link.host.clone(), workload, activity }).await;
+    Some((workload, activity))
 }
 
 /// The counters, if QEMU answered: a stuck one tells nothing of its disks.

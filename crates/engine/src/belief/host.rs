@@ -10,9 +10,9 @@
 
 use super::silence::Beat;
 use crate::{Table, ledger::Record};
-use mainstay_model::{HostChannel, HostId, IncidentId, PowerState, Resources, Time, WorkloadId};
+use mainstay_model::{DomainSeen, HostChannel, HostId, IncidentId, PowerState, Resources, Time, WorkloadId};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What is remembered of a host over restarts of the controller.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -118,8 +118,8 @@ pub(crate) struct HostSenses {
     pub guest_heard: Option<Time>,
     /// `asked_at` of the newest inventory.
     pub inventory: Option<Time>,
-    /// Workloads in the newest inventory, to notice what is missing in the next.
-    pub listed: BTreeSet<WorkloadId>,
+    /// The newest inventory, to notice what is new or missing in the next.
+    pub listed: Arc<BTreeMap<WorkloadId, DomainSeen>>,
     /// When it was first heard by its hypervisor after having been silent or off; for the stability check.
     pub well_since: Option<Time>,
     /// When its power was last asked about while the controller was cut off.
@@ -164,7 +164,7 @@ impl HostSenses {
             channels: BTreeMap::new(),
             guest_heard: None,
             inventory: None,
-            listed: BTreeSet::new(),
+            listed: Arc::default(),
             well_since: None,
             power_asked: None,
             sight: Sight::Unknown,

@@ -74,7 +74,7 @@ impl Engine {
             (false, Some(true)) => self.set_maintenance(host, None),
             _ => {}
         }
-        self.wake_host_at(host, self.now + MINUTE);
+        self.wake_host_at(host, Time((self.now.0 / MINUTE.0 + 1) * MINUTE.0)); // windows begin and end with a minute
     }
 }
 

@@ -59,6 +59,9 @@ impl Engine {
     /// The touched workloads, the most important first.
     fn by_priority(&mut self) -> Vec<WorkloadId> {
         let mut workloads = self.agenda.take_workloads();
+        if workloads.is_empty() {
+            return Vec::new();
+        }
         let partners: Vec<WorkloadId> = workloads.iter().flat_map(|workload| self.to_place_with(workload)).collect();
         workloads.extend(partners);
         let mut workloads: Vec<_> = workloads.into_iter().collect();

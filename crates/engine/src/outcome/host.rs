@@ -77,7 +77,7 @@ impl Engine {
         };
         self.note(EventKind::Believed, Severity::Yellow, Subject::Host(host.clone()), text);
         if let Some(senses) = self.belief.host_senses.get_mut(host) {
-            senses.listed.clear();
+            senses.listed = std::sync::Arc::default();
             senses.guest_heard = None;
         }
         let workloads: Vec<WorkloadId> = self.belief.on_host(host).cloned().collect();

@@ -105,7 +105,7 @@ impl Story {
     /// A host's list of what it has now, as an answer to a question of then.
     pub fn list(&self, host: &HostId, asked_at: Time) -> Fact {
         let domains = self.domains.get(host).cloned().unwrap_or_default();
-        Fact::Inventory { host: host.clone(), asked_at, capacity: self.capacity, domains }
+        Fact::Inventory { host: host.clone(), asked_at, capacity: self.capacity, domains: Arc::new(domains) }
     }
 
     /// What a host has from now on, without an event.

@@ -1,7 +1,7 @@
 //! Two VMs of one name on two hosts: a workload is its name, so only one of them can be looked after.
 
 use crate::harness::{Story, domain};
-use mainstay_model::{Action, Code, DomainChange, DomainSeen, DomainState, Fact, OffReason, Span};
+use mainstay_model::{Action, Code, DomainChange, DomainSeen, DomainState, Fact, OffReason, Resources, Span};
 
 fn other(state: DomainState) -> DomainSeen {
     DomainSeen { uuid: "another".to_owned(), ..domain(state) }
@@ -69,4 +69,14 @@ fn a_vm_that_was_made_anew_on_its_host_takes_its_place() {
     story.has("h2", other(DomainState::Running));
     story.pass(Span::secs(3));
     assert_eq!(story.alarms(), [Code::NAMESAKE], "h1 has `u` again, by the event's helper");
+}
+
+/// A definition that was left on another host, and changed there or here since, is not what runs.
+#[test]
+fn a_leftover_definition_does_not_say_what_a_workload_needs() {
+    let mut story = Story::new();
+    let leftover = DomainSeen { needs: Resources::of(48 * 1024, 8), ..domain(DomainState::Off(OffReason::Shutdown)) };
+    story.has("h2", leftover);
+    story.pass(Span::secs(20));
+    assert_eq!(story.controller.view(story.now).workloads[0].needs, Resources::of(1024, 1));
 }

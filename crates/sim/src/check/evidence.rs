@@ -17,7 +17,7 @@ pub(super) struct Evidence {
     /// Orders that may bring a workload to a host, until they are answered or proved ineffective.
     open: BTreeMap<ActionId, Open>,
     /// When it was last proved not to run there: lists that were asked for before say nothing.
-    proved: BTreeMap<(WorkloadId, HostId), Time>,
+    proved: BTreeMap<WorkloadId, BTreeMap<HostId, Time>>,
     /// When a host was last proved off: likewise.
     off: BTreeMap<HostId, Time>,
     /// When the newest list of a host was asked for.
@@ -74,7 +74,9 @@ impl Evidence {
     /// It was seen executing there, as of that time: a start of unknown outcome that left before has happened, and does
     /// not happen again.
     fn seen_live(&mut self, workload: &WorkloadId, host: &HostId, at: Time) {
-        self.live.entry(workload.clone()).or_default().insert(host.clone());
+        if !self.live.get(workload).is_some_and(|hosts| hosts.contains(host)) {
+            self.live.entry(workload.clone()).or_default().insert(host.clone());
+        }
         self.open.retain(|_, open| {
             let action = &open.order.action;
             let about = action.workload() == Some(workload) && action.may_run_on() == Some(host);
@@ -107,14 +109,12 @@ impl Evidence {
                 self.open.retain(|_, open| !cleared(open));
                 let listed = self.listed.entry(host.clone()).or_insert(*asked_at);
                 *listed = (*listed).max(*asked_at);
-                for (workload, hosts) in &mut self.live {
-                    if !domains.get(workload).is_some_and(|seen| seen.state.is_live()) {
-                        hosts.remove(host);
-                    }
+                let there = self.live.iter_mut().filter(|(_, hosts)| hosts.contains(host));
+                for (_, hosts) in there.filter(|(it, _)| !domains.get(*it).is_some_and(|seen| seen.state.is_live())) {
+                    hosts.remove(host);
                 }
                 for (workload, _) in domains.iter().filter(|(_, seen)| seen.state.is_live()) {
-                    let key = (workload.clone(), host.clone());
-                    let proved = self.proved.get(&key).max(self.off.get(host));
+                    let proved = self.proved.get(workload).and_then(|hosts| hosts.get(host)).max(self.off.get(host));
                     if proved.is_none_or(|proved| proved < asked_at) {
                         self.seen_live(workload, host, *asked_at);
                     }
@@ -128,7 +128,7 @@ impl Evidence {
                         self.seen_live(workload, host, now);
                     }
                 } else if self.live.entry(workload.clone()).or_default().remove(host) {
-                    self.proved.insert((workload.clone(), host.clone()), now); // newer than a list on its way
+                    self.proved_not_there(workload, host, now); // newer than a list on its way
                 }
             }
             Fact::Power { host, state: PowerState::Off, .. } => self.proved_off(host, now),
@@ -157,7 +157,7 @@ impl Evidence {
                 self.proved_off(host, now);
             }
             (Action::Stop { workload, host, .. }, _) => {
-                self.proved.insert((workload.clone(), host.clone()), now);
+                self.proved_not_there(workload, host, now);
                 self.live.entry(workload.clone()).or_default().remove(host);
             }
             (Action::Migrate { workload, from, to }, _) => {
@@ -183,6 +183,10 @@ impl Evidence {
             let same = open.order.action.workload() == workload && open.order.action.may_run_on() == Some(host);
             !(same && open.unknown_since.is_some())
         });
+    }
+
+    fn proved_not_there(&mut self, workload: &WorkloadId, host: &HostId, now: Time) {
+        self.proved.entry(workload.clone()).or_default().insert(host.clone(), now);
     }
 
     fn proved_off(&mut self, host: &HostId, now: Time) {

@@ -147,7 +147,7 @@ impl Checker {
             }
             Fact::Inventory { host, domains, capacity, .. } => {
                 self.sizes.listed(host, *capacity, domains);
-                for (workload, seen) in domains {
+                for (workload, seen) in &**domains {
                     if self.last_ran.get(workload).is_none_or(|ran| ran == host) {
                         self.told_state(world, workload, host, seen.state);
                     }

@@ -16,7 +16,12 @@ pub(super) struct Sizes {
 impl Sizes {
     pub fn listed(&mut self, host: &HostId, capacity: Resources, domains: &BTreeMap<WorkloadId, DomainSeen>) {
         self.hosts.insert(host.clone(), capacity);
-        self.workloads.extend(domains.iter().map(|(workload, seen)| (workload.clone(), seen.needs)));
+        for (workload, seen) in domains {
+            match self.workloads.get_mut(workload) {
+                Some(needs) => *needs = seen.needs,
+                None => _ = self.workloads.insert(workload.clone(), seen.needs),
+            }
+        }
     }
 }
 

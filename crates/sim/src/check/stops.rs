@@ -14,7 +14,7 @@ pub(super) struct Stops {
     /// That the controller knows of.
     told: BTreeMap<WorkloadId, Time>,
     /// The last word of each host on each workload.
-    words: BTreeMap<(WorkloadId, HostId), DomainState>,
+    words: BTreeMap<WorkloadId, BTreeMap<HostId, DomainState>>,
     /// Stops of the controller's own since the workload was started last.
     own: BTreeSet<WorkloadId>,
     /// Shut down or saved since it was started last.
@@ -74,7 +74,7 @@ impl Stops {
     /// The controller stops it itself: the host's next word is not a person's.
     pub fn ordered(&mut self, order: &Order) {
         if let Action::Stop { workload, host, .. } | Action::Revert { workload, host, .. } = &order.action {
-            self.words.remove(&(workload.clone(), host.clone()));
+            self.words.entry(workload.clone()).or_default().remove(host);
             self.own.insert(workload.clone());
         }
     }
@@ -89,7 +89,11 @@ impl Stops {
         in_doubt: bool,
         now: Time,
     ) -> bool {
-        let before = self.words.insert((workload.clone(), host.clone()), state);
+        let before = self.words.get(workload).and_then(|words| words.get(host)).copied();
+        if before == Some(state) && state.is_live() {
+            return false;
+        }
+        self.words.entry(workload.clone()).or_default().insert(host.clone(), state);
         let of_person = |state| matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Destroyed));
         let changed = before.is_some_and(|before| !before.is_live() && !of_person(before));
         let learned = of_person(state)

@@ -24,7 +24,7 @@ impl Datastore {
     }
 
     /// What this host meets on it.
-    fn at(&self, host: &HostId) -> StorageState {
+    pub fn at(&self, host: &HostId) -> StorageState {
         match self.state {
             StorageState::Ok => self.on_host.get(host).copied().unwrap_or(StorageState::Ok),
             state => state,

@@ -35,7 +35,9 @@ use call::Call;
 use disk::Datastore;
 use guest::Point;
 use host::{Definition, Management};
-use mainstay_model::{ActionId, DeviceId, Epoch, Fact, HostId, Outcome, Span, Time, WorkloadId, spec::ClusterSpec};
+use mainstay_model::{
+    ActionId, DeviceId, DomainSeen, Epoch, Fact, HostId, Outcome, Span, Time, WorkloadId, spec::ClusterSpec,
+};
 use queue::Queue;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -127,6 +129,8 @@ pub(crate) struct World {
     settled: Time,
     /// Something may be otherwise than it was when this was asked last.
     stirred: bool,
+    /// What hosts have, as they told it since anything changed.
+    lists: BTreeMap<HostId, Arc<BTreeMap<WorkloadId, DomainSeen>>>,
     truths: Vec<Truth>,
 }
 
@@ -152,6 +156,7 @@ impl World {
             processes: 0,
             settled: Time(0),
             stirred: true,
+            lists: BTreeMap::new(),
             truths: Vec::new(),
             spec,
         };
@@ -213,18 +218,23 @@ impl World {
             Planned::AskPoints(host) => self.ask_points(&host),
             Planned::Probe(guest) => self.probe(&guest),
             Planned::Deed(deed) => {
-                self.stirred = true;
-                self.settle();
+                self.stir();
                 self.happen(deed.clone());
                 return (None, Some(deed));
             }
             other => {
-                self.stirred = true;
-                self.settle();
+                self.stir();
                 self.live(other);
             }
         }
         (None, None)
+    }
+
+    /// Something else than asking and answering goes on now.
+    fn stir(&mut self) {
+        self.stirred = true;
+        self.lists.clear();
+        self.settle();
     }
 
     /// The rest of what is planned: the course of things once set going.

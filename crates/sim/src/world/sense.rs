@@ -1,13 +1,13 @@
 //! What the controller's sensors see of the world: keepalive and ping, lists, statistics, probes, pushed events; each
 //! with the delays, losses and half-truths that they have in life.
 
-use super::{Condition, Host, Management, News, Planned, World};
+use super::{Condition, Definition, Host, Management, News, Planned, World};
 use crate::deed::Weather;
 use mainstay_model::{
     Activity, DomainChange, DomainSeen, DomainState, Fact, GuestChannel, HostChannel, HostId, Outcome, Span, Time,
     WorkloadId,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 const LIST_EVERY: Span = Span::secs(5);
 const STATISTICS_EVERY: Span = Span::secs(2);
@@ -118,26 +118,35 @@ impl World {
         if !(host.connection.open && host.answers_management() && self.spec.hosts.contains_key(name)) {
             return;
         }
-        let mut domains = BTreeMap::new();
-        for (workload, definition) in &host.domains {
-            let Some(guest) = self.guests.get(workload) else { continue };
-            let state = guest.processes.get(name).map_or(DomainState::Off(definition.off), |process| process.state());
-            domains.insert(
-                workload.clone(),
-                DomainSeen {
-                    uuid: guest.uuid.clone(),
-                    state,
-                    needs: guest.needs,
-                    autostart: definition.autostart,
-                    tags: guest.tags.clone(),
-                    datastores: [guest.datastore.clone()].into(),
-                    movable: guest.movable,
-                },
-            );
-        }
         let capacity = host.capacity;
+        let domains = match self.lists.get(name) {
+            Some(list) => list.clone(),
+            None => {
+                let list = Arc::new(self.domains_of(host));
+                self.lists.insert(name.clone(), list.clone());
+                list
+            }
+        };
         let delay = self.reply_delay(name);
         self.tell_over(name, delay, Fact::Inventory { host: name.clone(), asked_at, capacity, domains });
+    }
+
+    fn domains_of(&self, host: &Host) -> BTreeMap<WorkloadId, DomainSeen> {
+        let seen = |(workload, definition): (&WorkloadId, &Definition)| {
+            let guest = self.guests.get(workload)?;
+            let process = guest.processes.get(&host.name);
+            let seen = DomainSeen {
+                uuid: guest.uuid.clone(),
+                state: process.map_or(DomainState::Off(definition.off), |process| process.state()),
+                needs: guest.needs,
+                autostart: definition.autostart,
+                tags: guest.tags.clone(),
+                datastores: [guest.datastore.clone()].into(),
+                movable: guest.movable,
+            };
+            Some((workload.clone(), seen))
+        };
+        host.domains.iter().filter_map(seen).collect()
     }
 
     pub(super) fn ask_points(&mut self, name: &HostId) {
@@ -175,19 +184,17 @@ impl World {
         if !(host.connection.open && host.answers_management()) {
             return;
         }
-        let mut facts = Vec::new();
+        let mut activities = Vec::new();
         for workload in host.domains.keys() {
-            let moves = self.storage_at(workload, name).lets_write();
             let Some(guest) = self.guests.get_mut(workload) else { continue };
+            let moves = self.storage.get(&guest.datastore).is_none_or(|datastore| datastore.at(name).lets_write());
             let Some(process) = guest.processes.get_mut(name).filter(|process| !process.halted) else { continue };
             grow(&mut process.activity, process.condition, moves);
             let activity = process.activity;
-            facts.push(Fact::Activity { host: name.clone(), workload: workload.clone(), activity });
+            activities.push((workload.clone(), activity));
         }
         let delay = self.reply_delay(name);
-        for fact in facts {
-            self.tell_over(name, delay, fact); // one answer tells of all
-        }
+        self.tell_over(name, delay, Fact::Activity { host: name.clone(), activities });
     }
 
     /// Asks a guest on every channel that its policy names.
