@@ -84,8 +84,8 @@ impl Engine {
             if home_counts {
                 record.came_from.get_or_insert_with(|| host.clone());
             }
+            self.join_incident(&workload, host, at); // first, or its trouble opens an incident of its own
             self.trouble_since(&workload, Cause::HostShutdown, at);
-            self.join_incident(&workload, host, at);
         }
     }
 

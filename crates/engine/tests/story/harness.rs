@@ -305,6 +305,13 @@ impl Story {
         self.tell(vec![Input::Fact(fact)]);
     }
 
+    /// What becomes of a guest other than `web-1`, with its event.
+    pub fn guest_on(&mut self, host: &str, name: &str, state: DomainState) {
+        self.domains.get_mut(host).expect("set up").insert(name.into(), domain(state));
+        let change = DomainChange::State(state);
+        self.fact(Fact::Domain { host: host.into(), workload: name.into(), change });
+    }
+
     pub fn only_order(&mut self) -> (mainstay_model::ActionId, Action) {
         let orders: Vec<_> =
             self.orders.drain(..).filter(|(_, action)| !matches!(action, Action::Screenshot { .. })).collect();
