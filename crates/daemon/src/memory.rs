@@ -33,6 +33,16 @@ pub(crate) struct Definition {
     pub doubt: Option<String>,
 }
 
+impl Definition {
+    /// Of all by which two definitions differ.
+    pub fn digest(&self) -> u64 {
+        let Definition { xml, snapshots, host, doubt, seen_at: _ } = self;
+        let mut hasher = DefaultHasher::new();
+        (xml, snapshots, host, doubt).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
 /// libvirt's record of a snapshot.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeptSnapshot {
@@ -77,7 +87,7 @@ impl Kept {
     fn of(definition: &Definition) -> Kept {
         let own = mainstay_libvirt::definition::Definition::parse(&definition.xml);
         let uuid = own.ok().map(|own| own.uuid);
-        Kept { host: definition.host.clone(), uuid, digest: digest(definition) }
+        Kept { host: definition.host.clone(), uuid, digest: definition.digest() }
     }
 
     /// True if a domain of this uuid is another VM, though it may have the same name.
@@ -87,6 +97,10 @@ impl Kept {
 }
 
 impl Definitions {
+    fn keeps(&self, workload: &WorkloadId, digest: u64) -> bool {
+        self.kept.get(workload).is_some_and(|kept| kept.digest == digest)
+    }
+
     fn keep(&mut self, workload: &WorkloadId, kept: Kept) {
         self.of_host.entry(kept.host.clone()).or_default().insert(workload.clone());
         let host = kept.host.clone();
@@ -190,12 +204,16 @@ impl Memory {
         self.lock().changing.contains(workload)
     }
 
+    /// True if what is kept of a workload has this digest.
+    pub fn keeps(&self, workload: &WorkloadId, digest: u64) -> bool {
+        self.lock().keeps(workload, digest)
+    }
+
     /// Keeps a workload's definition as a sensor saw it, if it differs from the one kept.
     pub async fn see_definition(&self, workload: &WorkloadId, new: Definition) -> Result<(), mainstay_store::Error> {
         let known = {
             let definitions = self.lock();
-            let same = |kept: &Kept| kept.digest == digest(&new);
-            definitions.changing.contains(workload) || definitions.kept.get(workload).is_some_and(same)
+            definitions.changing.contains(workload) || definitions.keeps(workload, new.digest())
         };
         if known { Ok(()) } else { self.keep_definition(workload, new).await }
     }
@@ -290,13 +308,6 @@ async fn read_definitions(store: &Store) -> Result<Definitions, mainstay_store::
             }
         }
     }
-}
-
-fn digest(definition: &Definition) -> u64 {
-    let Definition { xml, snapshots, host, doubt, seen_at: _ } = definition;
-    let mut hasher = DefaultHasher::new();
-    (xml, snapshots, host, doubt).hash(&mut hasher);
-    hasher.finish()
 }
 
 fn readable(workload: &str, body: &str) -> Option<Definition> {

@@ -33,6 +33,9 @@ use tokio::{
 pub(crate) const INPUTS: usize = 32_768;
 /// Even when the engine asks for nothing, the loop shows that it turns.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// Steps begin no sooner one after the other: what a thousand hosts tell within it is taken in by one step and made durable by
+/// one commit. Whatever comes alone is taken in at once.
+const PACE: Duration = Duration::from_millis(5);
 /// Between attempts to make a step durable: first, and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// What was decided longer ago than this before it could be made durable is not carried out: hosts and guests may have come
@@ -83,9 +86,11 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
         let now = self.clock.now();
         let mut turn = self.carry_out(now, first, &mut commands).await;
         self.health.send_modify(|health| health.ready = true);
+        let mut next = Instant::now();
         while let Ok(wake_at) = turn {
-            turn = match self.wait(wake_at, &mut commands).await {
+            turn = match self.wait(wake_at, next, &mut commands).await {
                 Ok(inputs) => {
+                    next = Instant::now() + PACE;
                     let (now, began, taken) = (self.clock.now(), thread_time(), inputs.len());
                     let step = self.controller.step(now, inputs);
                     if !step.changes.is_empty() {
@@ -99,8 +104,13 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
         }
     }
 
-    /// Sleeps until there is something to do, answering questions meanwhile, and returns all there is.
-    async fn wait(&mut self, wake_at: Option<Time>, commands: &mut Commands) -> Result<Vec<Input>, Stopped> {
+    /// Sleeps until there is something to do and the next step may begin, answering questions meanwhile, and returns all there is.
+    async fn wait(
+        &mut self,
+        wake_at: Option<Time>,
+        next: Instant,
+        commands: &mut Commands,
+    ) -> Result<Vec<Input>, Stopped> {
         let mut inputs = std::mem::take(&mut commands.deferred);
         let now = Instant::now();
         let until =
@@ -117,8 +127,9 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
             let stall = until.elapsed();
             tracing::warn!(?stall, "the controller stood still; listening to the hosts before judging any");
             self.rest(AFTER_STALL, commands).await?;
-            inputs.append(&mut commands.deferred);
         }
+        self.rest(next.saturating_duration_since(Instant::now()), commands).await?;
+        inputs.append(&mut commands.deferred);
         while inputs.len() < INPUTS {
             match self.inputs.try_recv() {
                 Ok(input) => inputs.push(input),
@@ -211,16 +222,17 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
     /// Waits without taking anything in, answering questions.
     async fn rest(&mut self, time: Duration, commands: &mut Commands) -> Result<(), Stopped> {
         let until = Instant::now() + time;
-        loop {
+        while Instant::now() < until {
             tokio::select! {
                 () = stopped(&mut self.stop) => return Err(Stopped),
-                () = tokio::time::sleep_until(until) => return Ok(()),
+                () = tokio::time::sleep_until(until) => {}
                 Some(request) = self.requests.recv() => {
                     let input = self.answer(request, commands);
                     commands.deferred.extend(input);
                 }
             }
         }
+        Ok(())
     }
 
     /// Answers a question; a command becomes an input.

@@ -68,6 +68,8 @@ pub struct StatsBoard(Arc<Mutex<BTreeMap<WorkloadId, Entry>>>);
 #[derive(Clone, Debug)]
 struct Entry {
     stats: WorkloadStats,
+    /// As `stats` has it in words.
+    state: Option<DomainState>,
     last: Option<(Time, Activity)>,
 }
 
@@ -108,20 +110,23 @@ impl StatsBoard {
     pub(crate) fn seen(&self, workload: &WorkloadId, host: &HostId, state: DomainState, now: Time) {
         let mut board = self.lock();
         let entry =
-            board.entry(workload.clone()).or_insert_with(|| Entry { stats: blank(workload, host, now), last: None });
+            board.entry(workload.clone()).or_insert_with(|| Entry {
+            stats: blank(workload, host, now),
+            state: None,
+            last: None,
+        });
         let stats = &mut entry.stats;
         if stats.host != *host && !state.is_live() {
             return;
         }
-        let text = state.to_string();
-        if stats.host != *host || stats.state != text {
-            stats.since = now;
+        if stats.host != *host || entry.state != Some(state) {
+            (stats.since, stats.state, entry.state) = (now, state.to_string(), Some(state));
             if !state.is_live() || stats.host != *host {
                 entry.last = None;
                 (stats.cpu_percent, stats.rates, stats.agent) = (None, None, None);
             }
         }
-        (stats.host, stats.state, stats.seen_at) = (host.clone(), text, now);
+        (stats.host, stats.seen_at) = (host.clone(), now);
     }
 
     /// Counters of a running workload: rates are made from two of them.

@@ -23,6 +23,10 @@ pub(super) struct Around {
 pub(super) async fn of(tools: &Tools, action: &Action) -> Around {
     let none = Around { hooks: Hooks::default(), workload: None };
     let Action::TakePoint { workload, .. } = action else { return none };
+    // Mostly there are none at all, and a definition is long.
+    if tools.spec.borrow().protection.iter().all(|rule| rule.policy.hooks == Hooks::default()) {
+        return none;
+    }
     // Without its tags, rules by name still count.
     let kept = tools.memory.definition(workload).await.unwrap_or_default();
     let tags = kept.and_then(|kept| crate::definition::Defined::read(&kept.xml).ok()).map(|defined| defined.tags);

@@ -88,8 +88,7 @@ pub(super) async fn delete(task: &Task<'_>, workload: &WorkloadId, point: &Point
 
 /// The point as libvirt knows it.
 pub(super) async fn find(task: &Task<'_>, domain: &DomainRef, point: &PointId) -> Result<Option<Snapshot>, Outcome> {
-    let snapshots = task.connection.list_snapshots(domain, task.short()).await.map_err(failure::before)?;
-    Ok(snapshots.into_iter().find(|snapshot| snapshot.reference.name == point.as_str()))
+    task.connection.find_snapshot(domain, point.as_str(), task.short()).await.map_err(failure::before)
 }
 
 /// libvirt finds it again by its name; its record is kept with the definition.

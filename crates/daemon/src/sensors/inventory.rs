@@ -13,12 +13,13 @@ use mainstay_libvirt::{
     Connection, DomainRef, Error, ErrorCode, Uuid,
     domain::{
         inventory::{Inventoried, XmlFlags},
-        snapshot::SnapshotRecord,
+        snapshot::{SnapshotNames, SnapshotRecord},
     },
 };
 use mainstay_model::{DomainSeen, DomainState, Fact, HostId, PointId, Resources, Time, WorkloadId};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
 };
@@ -28,38 +29,59 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 const EVERY: Duration = Duration::from_secs(3);
 /// Several events come together (a start is two): one look serves them all.
 const GATHER: Duration = Duration::from_millis(30);
-/// Definitions and snapshots are read anew after this even if no event told of a change.
+/// Definitions and the names of snapshots are read anew after this even if no event told of a change.
 const TRUSTED: Duration = Duration::from_secs(60);
+/// The records of snapshots whose names are as they were are read anew after this: they are long, and libvirt changes one
+/// only if somebody writes it again under the same name, which our own orders do not leave to be found here.
+const RECORDS_TRUSTED: Duration = Duration::from_secs(600);
 
 /// So many inventories may fail one after the other before the connection is given up.
 const MISSED: u32 = 2;
 
+/// What is known of a host from one look to the next.
+#[derive(Default)]
+struct Picture {
+    capacity: Option<Resources>,
+    known: BTreeMap<Uuid, Known>,
+    /// As it was told last: a list that is the same again is told without making it anew.
+    told: Arc<BTreeMap<WorkloadId, DomainSeen>>,
+}
+
 /// What is known of a domain beyond what the bulk calls tell.
 struct Known {
     defined: Defined,
-    /// Snapshots; `None`: could not be asked.
-    points: Option<Vec<String>>,
     read_at: Instant,
     persistent: bool,
+    /// What it was when it was read whole; `None`: it could not be.
+    whole: Option<Whole>,
+}
+
+/// A definition and its snapshots' records, as far as is needed to see that they have not changed.
+struct Whole {
+    xml: u64,
+    names: SnapshotNames,
+    /// Of all that is kept of it.
+    digest: u64,
+    read_at: Instant,
 }
 
 impl Known {
     fn unreadable(one: &Inventoried) -> Known {
-        Known { defined: Defined::unreadable(), points: None, read_at: Instant::now(), persistent: one.persistent }
+        let (defined, read_at, persistent) = (Defined::unreadable(), Instant::now(), one.persistent);
+        Known { defined, read_at, persistent, whole: None }
     }
 }
 
 /// Reads inventories for ever; returns why it could not.
 pub(super) async fn watch(link: &Link, context: &Context, pulse: &Pulse, connection: &Connection) -> String {
-    let mut known = BTreeMap::new();
-    let mut capacity = None;
+    let mut picture = Picture::default();
     let mut changed = Changed::Anything;
     let mut missed = 0;
     // A domain takes up to four calls.
     let part = pulse.part("inventory", STUCK + 4 * link.limit());
     loop {
         part.beat();
-        match look(link, context, &part, connection, &mut known, &mut capacity, &changed).await {
+        match look(link, context, &part, connection, &mut picture, &changed).await {
             Ok(()) => missed = 0,
             // A stuck domain holds calls up: libvirt takes 10 s to destroy a QEMU that does not react.
             Err(error @ (Error::Deadline { .. } | Error::Busy { .. })) if missed < MISSED => {
@@ -83,8 +105,7 @@ async fn look(
     context: &Context,
     part: &Part,
     connection: &Connection,
-    known: &mut BTreeMap<Uuid, Known>,
-    capacity: &mut Option<Resources>,
+    Picture { capacity, known, told }: &mut Picture,
     changed: &Changed,
 ) -> Result<(), Error> {
     let limit = link.limit();
@@ -112,9 +133,12 @@ async fn look(
             (outdated || changed.holds(&workload)) && !context.memory.is_changing(&workload)
         });
         if stale {
-            match read_definition(link, context, connection, one, asked_at).await {
-                Ok(new) => {
-                    known.insert(one.domain.uuid, new);
+            match read_definition(link, context, connection, one, known.get(&one.domain.uuid), asked_at).await {
+                Ok(read) => {
+                    match (read, known.get_mut(&one.domain.uuid)) {
+                        (Some(new), _) => drop(known.insert(one.domain.uuid, new)),
+                        (None, same) => same.into_iter().for_each(|same| same.read_at = Instant::now()),
+                    }
                     fresh.push(one);
                 }
                 Err(error) if error.is(ErrorCode::NO_DOMAIN) => drop(known.remove(&one.domain.uuid)),
@@ -142,14 +166,17 @@ async fn look(
         }
     }
     tracing::trace!(host = %link.host, domains = domains.len(), ?changed, took = %context.clock.now().since(asked_at), "inventory");
-    context.report(Fact::Inventory { host: link.host.clone(), asked_at, capacity, domains: Arc::new(domains) }).await;
+    if **told != domains {
+        *told = Arc::new(domains);
+    }
+    context.report(Fact::Inventory { host: link.host.clone(), asked_at, capacity, domains: Arc::clone(told) }).await;
     for one in fresh.into_iter().filter(own) {
         let Some(known) = known.get(&one.domain.uuid) else { continue };
         let workload = WorkloadId::new(&one.domain.name);
         pin_up(context, &workload, known);
         // Of a domain that is off, another host may hold the snapshots.
-        if let (true, Some(points)) = (is_active(one), &known.points) {
-            let points = points.iter().map(PointId::new).collect();
+        if let (true, Some(whole)) = (is_active(one), &known.whole) {
+            let points = whole.names.all.iter().map(PointId::new).collect();
             context.report(Fact::PointsSeen { workload, asked_at, points }).await;
         }
     }
@@ -172,25 +199,76 @@ fn seen(one: &Inventoried, state: DomainState, defined: &Defined) -> DomainSeen 
     }
 }
 
-/// Reads a domain's definition and keeps it, if this host is where it counts.
+/// Reads a domain's definition and keeps it, if this host is where it counts. `None`: all is as it was.
 async fn read_definition(
     link: &Link,
     context: &Context,
     connection: &Connection,
     one: &Inventoried,
+    before: Option<&Known>,
     at: Time,
-) -> Result<Known, Error> {
+) -> Result<Option<Known>, Error> {
     let workload = WorkloadId::new(&one.domain.name);
-    let definition = capture(connection, &one.domain, &link.host, at, link.limit()).await?;
+    let limit = link.limit();
+    let outline = Outline::read(connection, &one.domain, limit).await?;
+    let xml = outline.xml_digest();
+    let counts = context.memory.counts(&workload, &link.host, one.domain.uuid, is_active(one));
+    let as_before = |whole: &Whole| {
+        (whole.xml, &whole.names) == (xml, &outline.names)
+            && whole.read_at.elapsed() < RECORDS_TRUSTED
+            && (!counts || context.memory.keeps(&workload, whole.digest))
+    };
+    let same = before.filter(|known| known.persistent == one.persistent).and_then(|known| known.whole.as_ref());
+    if same.is_some_and(as_before) {
+        return Ok(None);
+    }
+    let names = outline.names.clone();
+    let definition = outline.with_records(connection, &one.domain, &link.host, at, limit).await?;
     let defined = Defined::read(&definition.xml)?;
-    let points = Some(definition.snapshots.iter().map(|snapshot| snapshot.name.clone()).collect());
-    if context.memory.counts(&workload, &link.host, one.domain.uuid, is_active(one))
-        && let Err(error) = context.memory.see_definition(&workload, definition).await
-    {
+    let digest = definition.digest();
+    if counts && let Err(error) = context.memory.see_definition(&workload, definition).await {
         let error = with_causes(&error);
         tracing::error!(%workload, error, "its definition can't be kept: it could not be defined elsewhere");
     }
-    Ok(Known { defined, points, read_at: Instant::now(), persistent: one.persistent })
+    let read_at = Instant::now();
+    let whole = Some(Whole { xml, names, digest, read_at });
+    Ok(Some(Known { defined, read_at, persistent: one.persistent, whole }))
+}
+
+/// A domain's definition and the names of its snapshots: enough to see whether anything changed.
+struct Outline {
+    xml: String,
+    names: SnapshotNames,
+}
+
+impl Outline {
+    async fn read(connection: &Connection, domain: &DomainRef, limit: Duration) -> Result<Outline, Error> {
+        let flags = XmlFlags::SECURE | XmlFlags::INACTIVE | XmlFlags::MIGRATABLE;
+        let (xml, names) =
+            tokio::try_join!(connection.domain_xml(domain, flags, limit), connection.snapshot_names(domain, limit))?;
+        Ok(Outline { xml, names })
+    }
+
+    fn xml_digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.xml.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    async fn with_records(
+        self,
+        connection: &Connection,
+        domain: &DomainRef,
+        host: &HostId,
+        seen_at: Time,
+        limit: Duration,
+    ) -> Result<Definition, Error> {
+        let records = connection.snapshot_records(domain, &self.names, limit).await?;
+        let kept =
+            |record: SnapshotRecord| KeptSnapshot { name: record.name, xml: record.xml, current: record.current };
+        let snapshots = records.into_iter().map(kept).collect();
+        Ok(Definition { xml: self.xml, snapshots, host: host.clone(), seen_at, doubt: None })
+    }
 }
 
 /// Reads all that is needed to define a domain elsewhere.
@@ -201,12 +279,8 @@ pub(crate) async fn capture(
     seen_at: Time,
     limit: Duration,
 ) -> Result<Definition, Error> {
-    let flags = XmlFlags::SECURE | XmlFlags::INACTIVE | XmlFlags::MIGRATABLE;
-    let xml = connection.domain_xml(domain, flags, limit).await?;
-    let records = connection.snapshot_records(domain, limit).await?;
-    let kept = |record: SnapshotRecord| KeptSnapshot { name: record.name, xml: record.xml, current: record.current };
-    let snapshots = records.into_iter().map(kept).collect();
-    Ok(Definition { xml, snapshots, host: host.clone(), seen_at, doubt: None })
+    let outline = Outline::read(connection, domain, limit).await?;
+    outline.with_records(connection, domain, host, seen_at, limit).await
 }
 
 /// For people, and for those who probe.
@@ -218,7 +292,7 @@ fn pin_up(context: &Context, workload: &WorkloadId, known: &Known) {
     context.stats.learn(workload, |stats| {
         stats.memory_mib = known.defined.needs.memory_mib;
         stats.vcpus = u32::try_from(known.defined.needs.cpu_centi / 100).unwrap_or(u32::MAX);
-        stats.snapshots = known.points.clone().unwrap_or_default();
+        stats.snapshots = known.whole.as_ref().map(|whole| whole.names.all.clone()).unwrap_or_default();
         if stats.guest_system.is_none() {
             stats.guest_system.clone_from(&known.defined.system);
         }

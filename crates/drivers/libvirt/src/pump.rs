@@ -31,8 +31,8 @@ use crate::{
 
 /// Messages that wait to be written. Calls in flight are bounded already; this leaves room for keepalives.
 pub(crate) const OUTGOING: usize = 32;
-/// A read buffer that grew over this for one big answer is given back.
-const BUFFER_KEPT: usize = 16 * 1024;
+/// A read buffer that grew over this for one big answer is given back: there are thousands of connections.
+const BUFFER_KEPT: usize = 2 * 1024;
 /// Room for a short answer; every connection has this much.
 const READ_AT_LEAST: usize = 1024;
 /// The other side may claim any length: room is made only as its bytes come.
@@ -265,9 +265,12 @@ pub(crate) fn start(
 }
 
 async fn write(mut writer: Writer, mut frames: mpsc::Receiver<Vec<u8>>) -> std::io::Result<()> {
-    while let Some(frame) = frames.recv().await {
-        writer.write_all(&frame).await?;
+    // Calls that are made together leave together.
+    let mut ready = Vec::new();
+    while frames.recv_many(&mut ready, OUTGOING).await > 0 {
+        writer.write_all(&ready.concat()).await?;
         writer.flush().await?;
+        ready.clear();
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::{
 use process::{Controller, Usage};
 use stage::Stage;
 use std::{
+    collections::BTreeSet,
     io,
     path::Path,
     sync::{Arc, atomic::Ordering},
@@ -124,13 +125,20 @@ fn loss(controller: &mut Controller, world: &World, stage: &Stage) -> io::Result
         eprintln!("after the loss: {error}");
     }
     let took = began.elapsed();
-    let down = world.down();
-    if !down.is_empty() {
-        eprintln!("{} guests are down, such as {}", down.len(), down[..down.len().min(5)].join(", "));
+    let (down, twice, off) = (world.down(), world.twice(), world.off());
+    for (guests, what) in
+        [(&down, "are down"), (&twice, "run in two places")].iter().filter(|(guests, _)| !guests.is_empty())
+    {
+        eprintln!("{} guests {what}, such as {}", guests.len(), guests[..guests.len().min(5)].join(", "));
+    }
+    let rack: BTreeSet<usize> = (0..size.hosts).filter(|host| host % RACKS == LOST_RACK).collect();
+    if off != rack {
+        eprintln!("{} hosts were switched off that were well", off.difference(&rack).count());
     }
     let started = world.starts.load(Ordering::Relaxed) - starts;
     let expected = size.workloads / size.hosts * lost;
-    let right = back.is_ok() && down.is_empty() && started == expected && world.doubled.load(Ordering::Relaxed) == 0;
+    let safe = twice.is_empty() && off == rack && world.doubled.load(Ordering::Relaxed) == 0;
+    let right = back.is_ok() && down.is_empty() && started == expected && safe;
     let steps = controller.steps_since(quiet)?;
     let longest = steps.iter().map(|step| step.took).max().unwrap_or_default();
     let decided = steps.iter().max_by_key(|step| step.orders).map(|step| step.took).unwrap_or_default();

@@ -76,7 +76,8 @@ pub fn to(world: &World, host: usize, procedure: Option<Procedure>, payload: &[u
             let found = here.domains().get(&snapshot.domain.uuid).and_then(|domain| {
                 domain.snapshots.iter().find(|(name, _)| *name == snapshot.name).map(|(_, xml)| Arc::clone(xml))
             });
-            found.map_or_else(|| missing(&snapshot.name), |xml| done(&(&*xml,)))
+            let missing = || Ok(Err((ErrorCode::NO_DOMAIN_SNAPSHOT, format!("no snapshot {}", snapshot.name))));
+            found.map_or_else(missing, |xml| done(&(&*xml,)))
         }
         Some(Procedure::DomainInterfaceAddresses) => {
             let (domain, _source, _flags): (DomainRef, i32, u32) = read(payload)?;

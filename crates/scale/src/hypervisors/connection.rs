@@ -1,4 +1,5 @@
-//! One connection to a simulated hypervisor: calls in, answers and events out, one after the other.
+//! One connection to a simulated hypervisor: calls in, answers and events out, one after the other. Once the fence device has
+//! switched the host off, nothing comes out any more, not even the connection's end.
 
 use super::{answer, world::World};
 use mainstay_libvirt::{
@@ -28,11 +29,16 @@ impl Encode for Raw {
 }
 
 /// Serves a connection until it ends; however it ends, nobody is told.
-pub async fn serve(stream: TcpStream, world: Arc<World>, host: usize) {
-    let _ended = converse(stream, &world, host).await;
+pub async fn serve(mut stream: TcpStream, world: Arc<World>, host: usize) {
+    let _ended = converse(&mut stream, &world, host).await;
+    if !world.has_power(host) {
+        // Who is off does not hang up.
+        let _given_up = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    }
 }
 
-async fn converse(mut stream: TcpStream, world: &World, host: usize) -> io::Result<()> {
+async fn converse(stream: &mut TcpStream, world: &World, host: usize) -> io::Result<()> {
+    let lit = || if world.has_power(host) { Ok(()) } else { Err(io::Error::other("it is off")) };
     stream.set_nodelay(true)?;
     let mut events = world.hosts[host].events.subscribe();
     let mut subscribed = false;
@@ -46,6 +52,7 @@ async fn converse(mut stream: TcpStream, world: &World, host: usize) -> io::Resu
             if let Some(time) = procedure.and_then(takes) {
                 tokio::time::sleep(time).await;
             }
+            lit()?;
             answers.extend(reply(world, host, header, procedure, payload).map_err(io::Error::other)?);
             done += length;
         }
@@ -56,7 +63,10 @@ async fn converse(mut stream: TcpStream, world: &World, host: usize) -> io::Resu
         tokio::select! {
             read = stream.read_buf(&mut buffer) => if read? == 0 { return Ok(()) },
             event = events.recv(), if subscribed => match event {
-                Ok(event) => stream.write_all(&event).await?,
+                Ok(event) => {
+                    lit()?;
+                    stream.write_all(&event).await?;
+                }
                 Err(RecvError::Lagged(_)) => return Err(io::Error::other("too slow for the events")),
                 Err(RecvError::Closed) => return Ok(()),
             },

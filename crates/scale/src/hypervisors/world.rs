@@ -9,7 +9,7 @@ use mainstay_libvirt::{
     xdr::Encode,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -122,17 +122,30 @@ impl World {
 
     /// To be called before a start, without holding any host's domains: counts it if the guest runs elsewhere.
     pub fn look_out(&self, host: usize, domain: Uuid) {
-        let elsewhere = (0..self.size.hosts).filter(|other| *other != host);
-        if elsewhere.filter(|other| self.runs_on(*other, domain)).any(|other| self.has_power(other)) {
+        let mut elsewhere = (0..self.size.hosts).filter(|other| *other != host);
+        if elsewhere.any(|other| self.runs_on(other, domain) && self.has_power(other)) {
             self.doubled.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Guests that run on no host with power.
     pub fn down(&self) -> Vec<String> {
-        let lit: Vec<usize> = (0..self.size.hosts).filter(|host| self.has_power(*host)).collect();
-        let down = |guest: &usize| !lit.iter().any(|host| self.runs_on(*host, uuid(*guest)));
-        (0..self.size.workloads).filter(down).map(|guest| workload_name(guest).to_string()).collect()
+        self.running_in(|places| places == 0)
+    }
+
+    /// Guests that run in several places at once.
+    pub fn twice(&self) -> Vec<String> {
+        self.running_in(|places| places > 1)
+    }
+
+    /// Hosts that the fence device has switched off.
+    pub fn off(&self) -> BTreeSet<usize> {
+        (0..self.size.hosts).filter(|host| !self.has_power(*host)).collect()
+    }
+
+    /// False once the fence device has switched a host off: nothing runs there, and it says nothing any more.
+    pub fn has_power(&self, host: usize) -> bool {
+        !self.power.join(format!("{}.off", host_name(host))).exists()
     }
 
     /// Each guest tells that it rebooted, all at once.
@@ -144,12 +157,19 @@ impl World {
         }
     }
 
-    fn runs_on(&self, host: usize, domain: Uuid) -> bool {
-        self.hosts[host].domains().get(&domain).is_some_and(|domain| domain.state == RUNNING)
+    fn running_in(&self, wanted: impl Fn(usize) -> bool) -> Vec<String> {
+        let mut places = vec![0; self.size.workloads];
+        for host in (0..self.size.hosts).filter(|host| self.has_power(*host)) {
+            let domains = self.hosts[host].domains();
+            let running = domains.values().filter(|domain| domain.state == RUNNING);
+            running.for_each(|domain| places[guest(domain.reference.uuid)] += 1);
+        }
+        let guests = (0..places.len()).filter(|guest| wanted(places[*guest]));
+        guests.map(|guest| workload_name(guest).to_string()).collect()
     }
 
-    fn has_power(&self, host: usize) -> bool {
-        !self.power.join(format!("{}.off", host_name(host))).exists()
+    fn runs_on(&self, host: usize, domain: Uuid) -> bool {
+        self.hosts[host].domains().get(&domain).is_some_and(|domain| domain.state == RUNNING)
     }
 }
 
@@ -159,6 +179,11 @@ pub fn uuid(guest: usize) -> Uuid {
     bytes[12..].copy_from_slice(&(guest as u32).to_be_bytes());
     (bytes[6], bytes[8]) = (0x40, 0x80);
     Uuid(bytes)
+}
+
+fn guest(uuid: Uuid) -> usize {
+    let Uuid([.., a, b, c, d]) = uuid;
+    u32::from_be_bytes([a, b, c, d]) as usize
 }
 
 /// Seconds since 1970, as snapshots record them.

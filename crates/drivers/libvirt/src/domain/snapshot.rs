@@ -181,16 +181,43 @@ pub struct SnapshotRecord {
     pub current: bool,
 }
 
+/// Which snapshots a domain has: much less than their records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotNames {
+    /// All of them, parents before children.
+    pub all: Vec<String>,
+    /// The one that the domain stands on.
+    pub current: Option<String>,
+}
+
 impl Connection {
     /// Its snapshots, parents before children. `limit` holds for each call: two and one for each snapshot.
     pub async fn list_snapshots(&self, domain: &DomainRef, limit: Duration) -> Result<Vec<Snapshot>> {
-        let current = self.current_snapshot(domain, limit).await?;
-        let mut snapshots = Vec::new();
-        for reference in self.snapshot_refs(domain, limit).await? {
-            let xml = self.snapshot_xml(&reference, limit).await?;
-            snapshots.push(Snapshot::parse(reference, &xml, current.as_deref())?);
+        let names = self.snapshot_names(domain, limit).await?;
+        let records = self.snapshot_records(domain, &names, limit).await?;
+        let snapshots = records.into_iter().map(|SnapshotRecord { name, xml, .. }| {
+            Snapshot::parse(SnapshotRef { name, domain: domain.clone() }, &xml, names.current.as_deref())
+        });
+        snapshots.collect()
+    }
+
+    /// The snapshot called `name`; `None` if there is none. `limit` holds for each of two calls.
+    pub async fn find_snapshot(&self, domain: &DomainRef, name: &str, limit: Duration) -> Result<Option<Snapshot>> {
+        let reference = SnapshotRef { name: name.to_owned(), domain: domain.clone() };
+        match self.snapshot_xml(&reference, limit).await {
+            Ok(xml) => {
+                let current = self.current_snapshot(domain, limit).await?;
+                Snapshot::parse(reference, &xml, current.as_deref()).map(Some)
+            }
+            Err(error) if error.is(ErrorCode::NO_DOMAIN_SNAPSHOT) => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok(snapshots)
+    }
+
+    /// Which snapshots it has. `limit` holds for each of two calls, made at once.
+    pub async fn snapshot_names(&self, domain: &DomainRef, limit: Duration) -> Result<SnapshotNames> {
+        let (all, current) = tokio::try_join!(self.snapshot_refs(domain, limit), self.current_snapshot(domain, limit))?;
+        Ok(SnapshotNames { all: all.into_iter().map(|snapshot| snapshot.name).collect(), current })
     }
 
     /// While anybody takes a snapshot, libvirt 9 has one without a name yet, and fails to list any: asked again then.
@@ -266,14 +293,18 @@ impl Connection {
         self.call(Procedure::DomainSnapshotDelete, &(snapshot, flags), limit).await
     }
 
-    /// All records of a domain's snapshots, parents before children: keep them before forgetting them on this host.
-    pub async fn snapshot_records(&self, domain: &DomainRef, limit: Duration) -> Result<Vec<SnapshotRecord>> {
-        let current = self.current_snapshot(domain, limit).await?;
+    /// The records of these snapshots of a domain, in the same order: keep them before forgetting them on this host.
+    pub async fn snapshot_records(
+        &self,
+        domain: &DomainRef,
+        names: &SnapshotNames,
+        limit: Duration,
+    ) -> Result<Vec<SnapshotRecord>> {
         let mut records = Vec::new();
-        for reference in self.snapshot_refs(domain, limit).await? {
+        for name in &names.all {
+            let reference = SnapshotRef { name: name.clone(), domain: domain.clone() };
             let xml = self.snapshot_xml(&reference, limit).await?;
-            let current = current.as_deref() == Some(&reference.name);
-            records.push(SnapshotRecord { name: reference.name, xml, current });
+            records.push(SnapshotRecord { name: reference.name, xml, current: names.current.as_ref() == Some(name) });
         }
         Ok(records)
     }

@@ -35,7 +35,8 @@ async fn snapshots_move_along_and_stay_when_it_fails() {
         here.create_snapshot(&web, &new, BOOT).await.unwrap();
     }
     let before = here.list_snapshots(&web, LIMIT).await.unwrap();
-    let records = here.snapshot_records(&web, LIMIT).await.unwrap();
+    let names = here.snapshot_names(&web, LIMIT).await.unwrap();
+    let records = here.snapshot_records(&web, &names, LIMIT).await.unwrap();
 
     let refused = here.migrate(&web, &to(&lab, "h2"), BOOT).await.unwrap_err();
     assert!(matches!(refused, Error::Libvirt { .. }), "snapshots hold it back: {refused:?}");
