@@ -104,17 +104,18 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
         }
     }
 
-    /// Sleeps until there is something to do and the next step may begin, answering questions meanwhile, and returns all there is.
+    /// Sleeps until the next step may begin and there is something to do, answering questions meanwhile, and returns all there is.
     async fn wait(
         &mut self,
         wake_at: Option<Time>,
         next: Instant,
         commands: &mut Commands,
     ) -> Result<Vec<Input>, Stopped> {
-        let mut inputs = std::mem::take(&mut commands.deferred);
         let now = Instant::now();
         let until =
             wake_at.map_or(now + LONGEST_SLEEP, |time| self.clock.instant_of(time)).max(now).min(now + LONGEST_SLEEP);
+        self.rest(next.saturating_duration_since(now), commands).await?;
+        let mut inputs = std::mem::take(&mut commands.deferred);
         while inputs.is_empty() {
             tokio::select! {
                 () = stopped(&mut self.stop) => return Err(Stopped),
@@ -127,9 +128,8 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
             let stall = until.elapsed();
             tracing::warn!(?stall, "the controller stood still; listening to the hosts before judging any");
             self.rest(AFTER_STALL, commands).await?;
+            inputs.append(&mut commands.deferred);
         }
-        self.rest(next.saturating_duration_since(Instant::now()), commands).await?;
-        inputs.append(&mut commands.deferred);
         while inputs.len() < INPUTS {
             match self.inputs.try_recv() {
                 Ok(input) => inputs.push(input),

@@ -109,8 +109,7 @@ impl StatsBoard {
     /// A workload was seen on a host in a state. One that is off does not hide one that runs elsewhere.
     pub(crate) fn seen(&self, workload: &WorkloadId, host: &HostId, state: DomainState, now: Time) {
         let mut board = self.lock();
-        let entry =
-            board.entry(workload.clone()).or_insert_with(|| Entry {
+        let entry = board.entry(workload.clone()).or_insert_with(|| Entry {
             stats: blank(workload, host, now),
             state: None,
             last: None,
