@@ -51,9 +51,7 @@ impl Engine {
         let mut orders = self.orders_there(workload, host);
         let Some(last) = orders.next() else { return Whose::Person(how) };
         let stop = leaves_word(&last.order.action) && matches!(last.order.action, Action::Stop { .. });
-        let outcome = last.ended.as_ref().map(|(_, outcome)| outcome);
-        match outcome {
-            Some(Outcome::Unknown { .. }) if stop => Whose::Ours,
+        match last.ended {
             Some(_) if stop && lately(last) => Whose::Ours,
             _ if leaves_word(&last.order.action) && lately(last) => Whose::Unclear,
             _ if orders.next().is_some_and(|before| leaves_word(&before.order.action) && lately(before)) => {

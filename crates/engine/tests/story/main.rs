@@ -10,3 +10,4 @@ mod people;
 mod points;
 mod recovery;
 mod terms;
+mod whose;
