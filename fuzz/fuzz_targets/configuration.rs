@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| mainstay_fuzzing::run("configuration", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mainstay_fuzzing::configuration(data));

@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| mainstay_fuzzing::run("domain_xml", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mainstay_fuzzing::domain_xml(data));

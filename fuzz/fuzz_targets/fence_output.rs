@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| mainstay_fuzzing::run("fence_output", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mainstay_fuzzing::fence_output(data));

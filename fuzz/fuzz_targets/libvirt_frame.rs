@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| mainstay_fuzzing::run("libvirt_frame", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mainstay_fuzzing::libvirt_frame(data));

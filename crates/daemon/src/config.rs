@@ -8,9 +8,11 @@ use mainstay_model::{
 };
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
+use tokio::io::AsyncReadExt;
 
 /// What was read.
 #[derive(Clone, Debug)]
@@ -54,11 +56,27 @@ impl ConfigError {
     }
 }
 
+/// No configuration or password is longer; a wrong path (a disk image, /dev/zero) shall not fill the memory.
+const TEXT_MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Reads a file that a person wrote.
+///
+/// # Errors
+/// The system's, or that it is over 16 MiB and so cannot be meant.
+pub async fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    tokio::fs::File::open(path).await?.take(TEXT_MAX_BYTES + 1).read_to_string(&mut text).await?;
+    if text.len() as u64 > TEXT_MAX_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 16 MiB; is it the right file?"));
+    }
+    Ok(text)
+}
+
 impl Config {
     /// Reads the file and all that it names.
     pub async fn read(path: &Path) -> Result<Config, ConfigError> {
         let file = |source| ConfigError::File { path: path.to_owned(), source };
-        let text = tokio::fs::read_to_string(path).await.map_err(file)?;
+        let text = read_text(path).await.map_err(file)?;
         let loaded = load(&path.display().to_string(), &text).map_err(ConfigError::Problems)?;
         let mut wrong: Vec<String> =
             unreadable(&loaded.files, |path| std::fs::File::open(path).map(drop)).iter().map(line).collect();
@@ -89,4 +107,21 @@ impl Config {
 fn line(problem: &Problem) -> String {
     let help = if problem.help.is_empty() { String::new() } else { format!(" ({})", problem.help) };
     format!("{}:{}:{}: {}{help}", problem.file(), problem.line, problem.column, problem.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_path_that_cannot_be_meant_does_not_fill_the_memory() {
+        let error = Config::read(Path::new("/dev/zero")).await.unwrap_err();
+        assert_eq!(
+            error.lines(),
+            [
+                "the configuration /dev/zero can't be read; `mainstay config example` prints one to begin with: it is longer \
+              than 16 MiB; is it the right file?"
+            ]
+        );
+    }
 }

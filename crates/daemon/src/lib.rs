@@ -28,7 +28,7 @@ mod trouble;
 mod workbench;
 
 pub use clock::Clock;
-pub use config::ConfigError;
+pub use config::{ConfigError, read_text};
 pub use executors::{DeviceProblem, Disaster, check_devices};
 pub use handle::{EventQuery, Handle, Health, NoAnswer, ReloadRefused, ReloadReport};
 pub use news::News;

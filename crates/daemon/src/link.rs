@@ -1,6 +1,7 @@
 //! The way to one host's libvirtd: a few idle connections for orders and guest probes, so that each works on its own and
 //! a stuck call harms nobody else. The sensors' own connection is not among them.
 
+use crate::config::read_text;
 use mainstay_libvirt::{Connection, Credentials, Keepalive, Options, Uri, Uuid};
 use mainstay_model::{
     DomainState, HostId, OffReason, WorkloadId,
@@ -9,6 +10,7 @@ use mainstay_model::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -211,7 +213,7 @@ impl Link {
         let (Some(user), Some(file)) = (&self.config.driver.username, &self.config.driver.password_file) else {
             return Ok(None);
         };
-        let password = tokio::fs::read_to_string(file).await.map_err(|source| mainstay_libvirt::Error::Unasked {
+        let password = read_text(Path::new(file)).await.map_err(|source| mainstay_libvirt::Error::Unasked {
             target: self.config.uri.clone(),
             why: format!("the password file {file} can't be read"),
             source: Some(source),

@@ -4,8 +4,8 @@ use crate::handle::EventQuery;
 use mainstay_engine::{Change, Row, Step, Table};
 use mainstay_libvirt::Uuid;
 use mainstay_model::{Event, HostId, Severity, Span, Subject, Time, WorkloadId};
-use mainstay_store::{Batch, Kind, Store};
-use serde::{Deserialize, Serialize};
+use mainstay_store::{Batch, Kind, Store, StoredEvent};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
@@ -160,7 +160,8 @@ impl Memory {
         };
         let found = self.store.events(&asked).await?;
         let wanted = |event: &Event| query.incident.is_none() || event.incident == query.incident;
-        let events = found.iter().filter_map(|stored| serde_json::from_str(&stored.event.body).ok()).filter(wanted);
+        let read = |stored: &StoredEvent| readable(&format!("event {}", stored.seq), &stored.event.body);
+        let events = found.iter().filter_map(read).filter(wanted);
         let mut events: Vec<Event> = events.take(query.limit as usize).collect();
         events.reverse();
         Ok(events)
@@ -169,7 +170,7 @@ impl Memory {
     /// The definition last seen of a workload; `None` if it was never seen, or can't be read any more.
     pub async fn definition(&self, workload: &WorkloadId) -> Result<Option<Definition>, mainstay_store::Error> {
         let body = self.store.body(Kind::Definition, workload.as_str()).await?;
-        Ok(body.and_then(|body| readable(workload.as_str(), &body)))
+        Ok(body.and_then(|body| readable(&format!("definition of {workload}"), &body)))
     }
 
     /// A host lists these workloads, and no others.
@@ -303,16 +304,16 @@ async fn read_definitions(store: &Store) -> Result<Definitions, mainstay_store::
         let Some(end) = page.last() else { return Ok(definitions) };
         last.clone_from(&end.key);
         for row in &page {
-            if let Some(definition) = readable(&row.key, &row.body) {
+            if let Some(definition) = readable::<Definition>(&format!("definition of {}", row.key), &row.body) {
                 definitions.keep(&WorkloadId::new(&row.key), Kept::of(&definition));
             }
         }
     }
 }
 
-fn readable(workload: &str, body: &str) -> Option<Definition> {
+fn readable<T: DeserializeOwned>(what: &str, body: &str) -> Option<T> {
     let read = serde_json::from_str(body);
-    read.inspect_err(|error| tracing::error!(workload, %error, "its kept definition can't be read")).ok()
+    read.inspect_err(|error| tracing::error!(what, %error, "what was kept can't be read, and is left out")).ok()
 }
 
 fn event(event: &Event) -> mainstay_store::Event {

@@ -29,7 +29,7 @@ impl Resources {
 
     /// So much memory and so many whole vCPUs.
     pub const fn of(memory_mib: u64, vcpus: u64) -> Resources {
-        Resources { memory_mib, cpu_centi: vcpus * 100 }
+        Resources { memory_mib, cpu_centi: vcpus.saturating_mul(100) }
     }
     /// The sum.
     pub fn plus(self, other: Resources) -> Resources {

@@ -6,7 +6,7 @@ use crate::{
     render::count,
 };
 use clap::{Args, Subcommand};
-use mainstay_daemon::{DeviceProblem, ReloadReport, check_devices};
+use mainstay_daemon::{DeviceProblem, ReloadReport, check_devices, read_text};
 use mainstay_model::{
     Code,
     config::{self, Loaded, Problem},
@@ -72,7 +72,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: Config) -> Result<Exit
             Ok(Exit::Done)
         }
         Verb::Show(file) => {
-            let Loaded { spec, controller, .. } = read(context, &file.config)?;
+            let Loaded { spec, controller, .. } = read(context, &file.config).await?;
             context
                 .output
                 .document(&json!({ "version": mainstay_web::VERSION, "controller": controller, "spec": spec }));
@@ -83,27 +83,22 @@ pub(super) async fn run(context: &Context<'_>, arguments: Config) -> Result<Exit
 }
 
 /// Reads a configuration; says all that is wrong with it, or looks so.
-pub(super) fn read(context: &Context<'_>, path: &Path) -> Result<Loaded, Failure> {
-    let text = fs::read_to_string(path).map_err(|source| Failure::File {
-        what: CANNOT_READ,
-        path: path.to_owned(),
-        source,
-    })?;
+pub(super) async fn read(context: &Context<'_>, path: &Path) -> Result<Loaded, Failure> {
+    let text = text(path).await?;
     config::load(&path.display().to_string(), &text).map_err(|problems| {
         problems.iter().for_each(|problem| context.output.talk(&report(context, problem)));
         Failure::Configuration(problems.to_string())
     })
 }
 
-pub(super) const CANNOT_READ: &str =
-    "can't read the configuration (`mainstay config example` prints one to begin with)";
+/// The text of a configuration.
+pub(super) async fn text(path: &Path) -> Result<String, Failure> {
+    let what = "can't read the configuration (`mainstay config example` prints one to begin with)";
+    read_text(path).await.map_err(|source| Failure::File { what, path: path.to_owned(), source })
+}
 
 async fn check(context: &Context<'_>, path: &Path) -> Result<Exit, Failure> {
-    let text = fs::read_to_string(path).map_err(|source| Failure::File {
-        what: CANNOT_READ,
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = text(path).await?;
     let loaded = config::load(&path.display().to_string(), &text);
     let (mut problems, devices) = match &loaded {
         Ok(Loaded { spec, files, warnings, .. }) => {

@@ -1,6 +1,6 @@
 //! Hosts coming and going: the user's own file is edited, comments and layout kept, and the controller reads it again.
 
-use super::{Context, config::CANNOT_READ};
+use super::{Context, config::text};
 use crate::{
     failure::{Exit, Failure},
     render::Tone,
@@ -24,11 +24,7 @@ pub(super) enum Edit {
 
 /// Edits the file and lets the controller, if one runs, read it again.
 pub(super) async fn edit(context: &Context<'_>, path: &Path, edit: Edit, dry_run: bool) -> Result<Exit, Failure> {
-    let before = fs::read_to_string(path).map_err(|source| Failure::File {
-        what: CANNOT_READ,
-        path: path.to_owned(),
-        source,
-    })?;
+    let before = text(path).await?;
     let name = path.display().to_string();
     let after = match &edit {
         Edit::Add(host) => add_host(&name, &before, host),

@@ -63,7 +63,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: WhatIf) -> Result<Exit
             foresee(context, &supposed, vec![Hypothesis::Command { command }]).await
         }
         Verb::Config { file } => {
-            let spec = Arc::new(config::read(context, &file)?.spec);
+            let spec = Arc::new(config::read(context, &file).await?.spec);
             let supposed = format!("{} were in force", file.display());
             foresee(context, &supposed, vec![Hypothesis::Configuration { spec }]).await
         }

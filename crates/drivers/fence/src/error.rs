@@ -86,6 +86,9 @@ pub enum MetadataError {
         #[source]
         source: quick_xml::Error,
     },
+    /// Its end is missing, and with it perhaps some of the actions.
+    #[error("it ends in the middle: {0} elements are not closed")]
+    CutOff(usize),
     /// Well-formed, but something else.
     #[error("no <{0}> element in it")]
     Missing(&'static str),

@@ -62,11 +62,20 @@ impl Metadata {
         reader.config_mut().allow_dangling_amp = true;
         let mut agent: Option<Metadata> = None;
         let mut current = String::new();
+        let mut open = 0;
         loop {
             let event =
                 reader.read_event().map_err(|source| MetadataError::Xml { at: reader.error_position(), source })?;
             let element = match event {
-                Event::Start(element) | Event::Empty(element) => element,
+                Event::Start(element) => {
+                    open += 1;
+                    element
+                }
+                Event::Empty(element) => element,
+                Event::End(_) => {
+                    open -= 1;
+                    continue;
+                }
                 Event::Eof => break,
                 _ => continue,
             };
@@ -108,6 +117,9 @@ impl Metadata {
                 _ => {}
             }
         }
+        if open > 0 {
+            return Err(MetadataError::CutOff(open));
+        }
         let agent = agent.ok_or(MetadataError::Missing("resource-agent"))?;
         if agent.actions.is_empty() { Err(MetadataError::Missing("action")) } else { Ok(agent) }
     }
@@ -134,4 +146,23 @@ fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
     let attribute = element.try_get_attribute(name).ok().flatten()?;
     let raw = String::from_utf8_lossy(&attribute.value);
     Some(quick_xml::escape::unescape(&raw).map_or_else(|_| raw.to_string(), |plain| plain.into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = "<resource-agent name='fence_x'><parameters><parameter name='plug' required='1'/></parameters>\
+        <actions><action name='off'/><action name='status'/></actions></resource-agent>";
+
+    #[test]
+    fn a_description_without_its_end_is_none() {
+        assert_eq!(Metadata::parse(WHOLE).unwrap().actions.len(), 2);
+        let half = WHOLE.split("<action name='status'/>").next().unwrap();
+        assert_eq!(
+            Metadata::parse(half).unwrap_err().to_string(),
+            "it ends in the middle: 2 elements are not closed",
+            "else its `status` would never be asked"
+        );
+    }
 }

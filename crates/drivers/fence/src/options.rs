@@ -119,6 +119,10 @@ fn spellings(secret: &str) -> [String; 5] {
 
 async fn read_password(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    tokio::fs::File::open(path).await?.take(PASSWORD_MAX_BYTES).read_to_string(&mut text).await?;
+    tokio::fs::File::open(path).await?.take(PASSWORD_MAX_BYTES + 1).read_to_string(&mut text).await?;
+    if text.len() as u64 > PASSWORD_MAX_BYTES {
+        let why = format!("it is longer than {PASSWORD_MAX_BYTES} bytes: no password");
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why));
+    }
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -286,3 +286,14 @@ async fn what_is_no_agent_is_told_apart() {
     let error = agent("good").run("status", &no_password, Duration::from_secs(1)).await.unwrap_err();
     assert_eq!(error.to_string(), "cannot read the password from `/nowhere/password` (option `password_file`)");
 }
+
+#[tokio::test]
+async fn a_password_is_never_cut_off() {
+    let bench = bench("good");
+    let path = bench.file("password");
+    fs::write(&path, "x".repeat(5_000)).unwrap();
+    let too_long = Options::default().with("password_file", path.to_string_lossy());
+    let error = agent("good").run("status", &too_long, Duration::from_secs(1)).await.unwrap_err();
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(why, "it is longer than 4096 bytes: no password");
+}

@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, Result},
     types::Uuid,
-    xml::{Element, spliced},
+    xml::{Element, escaped, spliced},
 };
 
 /// What Mainstay reads from a domain's XML.
@@ -78,7 +78,7 @@ impl Definition {
         Ok(Self {
             uuid,
             memory_kib: kib(memory).ok_or_else(|| missing("a size in <memory>"))?,
-            vcpus: root.text_of(&["vcpu"]).and_then(|count| count.parse().ok()).unwrap_or(1),
+            vcpus: root.text_of(&["vcpu"]).map_or(Ok(1), str::parse).map_err(|_| missing("a number in <vcpu>"))?,
             disks: devices("disk").filter_map(Disk::new).collect(),
             nics: devices("interface").map(Nic::new).collect(),
             agent_channel: devices("channel").any(|channel| {
@@ -143,15 +143,17 @@ fn kib(element: &Element) -> Option<u64> {
 
 /// An image a disk can be switched to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Image<'a> {
-    pub(crate) file: &'a str,
-    pub(crate) format: &'a str,
+pub struct Image<'a> {
+    /// Its path.
+    pub file: &'a str,
+    /// `qcow2`, `raw` and others.
+    pub format: &'a str,
 }
 
 /// The document with the disk at `target` switched to `image`. `path` leads from the root to the domain (nowhere in a
 /// `<domain>`, to `domain` in a `<domainsnapshot>`). Any `<backingStore>` of the disk goes: it described the old image,
-/// and libvirt reads the new one's from the image itself.
-pub(crate) fn with_disk_image(xml: &str, path: &[&str], target: &str, image: Image<'_>) -> Result<String> {
+/// and libvirt reads the new one's from the image itself. Every other byte stays. Fails if the disk is no file.
+pub fn with_disk_image(xml: &str, path: &[&str], target: &str, image: Image<'_>) -> Result<String> {
     let root = Element::parse(xml, "a domain")?;
     let disks = root.find(path).and_then(|domain| domain.find(&["devices"]));
     let disk = disks
@@ -163,15 +165,18 @@ pub(crate) fn with_disk_image(xml: &str, path: &[&str], target: &str, image: Ima
     let source =
         source.ok_or_else(|| Error::unfit(format!("disk {target} is no file: its image can't be switched")))?;
     let mut pieces = vec![(source.opening.clone(), source.opening_with("file", image.file))];
-    if let Some(driver) = disk.find(&["driver"]).filter(|driver| driver.attribute("type") != Some(image.format)) {
-        pieces.push((driver.opening.clone(), driver.opening_with("type", image.format)));
+    match disk.find(&["driver"]) {
+        Some(driver) if driver.attribute("type") == Some(image.format) => {}
+        Some(driver) => pieces.push((driver.opening.clone(), driver.opening_with("type", image.format))),
+        // Without one, libvirt takes any image for a raw one.
+        None => pieces[0].1.insert_str(0, &format!("<driver name='qemu' type='{}'/>", escaped(image.format))),
     }
     pieces.extend(disk.all("backingStore").map(|backing| (backing.span.clone(), String::new())));
     Ok(spliced(xml, pieces))
 }
 
 /// The images of the disk at `target` in a running domain's XML: the one written to first, then what it lies on.
-pub(crate) fn image_chain(xml: &str, target: &str) -> Result<Vec<String>> {
+pub fn image_chain(xml: &str, target: &str) -> Result<Vec<String>> {
     let root = Element::parse(xml, "a domain")?;
     let disks = root.find(&["devices"]).into_iter().flat_map(|devices| devices.all("disk"));
     let mut layer =
@@ -230,6 +235,22 @@ mod tests {
         assert!(with_disk_image(XML, &[], "vdb", anywhere).is_err(), "a block device is no file");
         assert!(with_disk_image(XML, &[], "vdz", anywhere).is_err());
         assert_eq!(image_chain(XML, "vda").unwrap(), ["/s/a.raw", "/s/base"]);
+    }
+
+    #[test]
+    fn a_disk_without_a_format_is_given_one() {
+        let bare = XML.replace("<driver name='qemu' type='raw' cache='none'/>", "");
+        let edited = with_disk_image(&bare, &[], "vda", Image { file: "/s/v.qcow2", format: "qcow2" }).unwrap();
+        let disk = Definition::parse(&edited).unwrap().disk("vda").cloned().unwrap();
+        assert_eq!((disk.source.as_deref(), disk.format.as_deref()), (Some("/s/v.qcow2"), Some("qcow2")));
+    }
+
+    #[test]
+    fn what_is_no_number_is_told_and_not_guessed() {
+        let error = Definition::parse(&XML.replace(">2</vcpu>", ">two</vcpu>")).unwrap_err().to_string();
+        assert_eq!(error, "XML of domain \"a&b '\\u{202e}x\" can't be read: a number in <vcpu> is missing");
+        let without = XML.replace("<vcpu placement='static'>2</vcpu>", "");
+        assert_eq!(Definition::parse(&without).unwrap().vcpus, 1, "as libvirt has it");
     }
 
     #[test]

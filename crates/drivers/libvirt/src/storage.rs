@@ -40,11 +40,13 @@ impl Volume {
     fn parse(volume: VolumeRef, xml: &str) -> Result<Self> {
         let root = Element::parse(xml, &volume.key)?;
         let attribute = |path: &[&str], name| root.find(path).and_then(|element| element.attribute(name));
+        // libvirt writes volume sizes in bytes. An overlay is made as large as its base: a size that is not known is none.
+        let capacity_bytes = root.text_of(&["capacity"]).and_then(|bytes| bytes.parse().ok());
+        let no_size = || Error::Xml { subject: volume.key.clone(), why: "a size in <capacity> is missing".to_owned() };
         Ok(Self {
             path: root.text_of(&["target", "path"]).unwrap_or(&volume.key).to_owned(),
             format: attribute(&["target", "format"], "type").unwrap_or("raw").to_owned(),
-            // libvirt writes volume sizes in bytes.
-            capacity_bytes: root.text_of(&["capacity"]).and_then(|bytes| bytes.parse().ok()).unwrap_or(0),
+            capacity_bytes: capacity_bytes.ok_or_else(no_size)?,
             backing: root.text_of(&["backingStore", "path"]).map(str::to_owned),
             permissions: root.find(&["target", "permissions"]).map(|found| xml[found.span.clone()].to_owned()),
             volume,
@@ -170,5 +172,21 @@ impl Connection {
     /// What libvirt knows of an image file of the host. `limit` holds for each call.
     pub async fn image(&self, path: &str, limit: Duration) -> Result<Volume> {
         Folder::of(self, path, limit).await?.volume(path).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_of_unknown_size_is_an_error_and_not_an_empty_disk() {
+        let volume = VolumeRef { pool: "p".to_owned(), name: "a".to_owned(), key: "/s/a".to_owned() };
+        let parse = |xml: &str| Volume::parse(volume.clone(), xml);
+        assert_eq!(parse("<volume><capacity unit='bytes'>4096</capacity></volume>").unwrap().capacity_bytes, 4096);
+        for xml in ["<volume/>", "<volume><capacity>-1</capacity></volume>"] {
+            let error = parse(xml).unwrap_err().to_string();
+            assert_eq!(error, "XML of /s/a can't be read: a size in <capacity> is missing");
+        }
     }
 }

@@ -8,6 +8,12 @@ use crate::error::{Error, Result};
 
 /// libvirt nests about a dozen deep; more is no document of libvirt's.
 const DEPTH_MAX: usize = 64;
+/// A domain with a hundred disks has some 3,000. Each takes 40 times as much memory as the `<a/>` that it may be.
+const ELEMENTS_MAX: usize = 100_000;
+/// libvirt writes about ten at most. Each is compared with all before it, as none may come twice.
+const ATTRIBUTES_MAX: usize = 256;
+/// The reader would leave it out without counting it, and every place would be wrong. libvirt writes none.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// An element, where it stands in the document, and what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,8 +97,12 @@ pub fn escaped(text: &str) -> String {
 }
 
 fn parse(xml: &str) -> Result<Element, String> {
+    if xml.starts_with(BYTE_ORDER_MARK) {
+        return Err("it begins with a byte order mark".to_owned());
+    }
     let mut reader = Reader::from_str(xml);
     let mut open: Vec<Element> = Vec::new();
+    let mut complete_ones = 0;
     loop {
         let start = position(&reader);
         let event = reader.read_event().map_err(|error| error.to_string())?;
@@ -131,6 +141,10 @@ fn parse(xml: &str) -> Result<Element, String> {
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => None,
         };
         if let Some(element) = complete {
+            complete_ones += 1;
+            if complete_ones > ELEMENTS_MAX {
+                return Err(format!("it has more than {ELEMENTS_MAX} elements"));
+            }
             match open.last_mut() {
                 Some(parent) => parent.children.push(element),
                 None => return Ok(element),
@@ -150,7 +164,10 @@ fn append(open: &mut [Element], text: &str) {
 }
 
 fn element(tag: &BytesStart<'_>, span: Range<usize>) -> Result<Element, String> {
-    let attributes = tag.attributes().map(|attribute| {
+    let attributes = tag.attributes().enumerate().map(|(index, attribute)| {
+        if index == ATTRIBUTES_MAX {
+            return Err(format!("an element has more than {ATTRIBUTES_MAX} attributes"));
+        }
         let attribute = attribute.map_err(|error| error.to_string())?;
         let value = attribute.unescape_value().map_err(|error| error.to_string())?;
         Ok((String::from_utf8_lossy(attribute.key.as_ref()).into_owned(), value.into_owned()))
@@ -192,8 +209,21 @@ mod tests {
 
     #[test]
     fn broken_documents_are_errors() {
-        for xml in ["", "<a>", "</a>", "<a><b></a>", "<a>&what;</a>", &"<a>".repeat(100)] {
+        for xml in ["", "<a>", "</a>", "<a><b></a>", "<a>&what;</a>", "\u{feff}<a>éab<b/></a>", &"<a>".repeat(100)] {
             assert!(Element::parse(xml, "test").is_err(), "{xml}");
+        }
+    }
+
+    #[test]
+    fn no_document_takes_more_than_its_share() {
+        let long = |open: &str, piece: &str, close: &str| [open, &piece.repeat(1_000_000), close].concat();
+        let many: String = (0..ATTRIBUTES_MAX + 1).map(|number| format!(" a{number}=''")).collect();
+        for (xml, told) in [
+            (long("<a>", "<a/>", "</a>"), "it has more than 100000 elements"),
+            (format!("<a{many}/>"), "an element has more than 256 attributes"),
+        ] {
+            let error = Element::parse(&xml, "domain x").unwrap_err().to_string();
+            assert_eq!(error, format!("XML of domain x can't be read: {told}"));
         }
     }
 

@@ -10,10 +10,14 @@ use super::{format::Format, keys};
 use std::{collections::BTreeMap, ops::Range};
 use toml::de::{DeInteger, DeTable, DeValue};
 
+/// More are of no help: it is another file, or one wound of it shows everywhere.
+const ERRORS_SHOWN: usize = 100;
+
 /// Parses the text and holds it against the description of the whole file.
 pub fn document(text: &str, report: &mut Report) -> Table {
     let (document, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
+    let more = errors.len().saturating_sub(ERRORS_SHOWN);
+    for error in errors.into_iter().take(ERRORS_SHOWN) {
         let span = error.span().unwrap_or(text.len()..text.len());
         let found = text.get(span.clone()).unwrap_or_default();
         if error.message().starts_with("duplicate key") {
@@ -25,6 +29,12 @@ pub fn document(text: &str, report: &mut Report) -> Table {
         } else {
             report.error(NOT_TOML, &span, format!("this is not TOML: {}", error.message()));
         }
+    }
+    if more > 0 {
+        report
+            .error(NOT_TOML, &(text.len()..text.len()), format!("this is not TOML in {more} more places"))
+            .help("is it the right file? `mainstay config example` shows what it looks like");
+        return Checker { report, path: vec![] }.table(&keys::FILE, &DeTable::new(), 0..0);
     }
     Checker { report, path: vec![] }.table(&keys::FILE, document.get_ref(), 0..0)
 }

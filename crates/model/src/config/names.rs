@@ -32,8 +32,8 @@ pub fn host_or_tag(name: &str, at: &Range<usize>, spec: &ClusterSpec, report: &m
         host(name, at, spec, report);
         return Ok(HostId::new(name));
     };
-    let known: BTreeSet<&str> = spec.hosts.values().flat_map(|host| host.tags.iter().map(String::as_str)).collect();
-    if !known.contains(tag) {
+    if !spec.hosts.values().any(|host| host.tags.contains(tag)) {
+        let known: BTreeSet<&str> = spec.hosts.values().flat_map(|host| host.tags.iter().map(String::as_str)).collect();
         let help = suggest(tag, known, "no host has any tag; give one: tags = [\"ssd\"]");
         report.error(UNKNOWN_NAME, at, format!("no host has the tag `{tag}`")).help(help);
     }

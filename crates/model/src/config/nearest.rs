@@ -1,11 +1,16 @@
 //! The name that was probably meant.
 
+/// Nobody mistypes longer ones: a distance takes time and memory by the product of both lengths.
+const LONGEST: usize = 100;
+
 /// The candidate nearest to `word`, if any is near enough that it was probably meant.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = |text: &str| text.to_lowercase().replace('-', "_");
     let (word, length) = (folded(word), word.chars().count());
+    let short = |text: &str| text.len() <= LONGEST;
     candidates
         .into_iter()
+        .filter(|candidate| short(&word) && short(candidate))
         .map(|candidate| match folded(candidate) {
             longer if length > 2 && longer.starts_with(&word) => (1, candidate),
             other => (strsim::damerau_levenshtein(&word, &other), candidate),
@@ -46,5 +51,11 @@ mod tests {
         assert_eq!(nearest("colour", keys), None);
         assert_eq!(nearest("h2", ["h1"]), None, "one letter of two is no slip");
         assert_eq!(suggest("colour", ["memory"], ""), "known here: `memory`");
+    }
+
+    #[test]
+    fn a_whole_file_taken_for_a_word_is_compared_with_nothing() {
+        let (file, other) = ("x".repeat(10_000_000), "x".repeat(9_999_999));
+        assert_eq!(nearest(&file, [other.as_str(), "xx"]), None);
     }
 }

@@ -5,7 +5,7 @@ use crate::Code;
 use crate::spec::Origin;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode, SourceSpan};
 use serde::{Serialize, Serializer};
-use std::{fmt, ops::Range, sync::Arc};
+use std::{collections::BTreeSet, fmt, ops::Range, sync::Arc};
 
 /// The text is not TOML.
 pub const NOT_TOML: Code = Code(1402);
@@ -59,12 +59,16 @@ pub struct Problems(Vec<Problem>);
 /// Collects problems while a text is read.
 pub(super) struct Report {
     source: Arc<NamedSource<String>>,
+    /// Where each line begins: places are asked for by the thousand.
+    lines: Vec<usize>,
     problems: Vec<Problem>,
 }
 
 impl Report {
     pub fn new(file: &str, text: &str) -> Report {
-        Report { source: Arc::new(NamedSource::new(file, hidden(text)).with_language("TOML")), problems: vec![] }
+        let source = Arc::new(NamedSource::new(file, hidden(text)).with_language("TOML"));
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Report { source, lines, problems: vec![] }
     }
 
     /// Notes an error; the caller may add to it.
@@ -84,23 +88,21 @@ impl Report {
 
     /// A problem that is not noted.
     pub fn problem(&self, code: Code, warning: bool, span: &Range<usize>, message: String) -> Problem {
-        let (line, column) = position(self.source.inner(), span.start);
+        let (line, column) = self.position(span.start);
         let (also, source) = (vec![], self.source.clone());
         Problem { code, warning, line, column, message, help: String::new(), span: span.clone(), also, source }
     }
 
     /// Where a rule or table begins that stands there.
     pub fn origin(&self, at: &Range<usize>, key: impl Into<String>) -> Origin {
-        let line = position(self.source.inner(), at.start).0;
+        let line = self.position(at.start).0;
         Origin { file: self.source.name().to_owned(), line: u32::try_from(line).unwrap_or(u32::MAX), key: key.into() }
     }
 
     /// The line on which something was written.
     pub fn span_of(&self, origin: &Origin) -> Range<usize> {
-        let text = self.source.inner();
-        let start: usize =
-            text.split_inclusive('\n').take((origin.line as usize).saturating_sub(1)).map(str::len).sum();
-        let line = text[start..].lines().next().unwrap_or_default();
+        let start = self.lines.get((origin.line as usize).saturating_sub(1)).copied().unwrap_or_default();
+        let line = self.source.inner()[start..].lines().next().unwrap_or_default();
         let code = line.split(" #").next().unwrap_or_default().trim_end();
         start..start + code.len()
     }
@@ -112,7 +114,7 @@ impl Report {
 
     /// Keeps only problems that are surely no mere consequence of broken TOML.
     pub fn keep_certain(&mut self) {
-        let broken: Vec<usize> = self.problems.iter().filter(|p| p.code == NOT_TOML).map(|p| p.line).collect();
+        let broken: BTreeSet<usize> = self.problems.iter().filter(|p| p.code == NOT_TOML).map(|p| p.line).collect();
         if !broken.is_empty() {
             self.problems.retain(|p| match p.code {
                 NOT_TOML | TWICE => true,
@@ -120,6 +122,14 @@ impl Report {
                 _ => false,
             });
         }
+    }
+
+    /// Line and column (in characters), both from 1.
+    fn position(&self, offset: usize) -> (usize, usize) {
+        let text = self.source.inner();
+        let offset = if text.is_char_boundary(offset) { offset } else { text.len() };
+        let line = self.lines.partition_point(|start| *start <= offset);
+        (line, text[self.lines[line - 1]..offset].chars().count() + 1)
     }
 
     /// The warnings, or, if there are errors, those.
@@ -154,13 +164,6 @@ impl Problems {
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
     }
-}
-
-/// Line and column (in characters), both from 1.
-fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 impl fmt::Display for Problem {

@@ -148,7 +148,7 @@ fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let text = String::deserialize(deserializer)?;
     let number = |unit: &str| text.strip_suffix(unit).and_then(|number| number.trim().parse::<u64>().ok());
     number("MiB")
-        .or_else(|| number("GiB").map(|gib| gib * 1024))
+        .or_else(|| number("GiB").and_then(|gib| gib.checked_mul(1024)))
         .ok_or_else(|| de::Error::custom(format!("`{text}` is not an amount of memory; write for example \"512MiB\"")))
 }
 

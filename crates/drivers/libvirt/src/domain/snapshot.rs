@@ -1,6 +1,9 @@
 //! Snapshots as libvirt keeps them: list, create, revert, delete, and carrying their records from host to host.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -94,16 +97,14 @@ impl Snapshot {
     pub fn parse(reference: SnapshotRef, xml: &str, current: Option<&str>) -> Result<Self> {
         let root = Element::parse(xml, &format!("snapshot {} of {}", reference.name, reference.domain))?;
         let text = |path: &[&str]| root.text_of(path).map(str::to_owned);
-        let frozen = root.find(&["domain", "devices"]);
+        let defined = root.find(&["domain", "devices"]).into_iter().flat_map(|devices| devices.all("disk"));
+        let target_of = |disk: &'_ Element| disk.find(&["target"])?.attribute("dev").map(str::to_owned);
+        let defined: BTreeMap<_, _> = defined.filter_map(|disk| Some((target_of(disk)?, disk))).collect();
         let disks = root.find(&["disks"]).into_iter().flat_map(|disks| disks.all("disk")).filter_map(|disk| {
             let target = disk.attribute("name")?.to_owned();
             let file = |disk: &Element| Some(disk.find(&["source"])?.attribute("file")?.to_owned());
-            let recorded = frozen
-                .into_iter()
-                .flat_map(|devices| devices.all("disk"))
-                .find(|disk| disk.find(&["target"]).and_then(|found| found.attribute("dev")) == Some(&target));
             let overlay = file(disk).filter(|_| disk.attribute("snapshot") == Some("external"));
-            let frozen = recorded.and_then(|disk| {
+            let frozen = defined.get(&target).and_then(|disk| {
                 let format = disk.find(&["driver"]).and_then(|driver| driver.attribute("type")).unwrap_or("raw");
                 Some(FrozenImage { file: file(disk)?, format: format.to_owned() })
             });

@@ -119,7 +119,8 @@ impl Decode for DomainStats {
                 },
             }
         }
-        stats.state = state.zip(reason).map(|(state, reason)| DomainState::new(state as i32, reason as i32));
+        let number = |value: Option<u64>| value.and_then(|value| i32::try_from(value).ok());
+        stats.state = number(state).zip(number(reason)).map(|(state, reason)| DomainState::new(state, reason));
         stats.disks = disks.into_values().filter(|disk| !disk.target.is_empty()).collect();
         stats.nics = nics.into_values().filter(|nic| !nic.name.is_empty()).collect();
         Ok(stats)
@@ -218,5 +219,15 @@ mod tests {
         assert_eq!(disks, [("vda", Some(4096)), ("vdb", None)], "one without a name is none");
         assert_eq!((stats.nics[0].received_bytes, stats.nics[0].sent_bytes), (Some(9), None));
         assert!(DomainStats::decode(&mut Decoder::new(&bytes[..bytes.len() - 4])).is_err());
+    }
+
+    #[test]
+    fn a_state_beyond_all_numbers_is_no_state() {
+        let domain = DomainRef { name: "web-1".to_owned(), uuid: Uuid([7; 16]), id: 3 };
+        let running_by_its_low_half = Value::Ulong((1 << 32) + 1);
+        let params = [("state.state", running_by_its_low_half), ("state.reason", Value::Int(1))];
+        let mut bytes = Vec::new();
+        (&domain, params.to_vec()).encode(&mut bytes).unwrap();
+        assert_eq!(DomainStats::decode(&mut Decoder::new(&bytes)).unwrap().state, None);
     }
 }

@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, VecDeque};
 pub fn order_cycles(spec: &ClusterSpec, report: &mut Report) {
     let rules: Vec<&Rule<Order>> =
         spec.order.iter().filter(|rule| rule.policy.strength == Strength::Required).collect();
-    let follows = |a: usize, b: usize| !shared(&rules[a].policy.after, &rules[b].selector).is_empty();
+    let overlap = |a: &Rule<Order>, b: &Rule<Order>| !shared(&a.policy.after, &b.selector).is_empty();
+    let table: Vec<Vec<bool>> = rules.iter().map(|a| rules.iter().map(|b| overlap(a, b)).collect()).collect();
+    let follows = |a: usize, b: usize| table[a][b];
     for first in 0..rules.len() {
         let Some(circle) = shortest_circle(first, rules.len(), follows) else { continue };
         let mut story = format!("{} starts after {}", whom(&rules[first].selector), whom(&rules[first].policy.after));

@@ -6,6 +6,10 @@ use std::collections::BTreeSet;
 
 /// True if `general` surely matches every name that `special` matches. (A false answer proves nothing.)
 pub fn covers(general: &str, special: &str) -> bool {
+    // Most are plain names, or all.
+    if general == "*" || !general.contains(['*', '?']) {
+        return general == "*" || general == special;
+    }
     let (general, special): (Vec<char>, Vec<char>) = (general.chars().collect(), special.chars().collect());
     // reached[g]: general[..g] covers what was read of special so far
     let mut reached = vec![false; general.len() + 1];

@@ -58,3 +58,17 @@ fn problems_as_json_have_their_place() {
     );
     assert_eq!(problems.to_string(), "mainstay.toml has 2 errors");
 }
+
+/// Places were once counted from the beginning of the file, for each of its errors.
+#[test]
+fn another_file_is_told_by_its_first_errors() {
+    let log = "Nov 20 12:00:00 h1 kernel: all is well\n".repeat(50_000);
+    let problems = refused(&log);
+    assert_eq!(problems.iter().count(), 101);
+    let last = problems.iter().last().unwrap();
+    assert_eq!(last.line, 50_001);
+    assert!(
+        last.message.starts_with("this is not TOML in ") && last.help.starts_with("is it the right file?"),
+        "{last:?}"
+    );
+}
