@@ -2,7 +2,7 @@
 
 use mainstay_engine::{Change, Table, view::ClusterView};
 use mainstay_model::{Action, Code, Span, Time, spec::Rung};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A host's health in one word, as the engine says it.
 const HOSTS: [&str; 11] = [
@@ -43,7 +43,7 @@ const RUNGS: [Rung; 4] = [Rung::Resume, Rung::Restart, Rung::Revert, Rung::Reloc
 /// What was seen.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    pub states: BTreeSet<String>,
+    states: BTreeMap<&'static str, BTreeSet<String>>,
     /// When the whole view was looked at last.
     viewed: Option<Time>,
 }
@@ -61,6 +61,11 @@ impl Seen {
             .chain(alarms)
             .chain(rungs)
             .collect()
+    }
+
+    /// Each as it is told: `host online`.
+    pub fn states(&self) -> impl Iterator<Item = String> {
+        self.states.iter().flat_map(|(kind, words)| words.iter().map(move |word| format!("{kind} {word}")))
     }
 
     /// The whole view is looked at now and then: it costs more than a step.
@@ -113,11 +118,10 @@ impl Seen {
         }
     }
 
-    fn add(&mut self, kind: &str, word: &str) {
-        // Most was seen before: no new text then.
-        let text = format!("{kind} {word}");
-        if !self.states.contains(&text) {
-            self.states.insert(text);
+    fn add(&mut self, kind: &'static str, word: &str) {
+        let words = self.states.entry(kind).or_default();
+        if !words.contains(word) {
+            words.insert(word.to_owned()); // most was seen before: no new text then
         }
     }
 }

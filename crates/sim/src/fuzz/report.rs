@@ -115,7 +115,7 @@ impl FuzzReport {
                     let tested_by = self.tested_by.entry(rule).or_default();
                     verbs.iter().for_each(|verb| *tested_by.entry(verb.clone()).or_default() += 1);
                 }
-                report.seen.states.into_iter().for_each(|state| *self.states.entry(state).or_default() += 1);
+                report.seen.states().for_each(|state| *self.states.entry(state).or_default() += 1);
                 (report.violations, report.trace)
             }
             Err(panic) => {
