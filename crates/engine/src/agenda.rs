@@ -65,10 +65,6 @@ impl Agenda {
         let earlier = self.timer_of.get(&subject).map_or(at, |known| at.min(*known));
         self.wake(subject, Some(earlier));
     }
-    /// True if that host is looked at by then, whatever happens.
-    pub(crate) fn looks_at_host_by(&self, host: &HostId, at: Time) -> bool {
-        self.timer_of.get(&Subject::Host(host.clone())).is_some_and(|timer| *timer <= at)
-    }
     /// Moves what is due into this step.
     pub(crate) fn due(&mut self, now: Time) {
         while self.timers.first().is_some_and(|(at, _)| *at <= now) {
@@ -95,6 +91,13 @@ impl Agenda {
             self.deadlines.pop_first();
             id
         })
+    }
+    /// What is to be looked at by now; it stays on the agenda.
+    pub(crate) fn hosts(&self) -> Vec<HostId> {
+        self.hosts.iter().cloned().collect()
+    }
+    pub(crate) fn workloads(&self) -> Vec<WorkloadId> {
+        self.workloads.iter().cloned().collect()
     }
     pub(crate) fn take_hosts(&mut self) -> BTreeSet<HostId> {
         std::mem::take(&mut self.hosts)

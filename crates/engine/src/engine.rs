@@ -136,6 +136,7 @@ impl Engine {
         let ruleless: Vec<WorkloadId> = ruleless.map(|record| record.workload.clone()).collect();
         ruleless.iter().for_each(|workload| self.let_go(workload));
         self.relations.outdated = true;
+        self.agenda.mended_at = None;
         self.belief.taken.clear();
         self.agenda.touch_all_hosts(&self.belief);
         self.agenda.touch_all_workloads(&self.belief);

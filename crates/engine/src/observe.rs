@@ -70,7 +70,7 @@ impl Engine {
     }
 
     fn host_heard(&mut self, host: &HostId, channel: HostChannel) {
-        let (now, detection) = (self.now, self.spec.detection);
+        let now = self.now;
         let Some(senses) = self.senses(host) else { return };
         let sense = senses.channels.entry(channel).or_default();
         let was_heard = sense.heard.is_some() && sense.silent_since.is_none();
@@ -79,20 +79,17 @@ impl Engine {
         }
         (sense.silent_since, sense.unasked) = (None, false);
         sense.error = None;
-        let mut look_at = None;
         if channel == HostChannel::Hypervisor {
-            look_at = Some(now + sense.beat.lost_after(&detection));
             senses.well_since.get_or_insert(now);
             self.host_speaks(host);
         }
-        if !(was_heard && self.is_plainly_in_service(host, look_at)) {
+        if !(was_heard && self.is_plainly_in_service(host)) {
             self.agenda.touch_host(host);
         }
     }
 
-    /// Nothing follows for a host in ordinary service from one more sign of life, if it is looked at by the time at which its
-    /// silence would mean something.
-    fn is_plainly_in_service(&self, host: &HostId, look_at: Option<Time>) -> bool {
+    /// Nothing follows for a host in ordinary service from one more sign of life: only a question in vain is news.
+    fn is_plainly_in_service(&self, host: &HostId) -> bool {
         let in_sight = self.belief.host_senses.get(host).is_some_and(|senses| senses.sight == Sight::Heard);
         let waits_for_nothing = self.belief.hosts.get(host).is_some_and(|record| {
             record.phase == HostPhase::Online
@@ -100,7 +97,7 @@ impl Engine {
                 && !record.called_in
                 && record.closed_at.is_none()
         });
-        in_sight && waits_for_nothing && look_at.is_none_or(|at| self.agenda.looks_at_host_by(host, at))
+        in_sight && waits_for_nothing
     }
 
     fn host_silent(&mut self, host: &HostId, channel: HostChannel, error: String, asked: bool) {
@@ -174,7 +171,7 @@ impl Engine {
             self.settled(&workload, host);
         }
         self.unanswered_arrivals(host);
-        if first || !self.is_plainly_in_service(host, None) {
+        if first || !self.is_plainly_in_service(host) {
             self.agenda.touch_host(host);
         }
     }

@@ -107,12 +107,14 @@ impl Engine {
             self.belief.workload_senses.entry(workload.clone()).or_default().missing_points.clear();
             return;
         }
+        let mut news = false;
         for key in self.belief.point_keys(workload) {
             let Some(point) = self.belief.points.get(&key) else { continue };
             let (there, state) = (names.contains(&point.id), point.state);
             if point.taken_at >= asked_at || self.point_in_flight(workload, &key.1) {
                 continue;
             }
+            news |= !there || state == PointState::Taking;
             match (state, there) {
                 (PointState::Taking, true) => self.point_exists(&key),
                 (PointState::Taking | PointState::Deleting, false) => drop(self.belief.points.remove(&key)),
@@ -127,7 +129,9 @@ impl Engine {
                 }
             }
         }
-        self.agenda.touch(workload);
+        if news {
+            self.agenda.touch(workload);
+        }
     }
 
     /// A recovery point leaves the record only if its host did not list it for a while: one list may be caught in the

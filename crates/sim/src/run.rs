@@ -59,6 +59,14 @@ pub(crate) struct Crash {
     armed_at: Time,
 }
 
+/// The earlier of two moments, if there is one at all.
+fn earliest(one: Option<Time>, other: Option<Time>) -> Option<Time> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 impl Simulation {
     /// A run at its beginning, its controller just started.
     pub fn new(
@@ -99,10 +107,8 @@ impl Simulation {
             let awake_at = self.asleep_until.or(self.wake_at);
             let rival_at = self.rival.as_ref().map(|rival| rival.wakes_at);
             let wake_at = awake_at.filter(|_| self.leader.is_some());
-            let Some(now) = [self.world.next_at(), wake_at, self.restart_at, rival_at].into_iter().flatten().min()
-            else {
-                break;
-            };
+            let planned = earliest(self.world.next_at(), wake_at);
+            let Some(now) = earliest(planned, earliest(self.restart_at, rival_at)) else { break };
             if now > end {
                 break;
             }

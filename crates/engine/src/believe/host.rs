@@ -203,6 +203,10 @@ fn sight(senses: &HostSenses, detection: &Detection, now: Time) -> Sight {
 impl HostSenses {
     /// When it could look different although nothing new is heard.
     fn next_look(&self, detection: &Detection, now: Time) -> Option<Time> {
+        let stable = self.well_since.map(|well| well + detection.host_stable_for);
+        if self.hypervisor_answers() {
+            return stable.filter(|at| *at > now); // it falls silent by a question in vain, which is news
+        }
         let lost_after = self
             .channels
             .get(&HostChannel::Hypervisor)
@@ -210,7 +214,6 @@ impl HostSenses {
         let heard = self.heard().map_or(self.watched_since, |heard| heard.max(self.watched_since));
         let hypervisor =
             self.heard_on(HostChannel::Hypervisor).map_or(self.watched_since, |heard| heard.max(self.watched_since));
-        let stable = self.well_since.map(|well| well + detection.host_stable_for);
         let looks = [
             Some(heard + lost_after),
             Some(hypervisor + lost_after),

@@ -8,19 +8,16 @@ use crate::engine::Engine;
 
 impl Engine {
     pub(crate) fn believe(&mut self) {
-        let hosts = self.agenda.take_hosts();
+        let hosts = self.agenda.hosts();
         for host in &hosts {
             self.see_host(host);
         }
         self.judge_cut_off();
-        for host in hosts {
-            self.believe_host(&host);
-            self.agenda.touch_host(&host);
+        for host in &hosts {
+            self.believe_host(host);
         }
-        let workloads = self.agenda.take_workloads();
-        for workload in workloads {
+        for workload in self.agenda.workloads() {
             self.believe_workload(&workload);
-            self.agenda.touch(&workload);
         }
     }
 }

@@ -22,15 +22,17 @@ const LOOK_EVERY: Span = Span::secs(10);
 impl Engine {
     /// Looks for broken constraints and better hosts, when something changed and it is time again.
     pub(super) fn mend(&mut self) {
+        if self.agenda.mended_at.is_some_and(|at| self.now.since(at) < LOOK_EVERY) {
+            return;
+        }
+        self.agenda.mended_at = Some(self.now);
         let requires = |policy: &WorkloadPolicy| policy.hosts.iter().any(|rule| rule.strength == Strength::Required);
         let policies = || self.spec.workloads.iter().map(|rule| &rule.policy);
         let bound = self.relations.groups.members().next().is_some() || policies().any(requires);
         let returning = policies().any(returns);
-        let due = self.agenda.mended_at.is_none_or(|at| self.now.since(at) >= LOOK_EVERY);
-        if !(bound || returning) || self.belief.cut_off || !due {
+        if !(bound || returning) || self.belief.cut_off {
             return;
         }
-        self.agenda.mended_at = Some(self.now);
         self.sum_up();
         if returning {
             self.follow_wishes(); // who wants to leave anyway may mend what is broken by it

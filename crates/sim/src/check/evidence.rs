@@ -12,8 +12,8 @@ const MAY_STILL_HAPPEN: Span = Span::secs(90);
 /// Where workloads may run, as far as was told.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Evidence {
-    /// Seen executing there, and not proved off since.
-    live: BTreeMap<WorkloadId, BTreeSet<HostId>>,
+    /// What was seen executing on each host, and not proved off since.
+    live: BTreeMap<HostId, BTreeSet<WorkloadId>>,
     /// Orders that may bring a workload to a host, until they are answered or proved ineffective.
     open: BTreeMap<ActionId, Open>,
     /// When it was last proved not to run there: lists that were asked for before say nothing.
@@ -44,7 +44,7 @@ impl Evidence {
                 hosts.insert(host.clone(), format!("order {} ({}) may still happen", open.order.id, open.order.action));
             }
         }
-        for host in self.live.get(workload).into_iter().flatten() {
+        for (host, _) in self.live.iter().filter(|(_, there)| there.contains(workload)) {
             hosts.insert(host.clone(), "it was seen there and not proved off".to_owned());
         }
         hosts
@@ -52,7 +52,7 @@ impl Evidence {
 
     /// Workloads that may run on a host.
     pub fn on(&self, host: &HostId) -> BTreeSet<WorkloadId> {
-        let live = self.live.iter().filter(|(_, hosts)| hosts.contains(host)).map(|(workload, _)| workload);
+        let live = self.live.get(host).into_iter().flatten();
         let open = self.open.values().map(|open| &open.order.action).filter(|action| action.may_run_on() == Some(host));
         live.chain(open.filter_map(Action::workload)).cloned().collect()
     }
@@ -71,11 +71,15 @@ impl Evidence {
         self.open.insert(order.id, Open { order: order.clone(), left_at: now, happened: false, unknown_since: None });
     }
 
+    fn live_on(&mut self, host: &HostId) -> &mut BTreeSet<WorkloadId> {
+        self.live.entry(host.clone()).or_default()
+    }
+
     /// It was seen executing there, as of that time: a start of unknown outcome that left before has happened, and does
     /// not happen again.
     fn seen_live(&mut self, workload: &WorkloadId, host: &HostId, at: Time) {
-        if !self.live.get(workload).is_some_and(|hosts| hosts.contains(host)) {
-            self.live.entry(workload.clone()).or_default().insert(host.clone());
+        if !self.live.get(host).is_some_and(|there| there.contains(workload)) {
+            self.live_on(host).insert(workload.clone());
         }
         self.open.retain(|_, open| {
             let action = &open.order.action;
@@ -109,9 +113,8 @@ impl Evidence {
                 self.open.retain(|_, open| !cleared(open));
                 let listed = self.listed.entry(host.clone()).or_insert(*asked_at);
                 *listed = (*listed).max(*asked_at);
-                let there = self.live.iter_mut().filter(|(_, hosts)| hosts.contains(host));
-                for (_, hosts) in there.filter(|(it, _)| !domains.get(*it).is_some_and(|seen| seen.state.is_live())) {
-                    hosts.remove(host);
+                if let Some(there) = self.live.get_mut(host) {
+                    there.retain(|workload| domains.get(workload).is_some_and(|seen| seen.state.is_live()));
                 }
                 for (workload, _) in domains.iter().filter(|(_, seen)| seen.state.is_live()) {
                     let proved = self.proved.get(workload).and_then(|hosts| hosts.get(host)).max(self.off.get(host));
@@ -127,7 +130,7 @@ impl Evidence {
                     if !last_words {
                         self.seen_live(workload, host, now);
                     }
-                } else if self.live.entry(workload.clone()).or_default().remove(host) {
+                } else if self.live_on(host).remove(workload) {
                     self.proved_not_there(workload, host, now); // newer than a list on its way
                 }
             }
@@ -158,17 +161,16 @@ impl Evidence {
             }
             (Action::Stop { workload, host, .. }, _) => {
                 self.proved_not_there(workload, host, now);
-                self.live.entry(workload.clone()).or_default().remove(host);
+                self.live_on(host).remove(workload);
             }
             (Action::Migrate { workload, from, to }, _) => {
-                let hosts = self.live.entry(workload.clone()).or_default();
-                hosts.remove(from);
-                hosts.insert(to.clone());
+                self.live_on(from).remove(workload);
+                self.live_on(to).insert(workload.clone());
             }
             (Action::Undefine { workload, host }, _) => self.earlier_are_through(Some(workload), host),
             (action, _) => {
                 if let Some((workload, host)) = action.workload().zip(action.may_run_on()) {
-                    self.live.entry(workload.clone()).or_default().insert(host.clone());
+                    self.live_on(host).insert(workload.clone());
                     self.earlier_are_through(Some(workload), host);
                 }
             }
@@ -191,9 +193,7 @@ impl Evidence {
 
     fn proved_off(&mut self, host: &HostId, now: Time) {
         self.off.insert(host.clone(), now);
-        self.live.values_mut().for_each(|hosts| {
-            hosts.remove(host);
-        });
+        self.live.remove(host);
         self.open.retain(|_, open| open.order.action.may_run_on() != Some(host));
         // A migration ends with its source: what the target lists from now on tells what came of it.
         let sent_from = |open: &&mut Open| open.order.action.host() == host;

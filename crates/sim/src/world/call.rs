@@ -381,7 +381,7 @@ impl World {
                 call.replied = true;
             }
             self.answer_at(Span(2), id, outcome);
-            self.ask_list_once(&name);
+            self.ask_list(&name);
             self.points_of(&name);
         } else {
             call.replied = true;

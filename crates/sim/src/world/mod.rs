@@ -211,12 +211,27 @@ impl World {
         self.now = at;
         match planned {
             Planned::Arrival(session, news) => return ((session == self.session).then_some(news), None),
-            Planned::Heartbeat(host) => self.heartbeat(&host),
-            Planned::AskList(host) => self.ask_list(&host),
+            Planned::Heartbeat(host) => {
+                self.heartbeat(&host);
+                self.plan(self.spec.detection.heartbeat_every, Planned::Heartbeat(host));
+            }
+            Planned::AskList(host) => {
+                self.ask_list(&host);
+                self.plan(sense::LIST_EVERY, Planned::AskList(host));
+            }
             Planned::List(host, asked_at) => self.list(&host, asked_at),
-            Planned::Statistics(host) => self.statistics(&host),
-            Planned::AskPoints(host) => self.ask_points(&host),
-            Planned::Probe(guest) => self.probe(&guest),
+            Planned::Statistics(host) => {
+                self.statistics(&host);
+                self.plan(sense::STATISTICS_EVERY, Planned::Statistics(host));
+            }
+            Planned::AskPoints(host) => {
+                self.points_of(&host);
+                self.plan(sense::POINTS_EVERY, Planned::AskPoints(host));
+            }
+            Planned::Probe(guest) => {
+                let again = self.probe(&guest);
+                self.plan(again, Planned::Probe(guest));
+            }
             Planned::Deed(deed) => {
                 self.stir();
                 self.happen(deed.clone());

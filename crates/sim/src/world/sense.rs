@@ -9,12 +9,12 @@ use mainstay_model::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-const LIST_EVERY: Span = Span::secs(5);
-const STATISTICS_EVERY: Span = Span::secs(2);
+pub(super) const LIST_EVERY: Span = Span::secs(5);
+pub(super) const STATISTICS_EVERY: Span = Span::secs(2);
 const PROBE_EVERY: Span = Span::secs(1);
 /// A guest that is not probed is looked at again after this: the configuration may have changed.
 const PROBES_CHANGE_WITHIN: Span = Span::secs(10);
-const POINTS_EVERY: Span = Span::minutes(1);
+pub(super) const POINTS_EVERY: Span = Span::minutes(1);
 /// A probe that got no answer says so after this long.
 const PROBE_TIMEOUT: Span = Span::millis(800);
 /// Keepalives without an answer before a connection is given up.
@@ -41,12 +41,8 @@ impl World {
     }
 
     pub(super) fn heartbeat(&mut self, name: &HostId) {
-        let every = self.spec.detection.heartbeat_every;
-        self.plan(every, Planned::Heartbeat(name.clone()));
-        let Some(host) = self.hosts.get_mut(name) else { return };
-        if !self.spec.hosts.contains_key(name) {
-            return;
-        }
+        let (Some(host), Some(spec)) = (self.hosts.get_mut(name), self.spec.hosts.get(name)) else { return };
+        let pinged = !spec.address.is_empty();
         let delay = Span(host.random.between(1, 15));
         let (pings, manages, was_open) = (host.answers_ping(), host.answers_management(), host.connection.open);
         let refused = pings && host.management == Management::Dead;
@@ -60,7 +56,6 @@ impl World {
             host.connection.misses += 1;
         }
         let give_up = was_open && !manages && (refused || host.connection.misses >= MISSES);
-        let pinged = self.spec.hosts.get(name).is_some_and(|spec| !spec.address.is_empty());
         let error = if refused { "connection refused" } else { "no answer" };
         if pinged {
             self.tell(Some(name), delay, host_fact(name, HostChannel::Ping, pings, error));
@@ -70,7 +65,7 @@ impl World {
             self.close(name, error);
         }
         if manages && !was_open {
-            self.ask_list_once(name);
+            self.ask_list(name);
             self.points_of(name);
         }
     }
@@ -101,11 +96,6 @@ impl World {
     }
 
     pub(super) fn ask_list(&mut self, name: &HostId) {
-        self.plan(LIST_EVERY, Planned::AskList(name.clone()));
-        self.ask_list_once(name);
-    }
-
-    pub(super) fn ask_list_once(&mut self, name: &HostId) {
         let asked_at = self.now;
         let Some(host) = self.hosts.get_mut(name).filter(|host| host.connection.open) else { return };
         let delay = Span(host.random.between(1, 8));
@@ -149,11 +139,6 @@ impl World {
         host.domains.iter().filter_map(seen).collect()
     }
 
-    pub(super) fn ask_points(&mut self, name: &HostId) {
-        self.plan(POINTS_EVERY, Planned::AskPoints(name.clone()));
-        self.points_of(name);
-    }
-
     /// Lists the snapshots of each domain on the host.
     pub(super) fn points_of(&mut self, name: &HostId) {
         let Some(host) = self.hosts.get(name) else { return };
@@ -179,7 +164,6 @@ impl World {
 
     /// Statistics of the host's domains; a stopped process gives none.
     pub(super) fn statistics(&mut self, name: &HostId) {
-        self.plan(STATISTICS_EVERY, Planned::Statistics(name.clone()));
         let Some(host) = self.hosts.get(name) else { return };
         if !(host.connection.open && host.answers_management()) {
             return;
@@ -197,13 +181,14 @@ impl World {
         self.tell_over(name, delay, Fact::Activity { host: name.clone(), activities });
     }
 
-    /// Asks a guest on every channel that its policy names.
-    pub(super) fn probe(&mut self, name: &WorkloadId) {
+    /// Asks a guest on every channel that its policy names; gives when it is to be asked again.
+    pub(super) fn probe(&mut self, name: &WorkloadId) -> Span {
         let spec = self.spec.clone();
         let policy = self.guests.get(name).and_then(|guest| spec.workload_rule(name, &guest.tags));
         let asked = policy.is_some_and(|rule| rule.policy.probes.any());
-        self.plan(if asked { PROBE_EVERY } else { PROBES_CHANGE_WITHIN }, Planned::Probe(name.clone()));
-        let (Some(guest), Some(rule), true) = (self.guests.get(name), policy, asked) else { return };
+        let (Some(guest), Some(rule), true) = (self.guests.get(name), policy, asked) else {
+            return PROBES_CHANGE_WITHIN;
+        };
         let probes = &rule.policy.probes;
         let wanted = [
             (GuestChannel::Ping, probes.ping),
@@ -227,6 +212,7 @@ impl World {
                 self.tell(host.as_ref(), PROBE_TIMEOUT, Fact::GuestSilent { workload, channel });
             }
         }
+        PROBE_EVERY
     }
 
     /// A domain event is pushed, if anybody listens.
