@@ -93,6 +93,9 @@ impl Engine {
             for senses in self.belief.host_senses.values_mut() {
                 senses.watch_anew(self.now);
             }
+            // Or those that do not answer yet would be lost in this very step.
+            let silent: Vec<HostId> = self.belief.silent.iter().cloned().collect();
+            silent.iter().for_each(|host| self.see_host(host));
             (Severity::Green, "the hosts are in sight again; the controller acts".to_owned())
         };
         self.note(EventKind::Believed, severity, Subject::Cluster, text);
@@ -134,7 +137,9 @@ impl Engine {
             self.agenda.touch(&workload);
         }
         for record in self.belief.workloads.values() {
-            if record.came_from.as_ref() == Some(host) || record.left.contains(host) {
+            let senses = self.belief.workload_senses.get(&record.workload);
+            let starts_alone = senses.and_then(|it| it.seen.get(host)).is_some_and(|seen| seen.autostart);
+            if record.came_from.as_ref() == Some(host) || record.left.contains(host) || starts_alone {
                 self.agenda.touch(&record.workload);
             }
         }

@@ -37,6 +37,8 @@ pub struct Story {
     pub capacity: Resources,
     pub orders: Vec<(ActionId, Action)>,
     pub said: Vec<String>,
+    /// When the engine wants to be called again, whatever comes.
+    pub wake_at: Option<Time>,
     replies: Vec<Reply>,
     rows: BTreeMap<(Table, String), String>,
 }
@@ -68,6 +70,7 @@ impl Story {
             capacity: Resources::of(64 * 1024, 16),
             orders: vec![],
             said: vec![],
+            wake_at: None,
             replies: vec![],
             rows: BTreeMap::new(),
         };
@@ -90,6 +93,7 @@ impl Story {
             }
         }
         self.replies.extend(step.replies.into_iter().map(|(_, reply)| reply));
+        self.wake_at = step.wake_at;
         self.orders.extend(step.orders.into_iter().map(|order| (order.id, order.action)));
     }
 
@@ -169,6 +173,11 @@ impl Story {
 
     pub fn health(&self) -> String {
         self.controller.view(self.now).workloads[0].health.clone()
+    }
+
+    /// How much of this kind is kept in memory that lasts.
+    pub fn remembered(&self, table: Table) -> usize {
+        self.rows.keys().filter(|(kind, _)| *kind == table).count()
     }
 
     /// Incidents that are not closed.

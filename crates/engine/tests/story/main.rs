@@ -1,6 +1,7 @@
 //! Stories told to the engine alone, step by step, without a simulated world: what it orders, and what it must not.
 
 mod configuration;
+mod endings;
 mod goodbye;
 mod harness;
 mod hosts;
@@ -9,5 +10,6 @@ mod namesakes;
 mod people;
 mod points;
 mod recovery;
+mod sight;
 mod terms;
 mod whose;
