@@ -29,6 +29,11 @@ pub(crate) enum Elect {
 }
 
 impl Elect {
+    /// True if this is taken from it.
+    pub fn lacks(self, duty: Sabotage) -> bool {
+        matches!(self, Elect::Sabotaged(how) if how == duty)
+    }
+
     /// Begins a term with what is remembered.
     pub fn begin(self, spec: Arc<ClusterSpec>, rows: Vec<Row>, now: Time) -> Result<(Box<dyn Leader>, Step), BadRow> {
         Ok(match self {

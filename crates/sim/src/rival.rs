@@ -1,7 +1,7 @@
 //! Two controllers at once: one stood still (a suspended machine), another took over in the next term, and then the first
 //! wakes up and acts until it finds out that it leads no more.
 
-use crate::{leader::Leader, run::Simulation, store::Term};
+use crate::{leader::Leader, run::Simulation, sabotage::Sabotage, store::Term};
 use mainstay_engine::Input;
 use mainstay_model::{Order, Span, Time};
 
@@ -53,6 +53,9 @@ impl Simulation {
             let text = "what it decided can't be remembered: its term is over, and it does nothing more";
             return self.record.note(now, text.to_owned());
         }
+        if !silent {
+            self.checker.rival_writes(&self.world);
+        }
         for order in step.orders {
             if !self.send(rival.term, order) {
                 return;
@@ -64,12 +67,13 @@ impl Simulation {
 
     /// Lets an order leave, if the term it is of has not ended meanwhile.
     pub(super) fn send(&mut self, term: Term, order: Order) -> bool {
-        if !self.store.is_current(term) {
+        let leads = self.store.is_current(term);
+        if !leads && !self.elect.lacks(Sabotage::StaleEpoch) {
             let text = format!("{} ({}) does not leave: its term is over", order.id, order.action);
             self.record.note(self.world.now, text);
             return false;
         }
-        self.checker.leaves(&self.world, &self.store, &order);
+        self.checker.leaves(&self.world, &self.store, &order, leads);
         self.record.order(self.world.now, &order);
         self.world.carry_out(order);
         true

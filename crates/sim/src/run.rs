@@ -12,6 +12,7 @@ use crate::{
     leader::{Elect, Leader},
     record::Record,
     rival::Rival,
+    sabotage::Sabotage,
     scenario::setup::WorldSetup,
     store::{Store, Term},
     world::{News, World},
@@ -28,7 +29,7 @@ pub(crate) struct Simulation {
     pub world: World,
     pub checker: Checker,
     pub record: Record,
-    elect: Elect,
+    pub(crate) elect: Elect,
     pub(crate) leader: Option<Box<dyn Leader>>,
     pub(crate) store: Store,
     /// The present controller's.
@@ -76,14 +77,15 @@ impl Simulation {
         seed: u64,
         elect: Elect,
     ) -> Simulation {
-        let world = World::new(setup, spec, seed);
+        let mut world = World::new(setup, spec, seed);
+        world.takes_old_orders = elect.lacks(Sabotage::StaleEpoch);
         let mut simulation = Simulation {
             record: Record::new(&world),
             checker: Checker::new(&world),
             world,
             elect,
             leader: None,
-            store: Store::default(),
+            store: Store::new(elect.lacks(Sabotage::StaleJournal)),
             term: Term::default(),
             wall_clock: WallClock::default(),
             ahead: Ahead::default(),

@@ -1,5 +1,6 @@
 //! Sabotage: the controller that ships, with one of its duties taken from it, so that it can be seen that the checker
-//! bites. Nothing in the engine is changed: what goes in or what comes out is falsified, and the checker has to find out.
+//! bites. Nothing in the engine is changed: what goes in or what comes out is falsified, or what should refuse it takes it, and
+//! the checker has to find out.
 
 use crate::{check::Rule, leader::Leader};
 use mainstay_engine::{
@@ -19,8 +20,12 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 pub enum Sabotage {
     /// No fence order leaves; the engine is told that each was done.
     FencingSkipped,
-    /// A new term goes on under the number of the one before.
+    /// What a controller had decided leaves and is carried out, though its term is over.
     StaleEpoch,
+    /// The memory takes what a controller writes whose term is over.
+    StaleJournal,
+    /// A new term goes on under the number of the one before.
+    ReusedEpoch,
     /// What nobody knows the outcome of is told as done.
     UnknownIsDone,
     /// Nobody sees that a VM panicked, is paused or silent, so recovery points go on being taken of it.
@@ -37,9 +42,11 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// Every one.
-    pub const ALL: [Sabotage; 8] = [
+    pub const ALL: [Sabotage; 10] = [
         Sabotage::FencingSkipped,
         Sabotage::StaleEpoch,
+        Sabotage::StaleJournal,
+        Sabotage::ReusedEpoch,
         Sabotage::UnknownIsDone,
         Sabotage::SickPoint,
         Sabotage::LastPointDeleted,
@@ -57,7 +64,7 @@ impl Sabotage {
     pub fn breaks(self) -> Rule {
         match self {
             Sabotage::FencingSkipped | Sabotage::UnknownIsDone => Rule::ProofBeforeStart,
-            Sabotage::StaleEpoch => Rule::OneEpoch,
+            Sabotage::StaleEpoch | Sabotage::StaleJournal | Sabotage::ReusedEpoch => Rule::OneEpoch,
             Sabotage::SickPoint | Sabotage::LastPointDeleted => Rule::LastGoodPoint,
             Sabotage::CapacityIgnored => Rule::Room,
             Sabotage::JournalAfter => Rule::DurableIntent,
@@ -77,6 +84,8 @@ impl fmt::Display for Sabotage {
         f.pad(match self {
             Sabotage::FencingSkipped => "fencing-skipped",
             Sabotage::StaleEpoch => "stale-epoch",
+            Sabotage::StaleJournal => "stale-journal",
+            Sabotage::ReusedEpoch => "reused-epoch",
             Sabotage::UnknownIsDone => "unknown-is-done",
             Sabotage::SickPoint => "sick-point",
             Sabotage::LastPointDeleted => "last-point-deleted",
@@ -167,7 +176,7 @@ impl Sabotaged {
                     step.wake_at = Some(now + Span(1));
                 }
             }
-            Sabotage::StaleEpoch => {
+            Sabotage::ReusedEpoch => {
                 step.orders.iter_mut().for_each(|order| order.epoch = Epoch(order.epoch.0.saturating_sub(1).max(1)));
             }
             Sabotage::LastPointDeleted => {

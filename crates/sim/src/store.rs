@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 pub(crate) struct Store {
     rows: BTreeMap<(Table, String), String>,
     term: Term,
+    /// Sabotage: it takes what anybody writes.
+    takes_anything: bool,
 }
 
 /// A controller's right to write, from its beginning until another begins.
@@ -19,6 +21,11 @@ pub(crate) struct Term(u64);
 pub(crate) struct Superseded;
 
 impl Store {
+    /// With nothing in it. Sabotaged, it takes what anybody writes.
+    pub fn new(takes_anything: bool) -> Store {
+        Store { takes_anything, ..Store::default() }
+    }
+
     /// A controller begins: from now on no other may write.
     pub fn begin_term(&mut self) -> Term {
         self.term = Term(self.term.0 + 1);
@@ -32,7 +39,7 @@ impl Store {
 
     /// Makes changes durable, all of them.
     pub fn persist(&mut self, term: Term, changes: &[Change]) -> Result<(), Superseded> {
-        if !self.is_current(term) {
+        if !self.is_current(term) && !self.takes_anything {
             return Err(Superseded);
         }
         for change in changes {

@@ -99,6 +99,11 @@ impl Checker {
         self.stake(Rule::OneEpoch);
     }
 
+    /// The memory took what a controller wrote whose term is over.
+    pub fn rival_writes(&mut self, world: &World) {
+        self.violate(world, Rule::OneEpoch, "a controller wrote though its term is over".to_owned());
+    }
+
     /// The controller can't read its own memory.
     pub fn cannot_begin(&mut self, world: &World, error: &str) {
         self.violate(world, Rule::DurableIntent, format!("the controller can't begin again: {error}"));

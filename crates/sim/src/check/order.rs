@@ -5,8 +5,8 @@ use crate::{store::Store, world::World};
 use mainstay_model::{Action, HostId, Order, WorkloadId, spec::PersonStop};
 
 impl Checker {
-    /// An order leaves.
-    pub fn leaves(&mut self, world: &World, store: &Store, order: &Order) {
+    /// An order leaves a controller, which leads or believes so.
+    pub fn leaves(&mut self, world: &World, store: &Store, order: &Order, leads: bool) {
         if !self.left.insert(order.id) {
             self.violate(world, Rule::DurableIntent, format!("{} ({}) left twice", order.id, order.action));
         }
@@ -14,7 +14,10 @@ impl Checker {
             let text = format!("{} ({}) left before it was durable", order.id, order.action);
             self.violate(world, Rule::DurableIntent, text);
         }
-        if order.epoch < self.oldest_allowed {
+        if !leads {
+            let text = format!("{} ({}) left a controller whose term is over", order.id, order.action);
+            self.violate(world, Rule::OneEpoch, text);
+        } else if order.epoch < self.oldest_allowed {
             let text = format!(
                 "{} ({}) left in {} although {} leads",
                 order.id, order.action, order.epoch, self.oldest_allowed

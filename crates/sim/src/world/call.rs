@@ -72,7 +72,7 @@ impl World {
         let takes = if at_device { self.device_time(&call.order.action) } else { Span(self.call_random.between(1, 4)) };
         self.calls.insert(id, call);
         self.plan(deadline + Span(1), Planned::Expire(id));
-        if old {
+        if old && !self.takes_old_orders {
             self.refuse(id, FailureKind::OldEpoch, "a newer leader has acted");
         } else if !at_device && (!open || target_gone) {
             self.refuse(id, FailureKind::Unreachable, "not connected");

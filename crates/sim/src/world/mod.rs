@@ -125,6 +125,8 @@ pub(crate) struct World {
     /// Number of the controller's present life; news for an earlier one is lost.
     session: u64,
     highest_epoch: Epoch,
+    /// Sabotage: orders of an older epoch are carried out as well.
+    pub takes_old_orders: bool,
     processes: u64,
     settled: Time,
     /// Something may be otherwise than it was when this was asked last.
@@ -153,6 +155,7 @@ impl World {
             weather_random: Stream::new(seed, "weather"),
             session: 0,
             highest_epoch: Epoch(0),
+            takes_old_orders: false,
             processes: 0,
             settled: Time(0),
             stirred: true,
