@@ -1,7 +1,9 @@
 //! The controller's clock: wall clock at its start plus monotonic time since, so that it never goes back and a corrected
 //! wall clock makes nobody look silent.
 
-use mainstay_model::Time;
+use mainstay_model::{Span, Time};
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
@@ -36,6 +38,39 @@ impl Clock {
     }
 }
 
+/// A jump of the wall clock below this is none: reading two clocks takes a moment.
+const JUMP: Span = Span::secs(1);
+
+/// How the controller's clock stood to the machine's time since its boot, which nobody sets and no suspension stops. On record
+/// for each term: so the next one, on the same boot, knows how much time has passed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClockMark {
+    boot: String,
+    since_boot_ms: u64,
+    shown: Time,
+}
+
+impl ClockMark {
+    /// As it stands now; `None`: this machine does not tell one boot from another.
+    pub fn of(clock: &Clock) -> Option<ClockMark> {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let since_boot = clock_gettime(ClockId::Boottime);
+        let since_boot_ms = since_boot.tv_sec as u64 * 1_000 + since_boot.tv_nsec as u64 / 1_000_000;
+        Some(ClockMark { boot: boot.trim().to_owned(), since_boot_ms, shown: clock.now() })
+    }
+
+    /// By how much more the clock has advanced since an older mark than time has passed. Zero if that is not known, since
+    /// the machine was booted meanwhile, or is another one.
+    pub fn set_ahead_since(&self, older: &ClockMark) -> Span {
+        if self.boot != older.boot {
+            return Span::ZERO;
+        }
+        let passed = Span(self.since_boot_ms.saturating_sub(older.since_boot_ms));
+        let jump = self.shown.since(older.shown + passed);
+        if jump < JUMP { Span::ZERO } else { jump }
+    }
+}
+
 fn millis(value: u128) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
 }
@@ -43,6 +78,18 @@ fn millis(value: u128) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_ahead_is_told_from_time_that_passed() {
+        let mark =
+            |boot: &str, since_boot_ms, shown| ClockMark { boot: boot.to_owned(), since_boot_ms, shown: Time(shown) };
+        let before = mark("one", 5_000, 1_000_000);
+        assert_eq!(mark("one", 65_000, 1_060_000).set_ahead_since(&before), Span::ZERO, "a minute passed");
+        assert_eq!(mark("one", 65_000, 4_660_000).set_ahead_since(&before), Span::hours(1));
+        assert_eq!(mark("one", 65_000, 1_060_400).set_ahead_since(&before), Span::ZERO, "read a moment later");
+        assert_eq!(mark("one", 65_000, 1_000_000).set_ahead_since(&before), Span::ZERO, "set back");
+        assert_eq!(mark("two", 65_000, 4_660_000).set_ahead_since(&before), Span::ZERO, "nobody knows");
+    }
 
     #[test]
     fn a_wall_clock_set_back_does_not_take_time_back() {

@@ -1,6 +1,6 @@
 //! Between the engine's nouns and the store's rows: nothing but translation, and a cache of the workloads' definitions.
 
-use crate::handle::EventQuery;
+use crate::{clock::ClockMark, handle::EventQuery};
 use mainstay_engine::{Change, Row, Step, Table};
 use mainstay_libvirt::Uuid;
 use mainstay_model::{Event, HostId, Severity, Span, Subject, Time, WorkloadId};
@@ -14,6 +14,9 @@ use std::{
 
 /// A step back of the wall clock up to this is bridged over; a larger one means that the clock was wrong before.
 const BRIDGED: Span = Span::hours(1);
+
+/// The key of the clock's mark.
+const CLOCK: &str = "clock";
 
 /// Definitions read at once, at the start.
 const PAGE: u32 = 100;
@@ -59,6 +62,8 @@ pub(crate) struct KeptSnapshot {
 pub(crate) struct Memory {
     store: Arc<Store>,
     definitions: Arc<Mutex<Definitions>>,
+    /// To be kept with the next step.
+    clock: Arc<Mutex<Option<ClockMark>>>,
 }
 
 #[derive(Debug, Default)]
@@ -131,6 +136,8 @@ pub(crate) struct Found {
     pub rows: Vec<Row>,
     /// The last moment on record that a new clock must not fall behind.
     pub not_before: Time,
+    /// How the clock stood by which the rows are told.
+    pub clock: Option<ClockMark>,
 }
 
 impl Memory {
@@ -144,8 +151,15 @@ impl Memory {
         let newest = store.events(&mainstay_store::EventQuery { limit: 1, ..Default::default() }).await?;
         let last = newest.first().map_or(Time(0), |event| Time(event.event.at_ms));
         let not_before = if last.since(wall) > BRIDGED { Time(0) } else { last };
-        let memory = Memory { store: Arc::new(store), definitions: Arc::new(Mutex::new(definitions)) };
-        Ok((memory, Found { rows, not_before }))
+        let memory =
+            Memory { store: Arc::new(store), definitions: Arc::new(Mutex::new(definitions)), clock: Arc::default() };
+        let clock = memory.store.body(Kind::Process, CLOCK).await?.and_then(|body| serde_json::from_str(&body).ok());
+        Ok((memory, Found { rows, not_before, clock }))
+    }
+
+    /// The same memory, which keeps with the first step from here how the clock stands: from then on its times are told by that.
+    pub fn with_clock(&self, mark: Option<ClockMark>) -> Memory {
+        Memory { clock: Arc::new(Mutex::new(mark)), ..self.clone() }
     }
 
     /// Events that match, oldest first.
@@ -262,10 +276,17 @@ pub(crate) trait Journal {
 
 impl Journal for Memory {
     async fn persist(&self, at: Time, step: &Step) -> Result<(), mainstay_store::Error> {
-        let changes = step.changes.iter().map(change).collect();
+        let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let changes = step.changes.iter().map(change).chain(clock.as_ref().map(clock_change)).collect();
         let events = step.events.iter().map(event).collect();
-        self.store.commit(&Batch { at_ms: at.0, changes, events }).await
+        self.store.commit(&Batch { at_ms: at.0, changes, events }).await?;
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
     }
+}
+
+fn clock_change(mark: &ClockMark) -> mainstay_store::Change {
+    mainstay_store::Change { kind: Kind::Process, key: CLOCK.to_owned(), body: Some(json(mark)) }
 }
 
 fn change(change: &Change) -> mainstay_store::Change {
@@ -291,7 +312,7 @@ fn table(kind: Kind) -> Option<Table> {
         Kind::Order => Some(Table::Order),
         Kind::Alarm => Some(Table::Alarm),
         Kind::Incident => Some(Table::Incident),
-        Kind::Definition | Kind::Config => None,
+        Kind::Definition | Kind::Process => None,
     }
 }
 

@@ -7,6 +7,7 @@
 
 use crate::{
     Clock, Handle, StatsBoard,
+    clock::ClockMark,
     config::{Config, ConfigError},
     executors::{Executors, Tools},
     handle::{Health, ReloadRefused, ReloadReport, ServiceRequest},
@@ -109,7 +110,10 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let store = open_store(directory.join("mainstay.db")).await?;
     let (memory, found) = Memory::open(store, Clock::start(Time(0)).now()).await?;
     let clock = Clock::start(found.not_before);
-    let (controller, first) = Controller::start(Arc::clone(&config.spec), found.rows, clock.now())?;
+    let mark = ClockMark::of(&clock);
+    let set_ahead = mark.as_ref().zip(found.clock.as_ref()).map_or(Span::ZERO, |(now, then)| now.set_ahead_since(then));
+    let (controller, first) =
+        Controller::start_set_ahead(Arc::clone(&config.spec), found.rows, clock.now(), set_ahead)?;
 
     let (facts, inputs) = mpsc::channel(INPUTS);
     let (requests, asked) = mpsc::channel(REQUESTS);
@@ -129,7 +133,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         die_at: options.die_at.clone(),
     };
     let executors = Executors::new(tools.clone(), facts.clone());
-    let (journal, closing) = (memory.clone(), memory.clone());
+    let (journal, closing) = (memory.with_clock(mark), memory.clone());
     let pump = Pump {
         controller,
         clock,

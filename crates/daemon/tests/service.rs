@@ -92,6 +92,39 @@ async fn what_happened_is_remembered_and_two_controllers_never_share_a_memory() 
     end(second).await;
 }
 
+/// The scenario: the wall clock was an hour behind, and is set right while the controller is down.
+#[tokio::test]
+async fn a_clock_that_was_set_ahead_between_two_terms_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = configure(directory.path(), &["h1"], "");
+    let clock_kept = || async {
+        let store = mainstay_store::Store::open(&directory.path().join("mainstay.db")).await.unwrap();
+        let body = store.body(mainstay_store::Kind::Process, "clock").await.unwrap();
+        (store, body)
+    };
+    let running = begin(&config).await.unwrap();
+    end(running).await;
+    let (store, body) = clock_kept().await;
+    let mut mark: serde_json::Value = serde_json::from_str(&body.expect("the first term kept its clock")).unwrap();
+    mark["shown"] = (mark["shown"].as_u64().unwrap() - 3_600_000).into();
+    let change = mainstay_store::Change {
+        kind: mainstay_store::Kind::Process,
+        key: "clock".to_owned(),
+        body: Some(mark.to_string()),
+    };
+    store.commit(&mainstay_store::Batch { at_ms: 0, changes: vec![change], events: vec![] }).await.unwrap();
+    store.close().await;
+
+    let told = async || {
+        let running = begin(&config).await.unwrap();
+        let events = running.handle.events(EventQuery::default()).await.unwrap();
+        end(running).await;
+        events.iter().filter(|event| event.text.contains("the clock was set ahead by 1h")).count()
+    };
+    assert_eq!(told().await, 1);
+    assert_eq!(told().await, 1, "once");
+}
+
 /// The scenario: somebody found a stale-looking lock file, deleted it, and started a second controller.
 #[tokio::test]
 async fn of_two_controllers_without_a_lock_the_older_ends_and_says_so() {

@@ -40,6 +40,11 @@ impl<R: Record> Ledger<R> {
         self.changed.insert(key.clone());
         Some(record)
     }
+    /// Changes every record; each will be written.
+    pub(crate) fn change_all(&mut self, change: impl FnMut(&mut R)) {
+        self.changed.extend(self.records.keys().cloned());
+        self.records.values_mut().for_each(change);
+    }
     pub(crate) fn put(&mut self, record: R) {
         let key = record.key();
         self.changed.insert(key.clone());

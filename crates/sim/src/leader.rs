@@ -6,7 +6,7 @@ use mainstay_engine::{
     control::{BadRow, Controller},
     view::ClusterView,
 };
-use mainstay_model::{Time, spec::ClusterSpec};
+use mainstay_model::{Span, Time, spec::ClusterSpec};
 use std::sync::Arc;
 
 /// What leads the cluster.
@@ -34,15 +34,21 @@ impl Elect {
         matches!(self, Elect::Sabotaged(how) if how == duty)
     }
 
-    /// Begins a term with what is remembered.
-    pub fn begin(self, spec: Arc<ClusterSpec>, rows: Vec<Row>, now: Time) -> Result<(Box<dyn Leader>, Step), BadRow> {
+    /// Begins a term with what is remembered, by a clock that was set ahead by this since the last one.
+    pub fn begin(
+        self,
+        spec: Arc<ClusterSpec>,
+        rows: Vec<Row>,
+        now: Time,
+        set_ahead: Span,
+    ) -> Result<(Box<dyn Leader>, Step), BadRow> {
         Ok(match self {
             Elect::Real => {
-                let (controller, step) = Controller::start(spec, rows, now)?;
+                let (controller, step) = Controller::start_set_ahead(spec, rows, now, set_ahead)?;
                 (Box::new(controller), step)
             }
             Elect::Sabotaged(how) => {
-                let (leader, step) = Sabotaged::begin(how, spec, rows, now)?;
+                let (leader, step) = Sabotaged::begin(how, spec, rows, now, set_ahead)?;
                 (Box::new(leader), step)
             }
             #[cfg(test)]

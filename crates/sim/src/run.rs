@@ -36,6 +36,8 @@ pub(crate) struct Simulation {
     pub(crate) term: Term,
     wall_clock: WallClock,
     ahead: Ahead,
+    /// By which the times in memory are told.
+    ahead_on_record: Ahead,
     pub(crate) rival: Option<Rival>,
     wake_at: Option<Time>,
     restart_at: Option<Time>,
@@ -89,6 +91,7 @@ impl Simulation {
             term: Term::default(),
             wall_clock: WallClock::default(),
             ahead: Ahead::default(),
+            ahead_on_record: Ahead::default(),
             rival: None,
             wake_at: None,
             restart_at: None,
@@ -207,12 +210,11 @@ impl Simulation {
         self.world.new_session();
         self.checker.controller_begins(now);
         self.term = self.store.begin_term();
-        let before = self.ahead.shows(now);
         self.ahead = self.wall_clock.begin(now);
-        if self.ahead.shows(now) > before {
-            self.checker.clock_jumped();
-        }
-        match self.elect.begin(self.world.spec.clone(), self.store.rows(), self.ahead.shows(now)) {
+        let shown = self.ahead.shows(now);
+        // As the daemon finds it out by its machine's own clock, which nobody sets.
+        let set_ahead = shown.since(self.ahead_on_record.shows(now));
+        match self.elect.begin(self.world.spec.clone(), self.store.rows(), shown, set_ahead) {
             Ok((leader, step)) => {
                 self.leader = Some(Box::new(Clocked { leader, ahead: self.ahead }));
                 self.record.note(now, "the controller begins".to_owned());
@@ -261,6 +263,7 @@ impl Simulation {
             return self.record.note(now, "its term is over".to_owned());
         }
         self.wall_clock.on_record = self.ahead.shows(now);
+        self.ahead_on_record = self.ahead;
         self.checker.told(&self.world, inputs);
         self.checker.persisted(&self.world, &self.store, &step.changes);
         self.record.changes(now, &step);

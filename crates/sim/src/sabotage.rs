@@ -116,10 +116,11 @@ impl Sabotaged {
         spec: Arc<ClusterSpec>,
         rows: Vec<Row>,
         now: Time,
+        set_ahead: Span,
     ) -> Result<(Sabotaged, Step), BadRow> {
         let points = rows.iter().filter(|row| row.table == Table::Point);
         let points = points.filter_map(|row| Some((row.key.clone(), serde_json::from_str(&row.body).ok()?))).collect();
-        let (controller, step) = Controller::start(spec, rows, now)?;
+        let (controller, step) = Controller::start_set_ahead(spec, rows, now, set_ahead)?;
         let (made_up, held_back, open) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut leader = Sabotaged { how, controller, made_up, held_back, open, points };
         let step = leader.falsified(now, step);

@@ -101,6 +101,6 @@ kinds! {
     Alarm in "alarms",
     /// Incidents.
     Incident in "incidents",
-    /// The configuration last in force.
-    Config in "config",
+    /// What the process keeps for itself, such as how its clock stood.
+    Process in "config",
 }

@@ -3,6 +3,7 @@
 
 mod host;
 mod order;
+mod shift;
 mod silence;
 mod workload;
 

@@ -13,7 +13,7 @@ use crate::{
     place::{Rebalance, RebalanceLimits},
     view::{ClusterView, Points},
 };
-use mainstay_model::{Alarm, Epoch, EventKind, Incident, Severity, Subject, Time, WorkloadId, spec::ClusterSpec};
+use mainstay_model::{Alarm, Epoch, EventKind, Incident, Severity, Span, Subject, Time, WorkloadId, spec::ClusterSpec};
 use std::sync::Arc;
 
 /// The engine with its memory: input in, a [`Step`] out. Cloning it makes a what-if.
@@ -38,8 +38,19 @@ impl Controller {
     /// A controller that begins a new term at `now`, remembering `rows` (none: it has never run). Orders found in the
     /// journal without an outcome count as unknown. The returned [`Step`] must be carried out before anything else.
     pub fn start(spec: Arc<ClusterSpec>, rows: Vec<Row>, now: Time) -> Result<(Controller, Step), BadRow> {
+        Controller::start_set_ahead(spec, rows, now, Span::ZERO)
+    }
+
+    /// As [`Controller::start`], with a clock that was set ahead since the last term: so much less time has passed than it shows.
+    pub fn start_set_ahead(
+        spec: Arc<ClusterSpec>,
+        rows: Vec<Row>,
+        now: Time,
+        set_ahead: Span,
+    ) -> Result<(Controller, Step), BadRow> {
         let first = rows.is_empty();
         let mut belief = Belief::restore(&rows)?;
+        belief.shift(set_ahead);
         let epoch = belief.meta.next_epoch();
         let mut engine = Engine::new(spec, belief, now);
         engine.resume(now);
@@ -49,6 +60,12 @@ impl Controller {
             format!("the controller runs again, term {epoch}")
         };
         engine.note(EventKind::Controller, Severity::Green, Subject::Cluster, text);
+        if set_ahead > Span::ZERO {
+            let text = format!(
+                "the clock was set ahead by {set_ahead} meanwhile; what is waited for or counted goes on from where it was"
+            );
+            engine.note(EventKind::Controller, Severity::Yellow, Subject::Cluster, text);
+        }
         let step = engine.step(now, vec![]);
         Ok((Controller { engine }, step))
     }

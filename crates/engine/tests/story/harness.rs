@@ -156,13 +156,20 @@ impl Story {
 
     /// The controller dies and a new one begins with what was made durable.
     pub fn restart(&mut self) {
+        self.restart_set_ahead(Span::ZERO);
+    }
+
+    /// The same, and meanwhile somebody set the clock of its machine ahead.
+    pub fn restart_set_ahead(&mut self, by: Span) {
+        self.now = self.now + by;
         let row = |((table, key), body): (&(Table, String), &String)| Row {
             table: *table,
             key: key.clone(),
             body: body.clone(),
         };
         let rows = self.rows.iter().map(row).collect();
-        let (controller, step) = Controller::start(Arc::new(self.spec.clone()), rows, self.now).expect("good rows");
+        let spec = Arc::new(self.spec.clone());
+        let (controller, step) = Controller::start_set_ahead(spec, rows, self.now, by).expect("good rows");
         self.controller = controller;
         self.take(step);
     }

@@ -1,7 +1,7 @@
 //! The controller dies with orders under way: the next term asks before it acts, and does nothing twice that must not be.
 
 use crate::harness::{Story, domain};
-use mainstay_model::{Action, Command, DomainState, FailureKind, OffReason, Outcome, Span, StopHow};
+use mainstay_model::{Action, Code, Command, DomainState, FailureKind, OffReason, Outcome, Span, StopHow};
 
 /// A start was ordered; whether it was done is unknown. Until its host has told, nothing is ordered elsewhere.
 #[test]
@@ -146,4 +146,42 @@ fn a_start_that_hangs_is_shut_out_before_the_workload_goes_elsewhere() {
         story.pass(Span::millis(500));
     }
     assert!(elsewhere && here > 2, "tried {here} times on its host, as its ladder says:\n{}", story.said.join("\n"));
+}
+
+/// The clock of the controller's machine was a day behind, and is set right while the controller is down. The guest's one restart
+/// within an hour was a minute ago all the same.
+#[test]
+fn a_clock_that_was_set_ahead_gives_no_more_tries() {
+    let mut story = Story::new();
+    story.tries_once();
+    let start = story.crashed();
+    story.has("h1", domain(DomainState::Running));
+    story.done(start);
+    story.pass(Span::minutes(1));
+    story.restart_set_ahead(Span::hours(24));
+    story.pass(Span::secs(2));
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    story.pass(Span::secs(30));
+    assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
+    assert_eq!(story.alarms(), [Code::RECOVERY_EXHAUSTED]);
+    assert!(story.said.iter().any(|text| text.contains("the clock was set ahead by 1d")), "{}", story.said.join("\n"));
+    // The hour goes on from where it was.
+    story.pass(Span::minutes(58));
+    assert_eq!(story.ordered(), []);
+}
+
+/// A guest was given ten minutes to shut down, and the clock is set ahead by a day: it still has them.
+#[test]
+fn a_clock_that_was_set_ahead_takes_no_time_from_a_shutdown() {
+    let mut story = Story::new();
+    let within = Some(Span::minutes(10));
+    story.command(Command::StopWorkload { workload: "web-1".into(), how: StopHow::Graceful, within });
+    story.pass(Span::minutes(1));
+    story.restart_set_ahead(Span::hours(24));
+    let forced =
+        |actions: Vec<Action>| actions.iter().any(|action| matches!(action, Action::Stop { how: StopHow::Force, .. }));
+    story.pass(Span::minutes(8));
+    assert!(!forced(story.ordered()), "it was forced early: {}", story.said.join("\n"));
+    story.pass(Span::minutes(3));
+    assert!(forced(story.ordered()), "it was not forced at all: {}", story.said.join("\n"));
 }

@@ -89,11 +89,6 @@ impl Checker {
         self.oldest_allowed = Epoch(self.epoch.0 + 1);
     }
 
-    /// Windows and waits of the policy are over earlier by the controller's clock than in truth.
-    pub fn clock_jumped(&mut self) {
-        self.attempts.clear();
-    }
-
     /// A controller whose term is over goes on as if it were not.
     pub fn rival_wakes(&mut self) {
         self.stake(Rule::OneEpoch);

@@ -1,0 +1,55 @@
+//! What is remembered, by a clock that was set ahead between two terms. Recorded times are told anew in the new clock, so that
+//! windows, waits and ages count the time that passed, and not the jump. History (events, orders that ended) keeps its times.
+
+use super::{Belief, HostPhase, HostRecord, Trouble, Want, WorkloadRecord};
+use mainstay_model::{Alarm, Incident, RecoveryPoint, Span, Time};
+
+impl Belief {
+    /// All times that something is decided or told by are later by this.
+    pub fn shift(&mut self, by: Span) {
+        if by == Span::ZERO {
+            return;
+        }
+        let later = |time: &mut Time| *time = *time + by;
+        self.hosts.change_all(|record| host_times(record).for_each(later));
+        self.workloads.change_all(|record| workload_times(record).for_each(later));
+        self.points.change_all(|RecoveryPoint { taken_at, proved_at, .. }| {
+            std::iter::once(taken_at).chain(proved_at).for_each(later);
+        });
+        self.alarms.change_all(|Alarm { raised_at, .. }| later(raised_at));
+        self.incidents.change_all(|incident| incident_times(incident).for_each(later));
+    }
+}
+
+fn host_times(record: &mut HostRecord) -> impl Iterator<Item = &mut Time> {
+    let HostRecord { since, phase, maintenance, power_ons, closed_at, .. } = record;
+    let of_phase = match phase {
+        HostPhase::Lost { try_at, .. } => Some(try_at),
+        HostPhase::Off { powered_on, .. } => powered_on.as_mut(),
+        HostPhase::Online | HostPhase::Returning => None,
+    };
+    let maintained = maintenance.as_mut().map(|maintenance| &mut maintenance.since);
+    [since].into_iter().chain(of_phase).chain(maintained).chain(power_ons).chain(closed_at)
+}
+
+/// Without what is unsettled, which counts with all of its time anew in any case.
+fn workload_times(record: &mut WorkloadRecord) -> impl Iterator<Item = &mut Time> {
+    let WorkloadRecord { known_since, want, trouble, attempts, point_tried, force_stop_at, .. } = record;
+    let stopped = match want {
+        Want::Stopped { at, .. } => Some(at),
+        Want::Running => None,
+    };
+    let of_trouble = trouble
+        .iter_mut()
+        .flat_map(|Trouble { since, well_until, started_at, .. }| [since, well_until].into_iter().chain(started_at));
+    let tried = attempts.iter_mut().map(|attempt| &mut attempt.at);
+    [known_since].into_iter().chain(stopped).chain(of_trouble).chain(tried).chain(point_tried).chain(force_stop_at)
+}
+
+fn incident_times(incident: &mut Incident) -> impl Iterator<Item = &mut Time> {
+    let Incident { well_until, opened_at, closed_at, workloads, .. } = incident;
+    let of_workloads = workloads
+        .iter_mut()
+        .flat_map(|hit| [&mut hit.well_until].into_iter().chain(&mut hit.running_at).chain(&mut hit.answering_at));
+    [well_until, opened_at].into_iter().chain(closed_at).chain(of_workloads)
+}
