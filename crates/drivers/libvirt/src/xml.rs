@@ -35,7 +35,12 @@ pub struct Element {
 impl Element {
     /// Reads a document and returns its root. `subject` names it in errors.
     pub fn parse(xml: &str, subject: &str) -> Result<Self> {
-        parse(xml).map_err(|why| Error::Xml { subject: subject.to_owned(), why })
+        let mut reader = Reader::from_str(xml);
+        read(&mut reader, xml).map_err(|why| {
+            let before = xml.as_bytes().iter().take(position(&reader));
+            let line = 1 + before.filter(|byte| **byte == b'\n').count();
+            Error::Xml { subject: subject.to_owned(), why: format!("line {line}: {why}") }
+        })
     }
 
     /// The value of an attribute.
@@ -96,17 +101,16 @@ pub fn escaped(text: &str) -> String {
     result
 }
 
-fn parse(xml: &str) -> Result<Element, String> {
+fn read(reader: &mut Reader<&[u8]>, xml: &str) -> Result<Element, String> {
     if xml.starts_with(BYTE_ORDER_MARK) {
         return Err("it begins with a byte order mark".to_owned());
     }
-    let mut reader = Reader::from_str(xml);
     let mut open: Vec<Element> = Vec::new();
     let mut complete_ones = 0;
     loop {
-        let start = position(&reader);
+        let start = position(reader);
         let event = reader.read_event().map_err(|error| error.to_string())?;
-        let end = position(&reader);
+        let end = position(reader);
         let complete = match event {
             Event::Start(tag) if open.len() < DEPTH_MAX => {
                 open.push(element(&tag, start..end)?);
@@ -215,6 +219,12 @@ mod tests {
     }
 
     #[test]
+    fn an_error_has_its_line() {
+        let error = Element::parse("<a>\n <b>é</b>\n &what;\n</a>", "snapshot p1 of web-1").unwrap_err().to_string();
+        assert_eq!(error, "XML of snapshot p1 of web-1 can't be read: line 3: entity &what; is not known");
+    }
+
+    #[test]
     fn no_document_takes_more_than_its_share() {
         let long = |open: &str, piece: &str, close: &str| [open, &piece.repeat(1_000_000), close].concat();
         let many: String = (0..ATTRIBUTES_MAX + 1).map(|number| format!(" a{number}=''")).collect();
@@ -223,7 +233,7 @@ mod tests {
             (format!("<a{many}/>"), "an element has more than 256 attributes"),
         ] {
             let error = Element::parse(&xml, "domain x").unwrap_err().to_string();
-            assert_eq!(error, format!("XML of domain x can't be read: {told}"));
+            assert_eq!(error, format!("XML of domain x can't be read: line 1: {told}"));
         }
     }
 
