@@ -146,6 +146,9 @@ fn an_incident_tells_when_its_workload_ran_and_answered_again() {
     let incident = story.controller.incidents().pop().expect("one");
     let hit = &incident.workloads[0];
     assert_eq!((hit.to.clone(), hit.running_at, hit.answering_at), (Some("h1".into()), Some(running), Some(answering)));
+    assert_eq!(hit.data_loss, Some(Span::ZERO));
+    let timeline: Vec<&str> = incident.timeline.iter().map(|event| event.text.as_str()).collect();
+    assert!(timeline.contains(&"crashed on h1") && timeline.contains(&"start web-1 on h1: done"), "{timeline:#?}");
     assert!(story.said.iter().any(|said| said.contains("answers again on h1")), "{}", story.said.join("\n"));
 }
 

@@ -5,6 +5,7 @@ use mainstay_model::{
     Action, Code, Command, DomainState, Fact, HostChannel, OffReason, Span, StopHow,
     spec::{FailBack, HostShutdown},
 };
+use std::collections::BTreeSet;
 
 /// The connection to the host's libvirtd ends, by its own closing it in good order or not.
 fn closes(story: &mut Story, closed: bool) {
@@ -216,4 +217,29 @@ fn a_guest_of_another_host_did_not_go_with_it() {
     goes(&mut story, true);
     let orders = story.ordered();
     assert!(matches!(&orders[..], [Action::Start { workload, .. }] if *workload == "web-1".into()), "{orders:?}");
+}
+
+/// They shut down in a row, each within a short while of the next; the first of them long before the host closes.
+#[test]
+fn guests_that_end_in_a_row_went_together() {
+    let mut story = Story::new();
+    story.guest_on("h1", "app", DomainState::Running);
+    story.pass(Span::secs(2));
+    story.guest_on("h1", "app", DomainState::Off(OffReason::Shutdown));
+    story.pass(Span::secs(25));
+    story.event("h1", DomainState::Off(OffReason::Shutdown));
+    story.pass(Span::secs(25));
+    goes(&mut story, true);
+    let orders = story.ordered();
+    let started: BTreeSet<_> = orders.iter().filter_map(|action| action.workload().cloned()).collect();
+    assert_eq!(started, ["app".into(), "web-1".into()].into(), "{orders:?}");
+}
+
+/// To wait for a host that its owner shut down is no reason to wait for one that died.
+#[test]
+fn a_policy_for_shutdowns_does_not_hold_up_a_failover() {
+    let mut story = Story::new();
+    policy(&mut story, HostShutdown::Wait);
+    story.host_proved_off();
+    assert_ne!(story.comes_up(), "h1".into());
 }

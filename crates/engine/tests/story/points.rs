@@ -1,7 +1,9 @@
 //! Recovery points: lost ones, sick ones, ones that can't be deleted.
 
 use crate::harness::{Story, domain};
-use mainstay_model::{Action, Code, Command, DomainState, Fact, OffReason, Outcome, PointState, Reply, Span};
+use mainstay_model::{
+    Action, Code, Command, DomainSeen, DomainState, Fact, OffReason, Outcome, PointState, Reply, Span, spec::Keep,
+};
 
 fn seen(story: &mut Story, points: &[&str]) {
     let points = points.iter().map(|name| (*name).into()).collect();
@@ -143,4 +145,85 @@ fn no_point_is_taken_before_a_guest_is_heard_again_after_a_sleep() {
     story.guest(true);
     story.pass(Span::secs(3));
     assert!(matches!(story.ordered()[..], [Action::TakePoint { .. }]), "now it is taken");
+}
+
+/// As many at once as the limits say: on a host, and on a datastore, whatever hosts write to it.
+#[test]
+fn points_are_taken_as_many_at_once_as_the_limits_say() {
+    for (app_on, app_store, at_once) in [("h1", "/srv/b", 1), ("h2", "/srv/a", 1), ("h2", "/srv/b", 2)] {
+        let mut story = Story::new();
+        (story.spec.limits.points_per_host, story.spec.limits.points_per_datastore) = (1, 1);
+        let on = |store: &str| DomainSeen { datastores: [store.to_owned()].into(), ..domain(DomainState::Running) };
+        story.has("h1", on("/srv/a"));
+        story.domains.get_mut(app_on).expect("set up").insert("app".into(), on(app_store));
+        story.protect();
+        story.pass(Span::secs(60));
+        let taken = std::mem::take(&mut story.orders);
+        assert_eq!(taken.len(), at_once, "{app_on} {app_store}: {taken:?}");
+        taken.into_iter().for_each(|(id, _)| story.done(id));
+        story.pass(Span::secs(10));
+        assert_eq!(story.ordered().len(), 2 - at_once, "the other follows");
+    }
+}
+
+#[test]
+fn a_point_that_fails_is_tried_again_sooner_than_the_next_is_due() {
+    let mut story = Story::new();
+    story.protect();
+    while story.orders.is_empty() {
+        story.pass(Span::millis(500));
+    }
+    let (take, _) = story.only_order();
+    story.fails(take);
+    story.pass(Span::secs(15));
+    assert_eq!(story.ordered(), [], "but not at once");
+    story.pass(Span::secs(10));
+    assert!(matches!(story.ordered()[..], [Action::TakePoint { .. }]));
+}
+
+/// The schedule's own surplus goes, and only when a newer one is there; what a person took stays.
+#[test]
+fn retention_deletes_what_the_schedule_took_and_nothing_else() {
+    let mut story = Story::new();
+    story.protected_once();
+    story.spec.protection[0].policy.keep = Keep { last: 1, hourly: 0, daily: 0, weekly: 0 };
+    story.reload();
+    let names = |story: &Story| -> Vec<String> {
+        story.controller.points(&"web-1".into()).iter().map(|point| point.id.to_string()).collect()
+    };
+    let first = names(&story).remove(0);
+    story.pass(Span::secs(2));
+    assert_eq!(story.ordered(), [], "it is all there is");
+    story.point("mine");
+    story.pass(Span::secs(2));
+    let (delete, action) = story.only_order();
+    assert!(matches!(&action, Action::DeletePoint { point, .. } if point.as_str() == first), "{action}");
+    story.done(delete);
+    story.pass(Span::minutes(10));
+    let (take, action) = story.only_order();
+    assert!(matches!(action, Action::TakePoint { .. }), "{action}");
+    story.done(take);
+    story.pass(Span::secs(30));
+    let names = names(&story);
+    assert_eq!((story.ordered(), names.len()), (vec![], 2), "{names:?}");
+    assert!(!names.contains(&first) && names.contains(&"mine".to_owned()), "{names:?}");
+}
+
+/// What was lost by going back is in the incident; and a point after which it falls again is not trusted any more.
+#[test]
+fn a_revert_tells_what_was_lost_and_answers_for_its_point() {
+    let mut story = Story::new();
+    story.point("one");
+    story.pass(Span::secs(60));
+    story.point("two");
+    story.command(Command::Revert { workload: "web-1".into(), point: Some("one".into()) });
+    let (revert, _) = story.only_order();
+    story.done(revert);
+    story.pass(Span::secs(2));
+    let hit = story.controller.incidents().pop().expect("one").workloads.remove(0);
+    assert_eq!((hit.to, hit.data_loss), (Some("h1".into()), Some(Span::secs(60))));
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    let states: Vec<_> =
+        story.controller.points(&"web-1".into()).iter().map(|it| (it.id.to_string(), it.state)).collect();
+    assert_eq!(states, [("one".to_owned(), PointState::Bad), ("two".to_owned(), PointState::Good)]);
 }

@@ -174,7 +174,9 @@ fn a_host_that_was_only_silent_costs_no_downtime_and_its_incident_ends() {
     assert_eq!(story.ordered(), []);
     let incident = story.controller.incidents().pop().expect("one");
     assert!(incident.closed_at.is_some(), "{incident:#?}");
-    assert_eq!(incident.workloads[0].running_at, Some(incident.workloads[0].well_until), "{incident:#?}");
+    let hit = &incident.workloads[0];
+    assert_eq!((hit.to.clone(), hit.data_loss), (Some("h1".into()), Some(Span::ZERO)));
+    assert_eq!(hit.running_at, Some(hit.well_until), "{incident:#?}");
 }
 
 #[test]
