@@ -125,7 +125,6 @@ async fn look(
     let mut domains = BTreeMap::new();
     let mut fresh = Vec::new();
     for one in &found {
-        part.beat();
         let workload = WorkloadId::new(&one.domain.name);
         let stale = known.get(&one.domain.uuid).is_none_or(|known| {
             let outdated = known.persistent != one.persistent || known.read_at.elapsed() > TRUSTED;
@@ -133,6 +132,7 @@ async fn look(
             (outdated || changed.holds(&workload)) && !context.memory.is_changing(&workload)
         });
         if stale {
+            part.beat();
             match read_definition(link, context, connection, one, known.get(&one.domain.uuid), asked_at).await {
                 Ok(read) => {
                     match (read, known.get_mut(&one.domain.uuid)) {
