@@ -39,8 +39,8 @@ impl Defined {
 
     /// Reads a domain's XML.
     pub fn read(xml: &str) -> Result<Defined, Error> {
-        let definition = Definition::parse(xml)?;
-        let root = Element::parse(xml, &definition.name)?;
+        let root = Element::parse(xml, "a domain")?;
+        let definition = Definition::of(&root, xml)?;
         let devices = |kind: &'static str| root.find(&["devices"]).into_iter().flat_map(move |all| all.all(kind));
         let disks: Vec<&Element> = devices("disk").filter(|disk| is_written(disk)).collect();
         let format =

@@ -90,8 +90,7 @@ struct Kept {
 
 impl Kept {
     fn of(definition: &Definition) -> Kept {
-        let own = mainstay_libvirt::definition::Definition::parse(&definition.xml);
-        let uuid = own.ok().map(|own| own.uuid);
+        let uuid = mainstay_libvirt::definition::Definition::uuid_in(&definition.xml).ok();
         Kept { host: definition.host.clone(), uuid, digest: definition.digest() }
     }
 

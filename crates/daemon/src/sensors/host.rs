@@ -15,48 +15,128 @@ use crate::{link::Link, pump::with_causes, supervise::Pulse};
 use mainstay_libvirt::{CloseReason, Connection, Error, Event, EventKind, Events, Uuid};
 use mainstay_model::{DomainChange, Fact, HostChannel, OffReason, Span, WorkloadId};
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior},
+};
 
 /// Missed one after the other, they end the connection: the way back is a new one, which a half-dead TCP session must not block.
 const MISSED: u32 = 3;
 /// No heartbeat waits less for its answer, however often it is asked: a busy libvirtd takes its time.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
-/// Watches a host for ever.
-pub(crate) async fn watch_host(link: Arc<Link>, context: Context, pulse: Pulse, every: Span) {
-    tokio::join!(ping::watch(&link, &context, &pulse, every), watch_hypervisor(&link, &context, &pulse, every));
+/// Whose host is watched, and with what. Each part is a task of its own: what wakes one does not make the others look.
+#[derive(Clone)]
+struct Watch {
+    link: Arc<Link>,
+    context: Context,
+    pulse: Pulse,
+    every: Duration,
 }
 
-async fn watch_hypervisor(link: &Link, context: &Context, pulse: &Pulse, every: Span) {
-    let every = every.as_duration();
-    // Three calls, each with this limit.
-    let connecting = STUCK + every + 3 * link.config.driver.connect_timeout.as_duration();
-    loop {
-        let part = pulse.part("connecting", connecting);
-        let began = Instant::now();
-        let attempt = tokio::select! {
-            attempt = connect(link) => attempt,
-            () = link.heard_again.notified() => continue,
-        };
-        drop(part);
-        let fact = match attempt {
-            Ok(connections) => {
-                tracing::info!(host = %link.host, "connected to libvirt");
-                let (error, closed) = watch_connections(link, context, pulse, connections, every).await;
-                silent(link, error, closed)
+/// Watches a host for ever.
+pub(crate) async fn watch_host(link: Arc<Link>, context: Context, pulse: Pulse, every: Span) {
+    let watch = Watch { link, context, pulse, every: every.as_duration() };
+    let (pinged, asked) = (watch.clone(), watch);
+    let mut parts = JoinSet::new();
+    parts.spawn(async move { ping::watch(&pinged.link, &pinged.context, &pinged.pulse, every).await });
+    parts.spawn(async move { asked.hypervisor().await });
+    first(&mut parts).await;
+}
+
+/// The first part that ends. If it panicked, so does whoever waits for it.
+async fn first<T: 'static>(parts: &mut JoinSet<T>) -> Option<T> {
+    match parts.join_next().await? {
+        Ok(ended) => Some(ended),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => None,
+    }
+}
+
+impl Watch {
+    async fn hypervisor(&self) {
+        let Watch { link, context, pulse, every } = self;
+        // Three calls, each with this limit.
+        let connecting = STUCK + *every + 3 * link.config.driver.connect_timeout.as_duration();
+        loop {
+            let part = pulse.part("connecting", connecting);
+            let began = Instant::now();
+            let attempt = tokio::select! {
+                attempt = connect(link) => attempt,
+                () = link.heard_again.notified() => continue,
+            };
+            drop(part);
+            let fact = match attempt {
+                Ok(connections) => {
+                    tracing::info!(host = %link.host, "connected to libvirt");
+                    let (error, closed) = self.connections(connections).await;
+                    silent(link, error, closed)
+                }
+                Err(error) if error.says_nothing_of_the_host() => {
+                    let (host, channel) = (link.host.clone(), HostChannel::Hypervisor);
+                    Fact::HostUnasked { host, channel, error: with_causes(&error) }
+                }
+                Err(error) => silent(link, with_causes(&error), false),
+            };
+            tracing::debug!(host = %link.host, ?fact, "no connection to libvirt");
+            link.forget_idle();
+            context.report(fact).await;
+            tokio::select! {
+                () = tokio::time::sleep_until(began + *every) => {}
+                () = link.heard_again.notified() => {}
             }
-            Err(error) if error.says_nothing_of_the_host() => {
-                let (host, channel) = (link.host.clone(), HostChannel::Hypervisor);
-                Fact::HostUnasked { host, channel, error: with_causes(&error) }
-            }
-            Err(error) => silent(link, with_causes(&error), false),
+        }
+    }
+
+    /// Works on connections until one is of no more use; returns why, and whether libvirtd closed it.
+    async fn connections(&self, Connections { main, events, alone }: Connections) -> (String, bool) {
+        let mut parts = JoinSet::new();
+        let (watch, connection) = (self.clone(), main.clone());
+        parts.spawn(async move { inventory::watch(&watch.link, &watch.context, &watch.pulse, &connection).await });
+        let (watch, connection) = (self.clone(), main.clone());
+        parts.spawn(async move {
+            statistics::watch(&watch.link, &watch.context, &watch.pulse, &connection).await;
+            "statistics ended".to_owned()
+        });
+        let watch = self.clone();
+        parts.spawn(async move { watch.heartbeat(&alone).await });
+        // Events that came before the connection ended are told before anything else ends: their stream ends with it.
+        let why = tokio::select! {
+            biased;
+            () = receive(&self.link, &self.context, events) => "the stream of events ended".to_owned(),
+            why = first(&mut parts) => why.unwrap_or_default(),
         };
-        tracing::debug!(host = %link.host, ?fact, "no connection to libvirt");
-        link.forget_idle();
-        context.report(fact).await;
-        tokio::select! {
-            () = tokio::time::sleep_until(began + every) => {}
-            () = link.heard_again.notified() => {}
+        // Nothing that these saw may come after the word that the host is silent.
+        parts.shutdown().await;
+        match main.close_reason() {
+            Some(reason) => (reason.to_string(), matches!(*reason, CloseReason::EndOfFile)),
+            None => (why, false),
+        }
+    }
+
+    /// A real call each time: libvirtd may answer keepalives long after its workers are stuck.
+    async fn heartbeat(&self, connection: &Connection) -> String {
+        let Watch { link, context, pulse, every } = self;
+        let mut missed = 0;
+        let mut ticks = tokio::time::interval(*every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let part = pulse.part("heartbeat", STUCK + *every);
+        loop {
+            ticks.tick().await;
+            part.beat();
+            match connection.libvirt_version((*every).max(SHORTEST_WAIT)).await {
+                Ok(_) => {
+                    missed = 0;
+                    context.report(Fact::HostHeard { host: link.host.clone(), channel: HostChannel::Hypervisor }).await;
+                }
+                Err(error) => {
+                    missed += 1;
+                    if missed >= MISSED {
+                        return with_causes(&error);
+                    }
+                    context.report(silent(link, with_causes(&error), false)).await;
+                }
+            }
         }
     }
 }
@@ -76,51 +156,6 @@ async fn connect(link: &Link) -> Result<Connections, Error> {
     let events = main.subscribe(&EventKind::ALL, limit).await?;
     let alone = link.open(limit).await?;
     Ok(Connections { main, events, alone })
-}
-
-/// Works on connections until one is of no more use; returns why, and whether libvirtd closed it.
-async fn watch_connections(
-    link: &Link,
-    context: &Context,
-    pulse: &Pulse,
-    connections: Connections,
-    every: Duration,
-) -> (String, bool) {
-    let Connections { main, events, alone } = connections;
-    let why = tokio::select! {
-        reason = main.closed() => reason.to_string(),
-        error = heartbeat(link, context, pulse, &alone, every) => error,
-        () = receive(link, context, events) => "the stream of events ended".to_owned(),
-        error = inventory::watch(link, context, pulse, &main) => error,
-        () = statistics::watch(link, context, pulse, &main) => "statistics ended".to_owned(),
-    };
-    let closed = matches!(main.close_reason().as_deref(), Some(CloseReason::EndOfFile));
-    (why, closed)
-}
-
-/// A real call each time: libvirtd may answer keepalives long after its workers are stuck.
-async fn heartbeat(link: &Link, context: &Context, pulse: &Pulse, connection: &Connection, every: Duration) -> String {
-    let mut missed = 0;
-    let mut ticks = tokio::time::interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let part = pulse.part("heartbeat", STUCK + every);
-    loop {
-        ticks.tick().await;
-        part.beat();
-        match connection.libvirt_version(every.max(SHORTEST_WAIT)).await {
-            Ok(_) => {
-                missed = 0;
-                context.report(Fact::HostHeard { host: link.host.clone(), channel: HostChannel::Hypervisor }).await;
-            }
-            Err(error) => {
-                missed += 1;
-                if missed >= MISSED {
-                    return with_causes(&error);
-                }
-                context.report(silent(link, with_causes(&error), false)).await;
-            }
-        }
-    }
 }
 
 fn silent(link: &Link, error: String, closed: bool) -> Fact {

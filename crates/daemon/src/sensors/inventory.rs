@@ -31,8 +31,8 @@ const EVERY: Duration = Duration::from_secs(3);
 const GATHER: Duration = Duration::from_millis(30);
 /// Definitions and the names of snapshots are read anew after this even if no event told of a change.
 const TRUSTED: Duration = Duration::from_secs(60);
-/// The records of snapshots whose names are as they were are read anew after this: they are long, and libvirt changes one
-/// only if somebody writes it again under the same name, which our own orders do not leave to be found here.
+/// The records of snapshots whose names are as they were are read anew after this: they are long, and change without a
+/// change of names (a parent that is deleted is one) only if somebody writes one again under the name that it has.
 const RECORDS_TRUSTED: Duration = Duration::from_secs(600);
 
 /// So many inventories may fail one after the other before the connection is given up.

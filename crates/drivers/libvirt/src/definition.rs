@@ -66,11 +66,19 @@ pub struct Nic {
 impl Definition {
     /// Reads a `<domain>` document.
     pub fn parse(xml: &str) -> Result<Self> {
-        let root = Element::parse(xml, "a domain")?;
+        Self::of(&Element::parse(xml, "a domain")?, xml)
+    }
+
+    /// The identity in a `<domain>` document, without reading its devices.
+    pub fn uuid_in(xml: &str) -> Result<Uuid> {
+        uuid(&Element::parse_without(xml, "a domain", &["devices"])?)
+    }
+
+    /// Reads a `<domain>` document that was parsed already.
+    pub fn of(root: &Element, xml: &str) -> Result<Self> {
         let name = root.text_of(&["name"]).unwrap_or_default().to_owned();
-        let missing =
-            |what: &str| Error::Xml { subject: format!("domain {name:?}"), why: format!("{what} is missing") };
-        let uuid = root.text_of(&["uuid"]).and_then(|uuid| uuid.parse().ok()).ok_or_else(|| missing("<uuid>"))?;
+        let missing = |what: &str| missing(root, what);
+        let uuid = uuid(root)?;
         let memory = root.find(&["memory"]).ok_or_else(|| missing("<memory>"))?;
         let devices = |kind| root.find(&["devices"]).into_iter().flat_map(move |devices| devices.all(kind));
         let has = |kind| devices(kind).next().is_some();
@@ -97,6 +105,15 @@ impl Definition {
     pub fn disk(&self, target: &str) -> Option<&Disk> {
         self.disks.iter().find(|disk| disk.target == target)
     }
+}
+
+fn uuid(root: &Element) -> Result<Uuid> {
+    root.text_of(&["uuid"]).and_then(|uuid| uuid.parse().ok()).ok_or_else(|| missing(root, "<uuid>"))
+}
+
+fn missing(root: &Element, what: &str) -> Error {
+    let name = root.text_of(&["name"]).unwrap_or_default();
+    Error::Xml { subject: format!("domain {name:?}"), why: format!("{what} is missing") }
 }
 
 impl Disk {

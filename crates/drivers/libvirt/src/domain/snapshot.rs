@@ -95,7 +95,8 @@ impl Snapshot {
 
     /// Reads libvirt's record of a snapshot; `current` is the name of the one that the domain stands on.
     pub fn parse(reference: SnapshotRef, xml: &str, current: Option<&str>) -> Result<Self> {
-        let root = Element::parse(xml, &format!("snapshot {} of {}", reference.name, reference.domain))?;
+        let subject = format!("snapshot {} of {}", reference.name, reference.domain);
+        let root = Element::parse_without(xml, &subject, &["inactiveDomain"])?;
         let text = |path: &[&str]| root.text_of(path).map(str::to_owned);
         let defined = root.find(&["domain", "devices"]).into_iter().flat_map(|devices| devices.all("disk"));
         let target_of = |disk: &'_ Element| disk.find(&["target"])?.attribute("dev").map(str::to_owned);
