@@ -189,6 +189,7 @@ impl Simulation {
                 self.inbox.push(Input::Command { id, command });
             }
             Deed::Operator(_) => self.record.note(self.world.now, "no controller is there to hear it".to_owned()),
+            Deed::Reload(Reload::Refused) => self.inbox.push(Input::Refused("line 7: no such key".to_owned())),
             Deed::Reload(reload) => {
                 if let Some(spec) = self.reloads.get(&reload) {
                     self.world.spec = spec.clone();

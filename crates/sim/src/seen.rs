@@ -37,6 +37,8 @@ const ACTIONS: [&str; 13] = [
     "revert",
     "screenshot",
 ];
+/// Alarms that the process around the engine raises about itself.
+const OF_THE_PROCESS: [Code; 3] = [Code::NOTHING_REMEMBERED, Code::SENSOR_FAULT, Code::TAKEN_OVER];
 const LOOK_EVERY: Span = Span::millis(500);
 const RUNGS: [Rung; 4] = [Rung::Resume, Rung::Restart, Rung::Revert, Rung::Relocate];
 
@@ -53,7 +55,8 @@ impl Seen {
     pub fn all() -> BTreeSet<String> {
         let named =
             |kind: &'static str, words: &'static [&'static str]| words.iter().map(move |word| format!("{kind} {word}"));
-        let alarms = Code::ALARMS.iter().map(|(code, _)| format!("alarm {code}"));
+        let by_engine = Code::ALARMS.iter().filter(|(code, _)| !OF_THE_PROCESS.contains(code));
+        let alarms = by_engine.map(|(code, _)| format!("alarm {code}"));
         let rungs = RUNGS.iter().map(|rung| format!("rung {rung}"));
         named("host", &HOSTS)
             .chain(named("vm", &WORKLOADS))

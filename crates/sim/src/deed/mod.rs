@@ -182,6 +182,8 @@ pub(crate) enum Reload {
     With(String),
     /// That of `setup.toml` without this key.
     Without(String),
+    /// By nothing: what is there is wrong, and the old one stays in use.
+    Refused,
 }
 
 impl Deed {
@@ -243,6 +245,7 @@ impl Deed {
             ["operator", rest @ ..] => command::parse(rest).map(Deed::Operator),
             ["reload", "with", change @ ..] => Some(Deed::Reload(Reload::With(change.join(" ")))),
             ["reload", "without", path] => Some(Deed::Reload(Reload::Without((*path).to_owned()))),
+            ["reload", "refused"] => Some(Deed::Reload(Reload::Refused)),
             ["reload", file] => Some(Deed::Reload(Reload::File((*file).to_owned()))),
             _ => None,
         };
@@ -256,6 +259,7 @@ impl fmt::Display for Reload {
             Reload::File(file) => f.write_str(file),
             Reload::With(change) => write!(f, "with {change}"),
             Reload::Without(path) => write!(f, "without {path}"),
+            Reload::Refused => f.write_str("refused"),
         }
     }
 }
@@ -356,6 +360,7 @@ mod tests {
             "reload other.toml",
             "reload with limits.starts_per_host = 1",
             "reload without site.lab.host.h1",
+            "reload refused",
         ] {
             assert_eq!(Deed::parse(line).unwrap().to_string(), line);
         }

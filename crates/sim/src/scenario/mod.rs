@@ -154,6 +154,7 @@ impl Scenario {
         let mut reloads = BTreeMap::new();
         for (_, deed) in &script {
             match deed {
+                Deed::Reload(Reload::Refused) => {}
                 Deed::Reload(Reload::File(file)) if file != "setup.toml" => {}
                 Deed::Reload(reload) if !reloads.contains_key(reload) => {
                     reloads.insert(reload.clone(), reload::changed(&shown("setup.toml"), &rest, reload)?);

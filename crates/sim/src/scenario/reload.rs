@@ -12,7 +12,7 @@ pub(super) fn changed(file: &str, setup: &str, reload: &Reload) -> Result<Arc<Cl
         |what: String| ScenarioError::Setup { file: file.to_owned(), what: format!("`reload {reload}`: {what}") };
     let mut table: Table = toml::from_str(setup).map_err(|error| wrong(error.to_string()))?;
     match reload {
-        Reload::File(_) => {}
+        Reload::File(_) | Reload::Refused => {}
         Reload::With(change) => {
             merge(&mut table, toml::from_str(change).map_err(|error| wrong(error.to_string()))?);
         }

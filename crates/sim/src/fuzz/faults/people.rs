@@ -70,7 +70,7 @@ impl Draw<'_> {
     pub(super) fn reloads(&mut self) {
         let (host, guest) = (self.host(), self.guest());
         let number = self.random.between(1, 5);
-        let change = match self.random.between(0, 12) {
+        let change = match self.random.between(0, 14) {
             0 => format!("limits = {{ starts_per_host = {number}, migrations_per_host = 1, fencings = {number} }}"),
             1 => format!("site.lab.host.{host}.spare = true"),
             2 => format!("site.lab.host.{host}.fence = []"),
@@ -82,8 +82,10 @@ impl Draw<'_> {
             8 => format!("vm = [{{ match = \"{guest}\", probe = {{}} }}]"),
             9 => format!("recovery = [{{ match = \"{guest}\", ladder = [\"restart x{number}\", \"alarm\"] }}]"),
             10 => format!("protection = [{{ match = \"*\", every = \"{number}0s\", keep = {{ last = 1 }} }}]"),
+            11 => format!("vm = [{{ match = \"{guest}\", manage = \"watch-only\" }}]"),
+            12 => return self.reload_for_a_while(Reload::Refused),
             // What a rule names must be there.
-            11 if !self.cluster.setup.contains(&format!("{{ {host} = ")) => {
+            13 if !self.cluster.setup.contains(&format!("{{ {host} = ")) => {
                 return self.reload_for_a_while(Reload::Without(format!("site.lab.host.{host}")));
             }
             _ => return self.reload_for_a_while(Reload::Without("vm".to_owned())),
