@@ -198,10 +198,15 @@ impl Engine {
                 hosts.join(" and ")
             ));
         }
-        if let Some(host) = &host
-            && !self.takes(host, record)
-        {
-            return refused(format!("{host} is not in service, or has no room; see: mainstay explain {workload}"));
+        if let Some(host) = &host {
+            if !self.reaches(host, record) {
+                return refused(format!(
+                    "{host} can't reach the disks of {workload}; see: mainstay explain {workload}"
+                ));
+            }
+            if !self.takes(host, record) {
+                return refused(format!("{host} is not in service, or has no room; see: mainstay explain {workload}"));
+            }
         }
         self.commanded(Subject::Workload(workload.clone()), "a person asked to start it");
         let record = self.belief.workloads.get_mut(workload).expect("checked above");

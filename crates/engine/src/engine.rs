@@ -135,6 +135,7 @@ impl Engine {
             self.belief.workloads.values().filter(|it| it.trouble.is_some() && self.rule(&it.workload).is_none());
         let ruleless: Vec<WorkloadId> = ruleless.map(|record| record.workload.clone()).collect();
         ruleless.iter().for_each(|workload| self.let_go(workload));
+        self.respect_stops();
         self.relations.outdated = true;
         self.agenda.mended_at = None;
         self.belief.taken.clear();

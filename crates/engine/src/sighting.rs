@@ -94,7 +94,7 @@ impl Engine {
             self.went_live(host, workload, state, before.is_none(), was_live);
         } else {
             let arriving = before.is_some_and(|seen| seen.state == DomainState::Paused(PauseReason::Busy));
-            self.went_off(host, workload, state, was_live, arriving);
+            self.went_off(host, workload, state, was_live, arriving, before.map(|seen| seen.at));
         }
     }
 
@@ -175,7 +175,16 @@ impl Engine {
         }
     }
 
-    fn went_off(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, was_live: bool, arriving: bool) {
+    /// `last_seen`: when the host last said otherwise.
+    fn went_off(
+        &mut self,
+        host: &HostId,
+        workload: &WorkloadId,
+        state: DomainState,
+        was_live: bool,
+        arriving: bool,
+        last_seen: Option<Time>,
+    ) {
         let DomainState::Off(reason) = state else { return };
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let might_run_here = record.may_run_on.contains(host);
@@ -210,15 +219,24 @@ impl Engine {
         let record = self.belief.workloads.get(workload).expect("looked up above");
         let known_trouble = record.trying.is_some() || record.moving.as_ref().is_some_and(|moving| moving.cold);
         let runs_elsewhere = !record.may_run_on.is_empty();
+        let doubtful = |other: &HostId| record.unsettled.contains_key(other) || record.pending_on.contains(other);
+        let in_doubt_elsewhere = runs_elsewhere && record.may_run_on.iter().all(doubtful);
         if leaving {
             // The migration's outcome tells what becomes of it, unless a person ended it: that migration fails.
             if let Some(how) = persons_stop(reason).filter(|_| wanted && was_live) {
                 self.stopped_by_person(host, workload, how);
             }
+        } else if let Whose::Person(how) = whose
+            && (was_live && wanted && !stopping && !known_trouble && in_doubt_elsewhere)
+        {
+            // What another host has still to tell of a migration can't be that it runs there: it was stopped here.
+            self.stopped_by_person(host, workload, how);
         } else if (was_live || might_run_here) && wanted && !stopping && !known_trouble && !runs_elsewhere {
             if arriving && record.host.as_ref() != Some(host) {
                 // The target of a migration, which never ran: libvirt ends it when the source is gone, and nobody wanted that.
                 self.trouble(workload, Cause::HostLost);
+            } else if let Some((there, how)) = self.stopped_elsewhere_since(workload, host, last_seen) {
+                self.stopped_by_person(&there, workload, how);
             } else {
                 self.fell(host, workload, reason, whose);
             }
@@ -229,12 +247,32 @@ impl Engine {
         self.agenda.stir();
     }
 
+    /// It is off here, who knows since when; and after it was last seen here a person stopped it where it ran then.
+    fn stopped_elsewhere_since(
+        &self,
+        workload: &WorkloadId,
+        host: &HostId,
+        last_seen: Option<Time>,
+    ) -> Option<(HostId, StoppedHow)> {
+        let senses = self.belief.workload_senses.get(workload)?;
+        let since = |seen: &Seen| last_seen.is_some_and(|last| seen.since > last);
+        senses.seen.iter().filter(|(other, seen)| *other != host && since(seen)).find_map(|(other, seen)| {
+            let DomainState::Off(reason) = seen.state else { return None };
+            match self.whose(workload, other, reason) {
+                Whose::Person(how) => Some((other.clone(), how)),
+                _ => None,
+            }
+        })
+    }
+
     /// A workload that nobody wants to run is defined nowhere any more: it was removed.
     fn forget_if_removed(&mut self, workload: &WorkloadId) {
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let wanted = record.want == Want::Running && self.rule(workload).is_some();
         let somewhere = self.belief.workload_senses.get(workload).is_some_and(|senses| !senses.seen.is_empty());
-        if wanted || somewhere || !record.may_run_on.is_empty() || !record.left.is_empty() {
+        let home = record.host.as_ref().and_then(|home| self.belief.host_senses.get(home));
+        let told = home.is_none_or(|senses| senses.inventory.is_some());
+        if wanted || somewhere || !told || !record.may_run_on.is_empty() || !record.left.is_empty() {
             return;
         }
         let subject = Subject::Workload(workload.clone());
@@ -283,6 +321,29 @@ impl Engine {
             record.want = Want::Stopped { at: self.now, how };
             record.trouble = None;
             record.moving = None;
+        }
+    }
+
+    /// What a person stopped, and a policy that is gone would have powered on, stays off.
+    pub(crate) fn respect_stops(&mut self) {
+        let left_off = |workload: &WorkloadId| {
+            self.rule(workload).is_some_and(|rule| rule.policy.on_person_stop == PersonStop::Alarm)
+        };
+        let powered_on = self.belief.workloads.values().filter(|record| {
+            let trouble = record.trouble.as_ref();
+            trouble.is_some_and(|it| it.cause == Cause::PersonStop && it.started_at.is_none())
+                && record.may_run_on.is_empty()
+                && left_off(&record.workload)
+        });
+        let powered_on: Vec<(WorkloadId, HostId)> =
+            powered_on.filter_map(|record| Some((record.workload.clone(), record.host.clone()?))).collect();
+        for (workload, host) in powered_on {
+            let seen = self.belief.workload_senses.get(&workload).and_then(|senses| senses.seen.get(&host));
+            let how = seen.and_then(|seen| match seen.state {
+                DomainState::Off(reason) => persons_stop(reason),
+                _ => None,
+            });
+            self.stopped_by_person(&host, &workload, how.unwrap_or(StoppedHow::Shutdown));
         }
     }
 

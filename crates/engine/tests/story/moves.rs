@@ -187,3 +187,26 @@ fn a_target_that_ends_because_its_source_is_gone_was_stopped_by_nobody() {
     assert!(matches!(&orders[..], [Action::Start { .. }]), "{orders:?}");
     assert!(!story.alarms().contains(&Code::STOPPED_BY_PERSON));
 }
+
+/// A migration failed, and its target has not said yet that nothing came of it, when a person shuts the guest down where it is.
+#[test]
+fn a_persons_stop_beside_a_failed_migration_is_not_forgotten() {
+    let mut story = Story::new();
+    let id = story.migration();
+    story.fails(id);
+    story.event("h1", DomainState::Off(OffReason::Shutdown));
+    story.pass(Span::secs(10));
+    assert_eq!(story.ordered(), []);
+    assert_eq!(story.alarms(), [Code::STOPPED_BY_PERSON]);
+}
+
+/// Nothing waits for a host that can never take it: the wish is refused, and said why.
+#[test]
+fn a_start_where_its_disks_are_not_is_refused() {
+    let mut story = Story::new();
+    let local = mainstay_model::DomainSeen { movable: false, ..domain(DomainState::Off(OffReason::Shutdown)) };
+    story.has("h1", local);
+    story.pass(Span::secs(3));
+    let reply = story.command(Command::StartWorkload { workload: "web-1".into(), host: Some("h2".into()) });
+    assert!(matches!(&reply, Reply::Refused { text } if text.contains("can't reach the disks")), "{reply:?}");
+}

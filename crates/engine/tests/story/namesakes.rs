@@ -80,3 +80,20 @@ fn a_leftover_definition_does_not_say_what_a_workload_needs() {
     story.pass(Span::secs(20));
     assert_eq!(story.controller.view(story.now).workloads[0].needs, Resources::of(1024, 1));
 }
+
+/// After a restart of the controller the host of a namesake may be the first to say what it has: what the others have still
+/// to tell is not gone.
+#[test]
+fn a_workload_is_not_forgotten_because_a_namesakes_host_answers_first() {
+    let mut story = Story::new();
+    story.has("h2", other(DomainState::Running));
+    story.pass(Span::secs(3));
+    story.event("h1", DomainState::Off(OffReason::Shutdown));
+    story.restart();
+    let first = story.list(&"h2".into(), story.now);
+    story.fact(first);
+    story.pass(Span::secs(10));
+    let said = story.said.join("\n");
+    assert!(!said.contains("removed by a person"), "{said}");
+    assert!(story.alarms().contains(&Code::STOPPED_BY_PERSON), "{said}");
+}

@@ -1,7 +1,9 @@
 //! A person acts in the middle of something.
 
 use crate::harness::{Story, domain};
-use mainstay_model::{Action, Code, Command, DomainState, OffReason, Outcome, PauseReason, Reply, Span};
+use mainstay_model::{
+    Action, Code, Command, DomainState, OffReason, Outcome, PauseReason, Reply, Span, spec::PersonStop,
+};
 
 /// Rule 3 while a migration is under way: the migration then fails, of course.
 #[test]
@@ -159,4 +161,34 @@ fn a_word_told_twice_is_not_taken_for_a_persons_stop() {
         let said = story.said.join("\n");
         assert_eq!((story.health() == "stopped", said.contains("by a person")), (stopped, stopped), "{said}");
     }
+}
+
+/// Its host lost power for a moment, unseen, and a person started it on another, and shut it down there, before the first
+/// host told that it does not have it any more.
+#[test]
+fn a_persons_stop_is_remembered_when_another_host_tells_later_that_it_was_off_long_ago() {
+    let mut story = Story::new();
+    story.guest_on("h2", "web-1", DomainState::Running);
+    story.now = story.now + Span::secs(1);
+    story.event("h2", DomainState::Off(OffReason::Shutdown));
+    story.has("h1", domain(DomainState::Off(OffReason::Unknown)));
+    story.pass(Span::secs(20));
+    assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
+    assert_eq!(story.alarms(), [Code::STOPPED_BY_PERSON]);
+}
+
+/// What a person stops is powered on by one policy and left off by the next, which comes while the start does not succeed.
+#[test]
+fn a_policy_that_respects_stops_ends_the_attempts_of_one_that_did_not() {
+    let mut story = Story::new();
+    story.spec.workloads[0].policy.on_person_stop = PersonStop::PowerOn;
+    story.reload();
+    story.event("h1", DomainState::Off(OffReason::Shutdown));
+    let (start, _) = story.only_order();
+    story.fails(start);
+    story.spec.workloads[0].policy.on_person_stop = PersonStop::Alarm;
+    story.reload();
+    story.pass(Span::minutes(1));
+    assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
+    assert_eq!(story.alarms(), [Code::STOPPED_BY_PERSON]);
 }
