@@ -10,8 +10,7 @@ use mainstay_model::{Code, Span, Subject, Time, WorkloadId, spec::Managed};
 
 /// Alarms that say that a person is needed, and that the workload is rightly down until then. What is taken for stopped by
 /// a person is down rightly only if a person stopped it, or its host in good order.
-const NEEDS_A_PERSON: [Code; 4] =
-    [Code::RECOVERY_EXHAUSTED, Code::RUNS_TWICE, Code::ORDER_BLOCKED, Code::PAUSED_BY_PERSON];
+const NEEDS_A_PERSON: [Code; 3] = [Code::RECOVERY_EXHAUSTED, Code::ORDER_BLOCKED, Code::PAUSED_BY_PERSON];
 
 /// An alarm excuses what it speaks of for this long after it was cleared: what it waited for is being done.
 const EXCUSES_FOR: Span = Span::minutes(2);
@@ -30,7 +29,7 @@ impl Checker {
                 continue;
             }
             self.stake(Rule::Liveness);
-            let excused = self.is_excused(record, name, world.now, roomy);
+            let excused = self.is_excused(world, record, name, roomy);
             if excused {
                 // Also if it is well already: it was brought back a moment ago, and may have its way home before it.
                 self.excused.insert(name.clone());
@@ -61,13 +60,20 @@ impl Checker {
 
     /// True if an alarm says rightly that a person is needed, or did until a moment ago, or until a person took elsewhere
     /// what was left alone after its host's shutdown: found anew it is off because somebody put it there so.
-    fn is_excused(&self, record: &Record, workload: &WorkloadId, now: Time, roomy: bool) -> bool {
+    fn is_excused(&self, world: &World, record: &Record, workload: &WorkloadId, roomy: bool) -> bool {
+        let now = world.now;
+        let ran_twice =
+            world.guests.get(workload).is_some_and(|guest| guest.disk.corrupted || guest.processes.len() > 1);
+        let roomy = roomy && !world.hosts.values().any(|host| host.namesakes.contains(workload));
         let (went_with_its_host, redefined_at) =
             (self.stops.went_with_its_host(workload), self.stops.redefined_at(workload));
         record.alarms.iter().filter(|span| span.alarm.subject == Subject::Workload(workload.clone())).any(|span| {
             let code = span.alarm.code;
             let with_its_host = code == Code::STOPPED_BY_PERSON && went_with_its_host;
-            let excuses = NEEDS_A_PERSON.contains(&code) || (code == Code::NO_HOST_FITS && !roomy) || with_its_host;
+            let late = code == Code::STOPPED_BY_PERSON && self.stops.ended_late(workload);
+            let twice = code == Code::RUNS_TWICE && ran_twice;
+            let full = code == Code::NO_HOST_FITS && !roomy;
+            let excuses = NEEDS_A_PERSON.contains(&code) || twice || full || with_its_host || late;
             let lasts = |cleared: Time| {
                 let removed = redefined_at.is_some_and(|at| span.raised <= at && at <= cleared);
                 now.since(cleared) < EXCUSES_FOR || (with_its_host && removed)

@@ -25,13 +25,16 @@ use evidence::Evidence;
 use goodbye::Goodbyes;
 use mainstay_engine::{Change, Input, Table};
 use mainstay_model::{
-    ActionId, Command, Detail, DomainChange, DomainState, Epoch, Fact, HostId, Order, Outcome, PowerState, Time,
-    WorkloadId,
+    ActionId, Command, Detail, DomainChange, DomainSeen, DomainState, Epoch, Fact, HostId, Order, Outcome, PowerState,
+    Time, WorkloadId,
 };
 use points::Points;
 use room::Sizes;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use stops::Stops;
 
 /// A rule was broken.
@@ -139,6 +142,8 @@ impl Checker {
     }
 
     fn told_fact(&mut self, world: &World, fact: &Fact) {
+        let of_guests = without_namesakes(world, fact);
+        let fact = of_guests.as_ref().unwrap_or(fact);
         self.evidence.fact(fact, world.now);
         self.goodbyes.told(fact, world.now);
         match fact {
@@ -202,7 +207,7 @@ impl Checker {
                 self.falsely_off.remove(host);
                 self.disturb_guests_of(host);
             }
-            Truth::Ended { guest, why, .. } => self.stops.ended(guest, *why),
+            Truth::Ended { guest, why, .. } => self.stops.ended(guest, *why, world.now),
             Truth::PersonStopped { guest } => self.stops.happened(guest, world.now),
             Truth::Redefined { guest, .. } => self.stops.redefined(guest, world.now),
             Truth::PointDeleted { guest, point, .. } => self.points.gone(guest, point),
@@ -285,6 +290,18 @@ impl Checker {
             self.violate(world, Rule::ProofBeforeStart, text);
         }
     }
+}
+
+/// A list that has namesakes of guests in it, without them: what is said of those says nothing of the guests.
+fn without_namesakes(world: &World, fact: &Fact) -> Option<Fact> {
+    let Fact::Inventory { host, asked_at, capacity, domains } = fact else { return None };
+    let own =
+        |(name, seen): &(&WorkloadId, &DomainSeen)| world.guests.get(*name).is_none_or(|guest| guest.uuid == seen.uuid);
+    if domains.iter().all(|domain| own(&domain)) {
+        return None; // as nearly always
+    }
+    let domains = domains.iter().filter(own).map(|(name, seen)| (name.clone(), seen.clone())).collect();
+    Some(Fact::Inventory { host: host.clone(), asked_at: *asked_at, capacity: *capacity, domains: Arc::new(domains) })
 }
 
 /// An order as the journal has it.

@@ -51,7 +51,7 @@ impl Checker {
             }
             _ => {}
         }
-        self.stops.ordered(order);
+        self.stops.ordered(order, world.now);
         self.evidence.left(order, world.now);
     }
 

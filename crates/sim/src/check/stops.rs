@@ -3,8 +3,11 @@
 //! A host's word `destroyed` or `shut down` looks the same whether a person did it or a stop of the controller's own before
 //! a start whose outcome is in doubt. It counts as told if nothing was in doubt, or if the host said otherwise before.
 
-use mainstay_model::{Action, DomainState, HostId, OffReason, Order, Time, WorkloadId};
+use mainstay_model::{Action, DomainState, HostId, OffReason, Order, Span, Time, WorkloadId};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// A stop that hangs (on storage, in its host) may be carried out much later; the controller counts on it this long.
+const LOOKS_LIKE_A_PERSONS_AFTER: Span = Span::secs(90);
 
 /// Stops by persons.
 #[derive(Clone, Debug, Default)]
@@ -15,8 +18,10 @@ pub(super) struct Stops {
     told: BTreeMap<WorkloadId, Time>,
     /// The last word of each host on each workload.
     words: BTreeMap<WorkloadId, BTreeMap<HostId, DomainState>>,
-    /// Stops of the controller's own since the workload was started last.
-    own: BTreeSet<WorkloadId>,
+    /// The last stop of the controller's own since the workload was started last.
+    own: BTreeMap<WorkloadId, Time>,
+    /// Workloads that such a stop ended long after it was ordered: by then it looks like a person's.
+    ended_late: BTreeSet<WorkloadId>,
     /// Shut down or saved since it was started last.
     ended_in_order: BTreeSet<WorkloadId>,
     /// Redefined by a person since it was started last, or since a person wanted it to run.
@@ -50,20 +55,29 @@ impl Stops {
     pub fn started(&mut self, workload: &WorkloadId) {
         self.over(workload);
         self.own.remove(workload);
+        self.ended_late.remove(workload);
         self.ended_in_order.remove(workload);
     }
 
     /// It ended.
-    pub fn ended(&mut self, workload: &WorkloadId, why: OffReason) {
+    pub fn ended(&mut self, workload: &WorkloadId, why: OffReason, now: Time) {
+        if self.own.get(workload).is_some_and(|ordered| now.since(*ordered) > LOOKS_LIKE_A_PERSONS_AFTER) {
+            self.ended_late.insert(workload.clone());
+        }
         if matches!(why, OffReason::Shutdown | OffReason::Saved) {
             self.ended_in_order.insert(workload.clone());
         }
     }
 
+    /// True if a stop of the controller's own came through when nobody could take it for that any more.
+    pub fn ended_late(&self, workload: &WorkloadId) -> bool {
+        self.ended_late.contains(workload)
+    }
+
     /// True if it ended with its host's orderly shutdown, as far as anybody can tell: the host said of it what it says of a
     /// person's stop.
     pub fn went_with_its_host(&self, workload: &WorkloadId) -> bool {
-        self.ended_in_order.contains(workload) && !self.own.contains(workload)
+        self.ended_in_order.contains(workload) && !self.own.contains_key(workload)
     }
 
     /// An operator told the controller itself.
@@ -72,10 +86,10 @@ impl Stops {
     }
 
     /// The controller stops it itself: the host's next word is not a person's.
-    pub fn ordered(&mut self, order: &Order) {
+    pub fn ordered(&mut self, order: &Order, now: Time) {
         if let Action::Stop { workload, host, .. } | Action::Revert { workload, host, .. } = &order.action {
             self.words.entry(workload.clone()).or_default().remove(host);
-            self.own.insert(workload.clone());
+            self.own.insert(workload.clone(), now);
         }
     }
 

@@ -332,6 +332,8 @@ mod tests {
             "virsh snapshot-create web-1 before-update",
             "virsh domrename web-1 web-9",
             "virsh redefine web-1 h2",
+            "virsh define-namesake web-1 h2",
+            "virsh undefine-namesake web-1 h2",
             "start-fails web-1 3",
             "start-fails web-1 3 on h1",
             "migration-fails web-1 1",

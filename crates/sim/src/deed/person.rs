@@ -21,6 +21,10 @@ pub(crate) enum PersonDeed {
     Rename(WorkloadId, WorkloadId),
     /// Undefined where it was, defined there.
     Redefine(WorkloadId, HostId),
+    /// Another VM, with a uuid and disks of its own, is given the guest's name on that host, and runs.
+    DefineNamesake(WorkloadId, HostId),
+    /// That one goes again.
+    UndefineNamesake(WorkloadId, HostId),
 }
 
 impl PersonDeed {
@@ -42,6 +46,8 @@ impl PersonDeed {
             ["snapshot-create", _, point] => PersonDeed::SnapshotCreate(workload, point.into()),
             ["domrename", _, new] => PersonDeed::Rename(workload, new.into()),
             ["redefine", _, host] => PersonDeed::Redefine(workload, host.into()),
+            ["define-namesake", _, host] => PersonDeed::DefineNamesake(workload, host.into()),
+            ["undefine-namesake", _, host] => PersonDeed::UndefineNamesake(workload, host.into()),
             _ => return None,
         })
     }
@@ -63,6 +69,8 @@ impl fmt::Display for PersonDeed {
             PersonDeed::SnapshotCreate(guest, point) => write!(f, "snapshot-create {guest} {point}"),
             PersonDeed::Rename(guest, new) => write!(f, "domrename {guest} {new}"),
             PersonDeed::Redefine(guest, host) => write!(f, "redefine {guest} {host}"),
+            PersonDeed::DefineNamesake(guest, host) => write!(f, "define-namesake {guest} {host}"),
+            PersonDeed::UndefineNamesake(guest, host) => write!(f, "undefine-namesake {guest} {host}"),
             PersonDeed::SnapshotDelete(guest, None) => write!(f, "snapshot-delete {guest} newest"),
             PersonDeed::SnapshotDelete(guest, Some(point)) => write!(f, "snapshot-delete {guest} {point}"),
         }

@@ -2,7 +2,7 @@
 
 use crate::{random::Stream, scenario::setup::GuestsOnShutdown};
 use mainstay_model::{ActionId, HostId, OffReason, Resources, Span, Time, WorkloadId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A host as it truly is.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct Host {
     /// Since when its owner shuts it down.
     pub going_down: Option<Time>,
     pub domains: BTreeMap<WorkloadId, Definition>,
+    /// Other VMs, running, that bear the name of a guest: nobody's business here, and in its way.
+    pub namesakes: BTreeSet<WorkloadId>,
     pub connection: Connection,
     /// Requests that reached it while its management was stopped.
     pub backlog: Vec<ActionId>,
@@ -98,6 +100,7 @@ impl Host {
             guests_on_shutdown: GuestsOnShutdown::default(),
             going_down: None,
             domains: BTreeMap::new(),
+            namesakes: BTreeSet::new(),
             connection: Connection::default(),
             backlog: Vec::new(),
             random,

@@ -39,6 +39,9 @@ impl World {
         let Some(host) = self.hosts.get(to).filter(|host| host.answers_management()) else {
             return Err((FailureKind::Unreachable, format!("unable to connect to {to}")));
         };
+        if host.namesakes.contains(name) {
+            return Err((FailureKind::Refused, "domain is already defined with another uuid".into()));
+        }
         if taken + guest.needs.memory_mib > host.capacity.memory_mib {
             self.truths.push(Truth::NoRoom { guest: name.clone(), host: to.clone() });
             return Err((FailureKind::NoRoom, "cannot set up guest memory: Cannot allocate memory".into()));

@@ -66,6 +66,12 @@ impl World {
             PersonDeed::SnapshotCreate(name, point) => self.person_takes_point(&name, point),
             PersonDeed::Rename(name, new) => self.rename(&name, &new),
             PersonDeed::Redefine(name, to) => self.redefine(&name, &to),
+            PersonDeed::DefineNamesake(name, on) => self.define_namesake(name, &on),
+            PersonDeed::UndefineNamesake(name, on) => {
+                if let Some(host) = self.hosts.get_mut(&on).filter(|host| host.runs_libvirt()) {
+                    host.namesakes.remove(&name);
+                }
+            }
         }
     }
 
@@ -107,7 +113,8 @@ impl World {
     /// Somebody takes the definition of what is off to another host.
     fn redefine(&mut self, name: &WorkloadId, to: &HostId) {
         let off = self.guests.get(name).is_some_and(|guest| guest.processes.is_empty());
-        if !off || !self.hosts.get(to).is_some_and(Host::runs_libvirt) {
+        let takes = |host: &Host| host.runs_libvirt() && !host.namesakes.contains(name);
+        if !off || !self.hosts.get(to).is_some_and(takes) {
             return;
         }
         let hosts: Vec<HostId> =
@@ -119,8 +126,21 @@ impl World {
         self.truths.push(Truth::Redefined { guest: name.clone(), host: to.clone() });
     }
 
-    /// True if a disk of this guest is in use under its other name, or that name is taken here.
+    /// Somebody gives another VM the name of a guest that is defined elsewhere.
+    fn define_namesake(&mut self, name: WorkloadId, on: &HostId) {
+        let elsewhere = self.hosts.values().any(|host| host.name != *on && host.domains.contains_key(&name));
+        let host = self.hosts.get_mut(on).filter(|host| host.runs_libvirt() && !host.domains.contains_key(&name));
+        if let Some(host) = host.filter(|_| elsewhere) {
+            host.namesakes.insert(name);
+        }
+    }
+
+    /// Why this guest can't be defined or started here, if a disk of it is in use under its other name, or a name or uuid of
+    /// it is taken.
     pub(super) fn twin_in_the_way(&self, name: &WorkloadId, on: &HostId) -> Option<&'static str> {
+        if self.hosts.get(on).is_some_and(|host| host.namesakes.contains(name)) {
+            return Some("domain is already defined with another uuid");
+        }
         let twin = self.guests.get(name)?.twin.as_ref()?;
         if self.hosts.get(on).is_some_and(|host| host.domains.contains_key(twin)) {
             return Some("another domain is already defined with that uuid");

@@ -136,7 +136,20 @@ impl World {
             };
             Some((workload.clone(), seen))
         };
-        host.domains.iter().filter_map(seen).collect()
+        let mut domains: BTreeMap<_, _> = host.domains.iter().filter_map(seen).collect();
+        for name in &host.namesakes {
+            let other = self.guests.get(name).map(|guest| DomainSeen {
+                uuid: format!("{name} of {}", host.name),
+                state: DomainState::Running,
+                needs: guest.needs,
+                autostart: false,
+                tags: guest.tags.clone(),
+                datastores: [guest.datastore.clone()].into(),
+                movable: true,
+            });
+            domains.extend(other.map(|other| (name.clone(), other)));
+        }
+        domains
     }
 
     /// Lists the snapshots of each domain on the host.

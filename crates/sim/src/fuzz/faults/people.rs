@@ -7,7 +7,7 @@ use mainstay_model::{Command, StopHow, WorkloadId};
 impl Draw<'_> {
     pub(super) fn people(&mut self) {
         let (guest, host) = (self.guest(), self.host());
-        let deed = match self.random.between(0, 10) {
+        let deed = match self.random.between(0, 11) {
             0 => PersonDeed::Destroy(guest),
             1 => PersonDeed::Shutdown(guest),
             2 => PersonDeed::Start(guest, host),
@@ -30,6 +30,10 @@ impl Draw<'_> {
                 let later = self.at + Span::secs(6);
                 self.deeds.push((later, Deed::Person(PersonDeed::Redefine(guest.clone(), host))));
                 PersonDeed::Shutdown(guest)
+            }
+            10 => {
+                self.then(Deed::Person(PersonDeed::UndefineNamesake(guest.clone(), host.clone())));
+                PersonDeed::DefineNamesake(guest, host)
             }
             _ => PersonDeed::Undefine(guest, host),
         };
