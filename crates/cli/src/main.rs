@@ -15,8 +15,8 @@ mod render;
 use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
 
-/// The controller allocates some hundred thousand times a second, and gives back on one thread what another took: glibc's own
-/// allocator takes a sixth more CPU time for the whole process (docs/scale.md).
+/// The controller allocates all the time, and gives back on one thread what another took: with glibc's own allocator the whole
+/// process took a sixth more CPU time (docs/scale.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
