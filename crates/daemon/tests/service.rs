@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a failure is the report")]
 
 use mainstay_daemon::{EventQuery, Options, Running, StartError, start};
+use mainstay_engine::view::ClusterView;
+use mainstay_model::Code;
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -46,6 +48,16 @@ async fn hosts(running: &Running) -> Vec<String> {
     running.handle.view().await.unwrap().hosts.iter().map(|host| host.host.to_string()).collect()
 }
 
+/// Waits until the controller's view is so.
+async fn seen(running: &Running, so: impl Fn(&ClusterView) -> bool) {
+    let looked = async {
+        while !so(&running.handle.view().await.unwrap()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, looked).await.expect("the view becomes so in time");
+}
+
 #[tokio::test]
 async fn a_bad_reload_keeps_the_old_configuration_and_a_good_one_needs_no_restart() {
     let directory = tempfile::tempdir().unwrap();
@@ -57,16 +69,12 @@ async fn a_bad_reload_keeps_the_old_configuration_and_a_good_one_needs_no_restar
     let refused = running.handle.reload().await.unwrap().unwrap_err();
     assert!(refused.problems.iter().any(|line| line.contains(":1") && line.contains("heartbeat_every")), "{refused}");
     assert_eq!(hosts(&running).await, ["h1", "h2"]);
+    seen(&running, |view| view.alarms.iter().any(|alarm| alarm.code == Code::RELOAD_REFUSED)).await;
 
     configure(directory.path(), &["h2", "h3"], "");
     let report = running.handle.reload().await.unwrap().unwrap();
     assert_eq!((report.hosts_added, report.hosts_removed), (vec!["h3".to_owned()], vec!["h1".to_owned()]));
-    let added = async {
-        while !hosts(&running).await.contains(&"h3".to_owned()) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(SOON, added).await.expect("the new host is seen");
+    seen(&running, |view| view.hosts.iter().any(|host| host.host.as_str() == "h3")).await;
 
     let events = running.handle.events(EventQuery::default()).await.unwrap();
     assert!(events.iter().any(|event| event.text.contains("refused")), "{events:#?}");

@@ -24,7 +24,8 @@ impl Checker {
             let unprotected = view.workloads.iter().any(|seen| seen.workload == *name && !seen.managed);
             let removed =
                 guest.undefined_by_person && !world.hosts.values().any(|host| host.domains.contains_key(name));
-            if !managed || unprotected || removed || self.stops.wanted_off(name) {
+            let left_off = self.stops.wanted_off(name) || self.stops.is_believed_stopped(name);
+            if !managed || unprotected || removed || left_off {
                 self.excused.insert(name.clone());
                 continue;
             }

@@ -217,6 +217,9 @@ impl Checker {
 
     fn started(&mut self, world: &World, guest: &WorkloadId, host: &HostId, by: Starter) {
         self.last_ran.insert(guest.clone(), host.clone());
+        if by == Starter::Person {
+            self.stops.started_by_person(guest);
+        }
         self.stops.started(guest);
         if by != Starter::Controller {
             self.attempts.entry(guest.clone()).or_default().disturbed();

@@ -24,6 +24,8 @@ pub(super) struct Stops {
     ended_late: BTreeSet<WorkloadId>,
     /// Shut down or saved since it was started last.
     ended_in_order: BTreeSet<WorkloadId>,
+    /// Started by a person since the controller knew of the stop, and the controller was not told of that yet.
+    started_unseen: BTreeSet<WorkloadId>,
     /// Redefined by a person since it was started last, or since a person wanted it to run.
     redefined: BTreeMap<WorkloadId, Time>,
 }
@@ -69,6 +71,18 @@ impl Stops {
         }
     }
 
+    /// A person starts it.
+    pub fn started_by_person(&mut self, workload: &WorkloadId) {
+        if self.told.contains_key(workload) {
+            self.started_unseen.insert(workload.clone());
+        }
+    }
+
+    /// True if all that the controller was told is that a person stopped it.
+    pub fn is_believed_stopped(&self, workload: &WorkloadId) -> bool {
+        self.started_unseen.contains(workload)
+    }
+
     /// True if a stop of the controller's own came through when nobody could take it for that any more.
     pub fn ended_late(&self, workload: &WorkloadId) -> bool {
         self.ended_late.contains(workload)
@@ -103,6 +117,9 @@ impl Stops {
         in_doubt: bool,
         now: Time,
     ) -> bool {
+        if state.is_live() {
+            self.started_unseen.remove(workload);
+        }
         let before = self.words.get(workload).and_then(|words| words.get(host)).copied();
         if before == Some(state) && state.is_live() {
             return false;

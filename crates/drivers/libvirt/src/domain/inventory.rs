@@ -70,14 +70,13 @@ impl Connection {
         Ok(domains)
     }
 
-    /// All domains with what libvirt knows of them, in three calls at once however many they are. `limit` holds for each.
+    /// All domains with what libvirt knows of them, in three calls however many they are. `limit` holds for each.
     pub async fn inventory(&self, limit: Duration) -> Result<Vec<Inventoried>> {
-        // Their states come in one answer that lists every domain.
-        let (states, persistent, autostart) = tokio::try_join!(
-            self.statistics(StatsGroups::STATE, limit),
-            self.uuids(ListFlags::PERSISTENT, limit),
-            self.uuids(ListFlags::AUTOSTART, limit)
-        )?;
+        // Their states, in one answer that lists every domain. One after the other: a libvirtd that hangs shall hold only one
+        // of the few places for calls.
+        let states = self.statistics(StatsGroups::STATE, limit).await?;
+        let persistent = self.uuids(ListFlags::PERSISTENT, limit).await?;
+        let autostart = self.uuids(ListFlags::AUTOSTART, limit).await?;
         let inventoried = states.into_iter().map(|DomainStats { domain, state, .. }| Inventoried {
             state,
             persistent: persistent.contains(&domain.uuid),
