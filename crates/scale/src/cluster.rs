@@ -18,12 +18,13 @@ const CONFIG: &str = r#"
 shared_storage = true
 [site.here.libvirt]
 [site.here.host.host]
-address = ""
+address = "192.0.2.1"
 cpu_overcommit = 1.0
 fence = "bmc"
 [fence.bmc]
 agent = "fence_ipmilan"
 "#;
+
 /// How many members a set that is kept apart has.
 const APART: usize = 4;
 
@@ -222,4 +223,19 @@ fn tagged(tag: &str) -> Selector {
 
 fn rule<T>(selector: Selector, policy: T) -> Rule<T> {
     Rule { selector, policy, origin: Origin::default_of("scale") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ran_on_a_lost_host_is_started_elsewhere() {
+        let mut cluster = Cluster::settled(Size { hosts: 16, workloads: 250 });
+        let proofs = cluster.lose(1, |_, _| {});
+        assert_eq!(proofs.len(), 1);
+        let orders = cluster.step(proofs).orders;
+        let starts = orders.iter().filter(|order| matches!(order.action, Action::Start { .. })).count();
+        assert_eq!(starts, 16, "{orders:?}");
+    }
 }
