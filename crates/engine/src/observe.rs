@@ -150,6 +150,9 @@ impl Engine {
             if !(unchanged && self.seen_again(host, workload, asked_at, domain)) {
                 self.domain_listed(host, workload, asked_at, domain);
             }
+            if !unchanged && !before.contains_key(workload) {
+                self.agenda.touch(workload); // an event told of it before: now it is certain
+            }
         }
         for workload in missing {
             self.no_namesake(&workload, host);

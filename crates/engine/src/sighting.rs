@@ -235,7 +235,9 @@ impl Engine {
             if arriving && record.host.as_ref() != Some(host) {
                 // The target of a migration, which never ran: libvirt ends it when the source is gone, and nobody wanted that.
                 self.trouble(workload, Cause::HostLost);
-            } else if let Some((there, how)) = self.stopped_elsewhere_since(workload, host, last_seen) {
+            } else if matches!(reason, OffReason::Unknown | OffReason::Undefined)
+                && let Some((there, how)) = self.stopped_elsewhere_since(workload, host, last_seen)
+            {
                 self.stopped_by_person(&there, workload, how);
             } else {
                 self.fell(host, workload, reason, whose);

@@ -192,3 +192,19 @@ fn a_policy_that_respects_stops_ends_the_attempts_of_one_that_did_not() {
     assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
     assert_eq!(story.alarms(), [Code::STOPPED_BY_PERSON]);
 }
+
+/// It ran on two hosts, and a person stops it on one, as the alarm asks. What crashes on the other a moment later is brought back.
+#[test]
+fn who_stops_one_of_two_does_not_stop_the_other() {
+    let mut story = Story::new();
+    story.guest_on("h2", "web-1", DomainState::Running);
+    story.pass(Span::secs(3));
+    assert_eq!(story.alarms(), [Code::RUNS_TWICE]);
+    story.now = story.now + Span::millis(100);
+    story.event("h2", DomainState::Off(OffReason::Destroyed));
+    story.now = story.now + Span::millis(100);
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    story.pass(Span::secs(1)); // the other host lists that it has it no more
+    let (_, action) = story.only_order();
+    assert!(matches!(&action, Action::Start { .. }), "{action}");
+}
