@@ -99,7 +99,7 @@ impl Engine {
         if self.belief.cut_off {
             return refused("the controller seems cut off from most hosts, and acts on nothing");
         }
-        if self.host_word(host) == "fencing" {
+        if self.host_health(host) == crate::health::HostHealth::Fencing {
             return nothing(format!("{host} is being fenced already"));
         }
         self.commanded(Subject::Host(host.clone()), "a person asked to fence it");

@@ -19,6 +19,7 @@ mod engine;
 pub mod explain;
 mod goodbye;
 mod groups;
+mod health;
 mod incident;
 mod io;
 mod ledger;

@@ -5,6 +5,7 @@
 //! is in the journal before it leaves, a controller that dies anywhere knows afterwards what may be under way.
 
 mod report;
+mod verdict;
 
 use crate::{
     Input, Row, Step, Table,

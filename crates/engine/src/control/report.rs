@@ -4,12 +4,11 @@ use crate::{
     belief::{HostPhase, HostRecord, HostSenses, Sight, Want, WorkloadRecord},
     engine::Engine,
     explain::{Doing, Why},
+    health::VmHealth,
     place::{Verdict as Place, survey},
-    view::{ClusterView, HostView, PointSummary, Verdict, WorkloadView},
+    view::{ClusterView, HostView, PointSummary, WorkloadView},
 };
-use mainstay_model::{
-    Alarm, DomainState, HostId, PointState, Severity, SiteId, Subject, Time, WorkloadId, shell_word, spec::Origin,
-};
+use mainstay_model::{Alarm, DomainState, HostId, PointState, SiteId, Subject, Time, WorkloadId, spec::Origin};
 use std::fmt::Write;
 
 /// Of the contract in `view`.
@@ -25,49 +24,13 @@ pub(super) fn cluster(engine: &Engine, now: Time, more: Vec<Alarm>) -> ClusterVi
         version: VERSION,
         at: now,
         name: engine.spec.name.clone(),
-        verdict: verdict(engine, &alarms),
+        verdict: super::verdict::verdict(engine, &alarms),
         cut_off: belief.cut_off,
         hosts: belief.hosts.values().map(|record| host(engine, record, now)).collect(),
         workloads: belief.workloads.values().map(|record| workload(engine, record, now)).collect(),
         alarms,
         incidents: belief.incidents.values().filter(|incident| incident.closed_at.is_none()).cloned().collect(),
     }
-}
-
-fn verdict(engine: &Engine, alarms: &[Alarm]) -> Verdict {
-    let shouting: Vec<&Alarm> = alarms.iter().filter(|alarm| alarm.acknowledged.is_none()).collect();
-    let busy = engine
-        .belief
-        .workloads
-        .values()
-        .filter(|record| record.trouble.as_ref().is_some_and(|t| t.started_at.is_none()))
-        .filter(|record| engine.manages(&record.workload))
-        .count();
-    let severity = shouting.iter().map(|alarm| alarm.severity).max().unwrap_or(Severity::Green);
-    let count = |severity| shouting.iter().filter(|alarm| alarm.severity == severity).count();
-    let text = match (severity, busy) {
-        (Severity::Green, 0) => "all is well".to_owned(),
-        (Severity::Green, 1) => "one workload is being brought back".to_owned(),
-        (Severity::Green, busy) => format!("{busy} workloads are being brought back"),
-        (severity, busy) => {
-            let mut text = match (count(Severity::Red), count(Severity::Yellow)) {
-                (0, 1) => "one thing needs a look".to_owned(),
-                (0, yellow) => format!("{yellow} things need a look"),
-                (1, _) => "one thing needs a person now".to_owned(),
-                (red, _) => format!("{red} things need a person now"),
-            };
-            if busy > 0 && severity == Severity::Red {
-                let _ = write!(text, "; {busy} being brought back");
-            }
-            text
-        }
-    };
-    let next = shouting
-        .first()
-        .map(|alarm| format!("mainstay explain {}", shell_word(&alarm.subject)))
-        .filter(|_| severity > Severity::Green);
-    let next = next.map(|next| if next.ends_with(" cluster") { "mainstay alarm list".to_owned() } else { next });
-    Verdict { severity, text, next }
 }
 
 fn host(engine: &Engine, record: &HostRecord, now: Time) -> HostView {
@@ -77,7 +40,7 @@ fn host(engine: &Engine, record: &HostRecord, now: Time) -> HostView {
     HostView {
         host: id.clone(),
         site: spec.map_or_else(|| SiteId::from("?"), |spec| spec.site.clone()),
-        health: engine.host_word(id).to_owned(),
+        health: engine.host_health(id).word().to_owned(),
         since: record.since,
         evidence: senses.map(|senses| host_evidence(engine, record, senses, now)).unwrap_or_default(),
         doing: engine.doing.get(&Subject::Host(id.clone())).and_then(shown),
@@ -139,13 +102,13 @@ fn shown(doing: &Doing) -> Option<String> {
 fn workload(engine: &Engine, record: &WorkloadRecord, now: Time) -> WorkloadView {
     let id = &record.workload;
     let senses = engine.belief.workload_senses.get(id);
-    let (health, since) = workload_health(engine, record, now);
+    let (health, since) = workload_health(engine, record);
     let last_point =
         engine.last_good_point(id).map(|point| PointSummary { id: point.id.clone(), taken_at: point.taken_at });
     let activity = senses.and_then(|senses| senses.activity);
     WorkloadView {
         workload: id.clone(),
-        health: health.to_owned(),
+        health: health.word().to_owned(),
         since,
         evidence: workload_evidence(engine, record, now),
         host: record
@@ -175,48 +138,50 @@ fn workload(engine: &Engine, record: &WorkloadRecord, now: Time) -> WorkloadView
     }
 }
 
-fn workload_health(engine: &Engine, record: &WorkloadRecord, _now: Time) -> (&'static str, Time) {
+pub(super) fn workload_health(engine: &Engine, record: &WorkloadRecord) -> (VmHealth, Time) {
     let id = &record.workload;
     let senses = engine.belief.workload_senses.get(id);
     let migrating =
         engine.life_order(id).is_some_and(|order| matches!(order.order.action, mainstay_model::Action::Migrate { .. }));
     if migrating {
-        return ("migrating", engine.life_order(id).map_or(record.known_since, |order| order.ordered_at));
+        return (VmHealth::Migrating, engine.life_order(id).map_or(record.known_since, |order| order.ordered_at));
     }
     if let Some(trouble) = &record.trouble
         && trouble.started_at.is_none()
     {
         let word = match trouble.cause {
-            mainstay_model::Cause::Hung => "unresponsive",
-            mainstay_model::Cause::IoError => "paused",
+            mainstay_model::Cause::Hung => VmHealth::Unresponsive,
+            mainstay_model::Cause::IoError => VmHealth::Paused,
             mainstay_model::Cause::Crashed | mainstay_model::Cause::Panicked | mainstay_model::Cause::Signalled => {
-                "crashed"
+                VmHealth::Crashed
             }
-            _ => "down",
+            _ => VmHealth::Down,
         };
         return (word, trouble.since);
     }
     if let (Want::Stopped { at, .. }, true) = (&record.want, record.may_run_on.is_empty()) {
-        return ("stopped", *at);
+        return (VmHealth::Stopped, *at);
     }
-    let Some(host) = record.may_run_on.first() else { return ("down", record.known_since) };
-    let Some(seen) = senses.and_then(|senses| senses.seen.get(host)) else { return ("unknown", record.known_since) };
+    let Some(host) = record.may_run_on.first() else { return (VmHealth::Down, record.known_since) };
+    let Some(seen) = senses.and_then(|senses| senses.seen.get(host)) else {
+        return (VmHealth::Unknown, record.known_since);
+    };
     let up_since = senses.and_then(|senses| senses.up_since).unwrap_or(seen.at);
     let answered = senses.is_some_and(|senses| senses.answered_since.is_some());
     match seen.state {
         _ if engine.sight(host) != Sight::Heard => {
             // Its host says nothing now, but the guest may speak for itself.
             let speaks = senses.is_some_and(|senses| senses.heard().is_some() && senses.silent().is_none());
-            (if speaks { "running" } else { "unknown" }, up_since)
+            (if speaks { VmHealth::Running } else { VmHealth::Unknown }, up_since)
         }
-        DomainState::Running if record.answers && !answered => ("starting", up_since),
+        DomainState::Running if record.answers && !answered => (VmHealth::Starting, up_since),
         DomainState::Running if senses.is_some_and(|senses| senses.silent().is_some()) && record.answers => {
-            ("unresponsive", up_since)
+            (VmHealth::Unresponsive, up_since)
         }
-        DomainState::Running => ("running", up_since),
-        DomainState::Paused(_) => ("paused", seen.at),
-        DomainState::Panicked => ("crashed", seen.at),
-        DomainState::Off(_) => ("down", seen.at),
+        DomainState::Running => (VmHealth::Running, up_since),
+        DomainState::Paused(_) => (VmHealth::Paused, seen.at),
+        DomainState::Panicked => (VmHealth::Crashed, seen.at),
+        DomainState::Off(_) => (VmHealth::Down, seen.at),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     belief::{Attempt, HostPhase, MoveWhy, Seen, Sight, Want, WorkloadRecord},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn},
+    health::HostHealth,
     place::{Groups, HostCandidate, NoHostFits, Placement, Reach, Refusal, Request, place},
 };
 use mainstay_model::{
@@ -182,7 +183,7 @@ impl Engine {
         if record.phase == HostPhase::Online && record.maintenance.is_some() {
             return Some(Refusal::Maintenance);
         }
-        (!self.in_service(host)).then(|| Refusal::NotOnline { health: self.host_word(host).to_owned() })
+        (!self.in_service(host)).then(|| Refusal::NotOnline { health: self.host_health(host).word().to_owned() })
     }
 
     /// Notes where those are now with whom these workloads share a group.
@@ -420,29 +421,29 @@ impl Engine {
     }
 
     /// The host's health in one word, as people are shown it.
-    pub(crate) fn host_word(&self, host: &HostId) -> &'static str {
-        let Some(record) = self.belief.hosts.get(host) else { return "unknown" };
+    pub(crate) fn host_health(&self, host: &HostId) -> HostHealth {
+        let Some(record) = self.belief.hosts.get(host) else { return HostHealth::Unknown };
         let fencing = self
             .belief
             .in_flight(&Subject::Host(host.clone()))
             .any(|order| matches!(order.order.action, Action::Fence { .. }));
         match (&record.phase, self.sight(host)) {
-            _ if fencing => "fencing",
-            (HostPhase::Lost { .. } | HostPhase::Off { .. }, _) if self.said_goodbye(host) => "shut-down",
-            (HostPhase::Lost { .. }, _) => "lost",
-            (HostPhase::Off { .. }, _) => "fenced",
-            (HostPhase::Returning, _) => "returning",
-            (HostPhase::Online, Sight::Unknown) => "unknown",
-            (HostPhase::Online, Sight::Suspect | Sight::Silent | Sight::Hung) => "suspect",
-            (HostPhase::Online, Sight::Unmanaged) => "unmanaged",
+            _ if fencing => HostHealth::Fencing,
+            (HostPhase::Lost { .. } | HostPhase::Off { .. }, _) if self.said_goodbye(host) => HostHealth::ShutDown,
+            (HostPhase::Lost { .. }, _) => HostHealth::Lost,
+            (HostPhase::Off { .. }, _) => HostHealth::Fenced,
+            (HostPhase::Returning, _) => HostHealth::Returning,
+            (HostPhase::Online, Sight::Unknown) => HostHealth::Unknown,
+            (HostPhase::Online, Sight::Suspect | Sight::Silent | Sight::Hung) => HostHealth::Suspect,
+            (HostPhase::Online, Sight::Unmanaged) => HostHealth::Unmanaged,
             (HostPhase::Online, Sight::Heard) if record.maintenance.is_some() => {
                 if self.belief.on_host(host).any(|workload| self.manages(workload)) {
-                    "draining"
+                    HostHealth::Draining
                 } else {
-                    "maintenance"
+                    HostHealth::Maintenance
                 }
             }
-            (HostPhase::Online, Sight::Heard) => "online",
+            (HostPhase::Online, Sight::Heard) => HostHealth::Online,
         }
     }
 }

@@ -12,4 +12,5 @@ mod points;
 mod recovery;
 mod sight;
 mod terms;
+mod verdict;
 mod whose;
