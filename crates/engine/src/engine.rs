@@ -198,6 +198,7 @@ impl Engine {
     /// from now.
     pub(crate) fn resume(&mut self, now: Time) {
         self.now = now;
+        self.belief.tidy_journal();
         self.forget_outcomes();
     }
 

@@ -1,7 +1,8 @@
 //! A workload is off: a person's doing, a failure, or a stop of our own that shows only now?
 //!
 //! A hypervisor says `destroyed` whoever did it. What we ordered ourselves is told from a person's doing by the journal: the
-//! last orders about the workload at that host, and what became of them.
+//! last orders about the workload at that host, and what became of them. [`crate::belief`]'s journal keeps exactly what is asked
+//! for here.
 
 use crate::{
     belief::{OrderRecord, StoppedHow, Want},
@@ -91,14 +92,7 @@ impl Engine {
 
     /// Orders that start or stop the workload at this host, the newest first.
     pub(crate) fn orders_there(&self, workload: &WorkloadId, host: &HostId) -> impl Iterator<Item = &OrderRecord> {
-        let matters = move |action: &Action| match action {
-            Action::Stop { host: at, .. } => at == host,
-            Action::Resume { .. } => false, // the same process goes on
-            action => action.may_run_on() == Some(host),
-        };
-        let newest_first = self.belief.orders.values().rev();
-        newest_first
-            .filter(move |order| order.order.action.workload() == Some(workload) && matters(&order.order.action))
+        self.belief.acts_on(workload).rev().filter(move |order| order.acts_at() == Some(host))
     }
 }
 

@@ -2,6 +2,7 @@
 //! independent of the cluster's size. The indexes follow the records through the few functions at the end of this file.
 
 mod host;
+mod journal;
 mod order;
 mod shift;
 mod silence;
@@ -48,6 +49,8 @@ pub(crate) struct Belief {
     pub taken: BTreeMap<HostId, Resources>,
     in_flight: BTreeMap<Subject, BTreeSet<ActionId>>,
     under_way: BTreeSet<ActionId>,
+    /// Orders in the journal that started or stopped a workload.
+    acts: BTreeMap<WorkloadId, BTreeSet<ActionId>>,
 }
 
 /// Key of a recovery point.
@@ -125,6 +128,11 @@ impl Belief {
                 belief.in_flight.entry(subject).or_default().insert(record.order.id);
             }
         }
+        for record in belief.orders.values().filter(|record| record.acts_at().is_some()) {
+            if let Some(workload) = record.order.action.workload() {
+                belief.acts.entry(workload.clone()).or_default().insert(record.order.id);
+            }
+        }
         Ok(belief)
     }
 
@@ -174,6 +182,11 @@ impl Belief {
         for key in self.point_keys(workload) {
             self.points.remove(&key);
         }
+        for id in self.acts.remove(workload).unwrap_or_default() {
+            if self.orders.get(&id).is_some_and(|record| record.ended.is_some()) {
+                self.orders.remove(&id);
+            }
+        }
     }
 
     /// Forgets a host, and what it had of workloads that are elsewhere.
@@ -207,7 +220,41 @@ impl Belief {
         for subject in record.subjects() {
             self.in_flight.entry(subject).or_default().insert(record.order.id);
         }
+        if let Some(workload) = record.order.action.workload().filter(|_| record.acts_at().is_some()) {
+            self.acts.entry(workload.clone()).or_default().insert(record.order.id);
+        }
         self.orders.put(record);
+    }
+
+    /// Orders in the journal that started or stopped a workload, oldest first.
+    pub(crate) fn acts_on(&self, workload: &WorkloadId) -> impl DoubleEndedIterator<Item = &OrderRecord> {
+        self.acts.get(workload).into_iter().flatten().filter_map(|id| self.orders.get(id))
+    }
+
+    /// Writes into the journal how an order ended, and drops from it what no later question reads.
+    pub(crate) fn order_closed(&mut self, record: OrderRecord) {
+        let (id, workload) = (record.order.id, record.order.action.workload().cloned());
+        self.orders.put(record);
+        let acts = workload.filter(|workload| self.acts.get(workload).is_some_and(|ids| ids.contains(&id)));
+        let surplus = match &acts {
+            Some(workload) => journal::superseded(self.acts_on(workload).rev()),
+            None => vec![id],
+        };
+        for id in surplus {
+            self.orders.remove(&id);
+            if let Some(ids) = acts.as_ref().and_then(|workload| self.acts.get_mut(workload)) {
+                ids.remove(&id);
+            }
+        }
+    }
+
+    /// Drops what an older version kept in the journal.
+    pub(crate) fn tidy_journal(&mut self) {
+        let ended: Vec<OrderRecord> = self.orders.values().filter(|record| record.ended.is_some()).cloned().collect();
+        let unread = ended.into_iter().filter(|record| record.acts_at().is_none());
+        for record in unread {
+            self.orders.remove(&record.order.id);
+        }
     }
 
     /// Takes an order out of flight; `None` if it was not in flight (any more).

@@ -1,7 +1,7 @@
 //! The journal: every order with its reason, and what came of it. An order is written here before it leaves.
 
 use crate::{Change, Row, Table, control::BadRow, ledger::Record};
-use mainstay_model::{Action, ActionId, Epoch, IncidentId, Order, Outcome, Subject, Time};
+use mainstay_model::{Action, ActionId, Epoch, HostId, IncidentId, Order, Outcome, Subject, Time};
 use serde::{Deserialize, Serialize};
 
 /// An order in the journal.
@@ -45,6 +45,15 @@ impl OrderRecord {
             subjects.push(Subject::Host(to.clone()));
         }
         subjects
+    }
+
+    /// The host where the order starts or stops its workload: if the workload ends there later, this may be why.
+    pub(crate) fn acts_at(&self) -> Option<&HostId> {
+        match &self.order.action {
+            Action::Stop { host, .. } => Some(host),
+            Action::Resume { .. } => None, // the same process goes on
+            action => action.may_run_on(),
+        }
     }
 }
 

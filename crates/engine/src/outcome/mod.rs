@@ -22,14 +22,13 @@ impl Engine {
         };
         let severity = if matches!(outcome, Outcome::Done { .. }) { Severity::Green } else { Severity::Yellow };
         self.note(EventKind::Outcome, severity, subject.clone(), format!("{}: {outcome}", record.order.action));
-        self.belief.orders.put(record.clone());
+        self.belief.order_closed(record.clone());
         match subject {
             Subject::Workload(workload) => self.agenda.touch(&workload),
             _ => self.agenda.touch_host(record.order.action.host()),
         }
         self.agenda.stir();
         self.learn(record, outcome);
-        self.prune_journal();
     }
 
     fn learn(&mut self, record: OrderRecord, outcome: Outcome) {
@@ -94,24 +93,6 @@ impl Engine {
             Action::TakePoint { workload, point, .. } => self.point_taken(&workload, &point, outcome),
             Action::DeletePoint { workload, point, .. } => self.point_deleted(&workload, &point, &outcome),
             Action::Screenshot { .. } => {}
-        }
-    }
-
-    /// The journal keeps what is under way and the last so many that ended.
-    fn prune_journal(&mut self) {
-        const KEPT: usize = 500;
-        if self.belief.orders.len() > 2 * KEPT {
-            let ended: Vec<ActionId> = self
-                .belief
-                .orders
-                .values()
-                .filter(|record| record.ended.is_some())
-                .map(|record| record.order.id)
-                .collect();
-            let surplus = ended.len().saturating_sub(KEPT);
-            for id in &ended[..surplus] {
-                self.belief.orders.remove(id);
-            }
         }
     }
 

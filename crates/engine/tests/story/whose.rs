@@ -1,7 +1,8 @@
 //! Who stopped it? A hypervisor says `destroyed` whoever did it, and a person's stop is not undone.
 
 use crate::harness::{Story, domain};
-use mainstay_model::{Action, Code, Command, DomainState, OffReason, Outcome, PauseReason, Span};
+use mainstay_engine::Table;
+use mainstay_model::{Action, Code, Command, DomainState, OffReason, Outcome, PauseReason, Reply, Span, WorkloadId};
 
 /// Stopped by us after a panic, started again, and well.
 fn restarted(story: &mut Story) {
@@ -129,4 +130,29 @@ fn each_trouble_is_called_by_its_name() {
             _ => {}
         }
     }
+}
+
+/// What the journal keeps does not depend on the load: while a stop of ours is in doubt, 1,100 recovery points of another VM
+/// come to an end. The stop is carried out late, and is still known as ours.
+#[test]
+fn a_late_stop_is_ours_however_many_orders_ended_since() {
+    let mut story = Story::new();
+    story.guest_on("h2", "db-1", DomainState::Running);
+    story.pass(Span::secs(5));
+    let stop = story.panicked();
+    story.ends(stop, Outcome::unknown("no answer"));
+    story.ordered();
+    for number in 0..1_100 {
+        let (workload, name) = (WorkloadId::from("db-1"), Some(format!("p{number}").as_str().into()));
+        let reply = story.command(Command::TakePoint { workload: workload.clone(), name });
+        assert!(matches!(reply, Reply::Accepted { .. }), "{reply:?}");
+        let (id, action) = story.orders.pop().expect("it was accepted");
+        assert_eq!(action.workload(), Some(&workload));
+        story.fails(id);
+    }
+    story.event("h1", DomainState::Off(OffReason::Destroyed));
+    story.pass(Span::secs(20));
+    assert!(!story.alarms().contains(&Code::STOPPED_BY_PERSON), "{}", story.said.join("\n"));
+    assert!(story.ordered().iter().any(|action| matches!(action, Action::Start { .. })), "it is brought back");
+    assert!(story.remembered(Table::Order) < 10, "the journal keeps what is asked for, and no more");
 }
