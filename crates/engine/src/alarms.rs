@@ -5,6 +5,7 @@ use crate::{
     belief::{AlarmKey, HostPhase, HostRecord, HostSenses, Sight, StoppedHow, Want},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn},
+    restored::named,
 };
 use mainstay_model::{
     Alarm, Cause, Code, DomainState, EventKind, HostChannel, HostId, PauseReason, Severity, Subject, WorkloadId,
@@ -86,6 +87,7 @@ impl Engine {
                 "look at the controller's network; if the hosts really are off: mainstay host confirm-off HOST",
             ));
         }
+        drafts.extend(self.memory_alarm());
         if let Some(why) = &self.refused {
             drafts.push(draft(
                 Code::RELOAD_REFUSED,
@@ -95,6 +97,34 @@ impl Engine {
             ));
         }
         self.settle_alarms(Subject::Cluster, drafts);
+    }
+
+    /// The memory was put back: which hosts are waited for, then which VMs an operator must speak of.
+    fn memory_alarm(&self) -> Option<Draft> {
+        let why = &self.belief.meta.restored()?.why;
+        let missing = self.unlisted();
+        if !missing.is_empty() {
+            let missing = named(missing.iter().map(HostId::as_str));
+            return Some(draft(
+                Code::MEMORY_RESTORED,
+                Severity::Red,
+                format!(
+                    "the memory is older than the world ({why}): nothing is started until every host has listed its VMs or is proved off; missing: {missing}"
+                ),
+                "wait for them; of a host that is off for good say so: mainstay host confirm-off HOST",
+            ));
+        }
+        let asked: Vec<&str> = self.in_question().map(WorkloadId::as_str).collect();
+        let (count, first) = (asked.len(), asked.first().map_or("VM".to_owned(), shell_word));
+        Some(draft(
+            Code::MEMORY_RESTORED,
+            Severity::Red,
+            format!(
+                "the memory is older than the world ({why}): {count} VMs ran by it and are off now; say which should run: {}",
+                named(asked.into_iter())
+            ),
+            format!("for each: mainstay vm start {first}, or vm stop; all others stay off: mainstay memory accept"),
+        ))
     }
 
     pub(crate) fn host_alarms(&mut self, host: &HostId, doing: &Doing) {

@@ -22,6 +22,17 @@ fn refused(text: impl Into<String>) -> Reply {
 
 impl Engine {
     pub(crate) fn command(&mut self, command: Command) -> Reply {
+        let starts = matches!(
+            command,
+            Command::StartWorkload { .. }
+                | Command::RestartWorkload { .. }
+                | Command::MoveWorkload { .. }
+                | Command::Revert { .. }
+                | Command::Rebalance
+        );
+        if let Some(refused) = self.refused_in_doubt().filter(|_| starts) {
+            return refused;
+        }
         match command {
             Command::ConfirmOff { host } => self.confirm_off(&host),
             Command::FenceHost { host } => self.fence_now(&host),
@@ -36,6 +47,7 @@ impl Engine {
             Command::Revert { workload, point } => self.revert_now(&workload, point),
             Command::DeletePoint { workload, point } => self.delete_point_now(&workload, point),
             Command::Rebalance => self.rebalance_now(),
+            Command::AcceptMemory { start } => self.accept_memory(start),
             Command::Acknowledge { code, subject, by } => self.acknowledge(code, subject, by),
         }
     }
@@ -209,6 +221,7 @@ impl Engine {
             }
         }
         self.commanded(Subject::Workload(workload.clone()), "a person asked to start it");
+        self.answered(workload);
         let record = self.belief.workloads.get_mut(workload).expect("checked above");
         record.want = Want::Running;
         record.attempts.clear();
@@ -230,6 +243,7 @@ impl Engine {
         if let Err(reply) = self.free_workload(workload) {
             return reply;
         }
+        self.answered(workload);
         let record = self.belief.workloads.get(workload).expect("checked above");
         if record.want != Want::Running && record.may_run_on.is_empty() {
             return nothing(format!("{workload} is stopped"));
@@ -395,6 +409,7 @@ impl Engine {
             return refused(format!("it is not certain where {workload} is; see: mainstay explain {workload}"));
         };
         self.commanded(Subject::Workload(workload.clone()), &format!("a person asked to revert it to {point}"));
+        self.answered(workload);
         let keep_broken = self.protection(workload).is_none_or(|rule| rule.policy.keep_broken);
         let record = self.belief.workloads.get_mut(workload).expect("checked above");
         record.want = Want::Running;

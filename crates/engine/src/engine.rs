@@ -196,10 +196,13 @@ impl Engine {
 
     /// A new term begins with old memory: what was under way has an unknown outcome, deadlines are gone, and silence counts
     /// from now.
-    pub(crate) fn resume(&mut self, now: Time) {
+    pub(crate) fn resume(&mut self, now: Time, restored: Option<String>) {
         self.now = now;
         self.belief.tidy_journal();
         self.forget_outcomes();
+        if let Some(why) = restored {
+            self.memory_restored(why);
+        }
     }
 
     // ---- what goes out --------------------------------------------------------------------------------------------

@@ -153,6 +153,10 @@ pub enum WaitingOn {
     FenceRetry,
     /// A migration that somebody else began, to be seen at its target.
     Arrival,
+    /// Every host to list what it runs, since the memory was put back.
+    EveryHost,
+    /// An operator to say whether it should run, since the memory was put back.
+    Wish,
 }
 
 /// What blocks.
@@ -260,6 +264,15 @@ impl fmt::Display for WaitingOn {
             WaitingOn::FenceRetry => write!(f, "the next round of its fence levels: all of them failed"),
             WaitingOn::FenceLimit => write!(f, "other fencings to finish"),
             WaitingOn::Arrival => write!(f, "it to appear on another host after a migration"),
+            WaitingOn::EveryHost => {
+                write!(f, "every host to list what it runs, or to be proved off: the memory was put back")
+            }
+            WaitingOn::Wish => {
+                write!(
+                    f,
+                    "an operator to say whether it should run, since the memory was put back (mainstay vm start or vm stop)"
+                )
+            }
         }
     }
 }

@@ -31,6 +31,9 @@ impl Engine {
         if self.belief.cut_off && !matches!(order.action, Action::CheckPower { .. }) {
             return Some("the controller is cut off and acts on nothing".to_owned());
         }
+        if self.memory_in_doubt() && order.action.may_run_on().is_some() {
+            return Some("the memory was put back, and not every host has listed its VMs yet".to_owned());
+        }
         match &order.action {
             Action::Start { workload, host } | Action::Revert { workload, host, .. } => {
                 self.runs_elsewhere(workload, &[host]).or_else(|| self.overload(workload, host))

@@ -114,6 +114,7 @@ impl Engine {
             // It was paused: that it was silent until now says nothing of the guest.
             self.belief.workload_senses.entry(workload.clone()).or_default().watched_since = Some(self.now);
         }
+        let was_in_question = self.answered_by_running(workload);
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let late = record.pending_on.contains(host);
         let ours = self.life_order(workload).is_some() || late;
@@ -141,7 +142,7 @@ impl Engine {
             let record = self.belief.workloads.get_mut(workload).expect("looked up above");
             let before = record.host.replace(host.clone());
             record.left.remove(host);
-            if !ours && before.is_some() {
+            if !ours && !was_in_question && before.is_some() {
                 record.kept_on = Some(host.clone()); // somebody moved it or started it there
             }
         }
@@ -307,6 +308,9 @@ impl Engine {
     }
 
     pub(crate) fn stopped_by_person(&mut self, host: &HostId, workload: &WorkloadId, how: StoppedHow) {
+        if self.belief.workloads.get(workload).is_some_and(|record| record.in_question) {
+            return; // the stop may be one of ours that was forgotten: an operator is asked
+        }
         let policy = self.rule(workload).map(|rule| rule.policy.on_person_stop);
         let word = match how {
             StoppedHow::Shutdown => "shut down by its owner",

@@ -93,6 +93,10 @@ alarms! {
     SENSOR_FAULT = Code(1003);
     /// Another controller has taken over; the one that says so does nothing any more and ends.
     TAKEN_OVER = Code(1004);
+    /// The memory was copied or put back; nothing is started from it until hosts and an operator have told.
+    MEMORY_RESTORED = Code(1005);
+    /// The database was deleted or replaced under the controller, which ends.
+    MEMORY_GONE = Code(1006);
     /// A host is lost.
     HOST_LOST = Code(1101);
     /// A host's management does not answer although the host or its guests do.

@@ -92,6 +92,12 @@ pub enum Command {
     },
     /// Even out load between hosts by a few live migrations, if that is worth it.
     Rebalance,
+    /// The memory was put back, and an operator answers for all VMs of which it is not known whether they should run.
+    AcceptMemory {
+        /// They are started; else they stay off.
+        #[serde(default)]
+        start: bool,
+    },
     /// Acknowledge an alarm.
     Acknowledge {
         /// Its code.

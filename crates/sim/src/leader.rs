@@ -3,10 +3,10 @@
 use crate::sabotage::{Sabotage, Sabotaged};
 use mainstay_engine::{
     Input, Row, Step,
-    control::{BadRow, Controller},
+    control::{BadRow, Circumstances, Controller},
     view::ClusterView,
 };
-use mainstay_model::{Span, Time, spec::ClusterSpec};
+use mainstay_model::{Time, spec::ClusterSpec};
 use std::sync::Arc;
 
 /// What leads the cluster.
@@ -34,21 +34,21 @@ impl Elect {
         matches!(self, Elect::Sabotaged(how) if how == duty)
     }
 
-    /// Begins a term with what is remembered, by a clock that was set ahead by this since the last one.
+    /// Begins a term with what is remembered.
     pub fn begin(
         self,
         spec: Arc<ClusterSpec>,
         rows: Vec<Row>,
         now: Time,
-        set_ahead: Span,
+        circumstances: Circumstances,
     ) -> Result<(Box<dyn Leader>, Step), BadRow> {
         Ok(match self {
             Elect::Real => {
-                let (controller, step) = Controller::start_set_ahead(spec, rows, now, set_ahead)?;
+                let (controller, step) = Controller::start_with(spec, rows, now, circumstances)?;
                 (Box::new(controller), step)
             }
             Elect::Sabotaged(how) => {
-                let (leader, step) = Sabotaged::begin(how, spec, rows, now, set_ahead)?;
+                let (leader, step) = Sabotaged::begin(how, spec, rows, now, circumstances)?;
                 (Box::new(leader), step)
             }
             #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::{
     store::{Store, Term},
     world::{News, World},
 };
-use mainstay_engine::{Input, Step, view::ClusterView};
+use mainstay_engine::{Input, Step, control::Circumstances, view::ClusterView};
 use mainstay_model::{Command, CommandId, Fact, Order, Reply, Span, Time, spec::ClusterSpec};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -38,6 +38,8 @@ pub(crate) struct Simulation {
     ahead: Ahead,
     /// By which the times in memory are told.
     ahead_on_record: Ahead,
+    /// The same of the backup, and the last time in it.
+    in_backup: (Ahead, Time),
     pub(crate) rival: Option<Rival>,
     wake_at: Option<Time>,
     restart_at: Option<Time>,
@@ -92,6 +94,7 @@ impl Simulation {
             wall_clock: WallClock::default(),
             ahead: Ahead::default(),
             ahead_on_record: Ahead::default(),
+            in_backup: Default::default(),
             rival: None,
             wake_at: None,
             restart_at: None,
@@ -182,6 +185,11 @@ impl Simulation {
                 let span = i64::try_from(span.0).unwrap_or(i64::MAX);
                 self.wall_clock.ahead_ms += if way == ClockJump::Forward { span } else { -span };
             }
+            Deed::StoreBackUp => {
+                self.store.back_up();
+                self.in_backup = (self.ahead_on_record, self.wall_clock.on_record);
+            }
+            Deed::StorePutBack(down_for) => self.put_memory_back(down_for),
             Deed::Pause(span) => self.asleep_until = Some(self.world.now + span),
             Deed::Operator(command) if self.leader.is_some() => {
                 let id = CommandId(self.commands.len() as u64 + 1);
@@ -200,6 +208,15 @@ impl Simulation {
         }
     }
 
+    /// The backup of the memory is put in its place, if there is one. Nobody does that with a memory that is in use.
+    fn put_memory_back(&mut self, down_for: Span) {
+        if self.rival.is_none() && self.store.put_back() {
+            (self.ahead_on_record, self.wall_clock.on_record) = self.in_backup;
+            self.checker.memory_put_back();
+            self.die(down_for);
+        }
+    }
+
     fn arm(&mut self, point: CrashPoint, down_for: Span, rival: bool) {
         self.crash = Some(Crash { point, down_for, rival, armed_at: self.world.now });
     }
@@ -215,7 +232,9 @@ impl Simulation {
         let shown = self.ahead.shows(now);
         // As the daemon finds it out by its machine's own clock, which nobody sets.
         let set_ahead = shown.since(self.ahead_on_record.shows(now));
-        match self.elect.begin(self.world.spec.clone(), self.store.rows(), shown, set_ahead) {
+        let restored = self.store.is_put_back().then(|| "a backup was put back".to_owned());
+        let circumstances = Circumstances { set_ahead, restored };
+        match self.elect.begin(self.world.spec.clone(), self.store.rows(), shown, circumstances) {
             Ok((leader, step)) => {
                 self.leader = Some(Box::new(Clocked { leader, ahead: self.ahead }));
                 self.record.note(now, "the controller begins".to_owned());

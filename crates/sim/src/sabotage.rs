@@ -5,7 +5,7 @@
 use crate::{check::Rule, leader::Leader};
 use mainstay_engine::{
     Change, Input, Row, Step, Table,
-    control::{BadRow, Controller},
+    control::{BadRow, Circumstances, Controller},
     view::ClusterView,
 };
 use mainstay_model::{
@@ -38,11 +38,13 @@ pub enum Sabotage {
     JournalAfter,
     /// That a person stopped a VM is taken for a crash.
     StopForgotten,
+    /// A memory that was put back counts as the newest.
+    PutBackUnnoticed,
 }
 
 impl Sabotage {
     /// Every one.
-    pub const ALL: [Sabotage; 10] = [
+    pub const ALL: [Sabotage; 11] = [
         Sabotage::FencingSkipped,
         Sabotage::StaleEpoch,
         Sabotage::StaleJournal,
@@ -53,6 +55,7 @@ impl Sabotage {
         Sabotage::CapacityIgnored,
         Sabotage::JournalAfter,
         Sabotage::StopForgotten,
+        Sabotage::PutBackUnnoticed,
     ];
 
     /// The one of that name.
@@ -63,7 +66,7 @@ impl Sabotage {
     /// The rule that it breaks, and by which it has to be found out.
     pub fn breaks(self) -> Rule {
         match self {
-            Sabotage::FencingSkipped | Sabotage::UnknownIsDone => Rule::ProofBeforeStart,
+            Sabotage::FencingSkipped | Sabotage::UnknownIsDone | Sabotage::PutBackUnnoticed => Rule::ProofBeforeStart,
             Sabotage::StaleEpoch | Sabotage::StaleJournal | Sabotage::ReusedEpoch => Rule::OneEpoch,
             Sabotage::SickPoint | Sabotage::LastPointDeleted => Rule::LastGoodPoint,
             Sabotage::CapacityIgnored => Rule::Room,
@@ -92,6 +95,7 @@ impl fmt::Display for Sabotage {
             Sabotage::CapacityIgnored => "capacity-ignored",
             Sabotage::JournalAfter => "journal-after",
             Sabotage::StopForgotten => "stop-forgotten",
+            Sabotage::PutBackUnnoticed => "put-back-unnoticed",
         })
     }
 }
@@ -116,11 +120,16 @@ impl Sabotaged {
         spec: Arc<ClusterSpec>,
         rows: Vec<Row>,
         now: Time,
-        set_ahead: Span,
+        mut circumstances: Circumstances,
     ) -> Result<(Sabotaged, Step), BadRow> {
+        let mut rows = rows;
+        if how == Sabotage::PutBackUnnoticed && circumstances.restored.take().is_some() {
+            // Its numbers go on, or they alone would give it away.
+            rows.iter_mut().filter(|row| row.table == Table::Meta).for_each(skip_numbers);
+        }
         let points = rows.iter().filter(|row| row.table == Table::Point);
         let points = points.filter_map(|row| Some((row.key.clone(), serde_json::from_str(&row.body).ok()?))).collect();
-        let (controller, step) = Controller::start_set_ahead(spec, rows, now, set_ahead)?;
+        let (controller, step) = Controller::start_with(spec, rows, now, circumstances)?;
         let (made_up, held_back, open) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut leader = Sabotaged { how, controller, made_up, held_back, open, points };
         let step = leader.falsified(now, step);
@@ -224,6 +233,17 @@ impl Sabotage {
             (_, state) => Some(state),
         }
     }
+}
+
+/// Counters go on far beyond those of a forgotten time.
+fn skip_numbers(row: &mut Row) {
+    let Ok(mut counters) = serde_json::from_str::<serde_json::Value>(&row.body) else { return };
+    for counter in ["epoch", "next_order", "next_incident"] {
+        if let Some(number) = counters.get(counter).and_then(serde_json::Value::as_u64) {
+            counters[counter] = (number + 1_000_000).into();
+        }
+    }
+    row.body = counters.to_string();
 }
 
 impl Leader for Sabotaged {

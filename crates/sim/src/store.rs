@@ -10,6 +10,10 @@ pub(crate) struct Store {
     term: Term,
     /// Sabotage: it takes what anybody writes.
     takes_anything: bool,
+    /// A backup of the rows, as of when it was made.
+    backup: Option<BTreeMap<(Table, String), String>>,
+    /// A backup was put back, and no controller has written since.
+    put_back: bool,
 }
 
 /// A controller's right to write, from its beginning until another begins.
@@ -32,6 +36,24 @@ impl Store {
         self.term
     }
 
+    /// Somebody makes a backup.
+    pub fn back_up(&mut self) {
+        self.backup = Some(self.rows.clone());
+    }
+
+    /// Somebody puts the backup back; false if there is none.
+    pub fn put_back(&mut self) -> bool {
+        let Some(backup) = self.backup.clone() else { return false };
+        self.rows = backup;
+        self.put_back = true;
+        true
+    }
+
+    /// True if a controller that begins now finds a memory that is older than the last one that was written.
+    pub fn is_put_back(&self) -> bool {
+        self.put_back
+    }
+
     /// True until another controller begins.
     pub fn is_current(&self, term: Term) -> bool {
         term == self.term
@@ -42,6 +64,7 @@ impl Store {
         if !self.is_current(term) && !self.takes_anything {
             return Err(Superseded);
         }
+        self.put_back = false;
         for change in changes {
             let key = (change.table, change.key.clone());
             match &change.body {

@@ -1,6 +1,6 @@
 //! The journal: every order with its reason, and what came of it. An order is written here before it leaves.
 
-use crate::{Change, Row, Table, control::BadRow, ledger::Record};
+use crate::{Change, Row, Table, control::BadRow, ledger::Record, restored::Restored};
 use mainstay_model::{Action, ActionId, Epoch, HostId, IncidentId, Order, Outcome, Subject, Time};
 use serde::{Deserialize, Serialize};
 
@@ -63,11 +63,16 @@ pub(crate) struct Meta {
     pub epoch: Epoch,
     pub next_order: u64,
     pub next_incident: u64,
+    /// Set while the memory is known to be older than the world.
+    #[serde(default)]
+    restored: Option<Restored>,
     #[serde(skip)]
     changed: bool,
 }
 
 const META_KEY: &str = "counters";
+/// Numbers that a forgotten time may have used are skipped: it lasted for fewer terms, orders and incidents than this.
+const SKIPPED: u64 = 1_000_000;
 
 impl Meta {
     /// Begins the next term.
@@ -85,6 +90,21 @@ impl Meta {
         self.changed = true;
         self.next_incident += 1;
         IncidentId(self.next_incident)
+    }
+    /// Set while the memory is known to be older than the world.
+    pub(crate) fn restored(&self) -> Option<&Restored> {
+        self.restored.as_ref()
+    }
+    pub(crate) fn set_restored(&mut self, restored: Option<Restored>) {
+        self.changed = true;
+        self.restored = restored;
+    }
+    /// Skips the numbers that may have been used since the copy was made that is the memory now.
+    pub(crate) fn skip_forgotten(&mut self) {
+        self.changed = true;
+        self.epoch = Epoch(self.epoch.0 + SKIPPED);
+        self.next_order += SKIPPED;
+        self.next_incident += SKIPPED;
     }
     pub(crate) fn restore(&mut self, row: &Row) -> Result<(), BadRow> {
         *self = serde_json::from_str(&row.body).map_err(|source| BadRow {

@@ -68,6 +68,9 @@ pub(crate) struct WorkloadRecord {
     /// An operator said to stop it by force if it has not shut down by then.
     #[serde(default)]
     pub force_stop_at: Option<Time>,
+    /// The memory was put back: whether it should run is not known until it is seen running or an operator says so.
+    #[serde(default)]
+    pub in_question: bool,
 }
 
 /// An order whose outcome is unknown.
@@ -203,6 +206,7 @@ impl WorkloadRecord {
             point_lost: None,
             reverted_to: None,
             force_stop_at: None,
+            in_question: false,
         }
     }
 }

@@ -19,5 +19,6 @@ impl Engine {
         for workload in self.agenda.workloads() {
             self.believe_workload(&workload);
         }
+        self.judge_memory();
     }
 }

@@ -23,6 +23,15 @@ pub struct Controller {
     pub(crate) engine: Engine,
 }
 
+/// What happened between two terms.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Circumstances {
+    /// The clock was set ahead: so much less time has passed than it shows.
+    pub set_ahead: Span,
+    /// The memory is older than the world, for this reason: it was copied or put back, or the database was deleted.
+    pub restored: Option<String>,
+}
+
 /// Why memory could not be read back.
 #[derive(Debug, thiserror::Error)]
 #[error("row {key} of {table:?} can't be read")]
@@ -49,16 +58,27 @@ impl Controller {
         now: Time,
         set_ahead: Span,
     ) -> Result<(Controller, Step), BadRow> {
+        Controller::start_with(spec, rows, now, Circumstances { set_ahead, restored: None })
+    }
+
+    /// As [`Controller::start`], under circumstances that its memory can't know of.
+    pub fn start_with(
+        spec: Arc<ClusterSpec>,
+        rows: Vec<Row>,
+        now: Time,
+        circumstances: Circumstances,
+    ) -> Result<(Controller, Step), BadRow> {
+        let Circumstances { set_ahead, restored } = circumstances;
         let first = rows.is_empty();
         let mut belief = Belief::restore(&rows)?;
         belief.shift(set_ahead);
-        let epoch = belief.meta.next_epoch();
+        belief.meta.next_epoch();
         let mut engine = Engine::new(spec, belief, now);
-        engine.resume(now);
+        engine.resume(now, restored);
         let text = if first {
             "the controller runs for the first time".to_owned()
         } else {
-            format!("the controller runs again, term {epoch}")
+            format!("the controller runs again, term {}", engine.belief.meta.epoch)
         };
         engine.note(EventKind::Controller, Severity::Green, Subject::Cluster, text);
         if set_ahead > Span::ZERO {

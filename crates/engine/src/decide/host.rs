@@ -90,7 +90,8 @@ impl Engine {
             return waiting(WaitingOn::ConfirmOff { host: host.clone() });
         }
         let revive_until = since + spec.revive.within;
-        let to_save = self.belief.on_host(host).any(|workload| self.manages(workload));
+        // A memory that was put back does not know what runs there.
+        let to_save = self.memory_in_doubt() || self.belief.on_host(host).any(|workload| self.manages(workload));
         if self.now < revive_until || !to_save {
             return match power {
                 _ if !to_save && self.said_goodbye(host) => waiting(WaitingOn::Owner),

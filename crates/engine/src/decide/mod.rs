@@ -43,7 +43,9 @@ impl Engine {
             let doing = self.decide_host(&host);
             self.decided_host(&host, doing);
         }
-        self.mend();
+        if !self.memory_in_doubt() {
+            self.mend();
+        }
         let mut to_place = BTreeMap::new();
         for workload in self.by_priority() {
             match self.decide_workload(&workload) {

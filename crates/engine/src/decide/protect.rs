@@ -23,6 +23,9 @@ const LIMIT_PAUSE: Span = Span::secs(2);
 impl Engine {
     /// Takes or deletes a recovery point if it is time; returns when to look again.
     pub(super) fn protect(&mut self, workload: &WorkloadId) -> Option<Time> {
+        if self.memory_in_doubt() {
+            return None; // every workload is looked at again when that ends
+        }
         let policy = self.protection(workload)?.policy.clone();
         let host = self.runs_on(workload).cloned()?;
         let record = self.belief.workloads.get(workload)?;

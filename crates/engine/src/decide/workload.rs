@@ -31,7 +31,10 @@ impl Engine {
         let nowhere_else = record.unsettled.len() == 1 && record.may_run_on.iter().all(|other| other == host);
         let wanted = record.want == Want::Running && record.trouble.is_some() && self.manages(workload);
         let (host, may_happen, asked_again) = (host.clone(), open.may_happen_until > self.now, open.asked_again);
-        let able = !self.belief.cut_off && self.life_order(workload).is_none() && self.in_service(&host);
+        let able = !self.belief.cut_off
+            && !self.memory_in_doubt()
+            && self.life_order(workload).is_none()
+            && self.in_service(&host);
         if !(nowhere_else && wanted && may_happen && able) || asked_again || self.seen_live(workload, &host) {
             return None;
         }
@@ -54,11 +57,16 @@ impl Engine {
         if self.belief.cut_off {
             return Some(waiting(WaitingOn::Sight));
         }
+        if self.memory_in_doubt() {
+            return Some(waiting(WaitingOn::EveryHost));
+        }
         if let Some(order) = self.life_order(workload) {
             let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
             return Some(waiting_until(on, order.order.deadline));
         }
-        let doubtful = record.unsettled.keys().next()?;
+        let Some(doubtful) = record.unsettled.keys().next() else {
+            return record.in_question.then(|| waiting(WaitingOn::Wish));
+        };
         Some(self.waiting_for_host(doubtful).unwrap_or_else(|| waiting(WaitingOn::Answer { host: doubtful.clone() })))
     }
 

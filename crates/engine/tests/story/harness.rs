@@ -1,6 +1,9 @@
 //! A cluster of three hosts as the engine is told of it, and one VM, `web-1` on `h1`.
 
-use mainstay_engine::{Input, Row, Step, Table, control::Controller};
+use mainstay_engine::{
+    Input, Row, Step, Table,
+    control::{Circumstances, Controller},
+};
 use mainstay_model::{
     Action, ActionId, Code, Command, CommandId, Detail, DomainChange, DomainSeen, DomainState, Fact, FailureKind,
     GuestChannel, HostChannel, HostId, OffReason, Outcome, PointKind, Reply, Resources, Span, Time, WorkloadId,
@@ -41,6 +44,7 @@ pub struct Story {
     pub wake_at: Option<Time>,
     replies: Vec<Reply>,
     rows: BTreeMap<(Table, String), String>,
+    put_back: Option<String>,
 }
 
 pub fn domain(state: DomainState) -> DomainSeen {
@@ -73,6 +77,7 @@ impl Story {
             wake_at: None,
             replies: vec![],
             rows: BTreeMap::new(),
+            put_back: None,
         };
         for name in ["h1", "h2", "h3"] {
             story.domains.insert(name.into(), BTreeMap::new());
@@ -169,9 +174,22 @@ impl Story {
         };
         let rows = self.rows.iter().map(row).collect();
         let spec = Arc::new(self.spec.clone());
-        let (controller, step) = Controller::start_set_ahead(spec, rows, self.now, by).expect("good rows");
+        let circumstances = Circumstances { set_ahead: by, restored: self.put_back.take() };
+        let (controller, step) = Controller::start_with(spec, rows, self.now, circumstances).expect("good rows");
         self.controller = controller;
         self.take(step);
+    }
+
+    /// A backup of what is durable.
+    pub fn back_up(&self) -> BTreeMap<(Table, String), String> {
+        self.rows.clone()
+    }
+
+    /// The controller dies, and a new one begins with a backup.
+    pub fn put_back(&mut self, backup: BTreeMap<(Table, String), String>) {
+        self.rows = backup;
+        self.put_back = Some("a backup was put back".to_owned());
+        self.restart();
     }
 
     pub fn alarms(&self) -> Vec<Code> {

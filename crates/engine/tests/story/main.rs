@@ -10,6 +10,7 @@ mod namesakes;
 mod people;
 mod points;
 mod recovery;
+mod restored;
 mod sight;
 mod terms;
 mod verdict;

@@ -97,6 +97,13 @@ impl Checker {
         self.stake(Rule::OneEpoch);
     }
 
+    /// The controller's memory was put back from a backup.
+    pub fn memory_put_back(&mut self) {
+        for rule in [Rule::NeverTwice, Rule::ProofBeforeStart, Rule::PersonsStop] {
+            self.stake(rule);
+        }
+    }
+
     /// The memory took what a controller wrote whose term is over.
     pub fn rival_writes(&mut self, world: &World) {
         self.violate(world, Rule::OneEpoch, "a controller wrote though its term is over".to_owned());
@@ -135,6 +142,18 @@ impl Checker {
             | Command::Revert { workload, .. } => {
                 self.stops.over(workload);
                 self.attempts.entry(workload.clone()).or_default().disturbed();
+            }
+            // An operator speaks for every VM that is in question.
+            Command::AcceptMemory { start: true } => {
+                for workload in world.guests.keys() {
+                    self.stops.over(workload);
+                    self.attempts.entry(workload.clone()).or_default().disturbed();
+                }
+            }
+            Command::AcceptMemory { start: false } => {
+                for guest in world.guests.values().filter(|guest| guest.processes.is_empty()) {
+                    self.stops.commanded(&guest.name, world.now);
+                }
             }
             Command::DeletePoint { workload, point } => self.points.person_deletes(workload, point),
             _ => {}

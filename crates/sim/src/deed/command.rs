@@ -8,6 +8,9 @@ pub(super) fn parse(words: &[&str]) -> Option<Command> {
     if words == ["rebalance"] {
         return Some(Command::Rebalance);
     }
+    if let ["accept-memory", rest @ ..] = words {
+        return [&[][..], &["start"]].contains(&rest).then_some(Command::AcceptMemory { start: !rest.is_empty() });
+    }
     let name = *words.get(1)?;
     let (host, workload) = (HostId::from(name), WorkloadId::from(name));
     Some(match *words {
@@ -80,6 +83,9 @@ impl fmt::Display for Spoken<'_> {
             }
             Command::DeletePoint { workload, point } => write!(f, "delete-snapshot {workload} {point}"),
             Command::Rebalance => f.write_str("rebalance"),
+            Command::AcceptMemory { start } => {
+                write!(f, "accept-memory{}", if *start { " start" } else { "" })
+            }
             Command::Acknowledge { code, subject, .. } => match subject {
                 Subject::Host(host) => write!(f, "ack {code} host {host}"),
                 Subject::Workload(workload) => write!(f, "ack {code} vm {workload}"),

@@ -166,6 +166,10 @@ pub(crate) enum Deed {
     Pause(Span),
     /// The controller stands still for a while, from that point of its next step, and another takes over at once.
     Rival(CrashPoint, Span),
+    /// A backup of the controller's memory is made.
+    StoreBackUp,
+    /// That backup is put in the place of the memory, while the controller is down for so long.
+    StorePutBack(Span),
     /// The wall clock of the controller's machine jumps.
     ClockJump(ClockJump, Span),
     Operator(Command),
@@ -239,6 +243,8 @@ impl Deed {
                 CrashPoint::parse(point).zip(span.parse().ok()).map(|(point, span)| Deed::Rival(point, span))
             }
             ["controller-rival", "for", span] => span.parse().ok().map(|span| Deed::Rival(CrashPoint::Now, span)),
+            ["store-back-up"] => Some(Deed::StoreBackUp),
+            ["store-put-back", "for", span] => span.parse().ok().map(Deed::StorePutBack),
             ["clock-jump", way, span] => {
                 ClockJump::parse(way).zip(span.parse().ok()).map(|(way, span)| Deed::ClockJump(way, span))
             }
@@ -303,6 +309,8 @@ impl fmt::Display for Deed {
             Deed::Pause(span) => write!(f, "controller-pause for {span}"),
             Deed::Rival(CrashPoint::Now, span) => write!(f, "controller-rival for {span}"),
             Deed::Rival(point, span) => write!(f, "controller-rival {point} for {span}"),
+            Deed::StoreBackUp => f.write_str("store-back-up"),
+            Deed::StorePutBack(span) => write!(f, "store-put-back for {span}"),
             Deed::ClockJump(way, span) => write!(f, "clock-jump {way} {span}"),
             Deed::Operator(command) => write!(f, "operator {}", Spoken(command)),
             Deed::Reload(reload) => write!(f, "reload {reload}"),
@@ -349,6 +357,10 @@ mod tests {
             "controller-rival for 1m",
             "controller-rival after-persist for 1m",
             "clock-jump back 2h",
+            "store-back-up",
+            "store-put-back for 5s",
+            "operator accept-memory",
+            "operator accept-memory start",
             "operator maintenance h1 on",
             "operator stop web-1 force",
             "operator stop web-1 within 30s",

@@ -48,6 +48,8 @@ impl World {
             | Deed::Pause(_)
             | Deed::Rival(..)
             | Deed::ClockJump(..)
+            | Deed::StoreBackUp
+            | Deed::StorePutBack(_)
             | Deed::Operator(_)
             | Deed::Reload(_) => {}
         }
@@ -145,6 +147,9 @@ impl World {
     pub fn person_commands(&mut self, command: &Command) {
         match command {
             Command::StopWorkload { workload, .. } => self.person_stopped(workload),
+            Command::AcceptMemory { start: true } => {
+                self.guests.values_mut().for_each(|guest| guest.stopped_by_person = None);
+            }
             Command::StartWorkload { workload, .. }
             | Command::RestartWorkload { workload, .. }
             | Command::Revert { workload, .. } => {

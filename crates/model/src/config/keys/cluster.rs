@@ -46,6 +46,6 @@ pub static CONTROLLER: Section = section(
         key("api_listen", Text(&LISTEN), "Address and port on which the API is also served over TCP, such as \"127.0.0.1:7710\"; needs `api_token_file`. Without it, the socket only."),
         key("api_token_file", Text(&SOME), "File with the token that clients over TCP must send."),
         key("log", Text(&SOME), "What is logged: `error`, `warn`, `info`, `debug` or `trace`, also per part, such as \"info,mainstay_libvirt=debug\".").or(r#""info""#),
-        key("keep_history", Text(&SPAN_ABOVE_ZERO), "How long events and closed incidents are kept.").or(r#""90d""#),
+        key("keep_history", Text(&SPAN_ABOVE_ZERO), "How long events are kept, and pictures of consoles. The newest 1,000 incidents are kept whatever their age.").or(r#""90d""#),
     ],
 );

@@ -14,7 +14,7 @@ use crate::{
     deed::{CallFault, ClockJump, CrashPoint, Deed, DeviceState, GuestDeed, HostDeed, StorageState, Weather},
     random::Stream,
 };
-use mainstay_model::{DeviceId, HostId, Span, Time, WorkloadId};
+use mainstay_model::{Command, DeviceId, HostId, Span, Time, WorkloadId};
 use std::collections::BTreeSet;
 
 /// Kinds of fault that a seed may allow.
@@ -105,9 +105,43 @@ pub(super) fn draw(seed: u64, cluster: &Cluster, cease: Time, profile: &Profile)
             Draw { cluster, random, at, until, deeds: &mut deeds }.fault(kind);
         }
     }
+    put_back(seed, cluster, cease, profile, &mut deeds);
     mend::all(cluster, cease, &mut deeds);
     deeds.sort_by_key(|(at, _)| *at);
     deeds
+}
+
+/// In some seeds the controller's memory is put back from a backup, after something moved, and often while a host can't be
+/// asked. A stream of its own, so that other seeds stay what they are.
+fn put_back(seed: u64, cluster: &Cluster, cease: Time, profile: &Profile, deeds: &mut Vec<(Time, Deed)>) {
+    let mut random = Stream::new(seed, "draw/put-back");
+    let often = if profile.name() == "controller" { 200 } else { 50 };
+    if !random.chance(often) {
+        return;
+    }
+    let copied = random.between(BEGIN_MS, cease.0 * 2 / 3);
+    let put_back = random.between(copied + 1_000, cease.0 - 1_000);
+    let (at, until) = (Time(random.between(copied, put_back)), Time(put_back));
+    let mut draw = Draw { cluster, random, at, until, deeds };
+    let moves = draw.one_of(&[Kind::Power, Kind::Network, Kind::People, Kind::Operators, Kind::GuestOwner]);
+    draw.fault(moves);
+    if draw.random.chance(500) {
+        let (guest, to) = (draw.guest(), draw.host());
+        draw.now(Deed::Operator(Command::MoveWorkload { workload: guest, to: Some(to), cold: false }));
+    }
+    if draw.random.chance(600) {
+        let (host, lasts) = (draw.host(), draw.random.between(10_000, 200_000));
+        let (from, until) = (Time(put_back.saturating_sub(500)), Time((put_back + lasts).min(cease.0)));
+        draw.deeds.push((from, Deed::Host(HostDeed::NetworkDown, host.clone())));
+        draw.deeds.push((until, Deed::Host(HostDeed::NetworkUp, host)));
+    }
+    let down_for = Span(draw.random.between(100, 30_000));
+    draw.deeds.push((Time(copied), Deed::StoreBackUp));
+    draw.deeds.push((Time(put_back), Deed::StorePutBack(down_for)));
+    // The operator answers as soon as the hosts have told; if they have not, once more.
+    for after in [150, 270, 390] {
+        draw.deeds.push((cease + Span::secs(after), Deed::Operator(Command::AcceptMemory { start: true })));
+    }
 }
 
 /// Names of the kinds of deed among these, for coverage; what is mended for all in the end does not count.
