@@ -23,7 +23,7 @@ const BANNED: &[(&str, &str)] = &[
 ];
 
 /// Runs many worlds side by side and takes the time; no world sees it.
-const OUTSIDE: &[&str] = &["crates/sim/src/fuzz/mod.rs"];
+const OUTSIDE: &[&str] = &["crates/sim/src/fuzz/mod.rs", "crates/sim/src/fuzz/soak.rs"];
 
 #[test]
 fn the_engine_the_model_and_the_simulator_are_pure() {
@@ -43,7 +43,7 @@ fn the_engine_the_model_and_the_simulator_are_pure() {
 }
 
 /// Where talking to a terminal is the purpose.
-const TALKERS: &[&str] = &["crates/cli/", "crates/bench/", "crates/scale/", "/examples/"];
+const TALKERS: &[&str] = &["crates/cli/", "crates/bench/", "crates/scale/", "crates/soak/", "/examples/"];
 
 #[test]
 fn only_the_command_line_prints() {

@@ -7,11 +7,13 @@ mod pages;
 mod profile;
 mod report;
 mod shrink;
+mod soak;
 
 pub use pages::pages;
 pub use profile::Profile;
 pub use report::{Failure, FuzzReport};
 pub use shrink::{Shrunk, Texts};
+pub use soak::{Found, Lane, SEEDS_APART, SoakReport, SoakSpec, soak};
 
 use crate::{check::Rule, leader::Elect, report::Report, sabotage::Sabotage, scenario::Scenario};
 use cluster::Cluster;
@@ -114,7 +116,7 @@ pub fn shrink(failure: &Failure, sabotage: Option<Sabotage>) -> Option<Shrunk> {
         .map(Sabotage::breaks)
         .filter(|rule| failure.breaks(*rule))
         .or_else(|| failure.violations.first().map(|violation| violation.rule))?;
-    shrink::shrink(&failure.texts, first, sabotage.map_or(Elect::Real, Elect::Sabotaged))
+    shrink::shrink(&failure.texts, first, sabotage.map_or(Elect::Real, Elect::Sabotaged), &|| true)
 }
 
 struct DrawnSeed {

@@ -141,6 +141,11 @@ impl FuzzReport {
         self.failures.truncate(FAILURES_KEPT);
     }
 
+    /// The failures that were added since, to be kept elsewhere.
+    pub(super) fn take_failures(&mut self) -> Vec<Failure> {
+        std::mem::take(&mut self.failures)
+    }
+
     fn verdict(&self) -> String {
         match self.sabotage {
             None if self.failed > 0 => format!("{} FAILED", self.failed),

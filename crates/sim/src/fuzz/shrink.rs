@@ -41,11 +41,12 @@ pub struct Shrunk {
 /// want of a repair.
 const MENDED_BEFORE: Span = RECOVERS_WITHIN;
 
-/// Shrinks what breaks `rule` under this leader; `None` if it does not break it at all.
-pub(crate) fn shrink(texts: &Texts, rule: Rule, elect: Elect) -> Option<Shrunk> {
+/// Shrinks what breaks `rule` under this leader while `goes_on` says so; `None` if it does not break it at all.
+pub(crate) fn shrink(texts: &Texts, rule: Rule, elect: Elect, goes_on: &dyn Fn() -> bool) -> Option<Shrunk> {
     let (first, _) = broken(texts, rule, elect)?;
     let mended = all_well_by(&texts.setup).filter(|_| rule == Rule::Liveness).map(|at| at - MENDED_BEFORE);
-    let mut shrinker = Shrinker { rule, elect, tries: TRIES, believed: believed(&first), mended, best: texts.clone() };
+    let mut shrinker =
+        Shrinker { rule, elect, tries: TRIES, goes_on, believed: believed(&first), mended, best: texts.clone() };
     shrinker.deeds();
     shrinker.names("world.vm.");
     shrinker.names("world.host.");
@@ -62,10 +63,11 @@ pub(crate) fn shrink(texts: &Texts, rule: Rule, elect: Elect) -> Option<Shrunk> 
     Some(Shrunk { texts: shrinker.best, violation, trace, deeds_before: texts.script.lines().count() })
 }
 
-struct Shrinker {
+struct Shrinker<'a> {
     rule: Rule,
     elect: Elect,
     tries: usize,
+    goes_on: &'a dyn Fn() -> bool,
     /// What was believed of what does not run: another belief would be another fault.
     believed: Option<String>,
     /// Deeds from then on stay.
@@ -73,9 +75,9 @@ struct Shrinker {
     best: Texts,
 }
 
-impl Shrinker {
+impl Shrinker<'_> {
     fn breaks(&mut self, texts: &Texts) -> Option<Violation> {
-        self.tries = self.tries.checked_sub(1)?;
+        self.tries = self.tries.checked_sub(1).filter(|_| (self.goes_on)())?;
         let (violation, _) = broken(texts, self.rule, self.elect)?;
         (believed(&violation) == self.believed).then_some(violation)
     }
@@ -163,7 +165,7 @@ impl Shrinker {
         let Some(before) = self.mended.and_then(|_| told(&self.best)) else { return };
         let mut index = 0;
         let mut best = self.best.clone();
-        while index < best.script.lines().count() {
+        while index < best.script.lines().count() && (self.goes_on)() {
             let kept = best.script.lines().enumerate().filter(|(number, _)| *number != index);
             let script = joined(kept.map(|(_, line)| line));
             let without = Texts { script, ..best.clone() };
@@ -299,7 +301,8 @@ mod tests {
         let report = fuzz::fuzz(&spec);
         let failure =
             report.failures.iter().find(|failure| failure.breaks(sabotage.breaks())).expect("it is found out");
-        let shrunk = shrink(&failure.texts, sabotage.breaks(), elect).expect("the seed's texts break the rule as well");
+        let shrunk = shrink(&failure.texts, sabotage.breaks(), elect, &|| true)
+            .expect("the seed's texts break the rule as well");
         assert!(shrunk.deeds() <= 2, "{}", shrunk.texts.script);
         assert!(names_of(&shrunk.texts.setup, "world.vm.").len() <= 2, "{}", shrunk.texts.setup);
         let folder = std::env::temp_dir().join(format!("mainstay-shrunk-{}", std::process::id()));
