@@ -63,6 +63,7 @@ pub enum Verb {
     Snapshot(snapshot::Snapshot),
     Host(host::Host),
     Alarm(alarm::Alarm),
+    Ready(ready::Ready),
     WhatIf(what_if::WhatIf),
     Drill(drill::Drill),
     Stats(stats::Stats),

@@ -23,7 +23,7 @@ fn something_needs_a_person() {
 #[test]
 fn listings_and_details() {
     let server = Server::start(Fixed::new(trouble()));
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 12] = [
         &["host", "list"],
         &["host", "show", "h2"],
         &["vm", "list"],
@@ -35,6 +35,7 @@ fn listings_and_details() {
         &["events", "--limit", "10"],
         &["stats", "web-1"],
         &["explain", "web-1"],
+        &["ready"],
     ];
     let mut text = String::new();
     for words in commands {
@@ -48,7 +49,7 @@ fn listings_and_details() {
 #[test]
 fn every_listing_speaks_json_with_version_age_and_leader() {
     let server = Server::start(Fixed::new(trouble()));
-    let listings: [&[&str]; 9] = [
+    let listings: [&[&str]; 10] = [
         &["status"],
         &["host", "list"],
         &["vm", "list"],
@@ -57,6 +58,7 @@ fn every_listing_speaks_json_with_version_age_and_leader() {
         &["incidents"],
         &["events"],
         &["stats"],
+        &["ready"],
         &["what-if", "maintenance", "h1"],
     ];
     for words in listings {

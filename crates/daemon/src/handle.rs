@@ -8,7 +8,7 @@ use crate::{
 };
 use mainstay_engine::{
     control::Controller,
-    view::{ClusterView, Points},
+    view::{ClusterView, Points, ReadyView},
     whatif::{Foreseen, Hypothesis},
 };
 use mainstay_model::{Command, Event, Incident, IncidentId, Reply, Severity, Span, Subject, Time, WorkloadId};
@@ -117,6 +117,8 @@ pub(crate) enum Request {
     Command(Command, oneshot::Sender<Reply>),
     Explain(String, oneshot::Sender<Option<String>>),
     Points(WorkloadId, oneshot::Sender<Points>),
+    /// Where workloads could start now; `None` for all.
+    Ready(Option<String>, oneshot::Sender<Option<Vec<ReadyView>>>),
     Incidents(oneshot::Sender<Vec<Incident>>),
     Copy(oneshot::Sender<Box<Controller>>),
 }
@@ -188,6 +190,14 @@ impl Handle {
     /// If the controller is stopping or does not answer.
     pub async fn points(&self, workload: &WorkloadId) -> Result<Points, NoAnswer> {
         self.ask(|answer| Request::Points(workload.clone(), answer)).await
+    }
+
+    /// On which hosts a workload could start now, or those of a host, or all that are managed; `None`: no such thing.
+    ///
+    /// # Errors
+    /// If the controller is stopping or does not answer.
+    pub async fn ready(&self, subject: Option<&str>) -> Result<Option<Vec<ReadyView>>, NoAnswer> {
+        self.ask(|answer| Request::Ready(subject.map(str::to_owned), answer)).await
     }
 
     /// Incidents on record, oldest first.

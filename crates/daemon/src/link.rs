@@ -4,7 +4,7 @@
 use crate::config::read_text;
 use mainstay_libvirt::{Connection, Credentials, Keepalive, Options, Uri, Uuid};
 use mainstay_model::{
-    DomainState, HostId, OffReason, WorkloadId,
+    DomainState, HostId, OffReason, SiteId, WorkloadId,
     config::{DriverConfig, LibvirtConfig},
     spec::ClusterSpec,
 };
@@ -22,6 +22,8 @@ const IDLE: usize = 2;
 /// How a host is reached. Two that are equal need no new connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LinkConfig {
+    /// Its site.
+    pub site: SiteId,
     /// libvirt's address.
     pub uri: String,
     /// For ping; empty: not pinged.
@@ -114,13 +116,13 @@ pub(crate) struct Links(Arc<Mutex<BTreeMap<HostId, Arc<Link>>>>);
 
 impl LinkConfig {
     /// Of every host in a configuration.
-    pub fn all(
-        spec: &ClusterSpec,
-        drivers: &BTreeMap<mainstay_model::SiteId, DriverConfig>,
-    ) -> BTreeMap<HostId, LinkConfig> {
+    pub fn all(spec: &ClusterSpec, drivers: &BTreeMap<SiteId, DriverConfig>) -> BTreeMap<HostId, LinkConfig> {
         let hosts = spec.hosts.iter().filter_map(|(host, spec)| {
             let DriverConfig::Libvirt(driver) = drivers.get(&spec.site)?.clone();
-            Some((host.clone(), LinkConfig { uri: spec.uri.clone(), address: spec.address.clone(), driver }))
+            Some((
+                host.clone(),
+                LinkConfig { site: spec.site.clone(), uri: spec.uri.clone(), address: spec.address.clone(), driver },
+            ))
         });
         hosts.collect()
     }

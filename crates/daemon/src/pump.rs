@@ -247,6 +247,7 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
                 drop(answer.send(self.controller.explain(&subject, self.clock.now())));
             }
             Request::Points(workload, answer) => drop(answer.send(self.controller.points(&workload))),
+            Request::Ready(subject, answer) => drop(answer.send(self.controller.ready(subject.as_deref()))),
             Request::Incidents(answer) => drop(answer.send(self.controller.incidents())),
             Request::Copy(answer) => drop(answer.send(Box::new(self.controller.clone()))),
             Request::Command(command, answer) => return Some(commands.enter(command, answer)),

@@ -18,7 +18,7 @@ use crate::{
     notifier::Notifier,
     pump::{INPUTS, Pump, with_causes},
     rehearse::DieAt,
-    sensors::{Context, Pings, Roster, watch_guests, watch_host},
+    sensors::{Context, Needs, Pings, Roster, watch_guests, watch_host},
     supervise::Supervisor,
     trouble::Troubles,
 };
@@ -157,8 +157,15 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         news: news.clone(),
         troubles: troubles.clone(),
     };
-    let context =
-        Context { facts, clock, memory, stats: stats.clone(), roster: Roster::default(), pings: Pings::open() };
+    let context = Context {
+        facts,
+        clock,
+        memory,
+        stats: stats.clone(),
+        roster: Roster::default(),
+        pings: Pings::open(),
+        needs: Needs::default(),
+    };
     let handle = Handle {
         requests,
         news: news.clone(),
@@ -331,6 +338,7 @@ impl Service {
         }
         self.links.remove(host);
         self.context.roster.forget(host);
+        self.context.needs.forget(host);
     }
 
     async fn reload(&mut self) -> Result<ReloadReport, ReloadRefused> {

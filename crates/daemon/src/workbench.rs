@@ -54,7 +54,15 @@ impl Workbench {
         let (_, spec) = watch::channel(Arc::clone(&config.spec));
         let links = Links::default();
         let (stats, roster, pings) = (StatsBoard::default(), Roster::default(), Pings::open());
-        let context = Context { facts: facts.clone(), clock, memory: memory.clone(), stats, roster, pings };
+        let context = Context {
+            facts: facts.clone(),
+            clock,
+            memory: memory.clone(),
+            stats,
+            roster,
+            pings,
+            needs: crate::sensors::Needs::default(),
+        };
         let mut sensors = JoinSet::new();
         for (host, link) in config.links {
             let link =

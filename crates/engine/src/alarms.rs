@@ -354,6 +354,15 @@ impl Engine {
                 "make room on the host that is named, or loosen the constraint",
             ));
         }
+        let runs = self.runs_on(workload).is_some();
+        if let Some(lacks) = self.ready_nowhere_else(record).filter(|_| runs && self.manages(workload)) {
+            drafts.push(draft(
+                Code::READY_NOWHERE_ELSE,
+                Severity::Yellow,
+                format!("{workload} could start on no other host now: {lacks}"),
+                format!("provide what is missing on one of these hosts; look again: mainstay ready {name}"),
+            ));
+        }
         drafts.extend(self.protection_alarms(workload));
         self.settle_alarms(subject, drafts);
     }

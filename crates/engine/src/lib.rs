@@ -29,6 +29,7 @@ mod observe;
 mod outcome;
 pub mod place;
 mod points;
+mod readiness;
 mod restored;
 mod sighting;
 pub mod view;

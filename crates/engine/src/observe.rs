@@ -60,6 +60,7 @@ impl Engine {
             Fact::GuestSilent { workload, channel } => self.guest_silent(&workload, channel),
             Fact::Power { host, asked_at, state } => self.power_seen(&host, asked_at, state),
             Fact::PointsSeen { workload, asked_at, points } => self.points_seen(&workload, asked_at, &points),
+            Fact::Readiness { host, asked_at, workloads } => self.readiness_seen(&host, asked_at, workloads),
         }
     }
 

@@ -2,7 +2,8 @@
 //! HTTP API and by `--json`, so its field names are a public contract (`version` grows with every breaking change).
 
 use mainstay_model::{
-    Alarm, HostId, Incident, IncidentId, PointId, RecoveryPoint, Resources, Severity, SiteId, Span, Time, WorkloadId,
+    Alarm, HostId, Incident, IncidentId, Obstacle, PointId, RecoveryPoint, Resources, Severity, SiteId, Span, Time,
+    WorkloadId,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,32 @@ pub struct WorkloadView {
     pub cpu_percent: Option<f64>,
     /// Rates in bytes a second: disk read, disk written, net received, net sent.
     pub rates: Option<[f64; 4]>,
+}
+
+/// Where one workload could start now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReadyView {
+    /// Its name.
+    pub workload: WorkloadId,
+    /// Where it runs; that host is not among `hosts`.
+    pub runs_on: Option<HostId>,
+    /// The hosts from which its disks can be used, by name.
+    pub hosts: Vec<HostReady>,
+}
+
+/// Whether one host could start one workload now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HostReady {
+    /// The host.
+    pub host: HostId,
+    /// Whether the host may get work at all now.
+    pub in_service: bool,
+    /// Whether all that the workload needs is there; `None`: not known yet.
+    pub ready: Option<bool>,
+    /// When that was looked at.
+    pub looked_at: Option<Time>,
+    /// What is missing there.
+    pub obstacles: Vec<Obstacle>,
 }
 
 /// A recovery point in short.

@@ -133,6 +133,8 @@ alarms! {
     UNRESPONSIVE = Code(1209);
     /// Another VM has the same name on another host.
     NAMESAKE = Code(1210);
+    /// No other host could start a workload now.
+    READY_NOWHERE_ELSE = Code(1221);
     /// Recovery points cannot be taken.
     POINT_FAILED = Code(1301);
     /// A workload's newest good recovery point is older than twice its interval.

@@ -1,6 +1,6 @@
 //! Facts: what a sensor saw. They can be late, doubled, out of order or missing; the engine makes belief of them.
 
-use crate::{HostId, PointId, Resources, Time, WorkloadId};
+use crate::{HostId, Obstacle, PointId, Resources, Time, WorkloadId};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -100,6 +100,15 @@ pub enum Fact {
         asked_at: Time,
         /// Their names.
         points: BTreeSet<PointId>,
+    },
+    /// Which workloads a host could start now, and what it lacks for the others. It replaces all that the host said before.
+    Readiness {
+        /// The host.
+        host: HostId,
+        /// When the host was asked.
+        asked_at: Time,
+        /// What it lacks for each; nothing: it is ready. A workload that is not in it was not looked at.
+        workloads: Arc<BTreeMap<WorkloadId, Vec<Obstacle>>>,
     },
 }
 

@@ -11,6 +11,7 @@ mod event;
 mod fact;
 mod id;
 mod point;
+mod readiness;
 mod resources;
 pub mod spec;
 mod time;
@@ -25,6 +26,7 @@ pub use fact::{
 };
 pub use id::{ActionId, CommandId, DeviceId, Epoch, HostId, IncidentId, PointId, SiteId, WorkloadId, shell_word};
 pub use point::{PointBy, PointState, RecoveryPoint};
+pub use readiness::{Obstacle, ObstacleKind};
 pub use resources::{ResourceKind, Resources};
 pub use spec::{Cause, PointKind};
 pub use time::{NotASpan, Span, Time};

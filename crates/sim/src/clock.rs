@@ -54,7 +54,10 @@ impl Leader for Clocked {
     fn step(&mut self, now: Time, mut inputs: Vec<Input>) -> Step {
         for input in &mut inputs {
             if let Input::Fact(
-                Fact::Inventory { asked_at, .. } | Fact::Power { asked_at, .. } | Fact::PointsSeen { asked_at, .. },
+                Fact::Inventory { asked_at, .. }
+                | Fact::Power { asked_at, .. }
+                | Fact::PointsSeen { asked_at, .. }
+                | Fact::Readiness { asked_at, .. },
             ) = input
             {
                 *asked_at = self.ahead.shows(*asked_at);

@@ -4,7 +4,7 @@ use mainstay_daemon::{
     Disaster, EventQuery, Handle, Health, News, NoAnswer, ReloadRefused, ReloadReport, WorkloadStats,
 };
 use mainstay_engine::{
-    view::{ClusterView, Points},
+    view::{ClusterView, Points, ReadyView},
     whatif::{Foreseen, Hypothesis},
 };
 use mainstay_model::{Command, Event, Incident, Reply, Time, WorkloadId};
@@ -31,6 +31,8 @@ pub trait Controller: Clone + Send + Sync + 'static {
     fn strike(&self, disaster: &Disaster) -> impl Future<Output = Result<Result<String, String>, NoAnswer>> + Send;
     /// Recovery points of a workload.
     fn points(&self, workload: &WorkloadId) -> impl Future<Output = Result<Points, NoAnswer>> + Send;
+    /// On which hosts workloads could start now.
+    fn ready(&self, subject: Option<&str>) -> impl Future<Output = Result<Option<Vec<ReadyView>>, NoAnswer>> + Send;
     /// Incidents on record.
     fn incidents(&self) -> impl Future<Output = Result<Vec<Incident>, NoAnswer>> + Send;
     /// Events on record.
@@ -68,6 +70,9 @@ impl Controller for Handle {
     }
     async fn points(&self, workload: &WorkloadId) -> Result<Points, NoAnswer> {
         Handle::points(self, workload).await
+    }
+    async fn ready(&self, subject: Option<&str>) -> Result<Option<Vec<ReadyView>>, NoAnswer> {
+        Handle::ready(self, subject).await
     }
     async fn incidents(&self) -> Result<Vec<Incident>, NoAnswer> {
         Handle::incidents(self).await

@@ -4,7 +4,7 @@
 use crate::{Envelope, Explanation, Problem, VERSION};
 use mainstay_daemon::{Disaster, ReloadReport, WorkloadStats};
 use mainstay_engine::{
-    view::{ClusterView, HostView, Points, WorkloadView},
+    view::{ClusterView, HostView, Points, ReadyView, WorkloadView},
     whatif::{Foreseen, Hypothesis},
 };
 use mainstay_model::{Alarm, Command, Event, Incident, Reply};
@@ -36,6 +36,12 @@ pub fn openapi() -> Value {
     document.get::<Incident>("/v1/incidents/{incident}", "One incident with its story", &[number]);
     document.get::<Vec<Event>>("/v1/events", "Events on record, oldest first", &EVENT_FILTER);
     let subject = ("subject", "path", "A host, a VM, or the code of an alarm");
+    document.get::<Vec<ReadyView>>("/v1/ready", "On which hosts managed VMs could start now", &[]);
+    document.get::<Vec<ReadyView>>(
+        "/v1/ready/{subject}",
+        "On which hosts a VM, or those of a host, could start now",
+        &[("subject", "path", "A VM or a host")],
+    );
     document.get::<Explanation>("/v1/explain/{subject}", "Why something is as it is", &[subject]);
     document.post::<Vec<Hypothesis>, Foreseen>("/v1/what-if", "What would happen if all of this came true now");
     document.post::<Command, Reply>("/v1/commands", "Give a command; 409 if it is refused");

@@ -12,6 +12,7 @@ pub mod incidents;
 pub mod lab;
 pub mod man;
 pub mod openapi;
+pub mod ready;
 pub mod sim;
 pub mod snapshot;
 pub mod stats;
@@ -80,6 +81,7 @@ async fn dispatch(context: &Context<'_>, verb: Verb) -> Result<Exit, Failure> {
         Verb::Alarm(command) => alarm::run(context, command).await,
         Verb::Drill(command) => drill::run(context, command).await,
         Verb::WhatIf(command) => what_if::run(context, command).await,
+        Verb::Ready(command) => ready::run(context, command).await,
         Verb::Stats(command) => stats::run(context, command).await,
         Verb::Config(command) => config::run(context, command).await,
         Verb::Up(command) => up::run(context, command).await,

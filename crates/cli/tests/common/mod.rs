@@ -102,6 +102,30 @@ impl Controller for Fixed {
     async fn points(&self, _: &WorkloadId) -> Result<Points, NoAnswer> {
         Ok(vec![point("ms-0540", 1_200, PointBy::Schedule), point("before-upgrade", 240, PointBy::Person)])
     }
+    async fn ready(&self, subject: Option<&str>) -> Result<Option<Vec<ReadyView>>, NoAnswer> {
+        let looked_at = Some(AT - Span::secs(90));
+        let bridge = Obstacle { kind: ObstacleKind::Bridge, what: "br7".to_owned() };
+        let host = |name: &str, ready, obstacles| HostReady {
+            host: name.into(),
+            in_service: true,
+            ready,
+            looked_at,
+            obstacles,
+        };
+        let all = vec![
+            ReadyView {
+                workload: "db-1".into(),
+                runs_on: Some("h2".into()),
+                hosts: vec![host("h1", Some(false), vec![bridge.clone()]), host("h3", Some(false), vec![bridge])],
+            },
+            ReadyView {
+                workload: "web-1".into(),
+                runs_on: Some("h1".into()),
+                hosts: vec![host("h2", Some(true), vec![]), host("h3", Some(true), vec![])],
+            },
+        ];
+        Ok((subject != Some("nobody")).then_some(all))
+    }
     async fn incidents(&self) -> Result<Vec<Incident>, NoAnswer> {
         Ok(vec![incident()])
     }

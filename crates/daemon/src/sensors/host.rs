@@ -9,7 +9,7 @@
 use super::{
     Context, STUCK,
     domain::{Interpreter, Meaning},
-    inventory, ping, statistics,
+    inventory, ping, ready, statistics,
 };
 use crate::{link::Link, pump::with_causes, supervise::Pulse};
 use mainstay_libvirt::{CloseReason, Connection, Error, Event, EventKind, Events, Uuid};
@@ -97,6 +97,11 @@ impl Watch {
         parts.spawn(async move {
             statistics::watch(&watch.link, &watch.context, &watch.pulse, &connection).await;
             "statistics ended".to_owned()
+        });
+        let watch = self.clone();
+        parts.spawn(async move {
+            ready::watch(&watch.link, &watch.context, &watch.pulse).await;
+            "readiness ended".to_owned()
         });
         let watch = self.clone();
         parts.spawn(async move { watch.heartbeat(&alone).await });

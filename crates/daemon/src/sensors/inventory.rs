@@ -15,6 +15,7 @@ use mainstay_libvirt::{
         inventory::{Inventoried, XmlFlags},
         snapshot::{SnapshotNames, SnapshotRecord},
     },
+    ready::Requirements,
 };
 use mainstay_model::{DomainSeen, DomainState, Fact, HostId, PointId, Resources, Time, WorkloadId};
 use std::{
@@ -225,6 +226,9 @@ async fn read_definition(
     let names = outline.names.clone();
     let definition = outline.with_records(connection, &one.domain, &link.host, at, limit).await?;
     let defined = Defined::read(&definition.xml)?;
+    if counts {
+        context.needs.learn(&workload, &link.config.site, &link.host, Requirements::parse(&definition.xml)?);
+    }
     let digest = definition.digest();
     if counts && let Err(error) = context.memory.see_definition(&workload, definition).await {
         let error = with_causes(&error);

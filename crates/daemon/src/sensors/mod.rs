@@ -6,6 +6,7 @@ mod guest;
 mod host;
 mod inventory;
 mod ping;
+mod ready;
 mod statistics;
 
 pub(crate) use domain::state;
@@ -13,6 +14,7 @@ pub(crate) use guest::watch_guests;
 pub(crate) use host::watch_host;
 pub(crate) use inventory::capture;
 pub(crate) use ping::Pings;
+pub(crate) use ready::Needs;
 
 use crate::{Clock, StatsBoard, memory::Memory};
 use mainstay_engine::Input;
@@ -37,6 +39,7 @@ pub(crate) struct Context {
     pub stats: StatsBoard,
     pub roster: Roster,
     pub pings: Pings,
+    pub needs: Needs,
 }
 
 impl Context {

@@ -142,7 +142,7 @@ impl Nic {
 }
 
 /// A size with libvirt's units, rounded up to KiB.
-fn kib(element: &Element) -> Option<u64> {
+pub(crate) fn kib(element: &Element) -> Option<u64> {
     let bytes: u64 = match element.attribute("unit").unwrap_or("KiB") {
         "b" | "bytes" => 1,
         "KB" => 1000,

@@ -28,6 +28,7 @@ pub mod lifecycle;
 mod numbers;
 pub mod procedures;
 mod pump;
+pub mod ready;
 mod resolve;
 pub mod storage;
 mod transport;

@@ -4,12 +4,14 @@
 mod host;
 mod journal;
 mod order;
+mod readiness;
 mod shift;
 mod silence;
 mod workload;
 
 pub(crate) use host::{HostPhase, HostRecord, HostSenses, Maintenance, OffProof, Sight};
 pub(crate) use order::{Meta, OrderRecord, Purpose};
+pub(crate) use readiness::{Readiness, Ready};
 pub(crate) use workload::{
     ActivitySense, Attempt, MoveWhy, Moving, Seen, StoppedHow, Trouble, Trying, Unsettled, Want, WorkloadRecord,
     WorkloadSenses,
@@ -40,6 +42,8 @@ pub(crate) struct Belief {
     pub incidents: Ledger<Incident>,
     pub host_senses: BTreeMap<HostId, HostSenses>,
     pub workload_senses: BTreeMap<WorkloadId, WorkloadSenses>,
+    /// Where workloads could start now, as hosts said in this term.
+    pub readiness: Readiness,
     /// Hosts that are silent on every channel.
     pub silent: BTreeSet<HostId>,
     /// True while too many hosts are silent at once: the controller is cut off.
@@ -193,6 +197,7 @@ impl Belief {
     pub(crate) fn forget_host(&mut self, host: &HostId) {
         self.hosts.remove(host);
         self.host_senses.remove(host);
+        self.readiness.forget_host(host);
         for senses in self.workload_senses.values_mut() {
             senses.seen.remove(host);
             senses.namesakes.remove(host);

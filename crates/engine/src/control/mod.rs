@@ -12,9 +12,11 @@ use crate::{
     belief::Belief,
     engine::Engine,
     place::{Rebalance, RebalanceLimits},
-    view::{ClusterView, Points},
+    view::{ClusterView, Points, ReadyView},
 };
-use mainstay_model::{Alarm, Epoch, EventKind, Incident, Severity, Span, Subject, Time, WorkloadId, spec::ClusterSpec};
+use mainstay_model::{
+    Alarm, Epoch, EventKind, HostId, Incident, Severity, Span, Subject, Time, WorkloadId, spec::ClusterSpec,
+};
 use std::sync::Arc;
 
 /// The engine with its memory: input in, a [`Step`] out. Cloning it makes a what-if.
@@ -121,6 +123,22 @@ impl Controller {
         let mut points: Points = self.engine.belief.points_of(workload).cloned().collect();
         points.sort_by_key(|point| point.taken_at);
         points
+    }
+
+    /// On which hosts workloads could start now, and what the others lack: of one workload, of those that run or may run on
+    /// one host, or of all that are managed. `None`: there is no such workload or host.
+    pub fn ready(&self, subject: Option<&str>) -> Option<Vec<ReadyView>> {
+        let belief = &self.engine.belief;
+        let host = subject.map(HostId::from).filter(|host| belief.hosts.contains(host));
+        if let Some(workload) = subject.filter(|_| host.is_none()) {
+            let record = belief.workloads.get(&WorkloadId::from(workload))?;
+            return Some(vec![self.engine.ready_view(record)]);
+        }
+        let meant = belief.workloads.values().filter(|record| match &host {
+            Some(host) => record.may_run_on.contains(host) || record.host.as_ref() == Some(host),
+            None => self.engine.manages(&record.workload),
+        });
+        Some(meant.map(|record| self.engine.ready_view(record)).collect())
     }
 
     /// What evening out load between hosts would gain, and by which moves. Nothing is moved.

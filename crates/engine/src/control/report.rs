@@ -1,7 +1,7 @@
 //! Belief as people and programs are shown it: the picture of the cluster, and the answer to "why".
 
 use crate::{
-    belief::{HostPhase, HostRecord, HostSenses, Sight, Want, WorkloadRecord},
+    belief::{HostPhase, HostRecord, HostSenses, Ready, Sight, Want, WorkloadRecord},
     engine::Engine,
     explain::{Doing, Why},
     health::VmHealth,
@@ -305,8 +305,9 @@ fn explain_workload(engine: &Engine, record: &WorkloadRecord, now: Time) -> Stri
             .into_iter()
             .map(|(host, verdict)| match verdict {
                 Place::Fits(parts) => format!(
-                    "{host}: would take it ({})",
-                    parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                    "{host}: would take it ({}; {})",
+                    parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+                    readiness(engine, id, &host, now)
                 ),
                 Place::Refused(refusal) => format!("{host}: {refusal}"),
             })
@@ -315,6 +316,18 @@ fn explain_workload(engine: &Engine, record: &WorkloadRecord, now: Time) -> Stri
     }
     alarms_of(engine, &Subject::Workload(id.clone()), &mut text);
     text
+}
+
+/// Whether what the workload needs is on the host, in words.
+fn readiness(engine: &Engine, workload: &WorkloadId, host: &HostId, now: Time) -> String {
+    if engine.runs_on(workload) == Some(host) {
+        return "it runs there".to_owned();
+    }
+    match engine.belief.readiness.of(workload, host, now) {
+        Ready::Yes { asked_at } => format!("all that it needs was there {} ago", ago(asked_at, now)),
+        Ready::Lacks { asked_at, .. } => format!("something that it needs was missing {} ago", ago(asked_at, now)),
+        Ready::Unknown => "whether all that it needs is there was not looked at".to_owned(),
+    }
 }
 
 fn alarms_of(engine: &Engine, subject: &Subject, text: &mut String) {

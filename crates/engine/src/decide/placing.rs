@@ -210,6 +210,7 @@ impl Engine {
         let record = self.belief.workloads.get(workload)?;
         let rule = self.rule(workload)?;
         let mut excluded = BTreeMap::new();
+        let mut unready = BTreeMap::new();
         let mut only = None;
         let home = self.home(record);
         let mut current = home.clone();
@@ -251,6 +252,16 @@ impl Engine {
                 current = None;
             }
         }
+        // Nobody is moved to where it can't start. To bring it back, such a host is better than none: what was seen there may
+        // have changed since. An operator who names a host knows what was repaired there.
+        let by_name = matches!(what, PlaceFor::LiveMove { to: Some(_), why: MoveWhy::Operator });
+        let moves = matches!(what, PlaceFor::LiveMove { .. } | PlaceFor::ColdMove { leave: true, .. });
+        if !by_name {
+            unready = self.unready(workload);
+        }
+        if moves {
+            excluded.extend(std::mem::take(&mut unready));
+        }
         excluded.extend(self.namesakes(workload).into_iter().map(|host| (host, Refusal::NameTaken)));
         Some(Request {
             needs: self.needs(record),
@@ -261,6 +272,7 @@ impl Engine {
             current,
             only,
             excluded,
+            unready: unready.into_keys().collect(),
         })
     }
 
@@ -268,7 +280,7 @@ impl Engine {
     pub(crate) fn request_for_survey(&self, record: &WorkloadRecord) -> Option<Request> {
         let what = PlaceFor::Recovery { rung: Rung::Alarm, cause: Cause::HostLost };
         let request = self.request(&record.workload, &what)?;
-        Some(Request { only: None, excluded: BTreeMap::new(), ..request })
+        Some(Request { only: None, excluded: self.unready(&record.workload), ..request })
     }
 
     /// True if a host is in service and has room for a workload that does not run.

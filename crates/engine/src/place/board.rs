@@ -149,6 +149,7 @@ impl<'a> Board<'a> {
         let (id, candidate) = self.hosts[open.host];
         let share = i64::try_from(self.share_with(unit, open.host)).unwrap_or(i64::MAX);
         Score {
+            unready: unit.unready(id),
             spare: candidate.spare,
             preference: Reverse(self.preference(unit, open)),
             stays: Reverse(unit.at_home(id)),
@@ -161,6 +162,9 @@ impl<'a> Board<'a> {
     pub fn explain(&self, unit: &Unit<'a>, host: usize) -> Vec<ScorePart> {
         let (id, candidate) = self.hosts[host];
         let mut parts = Vec::new();
+        if unit.unready(id) {
+            parts.push(ScorePart::NotReady);
+        }
         if candidate.spare {
             parts.push(ScorePart::Spare);
         }

@@ -84,6 +84,8 @@ pub struct Request {
     pub only: Option<HostId>,
     /// Hosts that are out of question for this one workload, and why.
     pub excluded: BTreeMap<HostId, Refusal>,
+    /// Hosts that lack something that it needs to start: they are taken only where no other fits.
+    pub unready: BTreeSet<HostId>,
 }
 
 /// From where a workload's disks can be used.

@@ -98,6 +98,7 @@ fn some_request(hosts: usize) -> impl Strategy<Value = Request> {
                     _ => Reach::Site("here".into()),
                 },
                 only: None,
+                unready: Default::default(),
                 excluded: if reach == 1 {
                     current.iter().map(|host| (host.clone(), Refusal::FailedThere)).collect()
                 } else {

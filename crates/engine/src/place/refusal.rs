@@ -21,6 +21,11 @@ pub enum Refusal {
     Maintenance,
     /// The workload failed to start there lately.
     FailedThere,
+    /// The host lacks what the workload needs to start.
+    NotReady {
+        /// What is missing, in words.
+        lacks: String,
+    },
     /// It is to leave this host.
     ToLeave,
     /// The host has another VM of the same name.
@@ -92,6 +97,7 @@ impl fmt::Display for Refusal {
             Refusal::NotOnline { health } => write!(f, "not online ({health})"),
             Refusal::Maintenance => write!(f, "in maintenance"),
             Refusal::FailedThere => write!(f, "failed to start there"),
+            Refusal::NotReady { lacks } => write!(f, "{lacks}"),
             Refusal::NameTaken => write!(f, "another VM of that name is there"),
             Refusal::ToLeave => write!(f, "it is to leave"),
             Refusal::BoundFor { host } => write!(f, "it is to run on {host}"),

@@ -8,6 +8,8 @@ use std::{cmp::Reverse, fmt, sync::Arc};
 /// Scores compare from the first field to the last; the lesser is the better host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Score {
+    /// It lacks something there that it needs to start.
+    pub unready: bool,
     pub spare: bool,
     pub preference: Reverse<i64>,
     pub stays: Reverse<usize>,
@@ -20,7 +22,9 @@ pub(super) struct Score {
 impl Score {
     /// By what this score is better than a worse one.
     pub fn beats(&self, other: &Score) -> Criterion {
-        if self.spare != other.spare {
+        if self.unready != other.unready {
+            Criterion::Readiness
+        } else if self.spare != other.spare {
             Criterion::Spare
         } else if self.preference != other.preference {
             Criterion::Preference
@@ -49,6 +53,8 @@ pub(super) fn share(used: Resources, capacity: Resources) -> (u64, ResourceKind)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Criterion {
+    /// It lacks something on the other.
+    Readiness,
     /// The other is a spare.
     Spare,
     /// The other is preferred less.
@@ -67,6 +73,8 @@ pub enum Criterion {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScorePart {
+    /// It lacks something there that it needs to start.
+    NotReady,
     /// It is a spare.
     Spare,
     /// A rule prefers or (below zero) avoids the host.
@@ -117,6 +125,7 @@ pub enum ScorePart {
 impl fmt::Display for ScorePart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            ScorePart::NotReady => write!(f, "where something that it needs is missing"),
             ScorePart::Spare => write!(f, "a spare"),
             ScorePart::Preferred { points, origin } if *points < 0 => write!(f, "avoided ({points}) by {origin}"),
             ScorePart::Preferred { points, origin } => write!(f, "preferred (+{points}) by {origin}"),
@@ -135,6 +144,7 @@ impl fmt::Display for ScorePart {
             ScorePart::RatherThan { host, by } => {
                 write!(f, "rather than {host}, ")?;
                 f.write_str(match by {
+                    Criterion::Readiness => "where something that it needs is missing",
                     Criterion::Spare => "a spare",
                     Criterion::Preference => "preferred less",
                     Criterion::Stays => "where it did not run",

@@ -56,6 +56,7 @@ pub fn cluster(hosts: usize, workloads: usize) -> Cluster {
             current: Some(home.clone()),
             only: None,
             excluded: BTreeMap::new(),
+            unready: BTreeSet::new(),
         };
         let candidate = candidates.get_mut(&home).expect("a name from the same list");
         candidate.used = candidate.used.plus(request.needs);

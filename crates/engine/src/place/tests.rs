@@ -24,6 +24,7 @@ fn request(memory_gib: u64) -> Request {
         current: None,
         only: None,
         excluded: BTreeMap::new(),
+        unready: Default::default(),
     }
 }
 

@@ -95,6 +95,11 @@ impl<'a> Unit<'a> {
         self.members.iter().filter(|(_, request)| request.current.as_ref() == Some(host)).count()
     }
 
+    /// True if a member lacks something on the host.
+    pub fn unready(&self, host: &HostId) -> bool {
+        self.members.iter().any(|(_, request)| request.unready.contains(host))
+    }
+
     /// Importance, then size, then name: the lesser comes first.
     pub fn rank(&self) -> impl Ord + use<'a> {
         let Resources { memory_mib, cpu_centi } = self.needs;

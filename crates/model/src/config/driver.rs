@@ -23,6 +23,8 @@ pub struct LibvirtConfig {
     pub connect_timeout: Span,
     /// Bound for a call that answers at once.
     pub call_timeout: Span,
+    /// How often hosts are asked which guests they could start; `None`: never.
+    pub ready_every: Option<Span>,
     /// How often an idle connection is asked whether it still lives.
     pub keepalive_every: Span,
     /// So many unanswered in a row close it.
@@ -36,6 +38,7 @@ impl LibvirtConfig {
             password_file: table.optional_text("password_file"),
             connect_timeout: table.span("connect_timeout"),
             call_timeout: table.span("call_timeout"),
+            ready_every: Some(table.span("ready_every")).filter(|every| *every > Span::ZERO),
             keepalive_every: table.span("keepalive_every"),
             keepalive_missed: table.whole("keepalive_missed"),
         }

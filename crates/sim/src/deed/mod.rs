@@ -124,6 +124,10 @@ words!(
     LinkDeed { Cut = "link-cut", Mend = "link-mend" }
 );
 words!(
+    /// What can happen to a bridge of a host.
+    BridgeDeed { Gone = "bridge-gone", Back = "bridge-back" }
+);
+words!(
     /// Which way the wall clock jumps.
     ClockJump { Forward = "forward", Back = "back" }
 );
@@ -154,6 +158,8 @@ pub(crate) enum Deed {
     SlowBoot(WorkloadId, u64),
     StartFails(WorkloadId, u32, Option<HostId>),
     MigrationFails(WorkloadId, u32),
+    /// A host loses a bridge that guests need, or gets it back.
+    Bridge(BridgeDeed, HostId, String),
     /// The way between two hosts is cut, or mended.
     Link(LinkDeed, HostId, HostId),
     /// So many of a thousand calls, everywhere or to one host.
@@ -222,6 +228,9 @@ impl Deed {
                 .map(|(times, host)| Deed::StartFails(WorkloadId::from(*guest), times, host)),
             ["migration-fails", guest, times] => {
                 times.parse().ok().map(|times| Deed::MigrationFails(WorkloadId::from(*guest), times))
+            }
+            [verb, host, bridge] if BridgeDeed::parse(verb).is_some() => {
+                BridgeDeed::parse(verb).map(|deed| Deed::Bridge(deed, HostId::from(*host), (*bridge).to_owned()))
             }
             [verb, one, other] if LinkDeed::parse(verb).is_some() => {
                 LinkDeed::parse(verb).map(|deed| Deed::Link(deed, HostId::from(*one), HostId::from(*other)))
@@ -301,6 +310,7 @@ impl fmt::Display for Deed {
             Deed::Person(deed) => write!(f, "virsh {deed}"),
             Deed::StartFails(guest, times, host) => write!(f, "start-fails {guest} {times}{}", On(host)),
             Deed::MigrationFails(guest, times) => write!(f, "migration-fails {guest} {times}"),
+            Deed::Bridge(deed, host, bridge) => write!(f, "{deed} {host} {bridge}"),
             Deed::Link(deed, one, other) => write!(f, "{deed} {one} {other}"),
             Deed::Calls(fault, permille, host) => write!(f, "calls {fault} {permille}{}", On(host)),
             Deed::Weather(kind, amount, host) => write!(f, "weather {kind} {amount}{}", On(host)),
@@ -346,6 +356,7 @@ mod tests {
             "start-fails web-1 3 on h1",
             "migration-fails web-1 1",
             "answers-lost h1",
+            "bridge-gone h2 br7",
             "link-cut h1 h2",
             "calls lie 100",
             "calls unanswered 100 on h2",

@@ -3,7 +3,7 @@
 use super::Profile;
 use crate::random::Stream;
 use mainstay_model::Span;
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 /// Names and properties of what was drawn, for drawing faults.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +13,10 @@ pub(super) struct Cluster {
     pub guests: Vec<Drawn>,
     pub devices: Vec<String>,
     pub datastores: Vec<String>,
+    /// Some guests need a bridge that some hosts lack.
+    bridges_matter: bool,
+    /// Hosts on which a guest that needs it is defined.
+    with_bridge: BTreeSet<String>,
     /// Any host has room for all guests, and no required rule keeps one from it.
     pub roomy: bool,
 }
@@ -39,7 +43,8 @@ impl Cluster {
             cluster.datastores.push("nas".to_owned());
         }
         let locks = random.chance(500);
-        let roomy = cluster.roomy;
+        cluster.bridges_matter = Stream::new(seed, "draw/bridges").chance(150);
+        let roomy = cluster.roomy && !cluster.bridges_matter;
         cluster.say(format_args!(
             "[world]\nseed = {seed}\nlasts = \"{lasts}\"\nall_well_by = \"{all_well_by}\"\nlocks = {locks}\nroomy = {roomy}\n"
         ));
@@ -64,8 +69,15 @@ impl Cluster {
             let datastore = random.pick(&self.datastores).cloned().unwrap_or_default();
             let boot = random.between(500, 6_000);
             let (autostart, movable) = (random.chance(100), !random.chance(40));
+            let needs = match Stream::new(seed, &format!("draw/needs/{name}")).chance(300) && self.bridges_matter {
+                true => "needs = [\"br7\"]\n",
+                false => "",
+            };
+            if !needs.is_empty() {
+                self.with_bridge.insert(on.clone());
+            }
             self.say(format_args!(
-                "[world.vm.{name}]\non = \"{on}\"\nmemory = \"{memory}MiB\"\ndatastore = \"{datastore}\"\n\
+                "[world.vm.{name}]\n{needs}on = \"{on}\"\nmemory = \"{memory}MiB\"\ndatastore = \"{datastore}\"\n\
                  boot_time = \"{boot}ms\"\nautostart = {autostart}\nmovable = {movable}\n"
             ));
             self.guests.push(Drawn { name, probed: random.chance(800) });
@@ -85,8 +97,13 @@ impl Cluster {
                 .pick(&["shutdown", "shutdown", "save", "signal"])
                 .copied()
                 .unwrap_or("shutdown");
+            let without = self.bridges_matter && !self.with_bridge.contains(name);
+            let lacks = match without && Stream::new(seed, &format!("draw/lacks/{name}")).chance(500) {
+                true => "lacks = [\"br7\"]\n",
+                false => "",
+            };
             self.say(format_args!(
-                "[world.host.{name}]\nmemory = \"{memory}GiB\"\ncpus = 64\nboot_time = \"{boot}s\"\nguests_on_shutdown = \"{guests}\"\n"
+                "[world.host.{name}]\nmemory = \"{memory}GiB\"\ncpus = 64\nboot_time = \"{boot}s\"\nguests_on_shutdown = \"{guests}\"\n{lacks}"
             ));
             let mut levels = Vec::new();
             if !(unfenceable && random.chance(500)) {

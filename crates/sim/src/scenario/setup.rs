@@ -49,6 +49,9 @@ pub(crate) struct HostSetup {
     /// Whether it has power at the beginning.
     #[serde(default = "yes")]
     pub on: bool,
+    /// What it lacks of the things that guests need.
+    #[serde(default)]
+    pub lacks: BTreeSet<String>,
     /// What becomes of its guests when its owner shuts it down.
     #[serde(default)]
     pub guests_on_shutdown: GuestsOnShutdown,
@@ -93,6 +96,9 @@ pub(crate) struct VmSetup {
     /// False: its disk lies on its host.
     #[serde(default = "yes")]
     pub movable: bool,
+    /// Bridges that it needs: every host has them, unless its own table says that it lacks them.
+    #[serde(default)]
+    pub needs: BTreeSet<String>,
 }
 
 /// Table `[world.fence-device.NAME]`.
@@ -125,6 +131,7 @@ impl VmSetup {
                 random.next() >> 16
             ),
             needs: Resources::of(self.memory, self.cpus),
+            bridges: self.needs.clone(),
             tags: self.tags.clone(),
             datastore: self.datastore.clone(),
             movable: self.movable,

@@ -11,6 +11,8 @@ pub(crate) struct Guest {
     pub name: WorkloadId,
     pub uuid: String,
     pub needs: Resources,
+    /// Bridges that its host must have.
+    pub bridges: BTreeSet<String>,
     pub tags: BTreeSet<String>,
     pub datastore: String,
     /// False: its disk lies on one host.

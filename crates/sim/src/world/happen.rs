@@ -1,7 +1,7 @@
 //! Deeds take effect: what a script or a seed does to the world.
 
 use super::{Condition, Definition, Management, PerHost, Planned, World, guest::FailingStart, truth::Truth};
-use crate::deed::{Deed, GuestDeed, HostDeed, LinkDeed};
+use crate::deed::{BridgeDeed, Deed, GuestDeed, HostDeed, LinkDeed};
 use mainstay_model::{Command, DomainChange, DomainState, HostId, OffReason, Span, WorkloadId};
 
 /// From the end of a management daemon to the answers of the next.
@@ -41,6 +41,12 @@ impl World {
             Deed::Link(deed, one, other) => {
                 let link = link(&one, &other);
                 let _ = if deed == LinkDeed::Cut { self.cut_links.insert(link) } else { self.cut_links.remove(&link) };
+            }
+            Deed::Bridge(deed, host, bridge) => {
+                if let Some(host) = self.hosts.get_mut(&host) {
+                    let _ =
+                        if deed == BridgeDeed::Gone { host.lacks.insert(bridge) } else { host.lacks.remove(&bridge) };
+                }
             }
             Deed::Calls(fault, permille, host) => set(&mut self.call_faults, host, fault, permille),
             Deed::Weather(kind, amount, host) => set(&mut self.weather, host, kind, amount),

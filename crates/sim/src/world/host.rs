@@ -20,6 +20,8 @@ pub(crate) struct Host {
     /// True: nothing on it executes, guests included, but it may go on at any moment.
     pub frozen: bool,
     pub management: Management,
+    /// Bridges that it lacks.
+    pub lacks: BTreeSet<String>,
     pub guests_on_shutdown: GuestsOnShutdown,
     /// Since when its owner shuts it down.
     pub going_down: Option<Time>,
@@ -97,6 +99,7 @@ impl Host {
             path: Path::default(),
             frozen: false,
             management: Management::Runs,
+            lacks: BTreeSet::new(),
             guests_on_shutdown: GuestsOnShutdown::default(),
             going_down: None,
             domains: BTreeMap::new(),

@@ -25,6 +25,7 @@ impl World {
         let storage = self.storage_at(name, on);
         let in_the_way = self.twin_in_the_way(name, on);
         let taken = self.memory_taken(on);
+        let lacks = self.hosts.get(on).map(|host| host.lacks.clone()).unwrap_or_default();
         let Some(guest) = self.guests.get_mut(name) else {
             return Err((FailureKind::NotThere, format!("no domain {name}")));
         };
@@ -36,6 +37,9 @@ impl World {
         }
         if let Some(what) = in_the_way {
             return Err((FailureKind::Refused, what.to_owned()));
+        }
+        if let Some(bridge) = guest.bridges.intersection(&lacks).next() {
+            return other(&format!("Cannot get interface MTU on '{bridge}': No such device"));
         }
         if let Some(failing) = guest.failing_starts.iter_mut().find(|failing| failing.applies_to(on)) {
             failing.times -= 1;

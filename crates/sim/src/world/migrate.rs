@@ -39,6 +39,10 @@ impl World {
         let Some(host) = self.hosts.get(to).filter(|host| host.answers_management()) else {
             return Err((FailureKind::Unreachable, format!("unable to connect to {to}")));
         };
+        if let Some(bridge) = guest.bridges.intersection(&host.lacks).next() {
+            let text = format!("Cannot get interface MTU on '{bridge}': No such device");
+            return Err((FailureKind::Other, text));
+        }
         if host.namesakes.contains(name) {
             return Err((FailureKind::Refused, "domain is already defined with another uuid".into()));
         }

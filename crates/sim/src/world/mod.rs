@@ -65,6 +65,8 @@ enum Planned {
     Statistics(HostId),
     /// Ask the host for the snapshots of its domains.
     AskPoints(HostId),
+    /// Ask the host which guests it could start.
+    AskReadiness(HostId),
     Probe(WorkloadId),
     /// Arrives at the controller, if it is still the one that asked.
     Arrival(u64, News),
@@ -166,6 +168,7 @@ impl World {
         for (name, host) in &setup.host {
             let mut made = Host::new(name.clone(), host.capacity(), host.boot_time, seed);
             made.guests_on_shutdown = host.guests_on_shutdown;
+            made.lacks = host.lacks.clone();
             if !host.on {
                 made.power = Power::Off;
             }
@@ -194,6 +197,11 @@ impl World {
                 }
             }
             world.watch_guest(name);
+        }
+        if world.guests.values().any(|guest| !guest.bridges.is_empty()) {
+            for (number, name) in setup.host.keys().enumerate() {
+                world.plan(Span::secs(1 + number as u64), Planned::AskReadiness(name.clone()));
+            }
         }
         world
     }
@@ -230,6 +238,10 @@ impl World {
             Planned::AskPoints(host) => {
                 self.points_of(&host);
                 self.plan(sense::POINTS_EVERY, Planned::AskPoints(host));
+            }
+            Planned::AskReadiness(host) => {
+                self.readiness_of(&host);
+                self.plan(sense::READINESS_EVERY, Planned::AskReadiness(host));
             }
             Planned::Probe(guest) => {
                 let again = self.probe(&guest);

@@ -1,11 +1,11 @@
 //! What the controller's sensors see of the world: keepalive and ping, lists, statistics, probes, pushed events; each
 //! with the delays, losses and half-truths that they have in life.
 
-use super::{Condition, Definition, Host, Management, News, Planned, World};
+use super::{Condition, Definition, Guest, Host, Management, News, Planned, World};
 use crate::deed::Weather;
 use mainstay_model::{
-    Activity, DomainChange, DomainSeen, DomainState, Fact, GuestChannel, HostChannel, HostId, Outcome, Span, Time,
-    WorkloadId,
+    Activity, DomainChange, DomainSeen, DomainState, Fact, GuestChannel, HostChannel, HostId, Obstacle, ObstacleKind,
+    Outcome, Span, Time, WorkloadId,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,6 +15,7 @@ const PROBE_EVERY: Span = Span::secs(1);
 /// A guest that is not probed is looked at again after this: the configuration may have changed.
 const PROBES_CHANGE_WITHIN: Span = Span::secs(10);
 pub(super) const POINTS_EVERY: Span = Span::minutes(1);
+pub(super) const READINESS_EVERY: Span = Span::secs(30);
 /// A probe that got no answer says so after this long.
 const PROBE_TIMEOUT: Span = Span::millis(800);
 /// Keepalives without an answer before a connection is given up.
@@ -173,6 +174,23 @@ impl World {
             let delay = self.reply_delay(name);
             self.tell_over(name, delay, fact);
         }
+    }
+
+    /// Which guests the host could start, and what it lacks for the others.
+    pub(super) fn readiness_of(&mut self, name: &HostId) {
+        let Some(host) = self.hosts.get(name) else { return };
+        if !(host.connection.open && host.answers_management()) {
+            return;
+        }
+        let lacks = |guest: &Guest| {
+            let gone = guest.bridges.intersection(&host.lacks);
+            gone.map(|bridge| Obstacle { kind: ObstacleKind::Bridge, what: bridge.clone() }).collect()
+        };
+        let others = self.guests.values().filter(|guest| !guest.processes.contains_key(name));
+        let workloads = Arc::new(others.map(|guest| (guest.name.clone(), lacks(guest))).collect());
+        let delay = self.reply_delay(name);
+        let asked_at = self.now;
+        self.tell_over(name, delay, Fact::Readiness { host: name.clone(), asked_at, workloads });
     }
 
     /// Statistics of the host's domains; a stopped process gives none.

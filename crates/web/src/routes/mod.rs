@@ -36,6 +36,8 @@ pub fn router<C: Controller>(controller: C, machine: impl Into<String>) -> Route
         .route("/v1/incidents/{incident}", get(read::incident::<C>))
         .route("/v1/events", get(read::events::<C>))
         .route("/v1/explain/{subject}", get(read::explain::<C>))
+        .route("/v1/ready", get(read::ready::<C>))
+        .route("/v1/ready/{subject}", get(read::ready_of::<C>))
         .route("/v1/watch", get(watch::watch::<C>))
         .route("/v1/what-if", post(read::what_if::<C>))
         .route("/v1/commands", post(change::command::<C>))

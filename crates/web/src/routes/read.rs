@@ -11,7 +11,7 @@ use axum::{
 };
 use mainstay_daemon::{EventQuery, WorkloadStats};
 use mainstay_engine::{
-    view::{ClusterView, HostView, Points, WorkloadView},
+    view::{ClusterView, HostView, Points, ReadyView, WorkloadView},
     whatif::{Foreseen, Hypothesis},
 };
 use mainstay_model::{Alarm, Event, Incident, IncidentId, Subject, Time, WorkloadId};
@@ -118,6 +118,18 @@ pub(super) async fn explain<C: Controller>(State(api): Ask<C>, Path(subject): Pa
         return Err(Problem::no_such("host, VM or alarm", &subject, names(&view)));
     };
     api.answer(Explanation { subject, text })
+}
+
+pub(super) async fn ready<C: Controller>(State(api): Ask<C>) -> Answer<Vec<ReadyView>> {
+    api.answer(api.controller.ready(None).await?.unwrap_or_default())
+}
+
+pub(super) async fn ready_of<C: Controller>(State(api): Ask<C>, Path(subject): Path<String>) -> Answer<Vec<ReadyView>> {
+    let Some(found) = api.controller.ready(Some(&subject)).await? else {
+        let view = api.controller.view().await?;
+        return Err(Problem::no_such("host or VM", &subject, names(&view)));
+    };
+    api.answer(found)
 }
 
 pub(super) async fn what_if<C: Controller>(

@@ -10,5 +10,6 @@ mod fake_server;
 mod faults;
 mod fixture;
 mod migration;
+mod readiness;
 mod security;
 mod snapshots;

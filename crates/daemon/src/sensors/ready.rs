@@ -1,0 +1,295 @@
+//! Which guests a host could start now. Every few minutes, and soon after a definition changed, each host is asked for what
+//! it has; what guests need is known from their definitions.
+//!
+//! The cost is bounded. A host lists its networks, pools, bridges, secrets and devices once for all guests; machine types
+//! and CPU models are asked about once per kind; of files, a bounded number is looked at in each pass, the longest unseen
+//! first. In a site of many hosts a guest is looked for on [`HOSTS_PER_GUEST`] of them. A guest of which not everything is
+//! known yet is left out of the report.
+
+use super::{Context, STUCK};
+use crate::{
+    link::Link,
+    pump::with_causes,
+    supervise::{Part, Pulse},
+};
+use mainstay_libvirt::{
+    Connection, Error,
+    ready::{Facilities, FileAnswer, Kind, Machine, Missing, Requirements},
+};
+use mainstay_model::{Fact, HostId, Obstacle, ObstacleKind, SiteId, WorkloadId};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+
+/// The first look waits until the host's own domains are known.
+const FIRST_AFTER: Duration = Duration::from_secs(5);
+/// After a change of definitions the next look waits this long: a change seldom comes alone.
+const GATHER: Duration = Duration::from_secs(3);
+/// Files looked at in one pass. Each takes some calls for each image of its chain.
+const FILES_PER_PASS: usize = 200;
+/// While files are waiting for their first look, the next pass follows this soon.
+const GO_ON_AFTER: Duration = Duration::from_secs(10);
+/// More hosts than this tell no more: a guest fits most of them or none.
+const HOSTS_PER_GUEST: usize = 16;
+
+/// What guests need, by name, and which hosts are watched. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Needs {
+    board: Arc<Mutex<Board>>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    guests: BTreeMap<WorkloadId, Needed>,
+    hosts: BTreeMap<SiteId, BTreeSet<HostId>>,
+}
+
+/// What one guest needs, as read on the host where its definition counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Needed {
+    site: SiteId,
+    home: HostId,
+    requirements: Arc<Requirements>,
+}
+
+impl Default for Needs {
+    fn default() -> Needs {
+        Needs { board: Arc::default(), changed: watch::Sender::new(0) }
+    }
+}
+
+impl Needs {
+    /// A guest's definition was read at its host.
+    pub fn learn(&self, workload: &WorkloadId, site: &SiteId, home: &HostId, requirements: Requirements) {
+        let needed = Needed { site: site.clone(), home: home.clone(), requirements: Arc::new(requirements) };
+        let before = self.lock().guests.insert(workload.clone(), needed.clone());
+        if before != Some(needed) {
+            self.changed.send_modify(|version| *version += 1);
+        }
+    }
+
+    fn watches(&self, site: &SiteId, host: &HostId) {
+        self.lock().hosts.entry(site.clone()).or_default().insert(host.clone());
+    }
+
+    /// The host is watched no more.
+    pub fn forget(&self, host: &HostId) {
+        for hosts in self.lock().hosts.values_mut() {
+            hosts.remove(host);
+        }
+    }
+
+    /// The guests that are to be looked for on this host.
+    fn of(&self, site: &SiteId, host: &HostId) -> Vec<(WorkloadId, Needed)> {
+        let board = self.lock();
+        let Some(hosts) = board.hosts.get(site) else { return Vec::new() };
+        let here = board.guests.iter().filter(|(workload, needed)| {
+            needed.site == *site && (hosts.len() <= HOSTS_PER_GUEST || is_among_its_hosts(workload, host, hosts))
+        });
+        here.map(|(workload, needed)| (workload.clone(), needed.clone())).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Rendezvous hashing: each guest has its own few hosts, and a host that comes or goes changes little.
+fn is_among_its_hosts(workload: &WorkloadId, host: &HostId, hosts: &BTreeSet<HostId>) -> bool {
+    let rank = |host: &HostId| {
+        let mut hasher = DefaultHasher::new();
+        (workload.as_str(), host.as_str()).hash(&mut hasher);
+        hasher.finish()
+    };
+    let own = rank(host);
+    hosts.iter().filter(|other| rank(other) < own).count() < HOSTS_PER_GUEST
+}
+
+/// What one host said, from one pass to the next.
+#[derive(Default)]
+struct Answers {
+    files: BTreeMap<String, (Instant, FileAnswer)>,
+    machines: BTreeMap<Machine, Option<Missing>>,
+    cpus: BTreeMap<(Machine, String), Option<Missing>>,
+}
+
+/// Looks for ever. A failed look is not reported: heartbeats tell whether the host lives.
+pub(super) async fn watch(link: &Link, context: &Context, pulse: &Pulse) {
+    let Some(every) = link.config.driver.ready_every.map(|every| every.as_duration()) else {
+        return std::future::pending().await;
+    };
+    context.needs.watches(&link.config.site, &link.host);
+    let part = pulse.part("readiness", STUCK + every + 4 * link.limit());
+    let mut changed = context.needs.changed.subscribe();
+    let mut answers = Answers::default();
+    sleep(FIRST_AFTER).await;
+    loop {
+        part.beat();
+        changed.mark_unchanged();
+        let rest = match pass(link, context, &part, &mut answers, every).await {
+            Ok(true) => every,
+            Ok(false) => GO_ON_AFTER,
+            Err(error) => {
+                tracing::debug!(host = %link.host, error = with_causes(&error), "what it has for guests can't be asked now");
+                every
+            }
+        };
+        part.beat();
+        if timeout(rest, changed.changed()).await.is_ok() {
+            sleep(GATHER).await;
+        }
+    }
+}
+
+/// One look at everything; true if no file waits for its first look.
+async fn pass(
+    link: &Link,
+    context: &Context,
+    part: &Part,
+    answers: &mut Answers,
+    every: Duration,
+) -> Result<bool, Error> {
+    let guests = context.needs.of(&link.config.site, &link.host);
+    if guests.is_empty() {
+        return Ok(true);
+    }
+    let limit = link.limit();
+    let asked_at = context.clock.now();
+    let connection = link.take().await?;
+    let sizes = guests.iter().filter_map(|(_, needed)| Some(needed.requirements.pages?.size_kib)).collect();
+    let facilities = Facilities::read(&connection, &sizes, limit).await?;
+    answers.look(&connection, &guests, every, part, limit).await?;
+    link.give_back(connection);
+    let mut workloads = BTreeMap::new();
+    let mut complete = true;
+    for (workload, Needed { home, requirements: needs, .. }) in &guests {
+        let runs_here = context.roster.with(|all| all.get(workload).is_some_and(|present| present.host == link.host));
+        if runs_here {
+            continue;
+        }
+        match answers.missing(needs) {
+            Some(mut missing) => {
+                missing.extend(facilities.lacks(needs));
+                if needs.tpm_state && *home != link.host {
+                    missing.push(Missing {
+                        kind: Kind::TpmState,
+                        what: "it lies on the host that ran it last".to_owned(),
+                    });
+                }
+                missing.sort();
+                workloads.insert(workload.clone(), missing.into_iter().map(obstacle).collect());
+            }
+            None => complete = false,
+        }
+    }
+    let (host, workloads) = (link.host.clone(), Arc::new(workloads));
+    context.report(Fact::Readiness { host, asked_at, workloads }).await;
+    Ok(complete)
+}
+
+impl Answers {
+    /// Asks for what is not known, and again for a part of what was asked long ago.
+    async fn look(
+        &mut self,
+        connection: &Connection,
+        guests: &[(WorkloadId, Needed)],
+        every: Duration,
+        part: &Part,
+        limit: Duration,
+    ) -> Result<(), Error> {
+        let all = || guests.iter().map(|(_, needed)| &*needed.requirements);
+        let needed: BTreeSet<&str> = all().flat_map(|needs| &needs.files).map(|file| file.path.as_str()).collect();
+        self.files.retain(|path, _| needed.contains(path.as_str()));
+        let machines: BTreeSet<&Machine> = all().map(|needs| &needs.machine).collect();
+        let cpus: BTreeSet<(&Machine, &String)> =
+            all().filter_map(|needs| Some((&needs.machine, needs.cpu.as_ref()?))).collect();
+        // A host's software changes with a restart of libvirtd, and then everything is asked anew.
+        for machine in machines {
+            if !self.machines.contains_key(machine) {
+                part.beat();
+                self.machines.insert(machine.clone(), connection.lacks_machine(machine, limit).await?);
+            }
+        }
+        for (machine, cpu) in cpus {
+            if let Entry::Vacant(unknown) = self.cpus.entry((machine.clone(), cpu.clone())) {
+                part.beat();
+                unknown.insert(connection.lacks_cpu(machine, cpu, limit).await?);
+            }
+        }
+        let now = Instant::now();
+        let age = |path: &str| self.files.get(path).map(|(at, _)| now - *at);
+        let mut due: Vec<&str> =
+            needed.into_iter().filter(|path| age(path).is_none_or(|age| age >= every / 2)).collect();
+        // Those never looked at come first, then the longest unseen.
+        due.sort_by_key(|path| std::cmp::Reverse(age(path).unwrap_or(Duration::MAX)));
+        due.truncate(FILES_PER_PASS);
+        let due: Vec<String> = due.into_iter().map(str::to_owned).collect();
+        for path in due {
+            part.beat();
+            let answer = connection.file_answer(&path, limit).await?;
+            self.files.insert(path, (Instant::now(), answer));
+        }
+        Ok(())
+    }
+
+    /// What is missing of files, machine type and CPU; `None`: not everything was looked at.
+    fn missing(&self, needs: &Requirements) -> Option<Vec<Missing>> {
+        let mut missing = Vec::new();
+        for file in &needs.files {
+            if let (_, FileAnswer::Lacks(path)) = self.files.get(&file.path)? {
+                missing.push(file.missing(path));
+            }
+        }
+        missing.extend(self.machines.get(&needs.machine)?.clone());
+        if let Some(cpu) = &needs.cpu {
+            missing.extend(self.cpus.get(&(needs.machine.clone(), cpu.clone()))?.clone());
+        }
+        Some(missing)
+    }
+}
+
+fn obstacle(missing: Missing) -> Obstacle {
+    let kind = match missing.kind {
+        Kind::Image => ObstacleKind::Image,
+        Kind::Media => ObstacleKind::Media,
+        Kind::BootFile => ObstacleKind::BootFile,
+        Kind::Network => ObstacleKind::Network,
+        Kind::Bridge => ObstacleKind::Bridge,
+        Kind::StoragePool => ObstacleKind::StoragePool,
+        Kind::Secret => ObstacleKind::Secret,
+        Kind::FirmwareState => ObstacleKind::FirmwareState,
+        Kind::TpmState => ObstacleKind::TpmState,
+        Kind::Cpu => ObstacleKind::Cpu,
+        Kind::Machine => ObstacleKind::Machine,
+        Kind::Device => ObstacleKind::Device,
+        Kind::HugePages => ObstacleKind::HugePages,
+    };
+    Obstacle { kind, what: missing.what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_a_large_site_a_guest_is_looked_for_on_some_hosts_and_always_on_the_same() {
+        let (needs, site) = (Needs::default(), SiteId::from("paris"));
+        let hosts: Vec<HostId> = (0..100).map(|number| HostId::new(format!("h{number}"))).collect();
+        hosts.iter().for_each(|host| needs.watches(&site, host));
+        needs.learn(&"web-1".into(), &site, &hosts[0], Requirements::default());
+        let looked_on = || hosts.iter().filter(|host| !needs.of(&site, host).is_empty()).cloned().collect::<Vec<_>>();
+        let before = looked_on();
+        assert_eq!(before.len(), HOSTS_PER_GUEST);
+        needs.forget(&before[0]);
+        let after = looked_on();
+        assert!(before[1..].iter().all(|host| after.contains(host)), "{before:?} {after:?}");
+    }
+}

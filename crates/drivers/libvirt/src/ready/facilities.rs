@@ -1,0 +1,255 @@
+//! What one host has for domains, in libvirt's own words.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{FileUse, Kind, Machine, Missing, NeededFile, Pages, Requirements, SecretNeed};
+use crate::{
+    connection::Connection,
+    error::{Error, ErrorCode, Result},
+    procedures::Procedure,
+    storage::Folder,
+    types::{PoolRef, Uuid},
+    xdr::wire_struct,
+};
+
+/// `VIR_CONNECT_LIST_NETWORKS_ACTIVE` and its like for pools and interfaces.
+const ACTIVE: u32 = 1 << 1;
+/// A chain of overlays longer than this is a circle, or no chain that libvirt starts.
+const CHAIN_MAX: usize = 64;
+/// `VIR_CPU_COMPARE_INCOMPATIBLE`.
+const INCOMPATIBLE: i32 = 0;
+
+wire_struct! {
+    /// An interface as libvirt lists it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    struct InterfaceRef {
+        pub name: String,
+        pub mac: String,
+    }
+}
+
+wire_struct! {
+    /// A node device as libvirt lists it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    struct NodeDeviceRef {
+        pub name: String,
+    }
+}
+
+wire_struct! {
+    /// A secret as libvirt lists it: never its value.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    struct SecretRef {
+        pub uuid: Uuid,
+        pub usage_type: i32,
+        pub usage: String,
+    }
+}
+
+/// What a host has. `None`: libvirt can't tell on that host (a driver of it is not installed).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facilities {
+    networks: Option<BTreeSet<String>>,
+    pools: Option<BTreeSet<String>>,
+    interfaces: Option<BTreeSet<String>>,
+    devices: Option<BTreeSet<String>>,
+    secrets: Option<Vec<(Uuid, String)>>,
+    /// Free huge pages by their size in KiB.
+    free_pages: BTreeMap<u64, u64>,
+}
+
+/// What a host says about one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileAnswer {
+    /// It can be opened, and so can all images that it is an overlay of.
+    There,
+    /// This one, of the file and what it is an overlay of, can't be opened.
+    Lacks(String),
+}
+
+impl Facilities {
+    /// Asks a host for all it has, in a few calls. `page_sizes` in KiB; `limit` holds for each call.
+    ///
+    /// # Errors
+    /// If the host can't be asked. That libvirt there lacks a driver is no error.
+    pub async fn read(connection: &Connection, page_sizes: &BTreeSet<u64>, limit: Duration) -> Result<Self> {
+        let names =
+            |list: Option<(Vec<PoolRef>, u32)>| list.map(|(all, _)| all.into_iter().map(|one| one.name).collect());
+        let networks = names(told(connection.call(Procedure::ConnectListAllNetworks, &(1_i32, ACTIVE), limit).await)?);
+        let pools = names(told(connection.call(Procedure::ConnectListAllStoragePools, &(1_i32, ACTIVE), limit).await)?);
+        let interfaces: Option<(Vec<InterfaceRef>, u32)> =
+            told(connection.call(Procedure::ConnectListAllInterfaces, &(1_i32, ACTIVE), limit).await)?;
+        let devices: Option<(Vec<NodeDeviceRef>, u32)> =
+            told(connection.call(Procedure::ConnectListAllNodeDevices, &(1_i32, 0_u32), limit).await)?;
+        let secrets: Option<(Vec<SecretRef>, u32)> =
+            told(connection.call(Procedure::ConnectListAllSecrets, &(1_i32, 0_u32), limit).await)?;
+        let mut free_pages = BTreeMap::new();
+        for size in page_sizes {
+            let Ok(wire_size) = u32::try_from(*size) else { continue };
+            let arguments = (vec![wire_size], 0_i32, 1_u32, 0_u32);
+            let counts: Option<(Vec<u64>,)> =
+                told(connection.call(Procedure::NodeGetFreePages, &arguments, limit).await)?;
+            free_pages.insert(*size, counts.map_or(0, |(counts,)| counts.iter().sum()));
+        }
+        let devices: Option<BTreeSet<String>> = devices.map(|(all, _)| all.into_iter().map(|one| one.name).collect());
+        Ok(Self {
+            networks,
+            pools,
+            // A list without any interface comes from a host on which libvirt sees none, not from one that has none.
+            interfaces: interfaces
+                .map(|(all, _)| all.into_iter().map(|one| one.name).collect::<BTreeSet<_>>())
+                .filter(|all| !all.is_empty()),
+            devices: devices.filter(|all| all.iter().any(|name| name.starts_with("pci_"))),
+            secrets: secrets.map(|(all, _)| all.into_iter().map(|one| (one.uuid, one.usage)).collect()),
+            free_pages,
+        })
+    }
+
+    /// What the host lacks of what is listed in bulk: all but files, machine type and CPU.
+    pub fn lacks(&self, needs: &Requirements) -> Vec<Missing> {
+        let mut missing = Vec::new();
+        let mut names = |kind, needed: &[String], has: &Option<BTreeSet<String>>| {
+            let gone = needed.iter().filter(|name| has.as_ref().is_some_and(|has| !has.contains(*name)));
+            missing.extend(gone.map(|name| Missing::new(kind, name)));
+        };
+        names(Kind::Network, &needs.networks, &self.networks);
+        names(Kind::StoragePool, &needs.pools, &self.pools);
+        names(Kind::Bridge, &needs.interfaces, &self.interfaces);
+        names(Kind::Device, &needs.devices, &self.devices);
+        if let Some(has) = &self.secrets {
+            let gone = needs.secrets.iter().filter(|secret| !has.iter().any(|(uuid, usage)| secret.is(*uuid, usage)));
+            missing.extend(gone.map(|secret| Missing::new(Kind::Secret, secret.to_string())));
+        }
+        if let Some(Pages { size_kib, memory_kib }) = needs.pages
+            && let Some(free) = self.free_pages.get(&size_kib)
+        {
+            let needed = memory_kib.div_ceil(size_kib);
+            if *free < needed {
+                missing.push(Missing::new(Kind::HugePages, format!("{needed} of {size_kib} KiB needed, {free} free")));
+            }
+        }
+        missing
+    }
+}
+
+impl SecretNeed {
+    fn is(&self, uuid: Uuid, usage: &str) -> bool {
+        match self {
+            Self::Uuid(needed) => *needed == uuid,
+            Self::Usage(needed) => needed == usage,
+        }
+    }
+}
+
+impl NeededFile {
+    /// What a host lacks that has no such file.
+    pub fn missing(&self, path: &str) -> Missing {
+        let kind = match self.used_as {
+            FileUse::Disk => Kind::Image,
+            FileUse::Media => Kind::Media,
+            FileUse::Boot => Kind::BootFile,
+            FileUse::FirmwareState => Kind::FirmwareState,
+        };
+        Missing::new(kind, path)
+    }
+}
+
+impl Connection {
+    /// Whether the file can be opened on the host, and every image that it is an overlay of. `limit` holds for each call.
+    ///
+    /// # Errors
+    /// If the host can't be asked.
+    pub async fn file_answer(&self, path: &str, limit: Duration) -> Result<FileAnswer> {
+        let mut next = Some(path.to_owned());
+        for _ in 0..CHAIN_MAX {
+            let Some(path) = next.filter(|path| path.starts_with('/')) else { return Ok(FileAnswer::There) };
+            let found = match Folder::of(self, &path, limit).await {
+                Ok(folder) => folder.volume(&path).await,
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok(volume) => next = volume.backing,
+                Err(Error::Libvirt { .. }) => return Ok(FileAnswer::Lacks(path)),
+                // Without a size it is a device or a folder: it is there.
+                Err(Error::Xml { .. }) => return Ok(FileAnswer::There),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(FileAnswer::Lacks(path.to_owned()))
+    }
+
+    /// Why the host can't run this machine; `None`: it can.
+    ///
+    /// # Errors
+    /// If the host can't be asked.
+    pub async fn lacks_machine(&self, machine: &Machine, limit: Duration) -> Result<Option<Missing>> {
+        let Machine { emulator, arch, machine, virt_type } = machine;
+        let arguments = (emulator, arch, machine, virt_type, 0_u32);
+        let answer: Result<(String,)> = self.call(Procedure::ConnectGetDomainCapabilities, &arguments, limit).await;
+        refused(answer, Kind::Machine)
+    }
+
+    /// Why the host can't give this CPU; `None`: it can.
+    ///
+    /// # Errors
+    /// If the host can't be asked.
+    pub async fn lacks_cpu(&self, machine: &Machine, cpu: &str, limit: Duration) -> Result<Option<Missing>> {
+        let Machine { emulator, arch, machine, virt_type } = machine;
+        let arguments = (emulator, arch, machine, virt_type, cpu, 0_u32);
+        let answer: Result<(i32,)> = self.call(Procedure::ConnectCompareHypervisorCpu, &arguments, limit).await;
+        match answer {
+            Ok((INCOMPATIBLE,)) => Ok(Some(Missing::new(Kind::Cpu, "its model or a feature is not available"))),
+            answer => refused(answer, Kind::Cpu),
+        }
+    }
+}
+
+/// What libvirt refuses is missing there; what it can't tell is not.
+fn refused<T>(answer: Result<T>, kind: Kind) -> Result<Option<Missing>> {
+    match answer {
+        Ok(_) => Ok(None),
+        Err(Error::Libvirt { code, .. }) if cannot_tell(code) => Ok(None),
+        Err(Error::Libvirt { message, .. }) => Ok(Some(Missing::new(kind, message))),
+        Err(error) => Err(error),
+    }
+}
+
+fn told<T>(answer: Result<T>) -> Result<Option<T>> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Error::Libvirt { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn cannot_tell(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::NO_SUPPORT | ErrorCode::NO_CONNECT | ErrorCode::RPC | ErrorCode::ACCESS_DENIED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_and_what_is_not_known_is_not() {
+        let needs = Requirements {
+            networks: vec!["front".to_owned(), "back".to_owned()],
+            interfaces: vec!["br7".to_owned()],
+            secrets: vec![SecretNeed::Usage("ceph key".to_owned())],
+            pages: Some(Pages { size_kib: 2048, memory_kib: 4096 }),
+            ..Requirements::default()
+        };
+        let host = Facilities {
+            networks: Some(["front".to_owned()].into()),
+            secrets: Some(vec![]),
+            free_pages: [(2048, 1)].into(),
+            ..Facilities::default()
+        };
+        let missing: Vec<String> = host.lacks(&needs).iter().map(ToString::to_string).collect();
+        assert_eq!(missing, ["Network: back", "Secret: ceph key", "HugePages: 2 of 2048 KiB needed, 1 free"]);
+        assert_eq!(Facilities::default().lacks(&needs), []);
+    }
+}
