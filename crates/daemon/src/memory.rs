@@ -3,7 +3,7 @@
 use crate::{clock::ClockMark, handle::EventQuery};
 use mainstay_engine::{Change, Row, Step, Table};
 use mainstay_libvirt::Uuid;
-use mainstay_model::{Event, HostId, Severity, Span, Subject, Time, WorkloadId};
+use mainstay_model::{Event, EventKind, HostId, IncidentId, Severity, Span, Subject, Time, WorkloadId};
 use mainstay_store::{Batch, Kind, Store, StoredEvent};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
@@ -137,6 +137,8 @@ pub(crate) struct Found {
     pub not_before: Time,
     /// How the clock stood by which the rows are told.
     pub clock: Option<ClockMark>,
+    /// Why the rows are known to be older than the world.
+    pub put_back: Option<String>,
 }
 
 impl Memory {
@@ -153,7 +155,8 @@ impl Memory {
         let memory =
             Memory { store: Arc::new(store), definitions: Arc::new(Mutex::new(definitions)), clock: Arc::default() };
         let clock = memory.store.body(Kind::Process, CLOCK).await?.and_then(|body| serde_json::from_str(&body).ok());
-        Ok((memory, Found { rows, not_before, clock }))
+        let put_back = memory.store.put_back().map(str::to_owned);
+        Ok((memory, Found { rows, not_before, clock, put_back }))
     }
 
     /// The same memory, which keeps with the first step from here how the clock stands: from then on its times are told by that.
@@ -167,17 +170,12 @@ impl Memory {
             since_ms: query.since.map_or(0, |time| time.0),
             subject: query.subject.as_ref().map(subject),
             severity: query.severity.map_or(0, level),
-            // The store does not know incidents: read more and choose here.
-            limit: if query.incident.is_some() { u32::MAX } else { query.limit },
+            incident: query.incident.map(|incident| incident.0),
+            limit: query.limit,
             ..Default::default()
         };
         let found = self.store.events(&asked).await?;
-        let wanted = |event: &Event| query.incident.is_none() || event.incident == query.incident;
-        let read = |stored: &StoredEvent| readable(&format!("event {}", stored.seq), &stored.event.body);
-        let events = found.iter().filter_map(read).filter(wanted);
-        let mut events: Vec<Event> = events.take(query.limit as usize).collect();
-        events.reverse();
-        Ok(events)
+        Ok(found.into_iter().rev().filter_map(read_event).collect())
     }
 
     /// The definition last seen of a workload; `None` if it was never seen, or can't be read any more.
@@ -343,8 +341,25 @@ fn event(event: &Event) -> mainstay_store::Event {
         severity: level(event.severity),
         code: json(&event.kind).trim_matches('"').to_owned(),
         text: event.text.clone(),
-        body: json(event),
+        incident: event.incident.map(|incident| incident.0),
     }
+}
+
+/// The event as it was; `None`: another version wrote what this one does not know.
+fn read_event(StoredEvent { seq, event }: StoredEvent) -> Option<Event> {
+    let kind = readable::<EventKind>(&format!("event {seq}"), &format!("\"{}\"", event.code))?;
+    let subject = match event.subject.kind.as_str() {
+        "host" => Subject::Host(HostId::new(&event.subject.id)),
+        "workload" => Subject::Workload(WorkloadId::new(&event.subject.id)),
+        _ => Subject::Cluster,
+    };
+    let severity = match event.severity {
+        0 => Severity::Green,
+        1 => Severity::Yellow,
+        _ => Severity::Red,
+    };
+    let (at, incident) = (Time(event.at_ms), event.incident.map(IncidentId));
+    Some(Event { at, subject, severity, kind, text: event.text, incident })
 }
 
 fn subject(subject: &Subject) -> mainstay_store::Subject {

@@ -76,7 +76,7 @@ struct Commands {
     deferred: Vec<Input>,
 }
 
-/// The service asked to stop, or another controller took over.
+/// The service asked to stop, or nothing can be written any more: another controller took over, or the database is gone.
 struct Stopped;
 
 impl<J: Journal, D: Dispatch> Pump<J, D> {
@@ -150,7 +150,7 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
         if changed {
             let mut back_off = BACK_OFF.0;
             while let Err(error) = self.journal.persist(now, &step).await {
-                if matches!(error, mainstay_store::Error::Deposed { .. }) {
+                if error.ends_the_term() {
                     return Err(Stopped);
                 }
                 self.forgetful(with_causes(&error));

@@ -28,6 +28,14 @@ pub enum Error {
         /// The one that is over.
         own: i64,
     },
+    /// Its file was deleted or replaced while it was open. Nothing that is written now would be found again.
+    #[error("{} was {how} under this controller, which can remember nothing any more and ends (mainstay explain MS1006)", path.display())]
+    Gone {
+        /// The database.
+        path: PathBuf,
+        /// `deleted` or `replaced`.
+        how: &'static str,
+    },
     /// The file is something else.
     #[error("{} is not a database of Mainstay: check the path of the store in the configuration", path.display())]
     NotOurs {
@@ -116,6 +124,11 @@ mod code {
 }
 
 impl Error {
+    /// True if nothing can be written any more, whatever is done: the term is over, or the file is gone.
+    pub fn ends_the_term(&self) -> bool {
+        matches!(self, Self::Deposed { .. } | Self::Gone { .. })
+    }
+
     pub(crate) fn from_io(path: &Path, doing: &'static str, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {

@@ -20,8 +20,8 @@ pub struct Event {
     pub code: String,
     /// One sentence.
     pub text: String,
-    /// All of it, as JSON.
-    pub body: String,
+    /// The incident it is part of.
+    pub incident: Option<u64>,
 }
 
 /// What an event is about.
@@ -55,6 +55,8 @@ pub struct EventQuery {
     pub subject: Option<Subject>,
     /// At least as bad.
     pub severity: u8,
+    /// Of this incident only.
+    pub incident: Option<u64>,
     /// At most so many, the newest.
     pub limit: u32,
 }
@@ -62,15 +64,23 @@ pub struct EventQuery {
 impl Default for EventQuery {
     /// The newest hundred.
     fn default() -> Self {
-        Self { since_ms: 0, until_ms: u64::MAX, after_seq: 0, subject: None, severity: 0, limit: 100 }
+        Self { since_ms: 0, until_ms: u64::MAX, after_seq: 0, subject: None, severity: 0, incident: None, limit: 100 }
     }
 }
 
-type Columns = (i64, i64, String, String, i64, String, String, String);
+type Columns = (i64, i64, String, String, i64, String, String, Option<i64>);
+
+/// What every question for events has in common.
+macro_rules! select {
+    () => {
+        "SELECT seq, at_ms, subject_kind, subject_id, severity, code, text, incident FROM events \
+         WHERE at_ms BETWEEN ?1 AND ?2 AND seq > ?3 AND severity >= ?4 "
+    };
+}
 
 pub(crate) async fn append(transaction: &mut SqliteConnection, event: &Event) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO events (at_ms, subject_kind, subject_id, severity, code, text, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO events (at_ms, subject_kind, subject_id, severity, code, text, incident) VALUES (?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(signed(event.at_ms))
     .bind(&event.subject.kind)
@@ -78,24 +88,22 @@ pub(crate) async fn append(transaction: &mut SqliteConnection, event: &Event) ->
     .bind(i64::from(event.severity))
     .bind(&event.code)
     .bind(&event.text)
-    .bind(&event.body)
+    .bind(event.incident.map(signed))
     .execute(transaction)
     .await
     .map(drop)
 }
 
 pub(crate) async fn select(readers: &SqlitePool, query: &EventQuery) -> Result<Vec<StoredEvent>, sqlx::Error> {
-    // Two statements, so that each goes by its index.
-    let statement = match query.subject {
-        None => {
-            "SELECT seq, at_ms, subject_kind, subject_id, severity, code, text, body FROM events \
-             WHERE at_ms BETWEEN ?1 AND ?2 AND seq > ?3 AND severity >= ?4 \
-             ORDER BY at_ms DESC, seq DESC LIMIT ?5"
+    // A statement each, so that each goes by its index.
+    let statement = match (&query.subject, query.incident) {
+        (None, None) => concat!(select!(), "ORDER BY at_ms DESC, seq DESC LIMIT ?5"),
+        (Some(_), None) => {
+            concat!(select!(), "AND subject_kind = ?6 AND subject_id = ?7 ORDER BY at_ms DESC, seq DESC LIMIT ?5")
         }
-        Some(_) => {
-            "SELECT seq, at_ms, subject_kind, subject_id, severity, code, text, body FROM events \
-             WHERE at_ms BETWEEN ?1 AND ?2 AND seq > ?3 AND severity >= ?4 AND subject_kind = ?6 AND subject_id = ?7 \
-             ORDER BY at_ms DESC, seq DESC LIMIT ?5"
+        (None, Some(_)) => concat!(select!(), "AND incident = ?6 ORDER BY seq DESC LIMIT ?5"),
+        (Some(_), Some(_)) => {
+            concat!(select!(), "AND subject_kind = ?6 AND subject_id = ?7 AND incident = ?8 ORDER BY seq DESC LIMIT ?5")
         }
     };
     let mut select = sqlx::query_as::<_, Columns>(statement)
@@ -107,11 +115,15 @@ pub(crate) async fn select(readers: &SqlitePool, query: &EventQuery) -> Result<V
     if let Some(subject) = &query.subject {
         select = select.bind(&subject.kind).bind(&subject.id);
     }
+    if let Some(incident) = query.incident {
+        select = select.bind(signed(incident));
+    }
     Ok(select.fetch_all(readers).await?.into_iter().map(stored).collect())
 }
 
-fn stored((seq, at_ms, kind, id, severity, code, text, body): Columns) -> StoredEvent {
+fn stored((seq, at_ms, kind, id, severity, code, text, incident): Columns) -> StoredEvent {
     let severity = u8::try_from(severity).unwrap_or(u8::MAX);
-    let event = Event { at_ms: at_ms.unsigned_abs(), subject: Subject { kind, id }, severity, code, text, body };
+    let incident = incident.map(i64::unsigned_abs);
+    let event = Event { at_ms: at_ms.unsigned_abs(), subject: Subject { kind, id }, severity, code, text, incident };
     StoredEvent { seq: seq.unsigned_abs(), event }
 }

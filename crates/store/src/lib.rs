@@ -13,7 +13,9 @@
 mod backup;
 mod error;
 mod events;
+mod identity;
 mod open;
+mod packed;
 mod prune;
 mod rows;
 mod samples;

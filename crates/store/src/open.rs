@@ -5,7 +5,8 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
@@ -13,6 +14,7 @@ use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, Sqlite};
 
+use crate::identity::{Found, Mark, Place, beside};
 use crate::store::DEADLINE;
 use crate::term::Leadership;
 use crate::writer::{BUSY_TIMEOUT, Writer};
@@ -27,6 +29,12 @@ const READERS: u32 = 4;
 /// Tables that are there before the first migration has taken place are the migrator's own.
 const FOREIGN_TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name != '_sqlx_migrations'";
 
+/// Read and write for the owner, nothing for others.
+pub(crate) const OWNER_ONLY: u32 = 0o600;
+
+/// SQLite's number for a file that gives space back when it is asked to.
+const INCREMENTAL: i64 = 2;
+
 /// Checking the pages of a large store on a slow disk.
 const CHECK_DEADLINE: Duration = Duration::from_secs(300);
 
@@ -37,21 +45,31 @@ impl Store {
     /// # Errors
     /// Each [`Error`] names the file and what to do.
     pub async fn open(path: &Path) -> Result<Self, Error> {
-        let lock = lock(path)?;
+        let (lock, mark) = lock(path)?;
+        let found = Found::look(path, mark);
+        let failed = |source| Error::from_io(path, "opening it", source);
+        private(OpenOptions::new().write(true).create(true).truncate(false), path).map_err(failed)?;
+        for suffix in ["", "-wal", "-shm"] {
+            only_owner(&beside(path, suffix));
+        }
         let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT).disable_statement_logging();
         let mut store = Store {
             path: path.to_owned(),
             writer: Writer::new(options.clone()),
             readers: readers().connect_lazy_with(options.clone().read_only(true)),
             leadership: Leadership::default(),
-            _lock: lock,
+            place: Place::of(path).map_err(failed)?,
+            put_back: None,
+            lock,
         };
         let exists = path.metadata().is_ok_and(|file| file.len() > 0);
         if exists {
             store.inspect(&options).await?;
         }
         store.migrate().await?;
+        store.reclaim().await?;
         store.take_term().await?;
+        store.identify(&found).await?;
         Ok(store)
     }
 
@@ -95,6 +113,24 @@ impl Store {
         }
     }
 
+    /// Lets the file give back the space of what is deleted. A file that was made without has to be written anew for it,
+    /// once; without room for that it stays as it is.
+    async fn reclaim(&self) -> Result<(), Error> {
+        let doing = "making its file give space back";
+        let work = self.writer.with(async |connection: &mut SqliteConnection| {
+            let mode: i64 = sqlx::query_scalar("PRAGMA auto_vacuum").fetch_one(&mut *connection).await?;
+            if mode == INCREMENTAL {
+                return Ok(());
+            }
+            sqlx::query("PRAGMA auto_vacuum = INCREMENTAL").execute(&mut *connection).await?;
+            sqlx::query("VACUUM").execute(connection).await.map(drop)
+        });
+        match self.bounded(doing, CHECK_DEADLINE, work).await {
+            Err(Error::Full { .. }) => Ok(()),
+            done => done,
+        }
+    }
+
     /// The migrator names the first unknown version; people want to hear the last.
     async fn newest_version(&self, at_least: i64) -> i64 {
         let newest = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(&self.readers).await;
@@ -107,6 +143,7 @@ fn migrations() -> Vec<Migration> {
     let versions = [
         (1, "memory", include_str!("../migrations/sqlite/0001_memory.sql")),
         (2, "term", include_str!("../migrations/sqlite/0002_term.sql")),
+        (3, "bounds", include_str!("../migrations/sqlite/0003_bounds.sql")),
     ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
@@ -124,34 +161,79 @@ fn readers() -> PoolOptions<Sqlite> {
 }
 
 /// Takes the lock beside the database, which says that a controller uses it. SQLite's own locks last only as long as a
-/// transaction does.
-fn lock(database: &Path) -> Result<File, Error> {
+/// transaction does. It also remembers how far the store has come.
+fn lock(database: &Path) -> Result<(File, Option<Mark>), Error> {
     let doing = "locking it";
     let failed = |source| Error::from_io(database, doing, source);
     if let Some(directory) = database.parent() {
         fs::create_dir_all(directory).map_err(failed)?;
     }
-    let mut path = database.as_os_str().to_owned();
-    path.push(".lock");
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(PathBuf::from(path))
-        .map_err(failed)?;
+    let path = beside(database, ".lock");
+    let mut file =
+        private(OpenOptions::new().create(true).truncate(false).read(true).write(true), &path).map_err(failed)?;
+    only_owner(&path);
+    let mut text = String::new();
+    // Who just locked it may not have written yet; what can't be read is no mark.
+    let _ = file.read_to_string(&mut text);
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut process = String::new();
-            // For the message only: who just locked it may not have written yet.
-            let _ = file.read_to_string(&mut process);
-            let holder = if process.is_empty() { String::new() } else { format!(" (process {})", process.trim()) };
-            return Err(Error::Locked { path: database.to_owned(), holder });
+            let process = text.lines().next().map(|process| format!(" (process {})", process.trim()));
+            return Err(Error::Locked { path: database.to_owned(), holder: process.unwrap_or_default() });
         }
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
-    let note = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    let mark = Mark::read(&text);
+    let note = match &mark {
+        Some(mark) => mark.write(&file),
+        None => file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())),
+    };
     note.map_err(failed)?;
-    Ok(file)
+    Ok((file, mark))
+}
+
+/// Opens a file that only its owner may read, whatever its folder allows: definitions hold passwords.
+fn private(options: &mut OpenOptions, path: &Path) -> std::io::Result<File> {
+    options.mode(OWNER_ONLY).open(path)
+}
+
+/// The same for a file that is there. One that belongs to another user keeps the mode that its owner gave it.
+fn only_owner(path: &Path) {
+    let open_to_others = fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0);
+    if open_to_others {
+        let _ = fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ONLY));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EventQuery, Kind};
+
+    /// The store of the version before, with events and definitions in their old form.
+    #[tokio::test]
+    async fn what_an_older_version_wrote_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mainstay.db");
+        let mut old = SqliteConnectOptions::new().filename(&path).create_if_missing(true).connect().await.unwrap();
+        let before = migrations().into_iter().take(2).collect();
+        Migrator::with_migrations(before).run(&mut old).await.unwrap();
+        let rows = r#"
+            INSERT INTO definitions VALUES ('web-1', '{"xml":"<domain/>"}', 1);
+            INSERT INTO events (at_ms, subject_kind, subject_id, severity, code, text, body)
+                VALUES (5, 'workload', 'web-1', 2, 'seen', 'it crashed', '{"incident":7}'),
+                       (6, 'workload', 'web-1', 0, 'seen', 'it runs', '{"incident":null}');
+            INSERT INTO samples VALUES ('web-1', 5, 1.5, 0, 0, 0, 0);
+        "#;
+        sqlx::raw_sql(rows).execute(&mut old).await.unwrap();
+        old.close().await.unwrap();
+        let store = Store::open(&path).await.unwrap();
+        assert_eq!(store.put_back(), None);
+        let definition = store.body(Kind::Definition, "web-1").await.unwrap();
+        assert_eq!(definition.as_deref(), Some(r#"{"xml":"<domain/>"}"#));
+        let of_it = store.events(&EventQuery { incident: Some(7), ..EventQuery::default() }).await.unwrap();
+        assert_eq!(of_it.iter().map(|stored| &*stored.event.text).collect::<Vec<_>>(), ["it crashed"]);
+        assert_eq!(store.events(&EventQuery::default()).await.unwrap().len(), 2);
+        assert_eq!(store.samples("web-1", 0, 10).await.unwrap().len(), 1);
+    }
 }

@@ -48,6 +48,11 @@ macro_rules! kinds {
             /// All kinds, in the order in which they are loaded.
             pub const ALL: &[Kind] = &[$(Kind::$kind,)*];
 
+            /// True if bodies of this kind are long and packed.
+            pub(crate) fn is_packed(self) -> bool {
+                self == Kind::Definition
+            }
+
             pub(crate) fn upsert(self) -> &'static str {
                 match self {
                     $(Kind::$kind => concat!(
@@ -65,19 +70,19 @@ macro_rules! kinds {
 
             pub(crate) fn select_one(self) -> &'static str {
                 match self {
-                    $(Kind::$kind => concat!("SELECT body FROM ", $table, " WHERE key = ?"),)*
+                    $(Kind::$kind => concat!("SELECT CAST(body AS BLOB) FROM ", $table, " WHERE key = ?"),)*
                 }
             }
 
             pub(crate) fn select_page(self) -> &'static str {
                 match self {
-                    $(Kind::$kind => concat!("SELECT key, body FROM ", $table, " WHERE key > ? ORDER BY key LIMIT ?"),)*
+                    $(Kind::$kind => concat!("SELECT key, CAST(body AS BLOB) FROM ", $table, " WHERE key > ? ORDER BY key LIMIT ?"),)*
                 }
             }
 
             pub(crate) fn select(self) -> &'static str {
                 match self {
-                    $(Kind::$kind => concat!("SELECT key, body FROM ", $table, " ORDER BY key"),)*
+                    $(Kind::$kind => concat!("SELECT key, CAST(body AS BLOB) FROM ", $table, " ORDER BY key"),)*
                 }
             }
         }

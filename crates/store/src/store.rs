@@ -7,9 +7,10 @@ use std::time::Duration;
 use sqlx::{SqliteConnection, SqlitePool};
 use tokio::time::timeout;
 
+use crate::identity::Place;
 use crate::term::Leadership;
 use crate::writer::Writer;
-use crate::{Batch, Change, Error, EventQuery, Kind, Row, StoredEvent, events};
+use crate::{Batch, Change, Error, EventQuery, Kind, Row, StoredEvent, events, packed};
 
 /// SQLite answers in milliseconds. A disk silent for so long is gone, and a controller that cannot remember must not act.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -21,8 +22,12 @@ pub struct Store {
     pub(crate) writer: Writer,
     pub(crate) readers: SqlitePool,
     pub(crate) leadership: Leadership,
-    /// Released by the operating system when the process ends, however it ends.
-    pub(crate) _lock: File,
+    /// The file itself, which must stay the one that was opened.
+    pub(crate) place: Place,
+    /// Why this memory is older than the world.
+    pub(crate) put_back: Option<String>,
+    /// Released by the operating system when the process ends, however it ends. Holds how far the store has come.
+    pub(crate) lock: File,
 }
 
 impl Store {
@@ -58,8 +63,10 @@ impl Store {
             let mut transaction = self.readers.begin().await?;
             let mut rows = Vec::new();
             for &kind in kinds {
-                let found: Vec<(String, String)> = sqlx::query_as(kind.select()).fetch_all(&mut *transaction).await?;
-                rows.extend(found.into_iter().map(|(key, body)| Row { kind, key, body }));
+                let found: Vec<Stored> = sqlx::query_as(kind.select()).fetch_all(&mut *transaction).await?;
+                for stored in found {
+                    rows.push(row(kind, stored)?);
+                }
             }
             Ok(rows)
         };
@@ -72,9 +79,11 @@ impl Store {
     /// # Errors
     /// If they cannot be read.
     pub async fn page(&self, kind: Kind, after: &str, most: u32) -> Result<Vec<Row>, Error> {
-        let select = sqlx::query_as::<_, (String, String)>(kind.select_page()).bind(after).bind(most);
-        let found = self.bounded("reading the engine's memory", DEADLINE, select.fetch_all(&self.readers)).await?;
-        Ok(found.into_iter().map(|(key, body)| Row { kind, key, body }).collect())
+        let work = async {
+            let select = sqlx::query_as::<_, Stored>(kind.select_page()).bind(after).bind(most);
+            select.fetch_all(&self.readers).await?.into_iter().map(|stored| row(kind, stored)).collect()
+        };
+        self.bounded("reading the engine's memory", DEADLINE, work).await
     }
 
     /// The body of a row; `None` if there is no such row.
@@ -82,8 +91,11 @@ impl Store {
     /// # Errors
     /// If it cannot be read.
     pub async fn body(&self, kind: Kind, key: &str) -> Result<Option<String>, Error> {
-        let select = sqlx::query_scalar(kind.select_one()).bind(key);
-        self.bounded("reading the engine's memory", DEADLINE, select.fetch_optional(&self.readers)).await
+        let work = async {
+            let select = sqlx::query_scalar::<_, Vec<u8>>(kind.select_one()).bind(key);
+            select.fetch_optional(&self.readers).await?.map(|body| packed::unpack(&body)).transpose()
+        };
+        self.bounded("reading the engine's memory", DEADLINE, work).await
     }
 
     /// Events that match, the newest first.
@@ -94,6 +106,23 @@ impl Store {
         self.bounded("reading events", DEADLINE, events::select(&self.readers, query)).await
     }
 
+    /// Why this memory is known to be older than the world: it was copied, put back, or deleted. It is known until
+    /// [`Store::put_back_is_known`].
+    pub fn put_back(&self) -> Option<&str> {
+        self.put_back.as_deref()
+    }
+
+    /// The engine has it on record that this memory is older than the world.
+    ///
+    /// # Errors
+    /// If that can't be written; then it is reported again at the next start, which does no harm.
+    pub async fn put_back_is_known(&self) -> Result<(), Error> {
+        self.write("noting that it was put back", async |transaction: &mut SqliteConnection| {
+            sqlx::query("UPDATE identity SET put_back = NULL").execute(transaction).await.map(drop)
+        })
+        .await
+    }
+
     /// Writes back what is pending and releases the lock. A store that is only dropped loses nothing either.
     pub async fn close(self) {
         self.write_back().await;
@@ -101,6 +130,8 @@ impl Store {
 
     /// Writes the log back into the database, so that the one file is all there is. Nothing should be asked afterwards.
     pub async fn write_back(&self) {
+        // The file is written to now: what it says of its last write must not be older.
+        let _ = self.write("closing it", async |_: &mut SqliteConnection| Ok(())).await;
         self.readers.close().await;
         self.writer.close().await;
     }
@@ -119,8 +150,18 @@ impl Store {
     }
 }
 
+/// Key and body as they are stored.
+type Stored = (String, Vec<u8>);
+
+fn row(kind: Kind, (key, body): Stored) -> Result<Row, sqlx::Error> {
+    Ok(Row { kind, key, body: packed::unpack(&body)? })
+}
+
 async fn apply(transaction: &mut SqliteConnection, change: &Change, at_ms: u64) -> Result<(), sqlx::Error> {
     let query = match &change.body {
+        Some(body) if change.kind.is_packed() => {
+            sqlx::query(change.kind.upsert()).bind(&change.key).bind(packed::pack(body)).bind(signed(at_ms))
+        }
         Some(body) => sqlx::query(change.kind.upsert()).bind(&change.key).bind(body).bind(signed(at_ms)),
         None => sqlx::query(change.kind.delete()).bind(&change.key),
     };

@@ -6,13 +6,14 @@
 //!   open: term 7 ──▶ writes …                         ──▶ write ──▶ refused: Deposed
 //!                        another opens: term 8 ──▶ writes …
 //! ```
-//! Two copies of the file are two memories: nothing here keeps their controllers apart.
+//! Two copies of the file are two memories: `identity` knows a copy when it is opened. A file that is deleted or replaced
+//! under its controller ends the term too.
 
 use sqlx::{SqliteConnection, SqliteExecutor};
 use tokio::sync::watch;
 
 use crate::store::DEADLINE;
-use crate::{Error, Store};
+use crate::{Error, Store, identity};
 
 const TAKE: &str = "UPDATE term SET number = number + 1, holder = ? RETURNING number, holder";
 const NEWEST: &str = "SELECT number, holder FROM term";
@@ -30,11 +31,20 @@ impl Term {
     }
 }
 
-/// This store's own term, and the one by which it ended.
+/// Why this store may not be written to any more.
+#[derive(Debug, Clone)]
+enum End {
+    /// Another one has a newer term.
+    Newer(Term),
+    /// Its file was deleted or replaced: what is written now is not in the file that the next controller reads.
+    Lost(&'static str),
+}
+
+/// This store's own term, and how it ended.
 #[derive(Debug, Default)]
 pub(crate) struct Leadership {
     own: Term,
-    ended_by: watch::Sender<Option<Term>>,
+    ended_by: watch::Sender<Option<End>>,
 }
 
 impl Store {
@@ -54,38 +64,68 @@ impl Store {
     /// [`Error::Deposed`] if it is not; others if that can't be found out.
     pub async fn confirm_term(&self) -> Result<(), Error> {
         // Not by a reader: people who ask for much history must not hold up what brings a guest back.
+        let doing = "looking whose term it is";
+        self.still_in_place(doing).await?;
         let look = self.writer.with(async |connection: &mut SqliteConnection| newest(connection).await);
-        let newest = self.bounded("looking whose term it is", DEADLINE, look).await?;
-        if newest == self.leadership.own { Ok(()) } else { Err(self.depose(newest)) }
+        let newest = self.bounded(doing, DEADLINE, look).await?;
+        if newest == self.leadership.own { Ok(()) } else { Err(self.end(End::Newer(newest))) }
     }
 
-    /// Waits until it is found out, by whatever is done with this store, that another one has a newer term.
+    /// Waits until it is found out, by whatever is done with this store, that another one has a newer term, or that its
+    /// file is not in its place any more.
     pub async fn deposed(&self) -> Error {
         let mut ended = self.leadership.ended_by.subscribe();
         let by = ended.wait_for(Option::is_some).await.ok().and_then(|by| by.clone());
-        self.deposed_by(by.unwrap_or_default())
+        self.ended(by.unwrap_or_else(|| End::Newer(Term::default())))
     }
 
-    /// Writes, in a transaction that begins by looking whose term it is.
+    /// This store's own term.
+    pub(crate) fn term(&self) -> i64 {
+        self.leadership.own.number
+    }
+
+    /// Looks whether the file that was opened is still the one at its path.
+    async fn still_in_place(&self, doing: &'static str) -> Result<(), Error> {
+        let lost = self.bounded(doing, DEADLINE, async { Ok(self.place.lost(&self.path).await) }).await?;
+        lost.map_or(Ok(()), |how| Err(self.end(End::Lost(how))))
+    }
+
+    /// Writes, in a transaction that begins by looking whose term it is. What went into a file that is not in its place any
+    /// more counts as not written.
     pub(crate) async fn write<T>(
         &self,
         doing: &'static str,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, Error> {
+        self.still_in_place(doing).await?;
         let written = self.writer.transact(async |transaction: &mut SqliteConnection| {
             let newest = newest(&mut *transaction).await?;
-            if newest == self.leadership.own { work(transaction).await.map(Ok) } else { Ok(Err(newest)) }
+            if newest != self.leadership.own {
+                return Ok(Err(newest));
+            }
+            let value = work(&mut *transaction).await?;
+            Ok(Ok((value, identity::count(transaction).await?)))
         });
-        self.bounded(doing, DEADLINE, written).await?.map_err(|newest| self.depose(newest))
+        let written = self.bounded(doing, DEADLINE, written).await?;
+        let (value, mark) = written.map_err(|newest| self.end(End::Newer(newest)))?;
+        self.remember(&mark);
+        self.still_in_place(doing).await?;
+        Ok(value)
     }
 
-    fn depose(&self, newest: Term) -> Error {
-        self.leadership.ended_by.send_replace(Some(newest.clone()));
-        self.deposed_by(newest)
+    fn end(&self, why: End) -> Error {
+        self.leadership.ended_by.send_replace(Some(why.clone()));
+        self.ended(why)
     }
 
-    fn deposed_by(&self, Term { number, holder }: Term) -> Error {
-        Error::Deposed { path: self.path.clone(), holder, newest: number, own: self.leadership.own.number }
+    fn ended(&self, why: End) -> Error {
+        let path = self.path.clone();
+        match why {
+            End::Newer(Term { number, holder }) => {
+                Error::Deposed { path, holder, newest: number, own: self.leadership.own.number }
+            }
+            End::Lost(how) => Error::Gone { path, how },
+        }
     }
 }
 

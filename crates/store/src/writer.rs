@@ -20,8 +20,9 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(options: SqliteConnectOptions) -> Self {
+        // Never made anew: one that was deleted would come back empty.
         let options = options
-            .create_if_missing(true)
+            .create_if_missing(false)
             .journal_mode(SqliteJournalMode::Wal)
             // In WAL mode anything less may forget the last commits at a power cut.
             .synchronous(SqliteSynchronous::Full)
@@ -43,6 +44,17 @@ impl Writer {
         let value = work(&mut connection).await?;
         *slot = Some(connection);
         Ok(value)
+    }
+
+    /// The same, but only if the connection is open already: it may have what is not at its path any more.
+    pub(crate) async fn with_open<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        match &mut *self.connection.lock().await {
+            Some(connection) => work(connection).await,
+            None => Err(sqlx::Error::PoolClosed),
+        }
     }
 
     /// Runs `work` in a transaction that holds the right to write from its start, so that it cannot fail for it later.
@@ -76,7 +88,9 @@ mod tests {
     #[tokio::test]
     async fn a_commit_waits_for_the_disk() {
         let dir = tempfile::tempdir().unwrap();
-        let writer = Writer::new(SqliteConnectOptions::new().filename(dir.path().join("mainstay.db")));
+        let path = dir.path().join("mainstay.db");
+        std::fs::write(&path, "").unwrap();
+        let writer = Writer::new(SqliteConnectOptions::new().filename(path));
         let pragmas = writer.with(async |connection: &mut SqliteConnection| {
             let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *connection).await?;
             let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(connection).await?;

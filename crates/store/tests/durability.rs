@@ -23,7 +23,7 @@ fn numbered(number: u64) -> Batch {
         severity: 0,
         code: "seen".to_owned(),
         text: number.to_string(),
-        body: "{}".to_owned(),
+        incident: None,
     };
     Batch {
         at_ms: number,

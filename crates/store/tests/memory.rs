@@ -15,14 +15,7 @@ fn change(kind: Kind, key: &str, body: Option<&str>) -> Change {
 
 fn event(at_ms: u64, host: &str, severity: u8) -> Event {
     let subject = Subject { kind: "host".to_owned(), id: host.to_owned() };
-    Event {
-        at_ms,
-        subject,
-        severity,
-        code: "seen".to_owned(),
-        text: format!("{host} at {at_ms}"),
-        body: "{}".to_owned(),
-    }
+    Event { at_ms, subject, severity, code: "seen".to_owned(), text: format!("{host} at {at_ms}"), incident: None }
 }
 
 fn batch(at_ms: u64, changes: Vec<Change>, events: Vec<Event>) -> Batch {
@@ -95,26 +88,16 @@ async fn events_are_found_by_subject_time_severity_and_number() {
 }
 
 #[tokio::test]
-async fn what_is_old_and_finished_is_forgotten_in_steps() {
+async fn what_is_old_is_forgotten_in_steps() {
     let (_dir, store) = fresh().await;
-    let changes = vec![
-        change(Kind::Incident, "i1", Some(r#"{"closed_at":50}"#)),
-        change(Kind::Incident, "i2", Some(r#"{"closed_at":null}"#)),
-        change(Kind::Order, "a1", Some(r#"{"ended":[50,"done"]}"#)),
-        change(Kind::Order, "a2", Some(r#"{"ended":null}"#)),
-    ];
     let events = (0..2_500).map(|at| event(at, "h1", 0)).collect();
-    store.commit(&batch(60, changes, events)).await.unwrap();
-    let young = vec![change(Kind::Incident, "i3", Some(r#"{"closed_at":90}"#))];
-    store.commit(&batch(100, young, vec![])).await.unwrap();
-    let keep = Keep { events_since_ms: 100, events: 500, finished_since_ms: 80, samples_since_ms: 0 };
+    store.commit(&batch(60, vec![], events)).await.unwrap();
+    let keep = Keep { events_since_ms: 100, notable_events: 500, routine_events: 500, samples_since_ms: 0 };
     let first = store.prune(&keep).await.unwrap();
-    assert_eq!((first.events, first.incidents, first.orders, first.more), (1_000, 1, 1, true));
+    assert!(first.events >= 1_000 && first.events <= 2_000 && first.more, "{first:?}");
     while store.prune(&keep).await.unwrap().more {}
     let left = store.events(&EventQuery { limit: 5_000, ..EventQuery::default() }).await.unwrap();
     assert_eq!((left.len(), left[0].event.at_ms, left[499].event.at_ms), (500, 2_499, 2_000));
-    let keys: Vec<_> = store.load(Kind::ALL).await.unwrap().into_iter().map(|row| row.key).collect();
-    assert_eq!(keys, ["a2", "i2", "i3"]);
 }
 
 #[tokio::test]
@@ -133,7 +116,7 @@ async fn samples_are_kept_per_workload() {
     store.append_samples(&[sample("web-1", 20)]).await.unwrap();
     assert_eq!(store.samples("web-1", 0, 10).await.unwrap(), [sample("web-1", 20), sample("web-1", 10)]);
     assert_eq!(store.samples("web-1", 15, 10).await.unwrap(), [sample("web-1", 20)]);
-    let keep = Keep { events_since_ms: 0, events: 10, finished_since_ms: 0, samples_since_ms: 15 };
+    let keep = Keep { events_since_ms: 0, notable_events: 10, routine_events: 10, samples_since_ms: 15 };
     assert_eq!(store.prune(&keep).await.unwrap().samples, 1);
     assert_eq!(store.samples("web-1", 0, 10).await.unwrap(), [sample("web-1", 20)]);
 }

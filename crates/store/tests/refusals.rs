@@ -59,7 +59,7 @@ async fn who_opened_last_leads_and_the_other_writes_nothing_more() {
     assert!(text.contains(&process) && text.contains("MS1004"), "{text}");
     let sample = Sample { workload: "web-1".to_owned(), at_ms: 1, ..Sample::default() };
     assert!(matches!(first.append_samples(&[sample]).await.unwrap_err(), Error::Deposed { .. }));
-    let keep = Keep { events_since_ms: 9, events: 0, finished_since_ms: 9, samples_since_ms: 9 };
+    let keep = Keep { events_since_ms: 9, notable_events: 0, routine_events: 0, samples_since_ms: 9 };
     assert!(matches!(first.prune(&keep).await.unwrap_err(), Error::Deposed { .. }));
     assert!(matches!(first.confirm_term().await.unwrap_err(), Error::Deposed { .. }));
     assert!(matches!(first.deposed().await, Error::Deposed { newest: 2, .. }), "whoever waits for it is told");
@@ -159,7 +159,7 @@ async fn a_newer_store_names_both_versions() {
                  VALUES (98, 'later', 1, x'00', 0), (99, 'later still', 1, x'00', 0)";
     sql(&path, newer).await;
     let error = Store::open(&path).await.unwrap_err();
-    assert!(matches!(error, Error::Newer { found: 99, known: 2, .. }), "{error:?}");
+    assert!(matches!(error, Error::Newer { found: 99, known: 3, .. }), "{error:?}");
 }
 
 #[tokio::test]

@@ -255,22 +255,21 @@ async fn ten_thousand_events_at_once_end_in_the_newest_state() {
     assert_eq!(reboots, EVENTS as usize / 4, "history has each of them");
 }
 
-/// What the store forgets goes by what the engine writes: an order that ended, and no other.
+/// Events are kept in columns, and come back as they were told.
 #[tokio::test]
-async fn orders_that_ended_are_forgotten_and_no_others() {
-    use mainstay_store::{Keep, Kind, Store};
+async fn the_events_of_an_incident_come_back_as_they_were() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&directory.path().join("mainstay.db")).await.unwrap();
+    let store = mainstay_store::Store::open(&directory.path().join("mainstay.db")).await.unwrap();
     let (memory, _) = crate::memory::Memory::open(store, Time(0)).await.unwrap();
     let world = World::over(memory.clone());
     world.settle().await;
     world.crash().await;
     world.until("an order leaves", || world.outside.orders() == 1).await;
-    let keep = Keep { events_since_ms: 0, events: 1_000, finished_since_ms: u64::MAX, samples_since_ms: 0 };
-    let prune = async || memory.store().prune(&keep).await.unwrap();
-    assert_eq!(prune().await.orders, 0, "it is under way");
-    world.facts.send(Input::Outcome { id: mainstay_model::ActionId(1), outcome: Outcome::done() }).await.unwrap();
-    drop(world.facts.reserve_many(INPUTS).await.unwrap());
-    world.view().await; // answered when the step is on record
-    assert_eq!(prune().await.orders, 1, "{:?}", memory.store().load(&[Kind::Order]).await);
+    let incidents = world.view().await.incidents.clone();
+    let [incident] = incidents.as_slice() else { panic!("{incidents:?}") };
+    let query = crate::EventQuery { incident: Some(incident.id), limit: 100, ..Default::default() };
+    let events = memory.events(&query).await.unwrap();
+    assert!(events.len() >= 2 && events == incident.timeline, "{events:#?}\n{:#?}", incident.timeline);
+    let newest = memory.events(&crate::EventQuery { limit: 1, ..query }).await.unwrap();
+    assert_eq!(newest.last(), incident.timeline.last());
 }
