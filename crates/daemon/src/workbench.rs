@@ -71,7 +71,8 @@ impl Workbench {
             sensors.spawn(watch_host(link, context.clone(), Pulse::default(), config.spec.detection.heartbeat_every));
         }
         sensors.spawn(watch_guests(context, Pulse::default(), links.clone(), spec.clone()));
-        let tools = Tools { clock, memory, links, spec, pictures: state_dir.join("incidents"), die_at: None };
+        let pictures = state_dir.join("incidents");
+        let tools = Tools { clock, memory, links, spec, pictures, hook_turns: Default::default(), die_at: None };
         let executors = Executors::new(tools, facts);
         Ok(Workbench { executors, inputs, facts: VecDeque::new(), clock, last: 0, _sensors: sensors })
     }

@@ -1,10 +1,17 @@
-//! Programs of the operator around a recovery point. They run on the controller, each with a bound of its own.
+//! Programs of the operator around a recovery point. They run on the controller, each with a bound of its own for time and
+//! output. Whatever a hook has started ends with it.
 
 use super::Tools;
+use mainstay_fence::process::{Ended, run};
 use mainstay_model::{Action, WorkloadId, spec::Hooks};
-use std::{process::Stdio, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 use tokio::{
     process::Command,
+    sync::OwnedMutexGuard,
     time::{Instant, timeout_at},
 };
 
@@ -13,15 +20,34 @@ const AFTER_LIMIT: Duration = Duration::from_secs(60);
 /// Of what a failed hook said.
 const QUOTED_BYTES: usize = 300;
 
+/// The hooks of one VM run one after the other: the hook before a point waits for the one after the last point. Clones
+/// share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HookTurns(Arc<Mutex<BTreeMap<WorkloadId, Weak<tokio::sync::Mutex<()>>>>>);
+
+impl HookTurns {
+    fn of(&self, workload: &WorkloadId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = turns.get(workload).and_then(Weak::upgrade).unwrap_or_default();
+        turns.insert(workload.clone(), Arc::downgrade(&turn));
+        turn
+    }
+}
+
 /// The hooks of one order.
 pub(super) struct Around {
     hooks: Hooks,
     workload: Option<WorkloadId>,
+    turns: HookTurns,
+    turn: tokio::sync::Mutex<Option<OwnedMutexGuard<()>>>,
 }
 
 /// The hooks around an action; only recovery points have any.
 pub(super) async fn of(tools: &Tools, action: &Action) -> Around {
-    let none = Around { hooks: Hooks::default(), workload: None };
+    let around =
+        |hooks, workload| Around { hooks, workload, turns: tools.hook_turns.clone(), turn: Default::default() };
+    let none = around(Hooks::default(), None);
     let Action::TakePoint { workload, .. } = action else { return none };
     // Mostly there are none at all, and a definition is long.
     if tools.spec.borrow().protection.iter().all(|rule| rule.policy.hooks == Hooks::default()) {
@@ -32,35 +58,97 @@ pub(super) async fn of(tools: &Tools, action: &Action) -> Around {
     let tags = kept.and_then(|kept| crate::definition::Defined::read(&kept.xml).ok()).map(|defined| defined.tags);
     let spec = tools.spec.borrow();
     let rule = spec.protection_rule(workload, &tags.unwrap_or_default());
-    rule.map_or(none, |rule| Around { hooks: rule.policy.hooks.clone(), workload: Some(workload.clone()) })
+    rule.map_or(none, |rule| around(rule.policy.hooks.clone(), Some(workload.clone())))
 }
 
 impl Around {
     /// Runs the one before.
     pub async fn before(&self, until: Instant) -> Result<(), String> {
-        self.run("before", &self.hooks.before, until).await
+        let Some(workload) = &self.workload else { return Ok(()) };
+        let Ok(turn) = timeout_at(until, self.turns.of(workload).lock_owned()).await else {
+            return Err(format!("the hook after the last recovery point of {workload} still runs"));
+        };
+        *self.turn.lock().await = Some(turn);
+        let limit = until.saturating_duration_since(Instant::now());
+        run_hook("before", &self.hooks.before, workload, limit).await
     }
 
-    /// Runs the one after; if it fails, a person should look.
-    pub async fn after(&self) {
-        if let Err(error) = self.run("after", &self.hooks.after, Instant::now() + AFTER_LIMIT).await {
-            tracing::error!(error, "the hook after a recovery point failed");
-        }
-    }
-
-    async fn run(&self, which: &str, words: &[String], until: Instant) -> Result<(), String> {
-        let (Some((program, arguments)), Some(workload)) = (words.split_first(), &self.workload) else { return Ok(()) };
-        let mut command = Command::new(program);
-        command.args(arguments).env("MAINSTAY_VM", workload.as_str()).stdin(Stdio::null()).kill_on_drop(true);
-        let failed = |what: String| Err(format!("hook {which} of {workload} ({program}): {what}"));
-        match timeout_at(until, command.output()).await {
-            Err(_) => failed("it did not end in time".to_owned()),
-            Ok(Err(error)) => failed(error.to_string()),
-            Ok(Ok(output)) if output.status.success() => Ok(()),
-            Ok(Ok(output)) => {
-                let said = String::from_utf8_lossy(&output.stderr);
-                failed(format!("{}: {}", output.status, said.trim().chars().take(QUOTED_BYTES).collect::<String>()))
+    /// Runs the one after, by itself; if it fails, a person should look.
+    pub fn after(self) {
+        let Some(workload) = self.workload else { return };
+        let (words, turn) = (self.hooks.after, self.turn);
+        tokio::spawn(async move {
+            if let Err(error) = run_hook("after", &words, &workload, AFTER_LIMIT).await {
+                tracing::error!(error, "the hook after a recovery point failed");
             }
+            drop(turn);
+        });
+    }
+}
+
+async fn run_hook(which: &str, words: &[String], workload: &WorkloadId, limit: Duration) -> Result<(), String> {
+    let Some((program, arguments)) = words.split_first() else { return Ok(()) };
+    let mut command = Command::new(program);
+    command.args(arguments).env("MAINSTAY_VM", workload.as_str());
+    let failed = |what: String| Err(format!("hook {which} of {workload} ({program}): {what}"));
+    match run(command, String::new(), limit).await {
+        Err(error) => failed(error.to_string()),
+        Ok(Ended { status: None, .. }) => failed("it did not end in time, and was killed".to_owned()),
+        Ok(Ended { status: Some(status), .. }) if status.success() => Ok(()),
+        Ok(Ended { status: Some(status), stderr, .. }) => {
+            failed(format!("{status}: {}", stderr.trim().chars().take(QUOTED_BYTES).collect::<String>()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Vec<String> {
+        ["/bin/sh", "-c", script].map(str::to_owned).to_vec()
+    }
+
+    /// A hook that is given up takes with it what it started: here a child that would write a file later.
+    #[tokio::test]
+    async fn a_hook_that_is_given_up_ends_with_its_whole_group() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let late = directory.path().join("late");
+        let pids = directory.path().join("pids");
+        let script = format!("(sleep 30; touch {}) & echo $! > {}; wait", late.display(), pids.display());
+        let ended = run_hook("before", &shell(&script), &"web-1".into(), Duration::from_secs(2)).await;
+        assert!(ended.expect_err("it is too slow").contains("did not end in time"));
+        let pid: i32 = std::fs::read_to_string(&pids).expect("it began").trim().parse().expect("a number");
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let gone = stat.is_empty() || stat.contains(") Z ");
+        assert!(gone && !late.exists(), "the child lives on: {stat}");
+    }
+
+    #[tokio::test]
+    async fn a_hook_that_says_much_is_quoted_in_short() {
+        let script = "yes a long complaint | head -c 3000000 >&2; exit 3";
+        let ended = run_hook("before", &shell(script), &"web-1".into(), Duration::from_secs(60)).await;
+        let said = ended.expect_err("it failed");
+        assert!(said.contains("exit status: 3") && said.len() < 500, "{said}");
+    }
+
+    /// A point is done when its snapshot is, however long the hook after it takes; the next point's hook waits for it.
+    #[tokio::test]
+    async fn nothing_waits_for_the_hook_after_but_the_next_hook_before() {
+        let turns = HookTurns::default();
+        let hooks = |before: &str, after: &str| Hooks { before: shell(before), after: shell(after) };
+        let around =
+            |hooks| Around { hooks, workload: Some("web-1".into()), turns: turns.clone(), turn: Default::default() };
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (go, done) = (directory.path().join("go"), directory.path().join("done"));
+        let slow = format!("until [ -e {} ]; do sleep 0.05; done; touch {}", go.display(), done.display());
+        let first = around(hooks("true", &slow));
+        first.before(Instant::now() + AFTER_LIMIT).await.expect("it succeeds");
+        first.after(); // returns at once, or the file that ends it would never be made
+        let second = around(hooks(&format!("test -e {}", done.display()), "true"));
+        let early = second.before(Instant::now() + Duration::from_millis(200)).await;
+        assert!(early.expect_err("the first still runs").contains("still runs"));
+        std::fs::write(&go, "").expect("it can be written");
+        second.before(Instant::now() + AFTER_LIMIT).await.expect("the first hook after had ended");
     }
 }

@@ -33,9 +33,9 @@ use crate::{
 };
 pub use disaster::Disaster;
 pub use fence::{DeviceProblem, check_devices};
+pub(crate) use hooks::HookTurns;
 use mainstay_engine::Input;
 use mainstay_model::{Action, ActionId, Epoch, FailureKind, HostId, Order, Outcome, spec::ClusterSpec};
-use mainstay_store::Error as StoreError;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -61,6 +61,8 @@ pub(crate) struct Tools {
     pub spec: watch::Receiver<Arc<ClusterSpec>>,
     /// Where pictures of consoles go.
     pub pictures: PathBuf,
+    /// Whose turn it is to run hooks.
+    pub hook_turns: HookTurns,
     /// Rehearsals only.
     pub die_at: Option<DieAt>,
 }
@@ -69,10 +71,7 @@ impl Tools {
     /// Nothing is done any more once another controller has taken over, nor while that can't be found out.
     async fn still_our_term(&self) -> Result<(), Outcome> {
         self.memory.store().confirm_term().await.map_err(|error| {
-            let kind = match error {
-                StoreError::Deposed { .. } => FailureKind::OldEpoch,
-                _ => FailureKind::Other,
-            };
+            let kind = if error.ends_the_term() { FailureKind::OldEpoch } else { FailureKind::Other };
             Outcome::failed(kind, with_causes(&error))
         })
     }
@@ -194,7 +193,7 @@ async fn carry_out(tools: &Tools, turn: &Semaphore, order: &Order) -> Outcome {
     }
     let hooks = hooks::of(tools, &order.action).await;
     if let Err(why) = hooks.before(until).await {
-        hooks.after().await;
+        hooks.after();
         return Outcome::failed(FailureKind::Refused, why);
     }
     let outcome = match timeout_at(until, perform(tools, order, until)).await {
@@ -202,7 +201,8 @@ async fn carry_out(tools: &Tools, turn: &Semaphore, order: &Order) -> Outcome {
         Ok(Err(outcome)) => outcome,
         Err(_) => Outcome::unknown("no outcome before its deadline"),
     };
-    hooks.after().await;
+    // The outcome does not wait for it: a slow hook must not push a finished point past its deadline.
+    hooks.after();
     outcome
 }
 

@@ -16,6 +16,7 @@ async fn executors(directory: &std::path::Path) -> (Executors, mpsc::Receiver<In
         links: Links::default(),
         spec,
         pictures: directory.join("incidents"),
+        hook_turns: HookTurns::default(),
         die_at: None,
     };
     let (outcomes, received) = mpsc::channel(16);
