@@ -1,6 +1,9 @@
 //! The controller process from start to stop: puts the parts together, reloads the configuration, keeps history short,
 //! and tells the service manager how it is.
 //!
+//! The service's own loop never waits for the pump or for the disk: while nothing can be made durable, it still stops when
+//! asked, answers the watchdog, and finds out that its term is over.
+//!
 //! ```text
 //!   configuration, store ──▶ engine's first step carried out ──▶ sensors ──▶ ready ──▶ … ──▶ stop, or deposed
 //! ```
@@ -24,7 +27,7 @@ use crate::{
 };
 use mainstay_engine::{
     Input, Step,
-    control::{BadRow, Controller},
+    control::{BadRow, Circumstances, Controller},
 };
 use mainstay_model::{
     Alarm, Code, Event, EventKind, HostId, Severity, Span, Subject, Time, config::ControllerConfig, spec::ClusterSpec,
@@ -33,7 +36,7 @@ use mainstay_store::Store;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{collections::BTreeMap, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
-    sync::{broadcast, mpsc, watch},
+    sync::{OwnedMutexGuard, broadcast, mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
     time::{MissedTickBehavior, interval, sleep},
 };
@@ -82,17 +85,24 @@ pub struct Running {
     task: tokio::task::JoinHandle<Result<(), Deposed>>,
 }
 
-/// Another controller has taken over the memory of this one, which has ended by itself and must not be started again while the
-/// other runs.
+/// The memory of this controller is not its own any more, and it has ended by itself: another controller has taken over, and
+/// this one must not be started again while the other runs; or the database was deleted or replaced.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Deposed(mainstay_store::Error);
+
+impl Deposed {
+    /// The database was deleted or replaced; no other controller leads.
+    pub fn is_gone(&self) -> bool {
+        matches!(self.0, mainstay_store::Error::Gone { .. })
+    }
+}
 
 impl Running {
     /// Waits until it has stopped, after [`Handle::shutdown`] or by itself.
     ///
     /// # Errors
-    /// If it stopped because another controller leads.
+    /// If it stopped because another controller leads, or because its database is gone.
     pub async fn stopped(self) -> Result<(), Deposed> {
         // A panic of the service was printed by the panic hook; there is nothing left to wait for.
         self.task.await.unwrap_or(Ok(()))
@@ -104,6 +114,11 @@ impl Running {
 /// # Errors
 /// If the configuration or the store can't be used. Nothing runs then.
 pub async fn start(options: Options) -> Result<Running, StartError> {
+    start_with_room(options, INPUTS).await
+}
+
+/// With room for so many facts that the pump has not taken in.
+async fn start_with_room(options: Options, room: usize) -> Result<Running, StartError> {
     raise_file_limit();
     let config = Config::read(&options.config).await?;
     let directory = options.state_dir.clone().unwrap_or_else(|| PathBuf::from(&config.controller.state_directory));
@@ -112,10 +127,11 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let clock = Clock::start(found.not_before);
     let mark = ClockMark::of(&clock);
     let set_ahead = mark.as_ref().zip(found.clock.as_ref()).map_or(Span::ZERO, |(now, then)| now.set_ahead_since(then));
-    let (controller, first) =
-        Controller::start_set_ahead(Arc::clone(&config.spec), found.rows, clock.now(), set_ahead)?;
+    let put_back = found.put_back.is_some();
+    let circumstances = Circumstances { set_ahead, restored: found.put_back };
+    let (controller, first) = Controller::start_with(Arc::clone(&config.spec), found.rows, clock.now(), circumstances)?;
 
-    let (facts, inputs) = mpsc::channel(INPUTS);
+    let (facts, inputs) = mpsc::channel(room);
     let (requests, asked) = mpsc::channel(REQUESTS);
     let (service_requests, service_asked) = mpsc::channel(REQUESTS);
     let (news, _) = broadcast::channel(NEWS);
@@ -130,6 +146,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         links: links.clone(),
         spec: spec_seen,
         pictures: directory.join("incidents"),
+        hook_turns: Default::default(),
         die_at: options.die_at.clone(),
     };
     let executors = Executors::new(tools.clone(), facts.clone());
@@ -191,6 +208,8 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         health: health_seen,
         hosts: BTreeMap::new(),
         tasks: JoinSet::new(),
+        reloading: Arc::default(),
+        put_back,
         stop,
     };
     let task = tokio::spawn(async move {
@@ -228,6 +247,16 @@ pub(crate) async fn open_store(path: PathBuf) -> Result<Store, mainstay_store::E
     opened.expect("opening a store does not panic, and nobody aborts it")
 }
 
+/// What comes of a reload.
+type Answer = Result<ReloadReport, ReloadRefused>;
+
+/// A configuration that the engine has been handed, or one that was refused.
+struct Reload {
+    read: Result<Box<Config>, ReloadRefused>,
+    answer: oneshot::Sender<Answer>,
+    turn: OwnedMutexGuard<()>,
+}
+
 struct Service {
     options: Options,
     config: Config,
@@ -244,6 +273,10 @@ struct Service {
     hosts: BTreeMap<HostId, AbortHandle>,
     /// Sensors; they end with the service.
     tasks: JoinSet<()>,
+    /// One reload after the other.
+    reloading: Arc<tokio::sync::Mutex<()>>,
+    /// The store says that its memory was put back, and goes on saying so until the engine has that on record.
+    put_back: bool,
     /// Tells the pump.
     stop: watch::Sender<bool>,
 }
@@ -256,6 +289,7 @@ impl Service {
         let mut begun = false;
         let memory = self.context.memory.clone();
         let mut taken_over = std::pin::pin!(taken_over(&memory));
+        let (reloads, mut reloaded) = mpsc::channel(REQUESTS);
         let ended = loop {
             tokio::select! {
                 () = is_ready(&mut ready), if !begun => {
@@ -268,9 +302,10 @@ impl Service {
                         // Whoever asked may have given up.
                         tokio::spawn(async move { drop(answer.send(readable(memory.events(&query).await))) });
                     }
-                    Some(ServiceRequest::Reload(answer)) => drop(answer.send(self.reload().await)),
+                    Some(ServiceRequest::Reload(answer)) => self.begin_reload(answer, reloads.clone()),
                     Some(ServiceRequest::Stop) | None => break Ok(()),
                 },
+                Some(reload) = reloaded.recv() => self.finish_reload(reload),
                 _ = alive.tick() => self.show_alive(),
                 error = &mut taken_over => break Err(error),
             }
@@ -288,13 +323,26 @@ impl Service {
     /// The memory is another controller's now, so this alarm is on no record.
     async fn last_words(&self, error: &mainstay_store::Error) {
         tracing::error!(%error, "the controller ends; guests go on as they are");
-        let Some(severity) = self.config.spec.alarms.severity(Code::TAKEN_OVER, Severity::Red) else { return };
+        let gone = matches!(error, mainstay_store::Error::Gone { .. });
+        let (code, advice) = if gone {
+            // The open file still has everything, until this process ends.
+            let rescued = self.context.memory.store().rescue().await;
+            match rescued.map_err(|error| tracing::error!(error = with_causes(&error), "it can't be rescued")) {
+                Ok(path) => {
+                    (Code::MEMORY_GONE, format!("the last state is in {}: mainstay explain MS1006", path.display()))
+                }
+                Err(()) => (Code::MEMORY_GONE, "put a backup in its place: mainstay explain MS1006".to_owned()),
+            }
+        } else {
+            (Code::TAKEN_OVER, "keep one controller: mainstay explain MS1004".to_owned())
+        };
+        let Some(severity) = self.config.spec.alarms.severity(code, Severity::Red) else { return };
         let alarm = Alarm {
-            code: Code::TAKEN_OVER,
+            code,
             subject: Subject::Cluster,
             severity,
             text: error.to_string(),
-            advice: "keep one controller: mainstay explain MS1004".to_owned(),
+            advice,
             raised_at: self.context.clock.now(),
             acknowledged: None,
         };
@@ -303,6 +351,14 @@ impl Service {
 
     /// The engine has taken its first step: the world may come in.
     fn begin(&mut self) {
+        if self.put_back {
+            let memory = self.context.memory.clone();
+            tokio::spawn(async move {
+                if let Err(error) = memory.store().put_back_is_known().await {
+                    tracing::warn!(error = with_causes(&error), "the store will say once more that it was put back");
+                }
+            });
+        }
         for (host, config) in self.config.links.clone() {
             self.watch(host, config);
         }
@@ -341,35 +397,45 @@ impl Service {
         self.context.needs.forget(host);
     }
 
-    async fn reload(&mut self) -> Result<ReloadReport, ReloadRefused> {
+    /// Reads the configuration and hands it to the engine, which must know a host before it hears of it. That may take as
+    /// long as the pump takes nothing in, so it is a task of its own.
+    fn begin_reload(&self, answer: oneshot::Sender<Answer>, reloads: mpsc::Sender<Reload>) {
         let now = i128::from(self.context.clock.now().0) * 1_000;
         let reloading =
             sd_notify::NotifyState::monotonic_usec_now().unwrap_or(sd_notify::NotifyState::MonotonicUsec(now));
         notify(&[sd_notify::NotifyState::Reloading, reloading]);
-        let result = match Config::read(&self.options.config).await {
-            Ok(new) => Ok(self.adopt(new).await),
-            Err(error) => Err(ReloadRefused { problems: error.lines() }),
-        };
-        notify(&[sd_notify::NotifyState::Ready]);
-        match &result {
-            Ok(report) => {
-                let text = format!("the configuration was read again: {}", summary(report));
-                self.tell(Severity::Green, text).await;
-            }
-            Err(refused) => {
+        let (file, facts, turn) =
+            (self.options.config.clone(), self.context.facts.clone(), Arc::clone(&self.reloading));
+        tokio::spawn(async move {
+            let turn = turn.lock_owned().await;
+            let read = Config::read(&file).await.map_err(|error| ReloadRefused { problems: error.lines() });
+            let input = match &read {
+                Ok(new) => Input::Spec(Arc::clone(&new.spec)),
                 // An alarm until a good one comes.
-                let _ = self.context.facts.send(Input::Refused(refused.in_short())).await;
+                Err(refused) => Input::Refused(refused.in_short()),
+            };
+            // If nobody is there to take it, the controller stops.
+            if facts.send(input).await.is_ok() {
+                let _ = reloads.send(Reload { read: read.map(Box::new), answer, turn }).await;
             }
-        }
-        result
+        });
     }
 
-    /// Puts a new configuration in force.
-    async fn adopt(&mut self, new: Config) -> ReloadReport {
+    fn finish_reload(&mut self, Reload { read, answer, turn }: Reload) {
+        let result = read.map(|new| self.adopt(*new));
+        drop(turn);
+        notify(&[sd_notify::NotifyState::Ready]);
+        if let Ok(report) = &result {
+            let text = format!("the configuration was read again: {}", summary(report));
+            self.tell(Severity::Green, text);
+        }
+        drop(answer.send(result));
+    }
+
+    /// Puts a new configuration in force that the engine has.
+    fn adopt(&mut self, new: Config) -> ReloadReport {
         let old = std::mem::replace(&mut self.config, new);
         let (spec, links) = (Arc::clone(&self.config.spec), self.config.links.clone());
-        // The engine first: it must know a host before it hears of it.
-        let _ = self.context.facts.send(Input::Spec(Arc::clone(&spec))).await;
         self.notifier.adopt(&self.config.notify);
         let mut report = ReloadReport { warnings: self.config.warnings.clone(), ..ReloadReport::default() };
         if self.config.controller != old.controller {
@@ -394,17 +460,20 @@ impl Service {
         report
     }
 
-    /// An event of the process itself.
-    async fn tell(&self, severity: Severity, text: String) {
+    /// An event of the process itself. A disk that hangs does not hold up the service.
+    fn tell(&self, severity: Severity, text: String) {
         let at = self.context.clock.now();
         let event =
             Event { at, subject: Subject::Cluster, severity, kind: EventKind::Controller, text, incident: None };
         crate::pump::log(&event);
         let step = Step { events: vec![event.clone()], ..Step::default() };
-        if let Err(error) = self.context.memory.persist(at, &step).await {
-            tracing::error!(error = with_causes(&error), "this event is not on record");
-        }
-        let _ = self.news.send(News::Event(Arc::new(event)));
+        let (memory, news) = (self.context.memory.clone(), self.news.clone());
+        tokio::spawn(async move {
+            if let Err(error) = memory.persist(at, &step).await {
+                tracing::error!(error = with_causes(&error), "this event is not on record");
+            }
+            let _ = news.send(News::Event(Arc::new(event)));
+        });
     }
 
     fn show_alive(&self) {
@@ -464,3 +533,6 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
         tracing::debug!(%error, "the service manager could not be told");
     }
 }
+
+#[cfg(test)]
+mod tests;

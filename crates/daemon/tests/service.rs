@@ -4,7 +4,7 @@
 
 use mainstay_daemon::{EventQuery, Options, Running, StartError, start};
 use mainstay_engine::view::ClusterView;
-use mainstay_model::Code;
+use mainstay_model::{Code, Reply};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -194,5 +194,58 @@ async fn a_memory_that_can_not_be_used_is_told_with_the_way_out() {
     let running = begin(&config).await.unwrap();
     let events = running.handle.events(EventQuery::default()).await.unwrap();
     assert!(events.iter().any(|event| event.text.contains("first time")), "the backup remembers: {events:?}");
+    end(running).await;
+}
+
+/// The scenario: somebody tidies up the state directory. What the controller would accept now, it would have forgotten tomorrow.
+#[tokio::test]
+async fn a_database_that_is_deleted_under_the_controller_ends_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let told = directory.path().join("told");
+    let program = format!("echo \"$MAINSTAY_ALARM_CODE $MAINSTAY_ALARM_TEXT\" >>{}", told.display());
+    let alarms = format!("[alarms]\nnotify = [\"/bin/sh\", \"-c\", '{program}']\n");
+    let config = configure(directory.path(), &["h1"], &alarms);
+    let running = begin(&config).await.unwrap();
+    std::fs::remove_file(directory.path().join("mainstay.db")).unwrap();
+    let handle = running.handle.clone();
+    let maintenance = mainstay_model::Command::Maintenance { host: "h1".into(), on: true };
+    assert!(handle.command(maintenance).await.is_err(), "it accepts nothing");
+    let ended = timeout(SOON, running.stopped()).await.expect("it ends by itself").unwrap_err();
+    assert!(ended.is_gone() && ended.to_string().contains("was deleted under this controller"), "{ended}");
+    let told = std::fs::read_to_string(told).unwrap();
+    assert!(told.contains("MS1006"), "people were told: {told}");
+    assert!(directory.path().join("mainstay.db.rescued-1").exists(), "what it had is kept");
+    assert!(!directory.path().join("mainstay.db").exists(), "nothing is made in its place");
+}
+
+/// The scenario: a backup is put back. The controller says so at every start until every host has told what it runs.
+#[tokio::test]
+async fn a_backup_that_is_put_back_is_an_alarm_until_the_hosts_have_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = configure(directory.path(), &["h1"], "[detection]\nhost_lost_after = \"3s\"\n");
+    let (database, backup) = (directory.path().join("mainstay.db"), directory.path().join("backup"));
+    end(begin(&config).await.unwrap()).await;
+    std::fs::copy(&database, &backup).unwrap();
+    end(begin(&config).await.unwrap()).await;
+    std::fs::copy(&backup, &database).unwrap();
+
+    end(begin(&config).await.unwrap()).await;
+    let running = begin(&config).await.unwrap();
+    let asks = |view: &ClusterView| view.alarms.iter().any(|alarm| alarm.code == Code::MEMORY_RESTORED);
+    seen(&running, asks).await;
+    let view = running.handle.view().await.unwrap();
+    let alarm = view.alarms.iter().find(|alarm| alarm.code == Code::MEMORY_RESTORED).unwrap();
+    assert!(alarm.text.contains("an older copy was put back") && alarm.text.contains("missing: h1"), "{}", alarm.text);
+    let accept = mainstay_model::Command::AcceptMemory { start: false };
+    let reply = running.handle.command(accept).await.unwrap();
+    assert!(matches!(&reply, Reply::Refused { text } if text.contains("h1")), "{reply:?}");
+    let confirmed = async {
+        let off = || mainstay_model::Command::ConfirmOff { host: "h1".into() };
+        while !matches!(running.handle.command(off()).await.unwrap(), Reply::Accepted { .. }) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    timeout(SOON, confirmed).await.expect("h1 is silent for long enough, and a person says that it is off");
+    seen(&running, |view| !asks(view)).await;
     end(running).await;
 }
