@@ -64,6 +64,7 @@ pub enum Verb {
     Host(host::Host),
     Alarm(alarm::Alarm),
     Ready(ready::Ready),
+    Memory(memory::Memory),
     WhatIf(what_if::WhatIf),
     Drill(drill::Drill),
     Stats(stats::Stats),

@@ -19,6 +19,8 @@ pub enum Exit {
     Stale = 4,
     /// The controller ended because another one leads. Starting it again would depose that one.
     Deposed = 5,
+    /// The controller ended because its database was deleted or replaced.
+    MemoryGone = 6,
 }
 
 /// Why a command failed: what, where, and what to do next.
@@ -66,7 +68,7 @@ pub enum Failure {
     /// The configuration can't be used; what is wrong with it was said already.
     #[error("{0}; mend them, and try with `mainstay config check`")]
     Configuration(String),
-    /// Another controller has taken over.
+    /// Another controller has taken over, or the database is gone.
     #[error(transparent)]
     Deposed(#[from] mainstay_daemon::Deposed),
     /// A file or the terminal.
@@ -101,6 +103,7 @@ impl Failure {
             },
             Failure::Usage(_) => Exit::Usage,
             Failure::Blocked(_) => Exit::Degraded,
+            Failure::Deposed(why) if why.is_gone() => Exit::MemoryGone,
             Failure::Deposed(_) => Exit::Deposed,
             Failure::Answer { .. } | Failure::Configuration(_) | Failure::File { .. } | Failure::Other { .. } => {
                 Exit::Failed

@@ -6,7 +6,7 @@ use mainstay_store::Keep;
 use std::{path::Path, time::Duration};
 use tokio::{
     sync::watch,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 
 /// The store is written to this often, so that it can tell when something else wrote to its file.
@@ -29,7 +29,9 @@ pub(crate) async fn keep_house(
     keep: watch::Receiver<Span>,
     pictures: &Path,
 ) {
-    let (mut beat, mut beats, mut forget) = (interval(BEAT_EVERY), 0, interval(FORGET_EVERY));
+    // Not at once: a controller that just began has more urgent things to write.
+    let first = Instant::now() + BEAT_EVERY;
+    let (mut beat, mut beats, mut forget) = (interval_at(first, BEAT_EVERY), 0_u64, interval_at(first, FORGET_EVERY));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     forget.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

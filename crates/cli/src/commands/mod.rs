@@ -11,6 +11,7 @@ mod host_edit;
 pub mod incidents;
 pub mod lab;
 pub mod man;
+pub mod memory;
 pub mod openapi;
 pub mod ready;
 pub mod sim;
@@ -79,6 +80,7 @@ async fn dispatch(context: &Context<'_>, verb: Verb) -> Result<Exit, Failure> {
         Verb::Snapshot(command) => snapshot::run(context, command).await,
         Verb::Host(command) => host::run(context, command).await,
         Verb::Alarm(command) => alarm::run(context, command).await,
+        Verb::Memory(command) => memory::run(context, command).await,
         Verb::Drill(command) => drill::run(context, command).await,
         Verb::WhatIf(command) => what_if::run(context, command).await,
         Verb::Ready(command) => ready::run(context, command).await,

@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 #[command(after_help = "\
 Needs no server: what it remembers is in its state directory. Ctrl-C or SIGTERM stops it (guests go on), SIGHUP makes it
 read its configuration again. Exit code 5: another controller has taken over (mainstay explain MS1004); not to be restarted.
+Exit code 6: the database was deleted or replaced (mainstay explain MS1006).
 
 Examples:
   mainstay up
