@@ -68,15 +68,16 @@ impl Engine {
 
     /// Trouble that began now.
     pub(crate) fn trouble(&mut self, workload: &WorkloadId, cause: Cause) {
-        let well_until = self.last_well(workload).unwrap_or(self.now);
+        // If an end was not seen in this term, it may have come at any time since the last one.
+        let well_until = self.last_well(workload).or(self.belief.meta.alive_before).unwrap_or(self.now);
         self.trouble_since(workload, cause, well_until);
     }
 
-    /// The last moment at which a workload is known to have been well: its last answer, or any sign of life if it is not
-    /// asked.
+    /// The last moment at which a workload is known to have been well: its last answer; if it is not asked, any sign of life, or
+    /// its host's last word that it runs.
     pub(crate) fn last_well(&self, workload: &WorkloadId) -> Option<Time> {
         let senses = self.belief.workload_senses.get(workload)?;
-        senses.heard().or_else(|| senses.last_sign())
+        senses.heard().or_else(|| senses.last_sign().max(senses.running_seen))
     }
 
     pub(crate) fn trouble_since(&mut self, workload: &WorkloadId, cause: Cause, well_until: Time) {
@@ -85,8 +86,11 @@ impl Engine {
         let host = record.host.clone();
         let relapse = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_some());
         let first_well_until = record.trouble.as_ref().map_or(well_until, |trouble| trouble.well_until);
+        let in_incident = record.incident.is_some();
         let managed = self.manages(workload);
-        if managed && record.incident.is_none() {
+        if in_incident {
+            self.down_again(workload, well_until);
+        } else if managed {
             self.open_incident(subject.clone(), IncidentCause::Workload(cause), well_until);
         }
         let place = host.map(|host| format!(" on {host}")).unwrap_or_default();
