@@ -34,6 +34,16 @@ pub enum Failure {
         /// Why.
         source: std::io::Error,
     },
+    /// A controller may be there, but this user may not talk to it.
+    #[error(
+        "you may not talk to the controller at {endpoint}: its socket is for its owner and group; run this as one of them, or with sudo"
+    )]
+    NotAllowed {
+        /// Where.
+        endpoint: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Somebody listens, but does not answer properly.
     #[error("the controller at {endpoint} did not answer: {reason}; look at its log")]
     NoAnswer {
@@ -62,6 +72,9 @@ pub enum Failure {
     /// The command line says something that clap could not see.
     #[error("{0}")]
     Usage(String),
+    /// What was waited for failed.
+    #[error("{0}")]
+    Undone(String),
     /// A wait ended without what was waited for.
     #[error("{0}")]
     Blocked(String),
@@ -105,9 +118,12 @@ impl Failure {
             Failure::Blocked(_) => Exit::Degraded,
             Failure::Deposed(why) if why.is_gone() => Exit::MemoryGone,
             Failure::Deposed(_) => Exit::Deposed,
-            Failure::Answer { .. } | Failure::Configuration(_) | Failure::File { .. } | Failure::Other { .. } => {
-                Exit::Failed
-            }
+            Failure::NotAllowed { .. }
+            | Failure::Undone(_)
+            | Failure::Answer { .. }
+            | Failure::Configuration(_)
+            | Failure::File { .. }
+            | Failure::Other { .. } => Exit::Failed,
         }
     }
 

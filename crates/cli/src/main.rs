@@ -3,6 +3,7 @@
 //! Data goes to stdout, talk to stderr. How it ended is the exit code: see [`failure::Exit`].
 
 mod arguments;
+mod broken;
 mod client;
 mod commands;
 mod completion;

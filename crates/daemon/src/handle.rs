@@ -8,7 +8,7 @@ use crate::{
 };
 use mainstay_engine::{
     control::Controller,
-    view::{ClusterView, Points, ReadyView},
+    view::{ClusterView, OrderView, Points, ReadyView},
     whatif::{Foreseen, Hypothesis},
 };
 use mainstay_model::{Command, Event, Incident, IncidentId, Reply, Severity, Span, Subject, Time, WorkloadId};
@@ -120,6 +120,7 @@ pub(crate) enum Request {
     /// Where workloads could start now; `None` for all.
     Ready(Option<String>, oneshot::Sender<Option<Vec<ReadyView>>>),
     Incidents(oneshot::Sender<Vec<Incident>>),
+    Orders(Option<Subject>, Time, oneshot::Sender<Vec<OrderView>>),
     Copy(oneshot::Sender<Box<Controller>>),
 }
 
@@ -198,6 +199,14 @@ impl Handle {
     /// If the controller is stopping or does not answer.
     pub async fn ready(&self, subject: Option<&str>) -> Result<Option<Vec<ReadyView>>, NoAnswer> {
         self.ask(|answer| Request::Ready(subject.map(str::to_owned), answer)).await
+    }
+
+    /// The newest orders about a subject (`None`: about anything) that left at `since` or later, oldest first.
+    ///
+    /// # Errors
+    /// If the controller is stopping or does not answer.
+    pub async fn orders(&self, subject: Option<Subject>, since: Time) -> Result<Vec<OrderView>, NoAnswer> {
+        self.ask(|answer| Request::Orders(subject, since, answer)).await
     }
 
     /// Incidents on record, oldest first.

@@ -4,10 +4,10 @@ use mainstay_daemon::{
     Disaster, EventQuery, Handle, Health, News, NoAnswer, ReloadRefused, ReloadReport, WorkloadStats,
 };
 use mainstay_engine::{
-    view::{ClusterView, Points, ReadyView},
+    view::{ClusterView, OrderView, Points, ReadyView},
     whatif::{Foreseen, Hypothesis},
 };
-use mainstay_model::{Command, Event, Incident, Reply, Time, WorkloadId};
+use mainstay_model::{Command, Event, Incident, Reply, Subject, Time, WorkloadId};
 use std::{future::Future, sync::Arc};
 use tokio::sync::broadcast;
 
@@ -33,6 +33,12 @@ pub trait Controller: Clone + Send + Sync + 'static {
     fn points(&self, workload: &WorkloadId) -> impl Future<Output = Result<Points, NoAnswer>> + Send;
     /// On which hosts workloads could start now.
     fn ready(&self, subject: Option<&str>) -> impl Future<Output = Result<Option<Vec<ReadyView>>, NoAnswer>> + Send;
+    /// The newest orders about a subject (`None`: about anything) that left at `since` or later, oldest first.
+    fn orders(
+        &self,
+        subject: Option<Subject>,
+        since: Time,
+    ) -> impl Future<Output = Result<Vec<OrderView>, NoAnswer>> + Send;
     /// Incidents on record.
     fn incidents(&self) -> impl Future<Output = Result<Vec<Incident>, NoAnswer>> + Send;
     /// Events on record.
@@ -73,6 +79,10 @@ impl Controller for Handle {
     }
     async fn ready(&self, subject: Option<&str>) -> Result<Option<Vec<ReadyView>>, NoAnswer> {
         Handle::ready(self, subject).await
+    }
+
+    async fn orders(&self, subject: Option<Subject>, since: Time) -> Result<Vec<OrderView>, NoAnswer> {
+        Handle::orders(self, subject, since).await
     }
     async fn incidents(&self) -> Result<Vec<Incident>, NoAnswer> {
         Handle::incidents(self).await

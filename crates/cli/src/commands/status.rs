@@ -32,5 +32,6 @@ pub(super) async fn run(context: &Context<'_>, arguments: Status) -> Result<Exit
         true => context.output.document(&answer),
         false => context.output.data(&render::status(&answer, &context.output.look(answer.now()))),
     }
+    super::drill::say_leftovers(context);
     Ok(if answer.data.verdict.severity == Severity::Green { Exit::Done } else { Exit::Degraded })
 }

@@ -147,7 +147,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: Vm) -> Result<Exit, Fa
             let question = cold.then(|| format!("Shut {workload} down and start it elsewhere?"));
             change.give(context, Command::MoveWorkload { workload, to, cold }, question, goal).await
         }
-        Verb::Rebalance(change) => change.give(context, Command::Rebalance, None, None).await,
+        Verb::Rebalance(change) => change.give(context, Command::Rebalance, None, Some(Goal::Rebalanced)).await,
         Verb::Protect { vm: One { vm: workload }, change } => {
             change.give(context, Command::Protect { workload }, None, None).await
         }

@@ -33,11 +33,22 @@ pub struct Fixed {
     pub last_step: Time,
     pub given: Arc<Mutex<Vec<Command>>>,
     pub news: broadcast::Sender<News>,
+    /// Disasters that were made to happen.
+    pub struck: Arc<Mutex<Vec<Disaster>>>,
+    /// What came of what was asked for.
+    pub orders: Arc<Mutex<Vec<OrderView>>>,
 }
 
 impl Fixed {
     pub fn new(view: ClusterView) -> Fixed {
-        Fixed { view: Arc::new(view), last_step: AT, given: Arc::default(), news: broadcast::channel(16).0 }
+        Fixed {
+            view: Arc::new(view),
+            last_step: AT,
+            given: Arc::default(),
+            news: broadcast::channel(16).0,
+            orders: Arc::default(),
+            struck: Arc::default(),
+        }
     }
 }
 
@@ -97,7 +108,11 @@ impl Controller for Fixed {
         })
     }
     async fn strike(&self, disaster: &Disaster) -> Result<Result<String, String>, NoAnswer> {
-        Ok(Err(format!("{disaster:?} is not for tests")))
+        self.struck.lock().unwrap().push(disaster.clone());
+        Ok(match disaster {
+            Disaster::Network { up, .. } => Ok(if *up { "plugged in" } else { "pulled" }.to_owned()),
+            disaster => Err(format!("{disaster:?} is not for tests")),
+        })
     }
     async fn points(&self, _: &WorkloadId) -> Result<Points, NoAnswer> {
         Ok(vec![point("ms-0540", 1_200, PointBy::Schedule), point("before-upgrade", 240, PointBy::Person)])
@@ -125,6 +140,10 @@ impl Controller for Fixed {
             },
         ];
         Ok((subject != Some("nobody")).then_some(all))
+    }
+
+    async fn orders(&self, _: Option<Subject>, _: Time) -> Result<Vec<OrderView>, NoAnswer> {
+        Ok(self.orders.lock().unwrap().clone())
     }
     async fn incidents(&self) -> Result<Vec<Incident>, NoAnswer> {
         Ok(vec![incident()])
@@ -403,6 +422,11 @@ pub fn incident() -> Incident {
             running_at: Some(begin + Span(3_750)),
             answering_at: Some(begin + Span(5_610)),
             data_loss: Some(Span::ZERO),
+            probed: true,
+            down_since: None,
+            down_before: Span::ZERO,
+            wrote_until: Some(begin + Span(2_500)),
+            left_at: None,
         }],
         timeline: vec![
             event(540, EventKind::Seen, h2.clone(), Severity::Yellow, "h2 is silent on hypervisor and ping"),

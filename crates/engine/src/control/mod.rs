@@ -4,6 +4,7 @@
 //! The contract of a [`Step`]: make its changes durable, then let its orders leave, then send its replies. Since an order
 //! is in the journal before it leaves, a controller that dies anywhere knows afterwards what may be under way.
 
+mod orders;
 mod report;
 mod verdict;
 
@@ -15,7 +16,9 @@ use crate::{
     view::{ClusterView, Points, ReadyView},
 };
 use mainstay_model::{
-    Alarm, Epoch, EventKind, HostId, Incident, Severity, Span, Subject, Time, WorkloadId, spec::ClusterSpec,
+    Alarm, Epoch, EventKind, HostId, Incident, Severity, Span, Subject, Time, WorkloadId,
+    spec::ClusterSpec,
+    view::{ClusterView, OrderView, Points},
 };
 use std::sync::Arc;
 
@@ -149,6 +152,11 @@ impl Controller {
     /// Incidents on record, oldest first, closed ones included.
     pub fn incidents(&self) -> Vec<Incident> {
         self.engine.belief.incidents.values().cloned().collect()
+    }
+
+    /// The newest orders about a subject (`None`: about anything) that left at `since` or later, oldest first.
+    pub fn orders(&self, subject: Option<&Subject>, since: Time) -> Vec<OrderView> {
+        orders::orders(&self.engine, subject, since)
     }
 
     /// What is believed of a host or workload on which evidence, what is done or waited for and why, which line of the

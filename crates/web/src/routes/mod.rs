@@ -30,6 +30,7 @@ pub fn router<C: Controller>(controller: C, machine: impl Into<String>) -> Route
         .route("/v1/vms", get(read::vms::<C>))
         .route("/v1/vms/{vm}", get(read::vm::<C>))
         .route("/v1/vms/{vm}/points", get(read::points::<C>))
+        .route("/v1/orders", get(read::orders::<C>))
         .route("/v1/stats", get(read::stats::<C>))
         .route("/v1/alarms", get(read::alarms::<C>))
         .route("/v1/incidents", get(read::incidents::<C>))

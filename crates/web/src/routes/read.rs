@@ -11,7 +11,7 @@ use axum::{
 };
 use mainstay_daemon::{EventQuery, WorkloadStats};
 use mainstay_engine::{
-    view::{ClusterView, HostView, Points, ReadyView, WorkloadView},
+    view::{ClusterView, HostView, OrderView, Points, ReadyView, WorkloadView},
     whatif::{Foreseen, Hypothesis},
 };
 use mainstay_model::{Alarm, Event, Incident, IncidentId, Subject, Time, WorkloadId};
@@ -78,6 +78,26 @@ pub(super) async fn stats<C: Controller>(
 
 pub(super) async fn alarms<C: Controller>(State(api): Ask<C>) -> Answer<Vec<Alarm>> {
     api.answer(api.controller.view().await?.alarms.clone())
+}
+
+/// Which orders are wanted; the newest of all if nothing is said.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OrderFilter {
+    subject: Option<String>,
+    since: Option<u64>,
+}
+
+pub(super) async fn orders<C: Controller>(
+    State(api): Ask<C>,
+    filter: Result<Query<OrderFilter>, QueryRejection>,
+) -> Answer<Vec<OrderView>> {
+    let Query(OrderFilter { subject: name, since }) = filter?;
+    let about = match name {
+        Some(name) => Some(subject(&*api.controller.view().await?, &name)?),
+        None => None,
+    };
+    api.answer(api.controller.orders(about, Time(since.unwrap_or(0))).await?)
 }
 
 pub(super) async fn incidents<C: Controller>(State(api): Ask<C>) -> Answer<Vec<Incident>> {
