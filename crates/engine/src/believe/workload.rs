@@ -80,9 +80,12 @@ impl Engine {
         senses.heard().or_else(|| senses.last_sign().max(senses.running_seen))
     }
 
-    pub(crate) fn trouble_since(&mut self, workload: &WorkloadId, cause: Cause, well_until: Time) {
+    pub(crate) fn trouble_since(&mut self, workload: &WorkloadId, cause: Cause, last_sign: Time) {
         let subject = Subject::Workload(workload.clone());
         let Some(record) = self.belief.workloads.get(workload) else { return };
+        // It may have answered nobody for long before it hung or ended: it was as little there then as it is now.
+        let answered = self.belief.workload_senses.get(workload).and_then(|senses| senses.heard());
+        let well_until = answered.filter(|_| record.answers).map_or(last_sign, |answered| answered.min(last_sign));
         let host = record.host.clone();
         let relapse = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_some());
         let first_well_until = record.trouble.as_ref().map_or(well_until, |trouble| trouble.well_until);
@@ -101,7 +104,7 @@ impl Engine {
             self.blame_point(workload);
         }
         if cause == Cause::Hung {
-            self.blame_points_since(workload, well_until);
+            self.blame_points_since(workload, last_sign);
         }
         let now = self.now;
         let record = self.belief.workloads.get_mut(workload).expect("looked up above");
