@@ -75,8 +75,20 @@ impl Client {
     /// Reads something. Data that is too old is refused.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Envelope<T>, Failure> {
         let answer: Envelope<T> = self.call(Method::GET, path, Bytes::new()).await?;
-        let age = Span(answer.age_ms);
-        if age > DATA_AT_MOST { Err(Failure::TooOld { age: span(age) }) } else { Ok(answer) }
+        match too_old(&answer) {
+            Some(failure) => Err(failure),
+            None => Ok(answer),
+        }
+    }
+
+    /// Reads something however old it is; with what has to be said of that, if it is too old to be shown as if it were true.
+    pub async fn get_as_it_is<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<(Envelope<T>, Option<Failure>), Failure> {
+        let answer = self.call(Method::GET, path, Bytes::new()).await?;
+        let failure = too_old(&answer);
+        Ok((answer, failure))
     }
 
     /// Gives a command; a refusal is an error.
@@ -193,6 +205,15 @@ impl Client {
     fn no_answer(&self, reason: impl fmt::Display) -> Failure {
         Failure::NoAnswer { endpoint: self.endpoint.to_string(), reason: reason.to_string() }
     }
+}
+
+/// What is wrong with an answer that is too old.
+fn too_old<T>(answer: &Envelope<T>) -> Option<Failure> {
+    let age = Span(answer.age_ms);
+    (age > DATA_AT_MOST).then(|| match answer.leader.trouble.clone() {
+        Some(trouble) => Failure::NothingRemembered { age: span(age), trouble },
+        None => Failure::TooOld { age: span(age) },
+    })
 }
 
 /// A stream of notices (server-sent events).

@@ -58,6 +58,17 @@ pub enum Failure {
         /// How old.
         age: String,
     },
+    /// It can make nothing durable, takes nothing in, and so knows only what was.
+    #[error(
+        "the controller can remember nothing ({}), so it starts nothing, and what it knows is {age} old: {trouble}; repair that, and it goes on by itself",
+        mainstay_model::Code::NOTHING_REMEMBERED
+    )]
+    NothingRemembered {
+        /// How old what it knows is.
+        age: String,
+        /// Why.
+        trouble: String,
+    },
     /// The controller says what is wrong.
     #[error("{}", .0.detail)]
     Problem(Problem),
@@ -108,7 +119,10 @@ impl Failure {
     /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
-            Failure::NoController { .. } | Failure::NoAnswer { .. } | Failure::TooOld { .. } => Exit::Stale,
+            Failure::NoController { .. }
+            | Failure::NoAnswer { .. }
+            | Failure::TooOld { .. }
+            | Failure::NothingRemembered { .. } => Exit::Stale,
             Failure::Problem(problem) => match problem.status {
                 503 => Exit::Stale,
                 409 => Exit::Degraded,

@@ -7,6 +7,7 @@ mod broken;
 mod client;
 mod commands;
 mod completion;
+mod difference;
 mod failure;
 mod follow;
 mod output;

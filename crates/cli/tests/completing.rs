@@ -45,6 +45,8 @@ fn names_are_live() {
     assert_eq!(offered_soon(&["mainstay", "incidents", "show", ""], socket)[0], "i7");
     assert!(offered_soon(&["mainstay", "explain", "MS110"], socket).contains(&"MS1104".to_owned()));
     assert_eq!(offered_soon(&["mainstay", "snap"], socket), ["snapshot"]);
+    let points = offered_soon(&["mainstay", "snapshot", "revert", "web-1", ""], socket);
+    assert_eq!(points[..2], ["before-upgrade", "ms-0540"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! and the sensors' latest statistics. Every call has a deadline; none can hold the loop up.
 
 use crate::{
-    executors::{Disaster, Tools},
+    executors::{ByHand, Console, Disaster, Tools, console},
     news::News,
     stats::{StatsBoard, WorkloadStats},
 };
@@ -11,6 +11,7 @@ use mainstay_engine::{
     view::{ClusterView, OrderView, Points, ReadyView},
     whatif::{Foreseen, Hypothesis},
 };
+use mainstay_model::spec::ClusterSpec;
 use mainstay_model::{Command, Event, Incident, IncidentId, Reply, Severity, Span, Subject, Time, WorkloadId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -183,6 +184,27 @@ impl Handle {
     /// The outer one if the controller does not answer, the inner one says why it did not happen.
     pub async fn strike(&self, disaster: &Disaster) -> Result<Result<String, String>, NoAnswer> {
         Ok(disaster.strike(&self.tools, &*self.view().await?).await)
+    }
+
+    /// Pauses, resumes or resets a VM at its hypervisor, as a person would with virsh.
+    ///
+    /// # Errors
+    /// The outer one if the controller does not answer, the inner one says why it was not done.
+    pub async fn by_hand(&self, what: &ByHand) -> Result<Result<String, String>, NoAnswer> {
+        Ok(what.done(&self.tools, &*self.view().await?).await)
+    }
+
+    /// How a person gets to a VM's console.
+    ///
+    /// # Errors
+    /// The outer one if the controller does not answer, the inner one says why there is none.
+    pub async fn console(&self, workload: &WorkloadId) -> Result<Result<Console, String>, NoAnswer> {
+        Ok(console(&self.tools, &*self.view().await?, workload))
+    }
+
+    /// The configuration in force.
+    pub fn spec(&self) -> Arc<ClusterSpec> {
+        self.tools.spec.borrow().clone()
     }
 
     /// Recovery points of a workload, oldest first.

@@ -3,7 +3,7 @@
 use super::{Change, Context, Listing, listing};
 use crate::{
     client::segment,
-    completion::vms,
+    completion::{points, vms},
     failure::{Exit, Failure},
     follow::Goal,
     render,
@@ -51,6 +51,7 @@ enum Verb {
         #[command(flatten)]
         vm: Of,
         /// To which; the last good one if not given
+        #[arg(add = ArgValueCompleter::new(points))]
         point: Option<PointId>,
         #[command(flatten)]
         change: Change,
@@ -60,6 +61,7 @@ enum Verb {
         #[command(flatten)]
         vm: Of,
         /// Which
+        #[arg(add = ArgValueCompleter::new(points))]
         point: PointId,
         #[command(flatten)]
         change: Change,

@@ -13,12 +13,10 @@ use crate::{
     belief::Belief,
     engine::Engine,
     place::{Rebalance, RebalanceLimits},
-    view::{ClusterView, Points, ReadyView},
+    view::{ClusterView, OrderView, Points, ReadyView},
 };
 use mainstay_model::{
-    Alarm, Epoch, EventKind, HostId, Incident, Severity, Span, Subject, Time, WorkloadId,
-    spec::ClusterSpec,
-    view::{ClusterView, OrderView, Points},
+    Alarm, Epoch, EventKind, HostId, Incident, Severity, Span, Subject, Time, WorkloadId, spec::ClusterSpec,
 };
 use std::sync::Arc;
 
