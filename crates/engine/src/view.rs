@@ -7,7 +7,7 @@ use mainstay_model::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The whole cluster at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -91,6 +91,9 @@ pub struct WorkloadView {
     pub host: Option<HostId>,
     /// Where it may run, until proved otherwise.
     pub may_run_on: BTreeSet<HostId>,
+    /// Hosts that lack what it needs to start, and what; a host that is not in it has everything or was not looked at.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lacks_on: BTreeMap<HostId, Vec<Obstacle>>,
     /// What is being done or waited for, and why.
     pub doing: Option<String>,
     /// True if Mainstay acts for it.

@@ -2,7 +2,7 @@
 
 use super::{Cell, Look, Table, Tone, ago, ago_in_words};
 use mainstay_engine::view::WorkloadView;
-use mainstay_model::{ResourceKind, Span};
+use mainstay_model::{Obstacle, ResourceKind, Span};
 
 /// The list.
 pub fn vms(vms: &[WorkloadView], look: &Look) -> String {
@@ -38,6 +38,11 @@ pub fn vm(vm: &WorkloadView, look: &Look) -> String {
     let mut line = |name: &'static str, value: String| table.row([Cell::toned(Tone::Dim, name), value.into()]);
     line("doing", vm.doing.clone().unwrap_or_else(|| "nothing".to_owned()));
     line("managed", if vm.managed { "yes" } else { "no: Mainstay only looks" }.to_owned());
+    if !vm.lacks_on.is_empty() {
+        let because = |obstacles: &[Obstacle]| obstacles.iter().map(Obstacle::to_string).collect::<Vec<_>>().join(", ");
+        let hosts = vm.lacks_on.iter().map(|(host, obstacles)| format!("{host} ({})", because(obstacles)));
+        line("can't start on", hosts.collect::<Vec<_>>().join("; "));
+    }
     line("priority", vm.priority.to_string());
     let (memory, cpu) =
         (ResourceKind::Memory.amount(vm.needs.memory_mib), ResourceKind::Cpu.amount(vm.needs.cpu_centi));

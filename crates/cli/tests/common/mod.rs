@@ -371,6 +371,11 @@ fn vm(name: &str, health: &str, host: Option<&str>) -> WorkloadView {
         evidence: vec!["its host says: running".to_owned()],
         host: host.map(HostId::from),
         may_run_on: host.map(HostId::from).into_iter().collect(),
+        lacks_on: if name == "db-1" {
+            [("h3".into(), vec![Obstacle { kind: ObstacleKind::Bridge, what: "br7".to_owned() }])].into()
+        } else {
+            Default::default()
+        },
         doing: None,
         managed: true,
         wanted: true,

@@ -118,6 +118,12 @@ fn workload(engine: &Engine, record: &WorkloadRecord, now: Time) -> WorkloadView
             .cloned()
             .or_else(|| record.host.clone()),
         may_run_on: record.may_run_on.clone(),
+        lacks_on: engine
+            .belief
+            .readiness
+            .lacking(id, now)
+            .map(|(host, obstacles)| (host.clone(), obstacles.to_vec()))
+            .collect(),
         doing: engine.doing.get(&Subject::Workload(id.clone())).and_then(shown),
         managed: engine.manages(id),
         wanted: record.want == Want::Running,
