@@ -363,6 +363,7 @@ impl Engine {
                 format!("provide what is missing on one of these hosts; look again: mainstay ready {name}"),
             ));
         }
+        drafts.extend(self.revert_alarm(workload));
         drafts.extend(self.protection_alarms(workload));
         self.settle_alarms(subject, drafts);
     }
@@ -379,6 +380,27 @@ impl Engine {
         let senses = self.belief.workload_senses.get(workload).filter(|senses| senses.silent().is_some());
         let heard = senses.and_then(|senses| senses.heard());
         answers && running && heard.is_some_and(|heard| self.now.since(heard) >= self.recovery(workload).hung_after)
+    }
+
+    /// The workload's ladder brought it back to older data.
+    fn revert_alarm(&self, workload: &WorkloadId) -> Option<Draft> {
+        let (reverted, name) = (self.unanswered_revert(workload)?, shell_word(workload));
+        let to = &reverted.to;
+        let verb = if reverted.certain { "was reverted" } else { "may have been reverted" };
+        let (fate, advice) = match &reverted.set_aside {
+            Some(kept) => (
+                format!("what it wrote after that is set aside as {kept}"),
+                format!(
+                    "go back to it: mainstay snapshot revert {name} {kept}; or, when nothing in it is needed: mainstay snapshot delete {name} {kept}"
+                ),
+            ),
+            None => (
+                "what it wrote after that is not among its recovery points".to_owned(),
+                format!("check what is missing, then accept it: mainstay alarm ack {} {name}", Code::REVERTED),
+            ),
+        };
+        let text = format!("{workload} {verb} to recovery point {to}; {fate}");
+        Some(draft(Code::REVERTED, Severity::Red, text, advice))
     }
 
     fn protection_alarms(&self, workload: &WorkloadId) -> Vec<Draft> {

@@ -394,7 +394,7 @@ impl Engine {
             return refused(format!("{workload} has no good recovery point; see: mainstay snapshot list {workload}"));
         };
         let state = self.belief.points.get(&PointKey(workload.clone(), point.clone())).map(|record| record.state);
-        if !matches!(state, Some(PointState::Good | PointState::Bad)) {
+        if !matches!(state, Some(PointState::Good | PointState::Bad | PointState::SetAside)) {
             return refused(format!(
                 "{workload} has no recovery point {point}; see: mainstay snapshot list {workload}"
             ));
@@ -497,6 +497,9 @@ impl Engine {
         let at = self.now;
         self.note(EventKind::Command, Severity::Green, subject.clone(), format!("alarm {code} acknowledged by {by}"));
         self.belief.alarms.get_mut(&key).expect("looked up above").acknowledged = Some(Acknowledged { at, by });
+        if let (Code::REVERTED, Subject::Workload(workload)) = (code, &subject) {
+            self.revert_acknowledged(workload);
+        }
         accepted(format!("{code} of {subject} is acknowledged"))
     }
 }

@@ -65,6 +65,9 @@ pub(crate) struct WorkloadRecord {
     pub point_lost: Option<PointId>,
     /// The point of the last revert, to blame it if that did not help.
     pub reverted_to: Option<PointId>,
+    /// The last revert by its ladder, until a person has answered it.
+    #[serde(default)]
+    pub reverted: Option<Reverted>,
     /// An operator said to stop it by force if it has not shut down by then.
     #[serde(default)]
     pub force_stop_at: Option<Time>,
@@ -148,6 +151,17 @@ pub(crate) struct Attempt {
     pub failed: bool,
 }
 
+/// A revert by the ladder: the workload goes on with older data than it had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reverted {
+    /// To which point.
+    pub to: PointId,
+    /// The recovery point under which the newer data lies, if it was kept.
+    pub set_aside: Option<PointId>,
+    /// False: the revert's outcome is unknown.
+    pub certain: bool,
+}
+
 /// A planned move.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Moving {
@@ -205,6 +219,7 @@ impl WorkloadRecord {
             point_failures: 0,
             point_lost: None,
             reverted_to: None,
+            reverted: None,
             force_stop_at: None,
             in_question: false,
         }

@@ -22,6 +22,7 @@ mod queue;
 mod sense;
 mod truth;
 
+pub(crate) use call::SET_ASIDE;
 pub(crate) use guest::{Condition, Disk, Guest, Process};
 pub(crate) use host::{Host, Power};
 pub(crate) use truth::{Starter, Truth};
