@@ -2,8 +2,9 @@
 
 use crate::harness::{Story, domain};
 use mainstay_model::{
-    Action, ActionId, Code, Command, Detail, DomainSeen, DomainState, Fact, OffReason, Outcome, PointState, Reply, Span,
-    Subject, spec::{Keep, Rung},
+    Action, ActionId, Code, Command, Detail, DomainSeen, DomainState, Fact, OffReason, Outcome, PointState, Reply,
+    Span, Subject,
+    spec::{Keep, Rung},
 };
 
 fn seen(story: &mut Story, points: &[&str]) {

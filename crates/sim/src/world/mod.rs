@@ -204,6 +204,12 @@ impl World {
                 world.plan(Span::secs(1 + number as u64), Planned::AskReadiness(name.clone()));
             }
         }
+        for name in setup.host.keys() {
+            let taken = world.memory_taken(name);
+            if let Some(host) = world.hosts.get_mut(name) {
+                host.holds_mib = host.holds_mib.max(taken);
+            }
+        }
         world
     }
 
