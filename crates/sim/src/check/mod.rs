@@ -154,10 +154,10 @@ impl Checker {
                 self.stops.over(workload);
                 self.attempts.entry(workload.clone()).or_default().disturbed();
             }
-            // An operator speaks for every VM that is in question.
+            // An operator speaks for every VM that is in question. Those that the old memory knows as stopped are not.
             Command::AcceptMemory { start: true } => {
                 for workload in world.guests.keys() {
-                    self.stops.over(workload);
+                    self.stops.may_start(workload);
                     self.attempts.entry(workload.clone()).or_default().disturbed();
                 }
             }
