@@ -210,7 +210,7 @@ impl Engine {
 
     /// Whether a host's hypervisor should answer and does not, though nothing says that the host is down.
     fn management_alarm(&self, host: &HostId, record: &HostRecord, senses: &HostSenses) -> Option<Draft> {
-        let in_use = matches!(record.phase, HostPhase::Online | HostPhase::Returning);
+        let in_use = !matches!(record.phase, HostPhase::Off { .. });
         let overdue =
             senses.silence_on(HostChannel::Hypervisor, self.now) >= self.spec.detection.management_fault_after;
         let never = record.capacity == Default::default();

@@ -101,6 +101,15 @@ impl Engine {
                 Some(_) => waiting(WaitingOn::Revive { power }),
             };
         }
+        // It was lost by what was heard before a pause or another term. Now it is asked again, for its whole bound: it may be
+        // well since (scenario 183).
+        match self.sight(host) {
+            Sight::Silent | Sight::Hung => {}
+            Sight::Unmanaged => return waiting(WaitingOn::Management { host: host.clone() }),
+            Sight::Unknown | Sight::Heard | Sight::Suspect => {
+                return waiting(WaitingOn::Clarity { host: host.clone() });
+            }
+        }
         if self.now < try_at {
             return waiting_until(WaitingOn::FenceRetry, try_at);
         }
