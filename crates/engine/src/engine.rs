@@ -137,8 +137,8 @@ impl Engine {
                 self.belief.host_senses.insert(host, HostSenses::new(self.now));
             }
         }
-        let ruleless =
-            self.belief.workloads.values().filter(|it| it.trouble.is_some() && self.rule(&it.workload).is_none());
+        let ruleless = self.belief.workloads.values().filter(|it| it.trouble.is_some() || it.asked.is_some());
+        let ruleless = ruleless.filter(|it| self.rule(&it.workload).is_none());
         let ruleless: Vec<WorkloadId> = ruleless.map(|record| record.workload.clone()).collect();
         ruleless.iter().for_each(|workload| self.let_go(workload));
         self.respect_stops();
@@ -160,6 +160,7 @@ impl Engine {
     /// A workload is to be left alone: what was meant to be done for it is dropped, and its story ends here.
     pub(crate) fn let_go(&mut self, workload: &WorkloadId) {
         self.leave_incident_of(workload);
+        self.asked_is_given_up(workload, "it is left alone from now on");
         if let Some(record) = self.belief.workloads.get_mut(workload) {
             (record.trouble, record.trying, record.moving) = (None, None, None);
         }

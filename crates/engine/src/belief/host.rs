@@ -35,6 +35,9 @@ pub(crate) struct HostRecord {
     /// answers again.
     #[serde(default)]
     pub closed_at: Option<Time>,
+    /// An operator asked to fence it, and it is not off yet.
+    #[serde(default)]
+    pub fence_asked: bool,
 }
 
 /// Where a host stands.
@@ -96,6 +99,7 @@ impl HostRecord {
             power_ons: Vec::new(),
             incident: None,
             closed_at: None,
+            fence_asked: false,
         }
     }
 }

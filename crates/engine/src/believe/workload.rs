@@ -142,6 +142,9 @@ impl Engine {
         if self.sight(&host) != Sight::Heard || self.doubtful(&host) {
             return;
         }
+        if record.asked.as_ref().is_some_and(|asked| !asked.in_doubt) {
+            return; // it is to be stopped yet, for a revert or a restart
+        }
         let Some(trouble) = &record.trouble else {
             if record.incident.is_some() && self.is_well(workload) {
                 self.was_spared(workload, &host);

@@ -24,7 +24,10 @@ mod workload;
 pub(crate) use workload::MOVE_PAUSE;
 use workload::Sent;
 
-use crate::{belief::OrderRecord, engine::Engine};
+use crate::{
+    belief::{AskedFor, OrderRecord},
+    engine::Engine,
+};
 use mainstay_model::{
     Action, ActionId, Detail, EventKind, FailureKind, Outcome, PowerState, Severity, Subject, WorkloadId,
 };
@@ -78,8 +81,20 @@ impl Engine {
                 self.start_ended(&workload, &host, Sent { since, until, doubted }, outcome);
             }
             Action::Revert { workload, host, point, .. } => {
-                if matches!(outcome, Outcome::Done { .. }) {
-                    self.reverted(&workload, &point);
+                let asked = self.is_asked(
+                    &workload,
+                    |asked| matches!(asked, AskedFor::Revert { point: wanted, .. } if *wanted == point),
+                );
+                match &outcome {
+                    Outcome::Done { .. } => {
+                        self.reverted(&workload, &point);
+                        if asked {
+                            self.asked_is_done(&workload);
+                        }
+                    }
+                    Outcome::Failed { error } if asked => self.asked_failed(&workload, error),
+                    Outcome::Unknown { .. } if asked => self.asked_in_doubt(&workload),
+                    _ => {}
                 }
                 let not_there = matches!(&outcome, Outcome::Failed { error } if error.kind == FailureKind::NotThere);
                 self.start_ended(&workload, &host, Sent { since, until, doubted }, outcome);
@@ -87,7 +102,7 @@ impl Engine {
                     self.point_not_there(&workload, &point);
                 }
             }
-            Action::Stop { workload, host, .. } => self.stop_ended(&workload, &host, since, outcome),
+            Action::Stop { workload, host, how } => self.stop_ended(&workload, &host, how, since, outcome),
             Action::Resume { workload, host } => match outcome {
                 Outcome::Done { .. } => self.started(&workload, &host, since),
                 Outcome::Failed { .. } => self.rung_failed(&workload, &host),

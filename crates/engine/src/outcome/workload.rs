@@ -1,19 +1,21 @@
 //! What comes of orders about workloads: started, stopped, migrated, or nobody knows.
 
 use crate::{
-    belief::{HostPhase, MoveWhy, Seen, StoppedHow, Unsettled, Want},
+    belief::{AskedFor, HostPhase, MoveWhy, Seen, StoppedHow, Unsettled, Want},
     engine::Engine,
     whose::persons_stop,
 };
 use mainstay_model::{
-    Cause, DomainState, EventKind, Failure, FailureKind, HostId, OffReason, Outcome, Proof, Severity, Span, Subject,
-    Time, WorkloadId,
+    Cause, DomainState, EventKind, Failure, FailureKind, HostId, OffReason, Outcome, Proof, Severity, Span, StopHow,
+    Subject, Time, WorkloadId,
 };
 
 /// A workload that could not be moved, live or cold, is left where it is for so long: what keeps it there lasts.
 pub(crate) const MOVE_PAUSE: Span = Span::minutes(5);
 /// A workload that did not stop when a person asked is asked again after this long.
 const STOP_PAUSE: Span = Span::minutes(1);
+/// One that could not be stopped by force, after this: what holds it may last a while.
+const FORCE_PAUSE: Span = Span::secs(15);
 /// Housekeeping that failed is tried again after this long.
 const TIDY_PAUSE: Span = Span::minutes(1);
 /// A migration of unknown outcome that did not begin within this does not begin any more.
@@ -57,6 +59,9 @@ impl Engine {
         record.moving = None;
         record.unsettled.remove(host);
         record.pending_on.remove(host);
+        if record.asked.as_ref().is_some_and(|asked| matches!(asked.what, AskedFor::Restart { .. })) {
+            record.asked = None;
+        }
         if let Some(trouble) = &mut record.trouble {
             trouble.started_at = Some(self.now);
         }
@@ -184,7 +189,14 @@ impl Engine {
         }
     }
 
-    pub(super) fn stop_ended(&mut self, workload: &WorkloadId, host: &HostId, since: Time, outcome: Outcome) {
+    pub(super) fn stop_ended(
+        &mut self,
+        workload: &WorkloadId,
+        host: &HostId,
+        how: StopHow,
+        since: Time,
+        outcome: Outcome,
+    ) {
         let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
         match outcome {
             // It came up again before the outcome was heard: somebody else started it, or the event is a late one.
@@ -202,17 +214,35 @@ impl Engine {
                     seen.at = self.now;
                 }
             }
-            Outcome::Failed { .. } => {
+            Outcome::Failed { error } => {
                 self.rung_failed(workload, host);
+                let restart = self.is_asked(workload, |asked| matches!(asked, AskedFor::Restart { .. }));
                 let Some(record) = self.belief.workloads.get_mut(workload) else { return };
-                let ours = record.moving.take().is_some_and(|moving| moving.why != MoveWhy::Operator);
+                let moving = record.moving.take();
+                let ours = moving.as_ref().is_some_and(|moving| moving.why != MoveWhy::Operator);
+                if restart {
+                    self.asked_failed(workload, &error);
+                } else if moving.is_some() && !ours {
+                    let text = format!("it is not moved: it could not be shut down for that ({})", error.message);
+                    self.note(EventKind::Decided, Severity::Yellow, Subject::Workload(workload.clone()), text);
+                }
                 if ours && let Some(senses) = self.belief.workload_senses.get_mut(workload) {
                     senses.stays_until = Some(self.now + MOVE_PAUSE);
                 }
+                let Some(record) = self.belief.workloads.get_mut(workload) else { return };
                 if matches!(record.want, Want::Stopped { how: StoppedHow::Operator, .. }) {
-                    let text = "it did not stop when asked, and is asked again; by force: mainstay vm stop --force";
-                    let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
-                    senses.stop_again_at = Some(self.now + STOP_PAUSE);
+                    record.stop_failures += 1;
+                    let (text, pause) = match how {
+                        StopHow::Graceful => (
+                            "it did not stop when asked, and is asked again; by force: mainstay vm stop --force",
+                            STOP_PAUSE,
+                        ),
+                        StopHow::Force => ("it could not be stopped by force; that is tried again", FORCE_PAUSE),
+                    };
+                    let force_at = record.force_stop_at.filter(|at| *at > self.now);
+                    let again_at = self.now + pause;
+                    let again_at = force_at.map_or(again_at, |force_at| force_at.min(again_at));
+                    self.belief.workload_senses.entry(workload.clone()).or_default().stop_again_at = Some(again_at);
                     self.note(EventKind::Decided, Severity::Yellow, Subject::Workload(workload.clone()), text);
                 }
             }

@@ -117,7 +117,9 @@ impl World {
             // The sender's kernel goes on trying, unless nothing is left that it could be delivered to.
             let lives = host.power == Power::On && host.boots == call.boots && host.management != Management::Dead;
             if call.fault == Some(CallFault::Late) && lives && self.now.since(call.sent_at) < TCP_PATIENCE {
-                self.plan(Span::millis(500), Planned::Arrive(id));
+                // It waits twice as long each time.
+                let pause = self.now.since(call.sent_at).max(Span::millis(500));
+                self.plan(pause, Planned::Arrive(id));
             }
             return;
         }
