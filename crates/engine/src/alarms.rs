@@ -2,7 +2,7 @@
 //! that do is raised or cleared. So an alarm can neither be doubled nor forgotten.
 
 use crate::{
-    belief::{AlarmKey, HostPhase, HostRecord, HostSenses, Sight, StoppedHow, Want},
+    belief::{AlarmKey, HostPhase, HostRecord, HostSenses, Sight, StoppedHow, Want, WorkloadRecord},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn},
     restored::named,
@@ -11,6 +11,10 @@ use mainstay_model::{
     Alarm, Cause, Code, DomainState, EventKind, HostChannel, HostId, PauseReason, Severity, Subject, WorkloadId,
     shell_word,
 };
+
+/// A stop that an operator asked for, and that failed so often, needs a person.
+const STOPS_FAILED: u32 = 3;
+const STOPS_FAILED_BY_FORCE: u32 = 2;
 
 /// An alarm that should stand.
 pub(crate) struct Draft {
@@ -210,7 +214,7 @@ impl Engine {
 
     /// Whether a host's hypervisor should answer and does not, though nothing says that the host is down.
     fn management_alarm(&self, host: &HostId, record: &HostRecord, senses: &HostSenses) -> Option<Draft> {
-        let in_use = matches!(record.phase, HostPhase::Online | HostPhase::Returning);
+        let in_use = !matches!(record.phase, HostPhase::Off { .. });
         let overdue =
             senses.silence_on(HostChannel::Hypervisor, self.now) >= self.spec.detection.management_fault_after;
         let never = record.capacity == Default::default();
@@ -293,6 +297,7 @@ impl Engine {
                 ));
             }
         }
+        drafts.extend(self.asked_alarms(record));
         let state = record.may_run_on.first().and_then(|host| self.seen_state(workload, host));
         if self.is_deaf(workload) {
             drafts.push(draft(
@@ -369,6 +374,46 @@ impl Engine {
         drafts.extend(self.revert_alarm(workload));
         drafts.extend(self.protection_alarms(workload));
         self.settle_alarms(subject, drafts);
+    }
+
+    /// What an operator asked for, and what can't be done or is not known to be done.
+    fn asked_alarms(&self, record: &WorkloadRecord) -> Vec<Draft> {
+        let (mut drafts, workload, name) = (Vec::new(), &record.workload, shell_word(&record.workload));
+        let by_operator = matches!(record.want, Want::Stopped { how: StoppedHow::Operator, .. });
+        let forced = record.force_stop_at.is_some_and(|at| at <= self.now);
+        let patience = if forced { STOPS_FAILED_BY_FORCE } else { STOPS_FAILED };
+        if by_operator && record.stop_failures >= patience && !record.may_run_on.is_empty() {
+            let tries = record.stop_failures;
+            drafts.push(if forced {
+                draft(
+                    Code::STOP_FAILED,
+                    Severity::Red,
+                    format!("{workload} is to be stopped by force and still runs: {tries} tries failed"),
+                    format!(
+                        "see what holds it (virsh domjobinfo {name}; a disk that hangs); it is tried again by itself"
+                    ),
+                )
+            } else {
+                draft(
+                    Code::STOP_FAILED,
+                    Severity::Yellow,
+                    format!("{workload} is to be stopped and does not shut down: it was asked {tries} times"),
+                    format!("stop it by force: mainstay vm stop {name} --force"),
+                )
+            });
+        }
+        if let Some(asked) = record.asked.as_ref().filter(|asked| asked.in_doubt && self.runs_on(workload).is_some()) {
+            drafts.push(draft(
+                Code::REVERT_IN_DOUBT,
+                Severity::Yellow,
+                format!("{workload} runs, and it is not known whether the {} was done: its answer was lost", asked.what),
+                format!(
+                    "look at it; to revert it again: mainstay snapshot revert {name}; if all is as it should be: mainstay alarm ack {} {name}",
+                    Code::REVERT_IN_DOUBT
+                ),
+            ));
+        }
+        drafts
     }
 
     fn seen_state(&self, workload: &WorkloadId, host: &HostId) -> Option<DomainState> {

@@ -2,7 +2,9 @@
 //! the same step, does the rest. Refusals say what to do instead.
 
 use crate::{
-    belief::{AlarmKey, HostPhase, Maintenance, MoveWhy, Moving, OffProof, PointKey, Sight, StoppedHow, Want},
+    belief::{
+        AlarmKey, AskedFor, HostPhase, Maintenance, MoveWhy, Moving, OffProof, PointKey, Sight, StoppedHow, Want,
+    },
     engine::Engine,
 };
 use mainstay_model::{
@@ -119,6 +121,7 @@ impl Engine {
         let now = self.now;
         let record = self.belief.hosts.get_mut(host).expect("checked above");
         record.phase = HostPhase::Lost { level: 0, try_at: now, exhausted: false, power: None };
+        record.fence_asked = true;
         record.since = now;
         if let Some(senses) = self.belief.host_senses.get_mut(host) {
             senses.inventory = None;
@@ -202,10 +205,22 @@ impl Engine {
             }
             return accepted(format!("{workload} is being brought back"));
         }
-        let record = self.belief.workloads.get(workload).expect("checked above");
         if let Some(at) = self.runs_on(workload) {
             return nothing(format!("{workload} runs on {at}"));
         }
+        if self.start_hangs_there(workload, host.as_ref()) {
+            self.commanded(
+                Subject::Workload(workload.clone()),
+                "a person asked to start it, where a start of it hangs",
+            );
+            self.asked_anew(workload, None);
+            let record = self.belief.workloads.get_mut(workload).expect("checked above");
+            record.want = Want::Running;
+            record.attempts.clear();
+            self.trouble(workload, Cause::StartFailed);
+            return accepted(format!("{workload} is being started"));
+        }
+        let record = self.belief.workloads.get(workload).expect("checked above");
         if !record.may_run_on.is_empty() {
             let hosts: Vec<&str> = record.may_run_on.iter().map(HostId::as_str).collect();
             return refused(format!(
@@ -224,6 +239,7 @@ impl Engine {
             }
         }
         self.commanded(Subject::Workload(workload.clone()), "a person asked to start it");
+        self.asked_anew(workload, None);
         self.answered(workload);
         let record = self.belief.workloads.get_mut(workload).expect("checked above");
         record.want = Want::Running;
@@ -242,6 +258,14 @@ impl Engine {
         in_trouble && hosts.next().is_some_and(|host| self.sight(host) == Sight::Heard) && hosts.next().is_none()
     }
 
+    /// It is off, and all that keeps it from being started is a start that was never answered, there where it is wanted.
+    fn start_hangs_there(&self, workload: &WorkloadId, wanted: Option<&HostId>) -> bool {
+        self.belief.workloads.get(workload).is_some_and(|record| {
+            let hangs = |host: &HostId| record.pending_on.contains(host) && wanted.is_none_or(|wanted| wanted == host);
+            record.unsettled.is_empty() && !record.may_run_on.is_empty() && record.may_run_on.iter().all(hangs)
+        })
+    }
+
     fn stop_now(&mut self, workload: &WorkloadId, how: StopHow, within: Option<Span>) -> Reply {
         if let Err(reply) = self.free_workload(workload) {
             return reply;
@@ -251,24 +275,27 @@ impl Engine {
         if record.want != Want::Running && record.may_run_on.is_empty() {
             return nothing(format!("{workload} is stopped"));
         }
-        let host = record.may_run_on.first().cloned();
-        if host.as_ref().is_some_and(|host| self.sight(host) != Sight::Heard) {
-            return refused(format!("the host of {workload} does not answer; see: mainstay explain {workload}"));
-        }
+        let away = record.may_run_on.iter().find(|host| self.sight(host) != Sight::Heard).cloned();
         self.commanded(Subject::Workload(workload.clone()), "a person asked to stop it");
         self.give_up_incident(workload);
+        self.asked_anew(workload, None);
         let now = self.now;
         let record = self.belief.workloads.get_mut(workload).expect("checked above");
         record.want = Want::Stopped { at: now, how: StoppedHow::Operator };
-        record.force_stop_at = within.map(|within| now + within);
+        // Force goes on until it is off: what fails once is tried by force again.
+        record.force_stop_at = match how {
+            StopHow::Force => Some(now),
+            StopHow::Graceful => within.map(|within| now + within),
+        };
         record.trouble = None;
         record.trying = None;
         record.moving = None;
-        if let (StopHow::Force, Some(host)) = (how, host) {
-            let action = Action::Stop { workload: workload.clone(), host, how };
-            self.order(action, mainstay_model::Span::secs(30), crate::belief::Purpose::Life);
+        match away {
+            None => accepted(format!("{workload} is being stopped, and stays so")),
+            Some(host) => accepted(format!(
+                "{workload} is stopped as soon as {host} answers, and is started nowhere else; see: mainstay explain {workload}"
+            )),
         }
-        accepted(format!("{workload} is being stopped, and stays so"))
     }
 
     fn restart_now(&mut self, workload: &WorkloadId, how: StopHow) -> Reply {
@@ -279,11 +306,8 @@ impl Engine {
             return refused(format!("{workload} does not run; start it: mainstay vm start {workload}"));
         };
         self.commanded(Subject::Workload(workload.clone()), "a person asked to restart it");
-        let record = self.belief.workloads.get_mut(workload).expect("checked above");
-        record.moving = Some(Moving::start(Some(host.clone())));
-        let action = Action::Stop { workload: workload.clone(), host, how };
-        let bound = self.recovery(workload).stop_timeout.max(mainstay_model::Span::secs(30));
-        self.order(action, bound, crate::belief::Purpose::Life);
+        self.asked_anew(workload, Some(AskedFor::Restart { how }));
+        self.order_stop_for_restart(workload, &host, how);
         accepted(format!("{workload} is being restarted"))
     }
 
@@ -315,6 +339,7 @@ impl Engine {
         for member in company {
             let asked = if member == *workload { "it" } else { workload.as_str() };
             self.commanded(Subject::Workload(member.clone()), &format!("a person asked to move {asked}"));
+            self.asked_anew(&member, None);
             let record = self.belief.workloads.get_mut(&member).expect("company is on record");
             record.moving = Some(Moving::live(&from, to.clone(), MoveWhy::Operator));
         }
@@ -335,6 +360,7 @@ impl Engine {
             return refused(format!("{to} has no room for {workload}; see: mainstay explain {workload}"));
         }
         self.commanded(Subject::Workload(workload.clone()), "a person asked to move it cold");
+        self.asked_anew(workload, None);
         let record = self.belief.workloads.get_mut(workload).expect("checked by the caller");
         record.moving = Some(Moving::cold(from, to));
         let action = Action::Stop { workload: workload.clone(), host: from.clone(), how: StopHow::Graceful };
@@ -415,6 +441,7 @@ impl Engine {
         self.answered(workload);
         let off_since = self.off_since(workload);
         let keep_broken = self.protection(workload).is_none_or(|rule| rule.policy.keep_broken);
+        self.asked_anew(workload, Some(AskedFor::Revert { point: point.clone(), keep_broken }));
         let record = self.belief.workloads.get_mut(workload).expect("checked above");
         record.want = Want::Running;
         record.trouble = None;
@@ -502,8 +529,13 @@ impl Engine {
         let at = self.now;
         self.note(EventKind::Command, Severity::Green, subject.clone(), format!("alarm {code} acknowledged by {by}"));
         self.belief.alarms.get_mut(&key).expect("looked up above").acknowledged = Some(Acknowledged { at, by });
-        if let (Code::REVERTED, Subject::Workload(workload)) = (code, &subject) {
-            self.revert_acknowledged(workload);
+        match (code, &subject) {
+            (Code::REVERTED, Subject::Workload(workload)) => self.revert_acknowledged(workload),
+            (Code::REVERT_IN_DOUBT, Subject::Workload(workload)) => {
+                self.asked_is_done(workload); // a person looked: it is as it should be
+                self.agenda.touch(workload);
+            }
+            _ => {}
         }
         accepted(format!("{code} of {subject} is acknowledged"))
     }

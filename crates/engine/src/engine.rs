@@ -28,6 +28,8 @@ const SLEPT_HEARTBEATS: u64 = 4;
 #[derive(Clone, Debug)]
 pub(crate) struct Engine {
     pub now: Time,
+    /// When the controller last woke up (or began): what it had asked before may have been answered long ago.
+    pub awake_since: Time,
     pub spec: Arc<ClusterSpec>,
     /// Why a newer configuration than this was refused.
     pub refused: Option<String>,
@@ -46,6 +48,7 @@ impl Engine {
     pub(crate) fn new(spec: Arc<ClusterSpec>, belief: Belief, now: Time) -> Engine {
         let mut engine = Engine {
             now,
+            awake_since: now,
             spec,
             refused: None,
             belief,
@@ -77,6 +80,7 @@ impl Engine {
         let slept = now.since(self.now);
         self.now = self.now.max(now);
         if slept > self.spec.detection.heartbeat_every.times(SLEPT_HEARTBEATS).max(Span::secs(2)) {
+            self.awake_since = self.now;
             self.watch_all_anew();
         }
         self.agenda.due(self.now);
@@ -133,8 +137,8 @@ impl Engine {
                 self.belief.host_senses.insert(host, HostSenses::new(self.now));
             }
         }
-        let ruleless =
-            self.belief.workloads.values().filter(|it| it.trouble.is_some() && self.rule(&it.workload).is_none());
+        let ruleless = self.belief.workloads.values().filter(|it| it.trouble.is_some() || it.asked.is_some());
+        let ruleless = ruleless.filter(|it| self.rule(&it.workload).is_none());
         let ruleless: Vec<WorkloadId> = ruleless.map(|record| record.workload.clone()).collect();
         ruleless.iter().for_each(|workload| self.let_go(workload));
         self.respect_stops();
@@ -156,6 +160,7 @@ impl Engine {
     /// A workload is to be left alone: what was meant to be done for it is dropped, and its story ends here.
     pub(crate) fn let_go(&mut self, workload: &WorkloadId) {
         self.leave_incident_of(workload);
+        self.asked_is_given_up(workload, "it is left alone from now on");
         if let Some(record) = self.belief.workloads.get_mut(workload) {
             (record.trouble, record.trying, record.moving) = (None, None, None);
         }
@@ -225,7 +230,9 @@ impl Engine {
             Some(workload) => Subject::Workload(workload.clone()),
             None => Subject::Host(action.host().clone()),
         };
+        let mut doubted = false;
         if let (Some(workload), Some(host)) = (action.workload().cloned(), action.may_run_on().cloned()) {
+            doubted = self.belief.may_run_on(&workload).contains(&host);
             self.belief.may_run(&workload, &host);
         }
         let incident = self.incident_of(&subject);
@@ -236,6 +243,7 @@ impl Engine {
             purpose,
             ordered_at: self.now,
             incident,
+            doubted,
             ended: None,
         });
         self.agenda.expect(id, deadline);

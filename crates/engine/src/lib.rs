@@ -10,6 +10,7 @@
 
 mod agenda;
 mod alarms;
+mod asked;
 mod belief;
 mod believe;
 mod command;

@@ -120,7 +120,7 @@ impl Engine {
 
     fn power_seen(&mut self, host: &HostId, asked_at: Time, state: PowerState) {
         let lost_since = self.belief.hosts.get(host).filter(|record| matches!(record.phase, HostPhase::Lost { .. }));
-        if lost_since.is_some_and(|record| record.since <= asked_at) {
+        if lost_since.is_some_and(|record| record.since.max(self.awake_since) <= asked_at) {
             self.power_learned(host, state);
         }
     }

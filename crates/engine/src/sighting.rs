@@ -336,6 +336,7 @@ impl Engine {
             self.trouble(workload, Cause::PersonStop);
         } else {
             self.give_up_incident(workload);
+            self.asked_is_given_up(workload, "a person stopped it");
             let record = self.belief.workloads.get_mut(workload).expect("a seen workload is on record");
             record.want = Want::Stopped { at: self.now, how };
             record.trouble = None;
@@ -352,6 +353,7 @@ impl Engine {
             let trouble = record.trouble.as_ref();
             trouble.is_some_and(|it| it.cause == Cause::PersonStop && it.started_at.is_none())
                 && record.may_run_on.is_empty()
+                && record.asked.is_none()
                 && left_off(&record.workload)
         });
         let powered_on: Vec<(WorkloadId, HostId)> =

@@ -206,6 +206,27 @@ pub struct Failure {
     pub kind: FailureKind,
     /// What the executor said, for people.
     pub message: String,
+    /// What the failure proves about the workload on its host. A failed action did nothing itself; the question is what it
+    /// says about orders before it.
+    #[serde(default)]
+    pub proves: Proof,
+}
+
+/// What a failed action proves about its workload on its host (of a migration: on the target).
+///
+/// A failure is an answer to its own call only. What an earlier call of unknown outcome comes to is as unknown as before,
+/// whatever this says: that call may still wait for the domain's lock, in the socket of a daemon that hangs, or in TCP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// Nothing: the hypervisor was not asked to do it (host unreachable, database away, definition in doubt, a namesake, the
+    /// linter's refusal), or another call held the workload and it waited in vain.
+    #[default]
+    Nothing,
+    /// The hypervisor answered this call with an error, and the workload does not run there because of it.
+    Off,
+    /// The workload is there already, running or held, by whatever brought it there before.
+    There,
 }
 
 /// Kinds of failure that lead to different decisions.
@@ -301,9 +322,13 @@ impl Outcome {
     pub fn done() -> Outcome {
         Outcome::Done { detail: Detail::None }
     }
-    /// Failed.
+    /// Failed, which proves nothing about what was ordered before.
     pub fn failed(kind: FailureKind, message: impl Into<String>) -> Outcome {
-        Outcome::Failed { error: Failure { kind, message: message.into() } }
+        Outcome::failed_with(kind, message, Proof::Nothing)
+    }
+    /// Failed, with what that proves.
+    pub fn failed_with(kind: FailureKind, message: impl Into<String>, proves: Proof) -> Outcome {
+        Outcome::Failed { error: Failure { kind, message: message.into(), proves } }
     }
     /// Unknown.
     pub fn unknown(reason: impl Into<String>) -> Outcome {

@@ -133,6 +133,8 @@ alarms! {
     UNRESPONSIVE = Code(1209);
     /// Another VM has the same name on another host.
     NAMESAKE = Code(1210);
+    /// A workload that an operator wants stopped cannot be stopped.
+    STOP_FAILED = Code(1216);
     /// No other host could start a workload now.
     READY_NOWHERE_ELSE = Code(1221);
     /// Recovery points cannot be taken.
@@ -143,6 +145,8 @@ alarms! {
     POINT_LOST = Code(1303);
     /// A workload was brought back to a recovery point by its ladder; what it wrote since then is set aside, or lost.
     REVERTED = Code(1304);
+    /// It is not known whether a workload was reverted as an operator asked.
+    REVERT_IN_DOUBT = Code(1305);
     /// A configuration reload was refused; the old one stays.
     RELOAD_REFUSED = Code(1401);
 }

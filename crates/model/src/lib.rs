@@ -16,7 +16,7 @@ mod resources;
 pub mod spec;
 mod time;
 
-pub use action::{Action, Detail, Failure, FailureKind, Order, Outcome, StopHow};
+pub use action::{Action, Detail, Failure, FailureKind, Order, Outcome, Proof, StopHow};
 pub use alarm::{Acknowledged, Alarm, Code, Severity, Subject};
 pub use command::{Command, Reply};
 pub use event::{Event, EventKind, Incident, IncidentCause, IncidentWorkload};

@@ -10,7 +10,7 @@ use mainstay_libvirt::{
     DomainRef,
     domain::snapshot::{DeleteFlags, NewSnapshot, RevertFlags, Snapshot, SnapshotKind},
 };
-use mainstay_model::{Detail, DomainState, FailureKind, Outcome, PointId, WorkloadId};
+use mainstay_model::{Detail, DomainState, FailureKind, Outcome, PointId, Proof, WorkloadId};
 
 /// Names of snapshots that hold a broken state begin so. Only the newest is kept.
 const BROKEN: &str = "broken-";
@@ -26,8 +26,10 @@ pub(super) async fn revert(task: &Task<'_>, workload: &WorkloadId, wanted: &Poin
     let at = task.tools.clock.now();
     if snapshot.is_external() {
         let suffix = format!("{wanted}-{}", at.0);
-        let reverted = task.connection.revert_external(&domain, &snapshot, &suffix, task.left()).await;
-        let reverted = reverted.map_err(failure::during)?;
+        let reverted = match task.connection.revert_external(&domain, &snapshot, &suffix, task.left()).await {
+            Ok(reverted) => reverted,
+            Err(error) => return Err(failure::of_start(task, &domain, error).await),
+        };
         task.capture(workload, &domain).await?;
         start::start(task, workload).await?;
         if !keep_broken {
@@ -38,16 +40,18 @@ pub(super) async fn revert(task: &Task<'_>, workload: &WorkloadId, wanted: &Poin
         if keep_broken {
             keep_aside(task, &domain, &format!("{BROKEN}{}", at.0)).await;
         }
-        task.connection
-            .revert(&snapshot.reference, RevertFlags::RUNNING, task.left())
-            .await
-            .map_err(failure::during)?;
+        if let Err(error) = task.connection.revert(&snapshot.reference, RevertFlags::RUNNING, task.left()).await {
+            return Err(failure::of_start(task, &domain, error).await);
+        }
     }
     task.capture_done(workload, &domain).await?;
     match task.connection.domain_state(&domain, task.short()).await.map(crate::sensors::state) {
         Ok(DomainState::Running) => Ok(Detail::None),
         Ok(state) if state.is_live() => Err(Outcome::unknown(format!("{workload} was brought back, but is {state}"))),
-        Ok(state) => Err(Outcome::failed(FailureKind::Other, format!("{workload} was brought back, but is {state}"))),
+        Ok(state) => {
+            let why = format!("{workload} was brought back, but is {state}");
+            Err(Outcome::failed_with(FailureKind::Other, why, Proof::Off))
+        }
         Err(error) => Err(failure::during(error)),
     }
 }

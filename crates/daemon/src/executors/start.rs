@@ -5,7 +5,7 @@ use super::{
     task::{Act, Task},
 };
 use mainstay_libvirt::domain::power::{DestroyFlags, StartFlags};
-use mainstay_model::{Detail, DomainState, FailureKind, Outcome, PauseReason, WorkloadId};
+use mainstay_model::{Detail, DomainState, FailureKind, Outcome, PauseReason, Proof, WorkloadId};
 use std::time::Duration;
 
 /// Between two looks at a domain that is being started, snapshotted or migrated already.
@@ -24,7 +24,7 @@ pub(super) async fn start(task: &Task<'_>, workload: &WorkloadId) -> Act {
         DomainState::Running => return Ok(Detail::None),
         DomainState::Paused(_) => {
             let why = format!("{workload} is paused on {}; resume it, or stop it first", task.link.host);
-            return Err(Outcome::failed(FailureKind::Other, why));
+            return Err(Outcome::failed_with(FailureKind::Other, why, Proof::There));
         }
         // It does not execute, and what it holds in memory is of no more use than a picture.
         DomainState::Panicked => {
@@ -39,13 +39,16 @@ pub(super) async fn start(task: &Task<'_>, workload: &WorkloadId) -> Act {
     match task.connection.start(&domain, flags, task.left()).await {
         Ok(_) => {}
         Err(error) if failure::is_state_conflict(&error) => {}
-        Err(error) => return Err(failure::during(error)),
+        Err(error) => return Err(failure::of_start(task, &domain, error).await),
     }
     match task.state(&domain).await {
         Ok(DomainState::Running) => Ok(Detail::None),
         // It may go on at any moment: that is not "certainly not done".
         Ok(state) if state.is_live() => Err(Outcome::unknown(format!("{workload} was started, but is {state}"))),
-        Ok(state) => Err(Outcome::failed(FailureKind::Other, format!("{workload} was started, but is {state}"))),
+        Ok(state) => {
+            let why = format!("{workload} was started, but is {state}");
+            Err(Outcome::failed_with(FailureKind::Other, why, Proof::Off))
+        }
         Err(_) => Err(Outcome::unknown("it was started, but its state can't be asked")),
     }
 }

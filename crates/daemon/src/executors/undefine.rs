@@ -13,6 +13,11 @@ pub(super) async fn undefine(task: &Task<'_>, workload: &WorkloadId) -> Act {
         let why = format!("{workload} runs on {}: its definition stays", task.link.host);
         return Err(Outcome::failed(FailureKind::Refused, why));
     }
+    // Defined nowhere, it could be started nowhere.
+    if !task.kept(workload).await?.is_some_and(|kept| kept.doubt.is_none()) {
+        let why = format!("the definition of {workload} on {} may be the only good one: it stays", task.link.host);
+        return Err(Outcome::failed(FailureKind::Refused, why));
+    }
     match task.connection.undefine(&domain, UndefineFlags::LEAVE_DATA, task.short()).await {
         Err(error) if !error.is(ErrorCode::NO_DOMAIN) => Err(failure::during(error)),
         _ => Ok(Detail::None),

@@ -38,6 +38,9 @@ pub(crate) struct HostRecord {
     /// When its kernel began to run, as it told last.
     #[serde(default)]
     pub booted_at: Option<Time>,
+    /// An operator asked to fence it, and it is not off yet.
+    #[serde(default)]
+    pub fence_asked: bool,
 }
 
 /// Where a host stands.
@@ -100,6 +103,7 @@ impl HostRecord {
             incident: None,
             closed_at: None,
             booted_at: None,
+            fence_asked: false,
         }
     }
 }

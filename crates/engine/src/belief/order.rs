@@ -11,6 +11,9 @@ pub(crate) struct OrderRecord {
     pub purpose: Purpose,
     pub ordered_at: Time,
     pub incident: Option<IncidentId>,
+    /// The workload might have run on the order's target before it left: its failure does not show that it does not.
+    #[serde(default)]
+    pub doubted: bool,
     /// When and how it ended.
     pub ended: Option<(Time, Outcome)>,
 }

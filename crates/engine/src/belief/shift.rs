@@ -35,7 +35,7 @@ fn host_times(record: &mut HostRecord) -> impl Iterator<Item = &mut Time> {
 
 /// Without what is unsettled, which counts with all of its time anew in any case.
 fn workload_times(record: &mut WorkloadRecord) -> impl Iterator<Item = &mut Time> {
-    let WorkloadRecord { known_since, want, trouble, attempts, point_tried, force_stop_at, .. } = record;
+    let WorkloadRecord { known_since, want, trouble, attempts, point_tried, force_stop_at, asked, .. } = record;
     let stopped = match want {
         Want::Stopped { at, .. } => Some(at),
         Want::Running => None,
@@ -44,7 +44,15 @@ fn workload_times(record: &mut WorkloadRecord) -> impl Iterator<Item = &mut Time
         .iter_mut()
         .flat_map(|Trouble { since, well_until, started_at, .. }| [since, well_until].into_iter().chain(started_at));
     let tried = attempts.iter_mut().map(|attempt| &mut attempt.at);
-    [known_since].into_iter().chain(stopped).chain(of_trouble).chain(tried).chain(point_tried).chain(force_stop_at)
+    let asked = asked.iter_mut().map(|asked| &mut asked.at);
+    [known_since]
+        .into_iter()
+        .chain(stopped)
+        .chain(of_trouble)
+        .chain(tried)
+        .chain(point_tried)
+        .chain(force_stop_at)
+        .chain(asked)
 }
 
 fn incident_times(incident: &mut Incident) -> impl Iterator<Item = &mut Time> {

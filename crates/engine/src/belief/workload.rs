@@ -7,10 +7,14 @@
 
 use crate::{Table, ledger::Record};
 use mainstay_model::{
-    Activity, Cause, DomainState, GuestChannel, HostId, IncidentId, PointId, Resources, Time, WorkloadId, spec::Rung,
+    Activity, Cause, DomainState, GuestChannel, HostId, IncidentId, PointId, Resources, StopHow, Time, WorkloadId,
+    spec::Rung,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// What is remembered of a workload over restarts of the controller.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,9 +78,45 @@ pub(crate) struct WorkloadRecord {
     /// An operator said to stop it by force if it has not shut down by then.
     #[serde(default)]
     pub force_stop_at: Option<Time>,
+    /// So many tries in a row to stop it, as an operator asked, failed.
+    #[serde(default)]
+    pub stop_failures: u32,
+    /// What an operator asked for and was promised, and is not done yet.
+    #[serde(default)]
+    pub asked: Option<Asked>,
     /// The memory was put back: whether it should run is not known until it is seen running or an operator says so.
     #[serde(default)]
     pub in_question: bool,
+}
+
+/// What an operator asked for: see `asked.rs`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    pub what: AskedFor,
+    pub at: Time,
+    /// So many tries failed.
+    pub tries: u32,
+    /// Whether it was done is not known.
+    pub in_doubt: bool,
+}
+
+/// What takes more than one order at times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AskedFor {
+    /// Back to this recovery point.
+    Revert { point: PointId, keep_broken: bool },
+    /// Stopped and started where it is.
+    Restart { how: StopHow },
+}
+
+impl fmt::Display for AskedFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AskedFor::Revert { point, .. } => write!(f, "revert to {point}"),
+            AskedFor::Restart { .. } => f.write_str("restart"),
+        }
+    }
 }
 
 /// An order whose outcome is unknown.
@@ -284,6 +324,8 @@ impl WorkloadRecord {
             reverted_to: None,
             reverted: None,
             force_stop_at: None,
+            stop_failures: 0,
+            asked: None,
             in_question: false,
         }
     }
@@ -336,6 +378,8 @@ pub(crate) struct WorkloadSenses {
     pub stays_until: Option<Time>,
     /// It did not stop when asked: it is asked again then.
     pub stop_again_at: Option<Time>,
+    /// What an operator asked for failed: it is tried again then.
+    pub asked_again_at: Option<Time>,
     /// Recovery points on record that its host does not list, since when.
     pub missing_points: BTreeMap<PointId, Time>,
 }

@@ -116,6 +116,7 @@ impl Engine {
             {
                 return self.lose_host(host, sight);
             }
+            (HostPhase::Lost { .. }, Sight::Heard) if self.fence_is_asked(record) => return,
             (HostPhase::Lost { .. } | HostPhase::Off { .. }, Sight::Heard) if fresh_list => HostPhase::Returning,
             (HostPhase::Returning, Sight::Heard) if stable => HostPhase::Online,
             _ => return,
@@ -128,6 +129,7 @@ impl Engine {
         record.phase = phase.clone();
         record.since = self.now;
         record.closed_at = None;
+        record.fence_asked = false;
         self.note(EventKind::Believed, Severity::Green, Subject::Host(host.clone()), text);
         if phase == HostPhase::Online {
             self.leave_incident(host);
@@ -155,6 +157,7 @@ impl Engine {
         let silence = senses.silence(now);
         let record = self.belief.hosts.get_mut(host).expect("a lost host is on record");
         record.phase = HostPhase::Lost { level: 0, try_at: now, exhausted: false, power: None };
+        record.fence_asked = false;
         record.since = now;
         self.open_incident(Subject::Host(host.clone()), IncidentCause::HostLost, well_until);
         let text = match sight {

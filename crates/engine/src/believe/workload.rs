@@ -17,6 +17,7 @@ const BOOT_LOOP: u32 = 5;
 
 impl Engine {
     pub(super) fn believe_workload(&mut self, workload: &WorkloadId) {
+        self.follow(workload);
         let Some(record) = self.belief.workloads.get(workload) else { return };
         if record.want != Want::Running || self.belief.cut_off {
             return;
@@ -30,6 +31,24 @@ impl Engine {
             self.trouble_since(workload, cause, since);
         }
         self.note_recovery(workload);
+    }
+
+    /// It is seen running in one place, and can run nowhere else: that is its host, whatever a late report of another host
+    /// made of it (scenario 184).
+    fn follow(&mut self, workload: &WorkloadId) {
+        let Some(host) = self.runs_on(workload).cloned() else { return };
+        let Some(record) = self.belief.workloads.get(workload).filter(|it| it.host.as_ref() != Some(&host)) else {
+            return;
+        };
+        if !record.unsettled.is_empty() || self.life_order(workload).is_some() {
+            return;
+        }
+        let record = self.belief.workloads.get_mut(workload).expect("looked up above");
+        record.left.remove(&host);
+        if record.kept_on.as_ref().is_some_and(|kept| *kept != host) {
+            record.kept_on = None;
+        }
+        record.host = Some(host);
     }
 
     /// What is wrong with a workload that should run, if its one possible host is in sight.
@@ -128,6 +147,9 @@ impl Engine {
         let Some(host) = self.runs_on(workload).cloned() else { return };
         if self.sight(&host) != Sight::Heard || self.doubtful(&host) {
             return;
+        }
+        if record.asked.as_ref().is_some_and(|asked| !asked.in_doubt) {
+            return; // it is to be stopped yet, for a revert or a restart
         }
         let Some(trouble) = &record.trouble else {
             if record.incident.is_some() && self.is_well(workload) {

@@ -180,6 +180,8 @@ pub(super) fn workload_health(engine: &Engine, record: &WorkloadRecord) -> (VmHe
             let speaks = senses.is_some_and(|senses| senses.heard().is_some() && senses.silent().is_none());
             (if speaks { VmHealth::Running } else { VmHealth::Unknown }, up_since)
         }
+        // Off, though a start that was never answered may still come: that one will be stopped as well.
+        DomainState::Off(_) if record.want != Want::Running => (VmHealth::Stopped, seen.since),
         DomainState::Running if record.answers && !answered => (VmHealth::Starting, up_since),
         DomainState::Running if senses.is_some_and(|senses| senses.silent().is_some()) && record.answers => {
             (VmHealth::Unresponsive, up_since)

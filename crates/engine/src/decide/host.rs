@@ -8,7 +8,7 @@
 
 use super::{waiting, waiting_until};
 use crate::{
-    belief::{HostPhase, OffProof, Purpose, Sight},
+    belief::{HostPhase, HostRecord, OffProof, Purpose, Sight},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn, Why},
 };
@@ -22,6 +22,8 @@ const POWER_ON_AGAIN_AFTER: Span = Span::minutes(1);
 const BOOT_PATIENCE: Span = Span::minutes(15);
 /// How often a silent host's power is asked about while the controller is cut off, or nothing is to be saved there.
 const POWER_CHECK_EVERY: Span = Span::secs(15);
+/// How long an operator's wish to fence a host is carried on with.
+const FENCE_WANTED_FOR: Span = Span::minutes(5);
 /// Bound for asking about power, and for switching on.
 const POWER_TIMEOUT: Span = Span::secs(60);
 
@@ -92,7 +94,8 @@ impl Engine {
         let revive_until = since + spec.revive.within;
         // A memory that was put back does not know what runs there.
         let to_save = self.memory_in_doubt() || self.belief.on_host(host).any(|workload| self.manages(workload));
-        if self.now < revive_until || !to_save {
+        let asked = self.belief.hosts.get(host).is_some_and(|record| self.fence_is_asked(record));
+        if !asked && (self.now < revive_until || !to_save) {
             return match power {
                 _ if !to_save && self.said_goodbye(host) => waiting(WaitingOn::Owner),
                 None => self.order_host(Action::CheckPower { host: host.clone() }, POWER_TIMEOUT, "it is lost"),
@@ -101,6 +104,16 @@ impl Engine {
                 Some(_) => waiting(WaitingOn::Revive { power }),
             };
         }
+        // It was lost by what was heard before a pause or another term. Now it is asked again, for its whole bound: it may be
+        // well since (scenario 183).
+        match self.sight(host) {
+            _ if asked => {}
+            Sight::Silent | Sight::Hung => {}
+            Sight::Unmanaged => return waiting(WaitingOn::Management { host: host.clone() }),
+            Sight::Unknown | Sight::Heard | Sight::Suspect => {
+                return waiting(WaitingOn::Clarity { host: host.clone() });
+            }
+        }
         if self.now < try_at {
             return waiting_until(WaitingOn::FenceRetry, try_at);
         }
@@ -108,7 +121,14 @@ impl Engine {
             return waiting_until(WaitingOn::FenceLimit, self.now + Span::secs(1));
         }
         let within = self.fence_bound(host, level);
-        self.order_host(Action::Fence { host: host.clone(), level }, within, "its workloads may still run there")
+        let because = if asked { "an operator asked for it" } else { "its workloads may still run there" };
+        self.order_host(Action::Fence { host: host.clone(), level }, within, because)
+    }
+
+    /// True while an operator's wish to fence the host is carried on with, also by the next term; not for ever, since after
+    /// a while the operator has looked after it.
+    pub(crate) fn fence_is_asked(&self, record: &HostRecord) -> bool {
+        record.fence_asked && self.now.since(record.since) < FENCE_WANTED_FOR
     }
 
     fn off(&mut self, host: &HostId, since: Time, proof: OffProof, powered_on: Option<Time>) -> Doing {

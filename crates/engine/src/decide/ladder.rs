@@ -88,19 +88,26 @@ impl Engine {
     }
 
     /// A start that hangs on a host may be carried out yet. Another start there settles it; before the workload goes
-    /// elsewhere its definition is taken from that host, which waits for the start, and leaves nothing to be started.
+    /// elsewhere its definition is taken from that host, which waits for the start, and leaves nothing to be started. Not
+    /// before another host could take it: what is defined nowhere can be started nowhere (scenario 182).
     pub(super) fn recover_where_pending(&mut self, workload: &WorkloadId, host: &HostId) -> Next {
-        let rung = match self.rung_now(workload, None) {
-            Ok((rung, _)) => rung,
+        let (rung, cause) = match self.rung_now(workload, None) {
+            Ok(now) => now,
             Err(not_now) => return Next::Is(not_now),
         };
-        self.count_attempt(workload, rung, Some(host.clone()));
         let stays = rung == Rung::Restart && self.in_service(host);
+        if !stays && let Err(why) = self.could_go(workload, host, rung, cause) {
+            return Next::Is(self.nowhere(why));
+        }
+        self.count_attempt(workload, rung, Some(host.clone()));
         let (action, because) = if stays {
             let action = Action::Start { workload: workload.clone(), host: host.clone() };
             (action, "a start before it was never answered, and this one settles both")
         } else {
             let action = Action::Undefine { workload: workload.clone(), host: host.clone() };
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.host.get_or_insert_with(|| host.clone()); // its disks are where this host reaches them
+            }
             (action, "a start that was never answered must not happen there any more")
         };
         let bound = self.recovery(workload).start_timeout;

@@ -158,6 +158,27 @@ impl Engine {
         place(requests, &self.candidates(), &self.relations.groups)
     }
 
+    /// Why this rung could not bring the workload up once a host has let go of it, if so. A revert is made where its points
+    /// are; anything else needs another host.
+    pub(super) fn could_go(
+        &mut self,
+        workload: &WorkloadId,
+        from: &HostId,
+        rung: Rung,
+        cause: Cause,
+    ) -> Result<(), NoHostFits> {
+        let Some(mut request) = self.request(workload, &PlaceFor::Recovery { rung, cause }) else { return Ok(()) };
+        if rung != Rung::Revert {
+            request.only = None;
+            request.excluded.insert(from.clone(), Refusal::ToLeave);
+        }
+        let requests = BTreeMap::from([(workload.clone(), request)]);
+        match self.find_places(&requests).unplaced.pop_first() {
+            Some((_, why)) => Err(why),
+            None => Ok(()),
+        }
+    }
+
     /// No alarm is raised while a host that may take it was not heard yet in this term.
     pub(super) fn nowhere(&self, why: NoHostFits) -> Doing {
         match why.per_host.keys().find(|host| self.sight(host) == Sight::Unknown) {
@@ -378,7 +399,9 @@ impl Engine {
         let mut told = seen.iter().filter(|(host, seen)| *host != target && !seen.state.is_live());
         let unlisted = |(host, seen): &(&HostId, &Seen)| {
             let listed = self.belief.host_senses.get(*host).and_then(|senses| senses.inventory);
-            self.sight(host) == Sight::Heard && listed.is_none_or(|asked_at| asked_at <= seen.since)
+            // A controller that slept asks again: what was off may have been started there meanwhile.
+            let since = seen.since.max(self.awake_since);
+            self.sight(host) == Sight::Heard && listed.is_none_or(|asked_at| asked_at <= since)
         };
         told.find(unlisted).map(|(host, _)| host.clone())
     }

@@ -30,13 +30,19 @@ impl Engine {
         let (host, open) = record.unsettled.first_key_value()?;
         let nowhere_else = record.unsettled.len() == 1 && record.may_run_on.iter().all(|other| other == host);
         let wanted = record.want == Want::Running && record.trouble.is_some() && self.manages(workload);
-        let (host, may_happen, asked_again) = (host.clone(), open.may_happen_until > self.now, open.asked_again);
+        let (host, since) = (host.clone(), open.since);
+        let (may_happen, asked_again) = (open.may_happen_until > self.now, open.asked_again);
         let able = !self.belief.cut_off
             && !self.memory_in_doubt()
             && self.life_order(workload).is_none()
             && self.in_service(&host);
         if !(nowhere_else && wanted && may_happen && able) || asked_again || self.seen_live(workload, &host) {
             return None;
+        }
+        if record.asked.is_some() {
+            // A revert is given again only if its host said since then that the workload is off: a second one loses work.
+            let listed = self.belief.host_senses.get(&host).and_then(|senses| senses.inventory);
+            return if listed.is_some_and(|at| at > since) { self.carry_on(workload, Some(&host)) } else { None };
         }
         let bound = self.recovery(workload).start_timeout;
         let action = Action::Start { workload: workload.clone(), host };
@@ -124,6 +130,10 @@ impl Engine {
         if record.want != Want::Running {
             return Next::Is(Doing::Nothing { why: Why::StoppedByPerson });
         }
+        if let Some(doing) = self.carry_on(workload, None) {
+            return Next::Is(doing);
+        }
+        let record = self.belief.workloads.get(workload).expect("decided on record");
         if let Some(moving) = record.moving.clone().filter(|moving| moving.cold) {
             let tired = moving.why != MoveWhy::Operator && moving.not_cold_to.len() >= COLD_TRIES;
             if let Some(from) = moving.from.filter(|from| tired && self.can_go_back_to(from)) {
@@ -168,6 +178,10 @@ impl Engine {
                 _ => Doing::Nothing { why: Why::StoppedByPerson },
             });
         }
+        if let Some(doing) = self.carry_on(workload, Some(host)) {
+            return Next::Is(doing);
+        }
+        let record = self.belief.workloads.get(workload).expect("decided on record");
         let in_trouble = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
         if in_trouble || record.trying.is_some() {
             return self.recover(workload, Some(host));
@@ -181,15 +195,17 @@ impl Engine {
         }
     }
 
-    /// An operator wants it stopped, and it is not. Nothing is forced that was not asked to be.
+    /// An operator wants it stopped, and it is not. Nothing is forced that was not asked to be; what was is forced until it is
+    /// off (scenario 185).
     fn stop_as_asked(&mut self, workload: &WorkloadId, host: &HostId) -> Doing {
         let force_at = self.belief.workloads.get(workload).and_then(|record| record.force_stop_at);
-        if force_at.is_some_and(|at| at <= self.now) {
-            return self.stop(workload, host, StopHow::Force, "it did not shut down within the time given for it");
-        }
         let again_at = self.belief.workload_senses.get(workload).and_then(|senses| senses.stop_again_at);
         match again_at.filter(|at| *at > self.now) {
-            Some(at) => waiting_until(WaitingOn::StopAgain, force_at.map_or(at, |force_at| force_at.min(at))),
+            Some(at) => waiting_until(WaitingOn::StopAgain, at),
+            None if force_at.is_some_and(|at| at <= self.now) => {
+                let because = "an operator asked for force, at once or after the time given for it";
+                self.stop(workload, host, StopHow::Force, because)
+            }
             None => self.stop(workload, host, StopHow::Graceful, "an operator asked for it"),
         }
     }
@@ -202,6 +218,9 @@ impl Engine {
         }
         if record.trouble.is_none() && record.trying.is_none() {
             return Next::Is(waiting(WaitingOn::Answer { host: host.clone() }));
+        }
+        if let Some(doing) = self.carry_on(workload, Some(host)) {
+            return Next::Is(doing);
         }
         self.recover_where_pending(workload, host)
     }

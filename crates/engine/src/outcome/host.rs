@@ -39,8 +39,9 @@ impl Engine {
             }
             Outcome::Done { .. } => self.proved_off(host, OffProof::Fenced),
             Outcome::Failed { .. } | Outcome::Unknown { .. } => {
-                let now = self.now;
+                let (now, failed) = (self.now, matches!(outcome, Outcome::Failed { .. }));
                 let Some(record) = self.belief.hosts.get_mut(host) else { return };
+                let mut all_failed = false;
                 if let HostPhase::Lost { level: next, try_at, exhausted, .. } = &mut record.phase {
                     if level + 1 < levels {
                         *next = level + 1;
@@ -48,7 +49,13 @@ impl Engine {
                         *next = 0;
                         *try_at = now + FENCE_AGAIN_AFTER;
                         *exhausted = true;
+                        all_failed = true;
                     }
+                }
+                if all_failed && failed && record.fence_asked {
+                    record.fence_asked = false;
+                    let text = "the fencing that an operator asked for is given up: every fence level failed";
+                    self.note(EventKind::Decided, Severity::Yellow, Subject::Host(host.clone()), text);
                 }
             }
         }
@@ -69,6 +76,7 @@ impl Engine {
         let well_until = self.belief.host_senses.get(host).and_then(|senses| senses.heard()).unwrap_or(now);
         let Some(record) = self.belief.hosts.get_mut(host) else { return };
         record.phase = HostPhase::Off { proof, powered_on: None };
+        record.fence_asked = false;
         record.since = now;
         let text = match proof {
             OffProof::Fenced => "proved off: fenced",

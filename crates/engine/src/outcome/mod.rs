@@ -1,15 +1,41 @@
 //! Outcomes are facts too. Done is believed, failed is certain not to have happened, unknown settles nothing: the host
 //! must be asked again, or proved off.
+//!
+//! What may take a host out of `may_run_on`, or a doubt out of `unsettled` and `pending_on`, and why each is proof:
+//!
+//! | what | where | why |
+//! |---|---|---|
+//! | a start failed, and the host was not in doubt before | `start_failed` | the order itself put the host in, and did nothing |
+//! | a start failed with [`Proof::Off`], nothing unknown was open there | `start_failed` | the hypervisor was asked after all that was known |
+//! | a stop is done, no start of ours hangs there | `stop_ended` | its executor looked after the stop; a start that hangs can still come |
+//! | a migration is done | `migrate_ended` | the guest goes on at the target, so it does not at the source |
+//! | a definition is removed | `learn` | the removal waits for a start that holds it, and a later one finds nothing to start |
+//! | a host is proved off | `proved_off` | nothing executes without power |
+//! | the host says off, nothing is open there | `went_off` | newest report of the host itself |
+//! | a list that was asked for after the doubt arose | `settled` | but a start that was never answered stays in `pending_on` |
+//! | seen live, later than the doubt | `sight_settles`, `went_live` | what was started is there; the host stays in `may_run_on` |
+//!
+//! A failure never clears a doubt about an *earlier* order: that one may wait for the domain's lock, in the socket of a daemon
+//! that hangs, or in TCP (scenarios 180 and 181).
 
 mod host;
 mod workload;
 
 pub(crate) use workload::MOVE_PAUSE;
+use workload::Sent;
 
-use crate::{belief::OrderRecord, engine::Engine};
+use crate::{
+    belief::{AskedFor, OrderRecord},
+    engine::Engine,
+};
 use mainstay_model::{
     Action, ActionId, Detail, EventKind, FailureKind, Outcome, PowerState, Severity, Subject, WorkloadId,
 };
+
+/// True for what a fence device says of a host's power.
+fn tells_of_power(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Done { detail: Detail::Fenced { .. } | Detail::Power(_) })
+}
 
 impl Engine {
     pub(crate) fn outcome(&mut self, id: ActionId, outcome: Outcome) {
@@ -28,11 +54,18 @@ impl Engine {
             _ => self.agenda.touch_host(record.order.action.host()),
         }
         self.agenda.stir();
-        self.learn(record, outcome);
+        // A device that was asked before the controller slept told of then; meanwhile somebody may have switched the host on.
+        let of_the_past = record.ordered_at < self.awake_since && tells_of_power(&outcome);
+        if of_the_past {
+            let text = "that was before the controller slept: the host is asked again";
+            self.note(EventKind::Believed, Severity::Yellow, Subject::Host(record.order.action.host().clone()), text);
+        } else {
+            self.learn(record, outcome);
+        }
     }
 
     fn learn(&mut self, record: OrderRecord, outcome: Outcome) {
-        let (since, deadline) = (record.ordered_at, record.order.deadline);
+        let (since, deadline, doubted) = (record.ordered_at, record.order.deadline, record.doubted);
         // Between terms the clock may have been set: what is left of an older term's time is not known, so all of it counts.
         let older = record.order.epoch < self.belief.meta.epoch;
         let until = if older { self.now + deadline.since(since) } else { deadline };
@@ -44,23 +77,35 @@ impl Engine {
             },
             Action::Fence { host, level } => self.fence_ended(&host, level, outcome),
             Action::PowerOn { host } => self.power_on_ended(&host, &outcome),
-            Action::Start { workload, host } => self.start_ended(&workload, &host, since, until, outcome),
+            Action::Start { workload, host } => {
+                self.start_ended(&workload, &host, Sent { since, until, doubted }, outcome);
+            }
             Action::Revert { workload, host, point, .. } => {
+                let asked = self.is_asked(
+                    &workload,
+                    |asked| matches!(asked, AskedFor::Revert { point: wanted, .. } if *wanted == point),
+                );
                 self.revert_ended(&workload, &host, &point, &outcome);
+                match &outcome {
+                    Outcome::Done { .. } if asked => self.asked_is_done(&workload),
+                    Outcome::Failed { error } if asked => self.asked_failed(&workload, error),
+                    Outcome::Unknown { .. } if asked => self.asked_in_doubt(&workload),
+                    _ => {}
+                }
                 let not_there = matches!(&outcome, Outcome::Failed { error } if error.kind == FailureKind::NotThere);
-                self.start_ended(&workload, &host, since, until, outcome);
+                self.start_ended(&workload, &host, Sent { since, until, doubted }, outcome);
                 if not_there {
                     self.point_not_there(&workload, &point);
                 }
             }
-            Action::Stop { workload, host, .. } => self.stop_ended(&workload, &host, since, outcome),
+            Action::Stop { workload, host, how } => self.stop_ended(&workload, &host, how, since, outcome),
             Action::Resume { workload, host } => match outcome {
                 Outcome::Done { .. } => self.started(&workload, &host, since),
                 Outcome::Failed { .. } => self.rung_failed(&workload, &host),
                 Outcome::Unknown { .. } => self.start_unknown(&workload, &host, until),
             },
             Action::Migrate { workload, from, to } => {
-                self.migrate_ended(&workload, &from, &to, since, until, outcome);
+                self.migrate_ended(&workload, &from, &to, Sent { since, until, doubted }, outcome);
             }
             Action::Undefine { workload, host } => {
                 if matches!(outcome, Outcome::Done { .. }) {

@@ -1,23 +1,36 @@
 //! What comes of orders about workloads: started, stopped, migrated, or nobody knows.
 
 use crate::{
-    belief::{HostPhase, MoveWhy, Moving, Seen, StoppedHow, Unsettled, Want},
+    belief::{AskedFor, HostPhase, MoveWhy, Moving, Seen, StoppedHow, Unsettled, Want},
     engine::Engine,
     whose::persons_stop,
 };
 use mainstay_model::{
-    Cause, DomainState, EventKind, Failure, FailureKind, HostId, OffReason, Outcome, Severity, Span, Subject, Time,
-    WorkloadId,
+    Cause, DomainState, EventKind, Failure, FailureKind, HostId, OffReason, Outcome, Proof, Severity, Span, StopHow,
+    Subject, Time, WorkloadId,
 };
 
 /// A workload that could not be moved, live or cold, is left where it is for so long: what keeps it there lasts.
 pub(crate) const MOVE_PAUSE: Span = Span::minutes(5);
 /// A workload that did not stop when a person asked is asked again after this long.
 const STOP_PAUSE: Span = Span::minutes(1);
+/// One that could not be stopped by force, after this: what holds it may last a while.
+const FORCE_PAUSE: Span = Span::secs(15);
 /// Housekeeping that failed is tried again after this long.
 const TIDY_PAUSE: Span = Span::minutes(1);
 /// A migration of unknown outcome that did not begin within this does not begin any more.
 const MIGRATION_MAY_HAPPEN: Span = Span::secs(90);
+
+/// An order as it left.
+#[derive(Clone, Copy)]
+pub(super) struct Sent {
+    /// When it was ordered.
+    pub since: Time,
+    /// Until when it may still be carried out.
+    pub until: Time,
+    /// The workload might have run on the order's target before.
+    pub doubted: bool,
+}
 
 impl Engine {
     /// Done, so it was running there at some moment after the order. What the host said since then counts more; but a list
@@ -47,28 +60,24 @@ impl Engine {
         record.moving = None;
         record.unsettled.remove(host);
         record.pending_on.remove(host);
+        if record.asked.as_ref().is_some_and(|asked| matches!(asked.what, AskedFor::Restart { .. })) {
+            record.asked = None;
+        }
         if let Some(trouble) = &mut record.trouble {
             trouble.started_at = Some(self.now);
         }
     }
 
-    pub(super) fn start_ended(
-        &mut self,
-        workload: &WorkloadId,
-        host: &HostId,
-        since: Time,
-        until: Time,
-        outcome: Outcome,
-    ) {
+    pub(super) fn start_ended(&mut self, workload: &WorkloadId, host: &HostId, sent: Sent, outcome: Outcome) {
         // Of a start that failed, our own stop before it may be heard late, and that is nobody's will.
         let may_have_run = !matches!(outcome, Outcome::Failed { .. });
-        if may_have_run && self.stopped_meanwhile(workload, host, since) {
+        if may_have_run && self.stopped_meanwhile(workload, host, sent.since) {
             return;
         }
         match outcome {
-            Outcome::Done { .. } => self.started(workload, host, since),
-            Outcome::Failed { error } => self.start_failed(workload, host, error),
-            Outcome::Unknown { .. } => self.start_unknown(workload, host, until),
+            Outcome::Done { .. } => self.started(workload, host, sent.since),
+            Outcome::Failed { error } => self.start_failed(workload, host, error, sent.doubted),
+            Outcome::Unknown { .. } => self.start_unknown(workload, host, sent.until),
         }
     }
 
@@ -99,20 +108,26 @@ impl Engine {
         true
     }
 
-    fn start_failed(&mut self, workload: &WorkloadId, host: &HostId, error: Failure) {
-        if let Some(record) = self.belief.workloads.get_mut(workload)
-            && error.kind == FailureKind::Unreachable
-            && (record.unsettled.contains_key(host) || record.pending_on.contains(host))
-        {
-            // Nothing was sent, so what an earlier order there comes to is as unknown as before.
-            record.trying = None;
+    /// It did nothing. Whether the workload runs there all the same depends on what was known before, and on what the failure
+    /// proves.
+    fn start_failed(&mut self, workload: &WorkloadId, host: &HostId, error: Failure, doubted: bool) {
+        let Some(record) = self.belief.workloads.get_mut(workload) else { return };
+        let earlier = record.unsettled.contains_key(host) || record.pending_on.contains(host);
+        if error.proves == Proof::There {
+            record.moving = None;
+            return self.unsettle(workload, host, self.now); // its next list says how it is there
+        }
+        if earlier {
+            // What an earlier order there comes to is as unknown as before.
             if let Some(open) = record.unsettled.get_mut(host) {
                 open.asked_again = true;
             }
-            return;
+            return if error.proves == Proof::Off { self.rung_failed(workload, host) } else { record.trying = None };
         }
-        if !self.seen_live(workload, host) {
-            self.belief.runs_not(workload, host);
+        match error.proves {
+            _ if self.seen_live(workload, host) => {}
+            Proof::Nothing if doubted => self.unsettle(workload, host, self.now),
+            _ => self.belief.runs_not(workload, host),
         }
         if error.kind == FailureKind::DiskLocked {
             let text = format!("its disk is in use by another process, so it may run somewhere: {}", error.message);
@@ -124,10 +139,7 @@ impl Engine {
         self.rung_failed(workload, host);
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.moving = None;
-        // The host works on one order for a workload at a time: an earlier one is through too.
-        record.unsettled.remove(host);
-        record.pending_on.remove(host);
-        if record.trouble.is_none() {
+        if record.trouble.is_none() && record.unsettled.is_empty() {
             self.trouble(workload, Cause::StartFailed);
         }
     }
@@ -161,6 +173,13 @@ impl Engine {
         }
     }
 
+    /// True while a start of ours that was never answered may still be carried out there.
+    fn start_may_come(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        self.belief.workloads.get(workload).is_some_and(|record| {
+            record.pending_on.contains(host) || record.unsettled.get(host).is_some_and(|open| open.told_to_start)
+        })
+    }
+
     /// Nobody knows whether it runs there, or whether it will before `until`: the host must be asked anew.
     pub(crate) fn unsettle(&mut self, workload: &WorkloadId, host: &HostId, until: Time) {
         let proved_off =
@@ -176,13 +195,26 @@ impl Engine {
         let now = self.now;
         if let Some(record) = self.belief.workloads.get_mut(workload) {
             record.trying = None;
-            let asked_again = record.unsettled.contains_key(host);
-            let open = Unsettled { since: now, may_happen_until: until.max(now), asked_again, told_to_start: false };
+            // What was unknown before stays so: a start that was never answered may still come, whatever came after it.
+            let before = record.unsettled.get(host).copied();
+            let open = Unsettled {
+                since: now,
+                may_happen_until: before.map_or(until, |open| open.may_happen_until.max(until)).max(now),
+                asked_again: before.is_some(),
+                told_to_start: before.is_some_and(|open| open.told_to_start),
+            };
             record.unsettled.insert(host.clone(), open);
         }
     }
 
-    pub(super) fn stop_ended(&mut self, workload: &WorkloadId, host: &HostId, since: Time, outcome: Outcome) {
+    pub(super) fn stop_ended(
+        &mut self,
+        workload: &WorkloadId,
+        host: &HostId,
+        how: StopHow,
+        since: Time,
+        outcome: Outcome,
+    ) {
         let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
         match outcome {
             // It came up again before the outcome was heard: somebody else started it, or the event is a late one.
@@ -190,7 +222,9 @@ impl Engine {
                 self.unsettle(workload, host, self.now);
             }
             Outcome::Done { .. } => {
-                self.belief.runs_not(workload, host);
+                if !self.start_may_come(workload, host) {
+                    self.belief.runs_not(workload, host);
+                }
                 if let Some(senses) = self.belief.workload_senses.get_mut(workload)
                     && let Some(seen) = senses.seen.get_mut(host)
                 {
@@ -198,17 +232,35 @@ impl Engine {
                     seen.at = self.now;
                 }
             }
-            Outcome::Failed { .. } => {
+            Outcome::Failed { error } => {
                 self.rung_failed(workload, host);
+                let restart = self.is_asked(workload, |asked| matches!(asked, AskedFor::Restart { .. }));
                 let Some(record) = self.belief.workloads.get_mut(workload) else { return };
-                let ours = record.moving.take().is_some_and(|moving| moving.why != MoveWhy::Operator);
+                let moving = record.moving.take();
+                let ours = moving.as_ref().is_some_and(|moving| moving.why != MoveWhy::Operator);
+                if restart {
+                    self.asked_failed(workload, &error);
+                } else if moving.is_some() && !ours {
+                    let text = format!("it is not moved: it could not be shut down for that ({})", error.message);
+                    self.note(EventKind::Decided, Severity::Yellow, Subject::Workload(workload.clone()), text);
+                }
                 if ours && let Some(senses) = self.belief.workload_senses.get_mut(workload) {
                     senses.stays_until = Some(self.now + MOVE_PAUSE);
                 }
+                let Some(record) = self.belief.workloads.get_mut(workload) else { return };
                 if matches!(record.want, Want::Stopped { how: StoppedHow::Operator, .. }) {
-                    let text = "it did not stop when asked, and is asked again; by force: mainstay vm stop --force";
-                    let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
-                    senses.stop_again_at = Some(self.now + STOP_PAUSE);
+                    record.stop_failures += 1;
+                    let (text, pause) = match how {
+                        StopHow::Graceful => (
+                            "it did not stop when asked, and is asked again; by force: mainstay vm stop --force",
+                            STOP_PAUSE,
+                        ),
+                        StopHow::Force => ("it could not be stopped by force; that is tried again", FORCE_PAUSE),
+                    };
+                    let force_at = record.force_stop_at.filter(|at| *at > self.now);
+                    let again_at = self.now + pause;
+                    let again_at = force_at.map_or(again_at, |force_at| force_at.min(again_at));
+                    self.belief.workload_senses.entry(workload.clone()).or_default().stop_again_at = Some(again_at);
                     self.note(EventKind::Decided, Severity::Yellow, Subject::Workload(workload.clone()), text);
                 }
             }
@@ -221,8 +273,7 @@ impl Engine {
         workload: &WorkloadId,
         from: &HostId,
         to: &HostId,
-        since: Time,
-        until: Time,
+        Sent { since, until, doubted }: Sent,
         outcome: Outcome,
     ) {
         // It arrived and its owner shut it down there, whatever is said of the order now, or never was. (A target that is given up
@@ -253,7 +304,7 @@ impl Engine {
             Outcome::Failed { error } => {
                 // libvirt undoes a migration that fails, but in several steps on two hosts: the target is asked too, unless
                 // nothing was ever sent.
-                if error.kind != FailureKind::Unreachable {
+                if error.kind != FailureKind::Unreachable || doubted {
                     self.unsettle(workload, to, self.now);
                 } else if !self.seen_live(workload, to) {
                     self.belief.runs_not(workload, to);

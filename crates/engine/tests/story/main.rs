@@ -10,6 +10,7 @@ mod moves;
 mod namesakes;
 mod people;
 mod points;
+mod proof;
 mod recovery;
 mod restored;
 mod sight;

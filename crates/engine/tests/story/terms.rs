@@ -22,6 +22,9 @@ fn a_fence_of_an_earlier_term_proves_nothing() {
     let mut story = Story::new();
     let old = story.host_lost();
     story.restart();
+    story.pass(Span::secs(2));
+    assert_eq!(story.ordered(), [], "the host is asked again, for its whole bound");
+    story.pass(Span::secs(2));
     let (again, action) = story.only_order();
     assert!(matches!(action, Action::Fence { level: 0, .. }), "{action}");
     story.fenced(old);

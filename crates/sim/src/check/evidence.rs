@@ -2,7 +2,8 @@
 //! from the engine's on purpose; a start elsewhere while it holds a host is a start without proof.
 
 use mainstay_model::{
-    Action, ActionId, Command, Detail, DomainChange, Fact, HostId, Order, Outcome, PowerState, Span, Time, WorkloadId,
+    Action, ActionId, Command, Detail, DomainChange, Fact, HostId, Order, Outcome, PowerState, Proof, Span, Time,
+    WorkloadId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,8 @@ pub(super) struct Evidence {
     off: BTreeMap<HostId, Time>,
     /// When the newest list of a host was asked for.
     listed: BTreeMap<HostId, Time>,
+    /// When it was last seen executing there: a list that was asked for before does not say that it is gone.
+    seen_at: BTreeMap<(HostId, WorkloadId), Time>,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +84,8 @@ impl Evidence {
         if !self.live.get(host).is_some_and(|there| there.contains(workload)) {
             self.live_on(host).insert(workload.clone());
         }
+        let seen_at = self.seen_at.entry((host.clone(), workload.clone())).or_insert(at);
+        *seen_at = at.max(*seen_at);
         self.open.retain(|_, open| {
             let action = &open.order.action;
             let about = action.workload() == Some(workload) && action.may_run_on() == Some(host);
@@ -114,7 +119,11 @@ impl Evidence {
                 let listed = self.listed.entry(host.clone()).or_insert(*asked_at);
                 *listed = (*listed).max(*asked_at);
                 if let Some(there) = self.live.get_mut(host) {
-                    there.retain(|workload| domains.get(workload).is_some_and(|seen| seen.state.is_live()));
+                    there.retain(|workload| {
+                        let seen_at = self.seen_at.get(&(host.clone(), workload.clone()));
+                        let newer = seen_at.is_some_and(|seen_at| seen_at > asked_at);
+                        newer || domains.get(workload).is_some_and(|seen| seen.state.is_live())
+                    });
                 }
                 for (workload, _) in domains.iter().filter(|(_, seen)| seen.state.is_live()) {
                     let proved = self.proved.get(workload).and_then(|hosts| hosts.get(host)).max(self.off.get(host));
@@ -150,8 +159,11 @@ impl Evidence {
         }
         let order = self.open.remove(&id)?.order;
         let Outcome::Done { detail } = outcome else {
-            if let Some(host) = order.action.may_run_on() {
-                self.earlier_are_through(order.action.workload(), host);
+            // It says nothing of earlier orders; but it may say that the workload is there.
+            let there = matches!(outcome, Outcome::Failed { error } if error.proves == Proof::There);
+            if let (true, Some(workload), Some(host)) = (there, order.action.workload(), order.action.may_run_on()) {
+                self.live_on(host).insert(workload.clone());
+                self.seen_at.insert((host.clone(), workload.clone()), now);
             }
             return Some(order);
         };

@@ -22,6 +22,9 @@ pub(super) struct Stops {
     own: BTreeMap<WorkloadId, Time>,
     /// Workloads that such a stop ended long after it was ordered: by then it looks like a person's.
     ended_late: BTreeSet<WorkloadId>,
+    /// Workloads destroyed while a stop of the controller's own was under way or just over: a person who was faster leaves the
+    /// same word.
+    ended_beside_own: BTreeSet<WorkloadId>,
     /// Shut down or saved since it was started last.
     ended_in_order: BTreeSet<WorkloadId>,
     /// Started by a person since the controller knew of the stop, and the controller was not told of that yet.
@@ -63,6 +66,7 @@ impl Stops {
         self.over(workload);
         self.own.remove(workload);
         self.ended_late.remove(workload);
+        self.ended_beside_own.remove(workload);
         self.ended_in_order.remove(workload);
     }
 
@@ -70,6 +74,10 @@ impl Stops {
     pub fn ended(&mut self, workload: &WorkloadId, why: OffReason, now: Time) {
         if self.own.get(workload).is_some_and(|ordered| now.since(*ordered) > LOOKS_LIKE_A_PERSONS_AFTER) {
             self.ended_late.insert(workload.clone());
+        }
+        let own_lately = self.own.get(workload).is_some_and(|at| now.since(*at) <= LOOKS_LIKE_A_PERSONS_AFTER);
+        if why == OffReason::Destroyed && own_lately {
+            self.ended_beside_own.insert(workload.clone());
         }
         if matches!(why, OffReason::Shutdown | OffReason::Saved) {
             self.ended_in_order.insert(workload.clone());
@@ -133,6 +141,7 @@ impl Stops {
         let of_person = |state| matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Destroyed));
         let changed = before.is_some_and(|before| !before.is_live() && !of_person(before));
         let learned = of_person(state)
+            && !self.ended_beside_own.contains(workload)
             && self.true_since.contains_key(workload)
             && (!in_doubt || changed)
             && !self.told.contains_key(workload);

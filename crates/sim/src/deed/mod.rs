@@ -113,6 +113,7 @@ words!(
         Lie = "lie",
         Unanswered = "unanswered",
         Slow = "slow",
+        Late = "late",
     }
 );
 words!(
@@ -164,6 +165,8 @@ pub(crate) enum Deed {
     Link(LinkDeed, HostId, HostId),
     /// So many of a thousand calls, everywhere or to one host.
     Calls(CallFault, u64, Option<HostId>),
+    /// Lists of domains take up to so many milliseconds, everywhere or of one host.
+    Lists(u64, Option<HostId>),
     /// So many of a thousand facts, or, for delays, up to so many milliseconds; everywhere or of one host.
     Weather(Weather, u64, Option<HostId>),
     /// The controller dies in its next step, and starts again after a while.
@@ -239,6 +242,9 @@ impl Deed {
                 .zip(permille.parse().ok())
                 .zip(on_host(rest))
                 .map(|((fault, permille), host)| Deed::Calls(fault, permille, host)),
+            ["lists", most, rest @ ..] => {
+                most.parse().ok().zip(on_host(rest)).map(|(most, host)| Deed::Lists(most, host))
+            }
             ["weather", kind, amount, rest @ ..] => Weather::parse(kind)
                 .zip(amount.parse().ok())
                 .zip(on_host(rest))
@@ -313,6 +319,7 @@ impl fmt::Display for Deed {
             Deed::Bridge(deed, host, bridge) => write!(f, "{deed} {host} {bridge}"),
             Deed::Link(deed, one, other) => write!(f, "{deed} {one} {other}"),
             Deed::Calls(fault, permille, host) => write!(f, "calls {fault} {permille}{}", On(host)),
+            Deed::Lists(most, host) => write!(f, "lists {most}{}", On(host)),
             Deed::Weather(kind, amount, host) => write!(f, "weather {kind} {amount}{}", On(host)),
             Deed::Crash(CrashPoint::Now, span) => write!(f, "controller-crash for {span}"),
             Deed::Crash(point, span) => write!(f, "controller-crash {point} for {span}"),
@@ -360,6 +367,8 @@ mod tests {
             "link-cut h1 h2",
             "calls lie 100",
             "calls unanswered 100 on h2",
+            "calls late 100",
+            "lists 3000 on h1",
             "weather delay 300",
             "weather drop 300 on h1",
             "controller-crash after-persist for 5s",

@@ -12,12 +12,17 @@ use super::{
 };
 use crate::deed::CallFault;
 use mainstay_model::{
-    Action, ActionId, Detail, FailureKind, HostId, OffReason, Order, Outcome, PointId, PointKind, Span, StopHow, Time,
-    WorkloadId,
+    Action, ActionId, Detail, DomainState, FailureKind, HostId, OffReason, Order, Outcome, PointId, PointKind, Proof,
+    Span, StopHow, Time, WorkloadId,
 };
 
 /// Names of recovery points that hold what a revert set aside begin so.
 pub(crate) const SET_ASIDE: &str = "broken-";
+/// libvirt waits this long for another job of the same domain.
+const LOCK_PATIENCE: Span = Span::secs(30);
+const LOCKED: &str = "Timed out during operation: cannot acquire state change lock";
+/// TCP tries to deliver what was sent this long, also after whoever sent it gave its connection up (`tcp_orphan_retries`).
+const TCP_PATIENCE: Span = Span::secs(100);
 
 /// An order on its way.
 #[derive(Clone, Debug)]
@@ -26,8 +31,9 @@ pub(super) struct Call {
     fault: Option<CallFault>,
     /// The connection it went over; `None`: a fence device.
     connection: Option<(HostId, u64)>,
-    /// The host's life it arrived in.
+    /// The host's life it was sent to, or arrived in.
     boots: u64,
+    sent_at: Time,
     begun_at: Option<Time>,
     /// It took effect, or failed to.
     ended: bool,
@@ -71,7 +77,8 @@ impl World {
         let connection = (!at_device).then(|| (name.clone(), number));
         let target_gone = matches!(&order.action, Action::Migrate { to, .. }
             if !self.hosts.get(to).is_some_and(|host| host.connection.open));
-        let call = Call { order, fault, connection, boots, begun_at: None, ended: false, replied: false };
+        let sent_at = self.now;
+        let call = Call { order, fault, connection, boots, sent_at, begun_at: None, ended: false, replied: false };
         let takes = if at_device { self.device_time(&call.order.action) } else { Span(self.call_random.between(1, 4)) };
         self.calls.insert(id, call);
         self.plan(deadline + Span(1), Planned::Expire(id));
@@ -109,6 +116,13 @@ impl World {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(host) = self.hosts.get_mut(call.order.action.host()) else { return };
         if !host.is_reached() || host.management == Management::Dead {
+            // The sender's kernel goes on trying, unless nothing is left that it could be delivered to.
+            let lives = host.power == Power::On && host.boots == call.boots && host.management != Management::Dead;
+            if call.fault == Some(CallFault::Late) && lives && self.now.since(call.sent_at) < TCP_PATIENCE {
+                // It waits twice as long each time.
+                let pause = self.now.since(call.sent_at).max(Span::millis(500));
+                self.plan(pause, Planned::Arrive(id));
+            }
             return;
         }
         if host.frozen || host.management == Management::Stopped {
@@ -176,20 +190,19 @@ impl World {
         }
         if fault == Some(CallFault::Fail) {
             self.end(id);
-            return self.reply(id, Outcome::failed(FailureKind::Other, "internal error (simulated)"));
+            let proves = self.proof(&action);
+            return self.reply(id, Outcome::failed_with(FailureKind::Other, "internal error (simulated)", proves));
         }
         let effect = match &action {
             Action::CheckPower { host } => self.check_power(host),
             Action::Fence { host, level } => self.fence(host, *level),
             Action::PowerOn { host } => self.switch_on(host),
+            _ if self.is_so(&action) => Effect::Answer(Outcome::done()),
+            _ if self.waits_for_lock(id) => self.wait_for_lock(begun_at),
             _ if self.stalls(&action) => Effect::Wait(Span::millis(500)),
-            _ if self.is_locked(&action) => Effect::Answer(Outcome::failed(
-                FailureKind::Other,
-                "Timed out during operation: cannot acquire state change lock",
-            )),
+            _ if self.is_locked(&action) => Effect::Answer(Outcome::failed(FailureKind::Other, LOCKED)),
             Action::Migrate { from, to, .. } if self.hangs_on_link(from, to, begun_at) => Effect::Wait(Span::secs(1)),
-            Action::Undefine { workload, host } if self.works_on(workload, host) => Effect::Wait(Span::millis(500)),
-            _ => self.at_hypervisor(&action, fault == Some(CallFault::Lie)),
+            _ => self.at_hypervisor(&action),
         };
         match effect {
             Effect::Answer(outcome) => {
@@ -224,17 +237,52 @@ impl World {
         changes && guest.is_some_and(|guest| guest.locked)
     }
 
-    /// True while a start of the workload is under way at the host: its definition is locked as long (libvirt's domain job).
-    fn works_on(&self, workload: &WorkloadId, host: &HostId) -> bool {
+    /// True if what the action is for is so already: executors ask first, and that needs no lock.
+    fn is_so(&self, action: &Action) -> bool {
+        let state = |name: &WorkloadId, on: &HostId| {
+            self.guests.get(name).and_then(|guest| guest.processes.get(on)).map(|process| process.state())
+        };
+        match action {
+            Action::Start { workload, host } => state(workload, host) == Some(DomainState::Running),
+            Action::Stop { workload, host, .. } => state(workload, host).is_none(),
+            _ => false,
+        }
+    }
+
+    /// True while an earlier call about the workload at this host works on it: libvirt does one job of a domain at a time. A
+    /// domain can be destroyed while it is migrated or a point is taken of it, not while it is being started.
+    fn waits_for_lock(&self, id: ActionId) -> bool {
+        let Some(call) = self.calls.get(&id) else { return false };
+        let (Some(workload), Some(begun_at)) = (call.order.action.workload(), call.begun_at) else { return false };
+        let holds = |action: &Action| match call.order.action {
+            Action::Screenshot { .. } | Action::DisableAutostart { .. } | Action::Migrate { .. } => false,
+            Action::Stop { .. } => matches!(action, Action::Start { .. } | Action::Revert { .. }),
+            _ => !matches!(
+                action,
+                Action::Screenshot { .. }
+                    | Action::DisableAutostart { .. }
+                    | Action::Stop { .. }
+                    | Action::Resume { .. }
+            ),
+        };
+        let host = call.order.action.host();
         let boots = self.hosts.get(host).map(|host| host.boots);
-        self.calls.values().any(|call| {
-            let starts = matches!(call.order.action, Action::Start { .. } | Action::Revert { .. });
-            let here = call.order.action.host() == host && call.order.action.workload() == Some(workload);
-            starts && here && call.begun_at.is_some() && !call.ended && Some(call.boots) == boots
+        self.calls.iter().any(|(other, earlier)| {
+            let here = earlier.order.action.host() == host && earlier.order.action.workload() == Some(workload);
+            let before = earlier.begun_at.is_some_and(|at| (at, *other) < (begun_at, id));
+            here && before && !earlier.ended && Some(earlier.boots) == boots && holds(&earlier.order.action)
         })
     }
 
-    fn at_hypervisor(&mut self, action: &Action, lies: bool) -> Effect {
+    fn wait_for_lock(&self, begun_at: Option<Time>) -> Effect {
+        let waited = begun_at.map_or(Span::ZERO, |at| self.now.since(at));
+        if waited < LOCK_PATIENCE {
+            return Effect::Wait(Span::millis(100));
+        }
+        Effect::Answer(Outcome::failed(FailureKind::Other, LOCKED))
+    }
+
+    fn at_hypervisor(&mut self, action: &Action) -> Effect {
         let result = match action {
             Action::Start { workload, host } => self.start(workload, host, Starter::Controller).map(|()| Detail::None),
             Action::Stop { workload, host, how } => return self.stop(workload, host, *how),
@@ -275,13 +323,19 @@ impl World {
             Action::Screenshot { workload, .. } => Ok(Detail::File(format!("{workload}.png"))),
             Action::CheckPower { .. } | Action::Fence { .. } | Action::PowerOn { .. } => return Effect::Never,
         };
-        if lies && let (Some(name), Some(host)) = (action.workload(), action.may_run_on()) {
-            let process = self.guests.get_mut(name).and_then(|guest| guest.processes.get_mut(host));
-            if let Some(process) = process {
-                process.unannounced = true;
-            }
+        Effect::Answer(match result {
+            Ok(detail) => Outcome::Done { detail },
+            Err((kind, message)) => Outcome::failed_with(kind, message, self.proof(action)),
+        })
+    }
+
+    /// What the executor finds when it asks after a start that failed.
+    fn proof(&self, action: &Action) -> Proof {
+        match (action.workload().and_then(|name| self.guests.get(name)), action.may_run_on()) {
+            (Some(guest), Some(host)) if guest.processes.contains_key(host) => Proof::There,
+            (Some(_), Some(_)) => Proof::Off,
+            _ => Proof::Nothing,
         }
-        Effect::Answer(answer(result))
     }
 
     fn stop(&mut self, name: &WorkloadId, on: &HostId, how: StopHow) -> Effect {
@@ -375,11 +429,13 @@ impl World {
 
     /// The executor answers, as the call's fault has it.
     fn reply(&mut self, id: ActionId, outcome: Outcome) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.replied) else { return };
+        let Some(call) = self.calls.get(&id).filter(|call| !call.replied) else { return };
+        let proves = self.proof(&call.order.action);
+        let Some(call) = self.calls.get_mut(&id) else { return };
         let outcome = match (call.fault, outcome) {
             (Some(CallFault::Unanswered), _) => return,
             (Some(CallFault::Lie), Outcome::Done { .. }) => {
-                Outcome::failed(FailureKind::Other, "internal error (simulated; it was done)")
+                Outcome::failed_with(FailureKind::Other, "internal error (simulated; it was done)", proves)
             }
             (_, outcome) => outcome,
         };
@@ -410,12 +466,5 @@ impl World {
             call.replied = true;
             self.answer_at(Span(1), id, Outcome::unknown("no answer before the deadline"));
         }
-    }
-}
-
-fn answer(result: Result<Detail, Refusal>) -> Outcome {
-    match result {
-        Ok(detail) => Outcome::Done { detail },
-        Err((kind, message)) => Outcome::failed(kind, message),
     }
 }

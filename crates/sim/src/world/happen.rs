@@ -49,6 +49,7 @@ impl World {
                 }
             }
             Deed::Calls(fault, permille, host) => set(&mut self.call_faults, host, fault, permille),
+            Deed::Lists(most, host) => set(&mut self.slow_lists, host, (), most),
             Deed::Weather(kind, amount, host) => set(&mut self.weather, host, kind, amount),
             Deed::Crash(..)
             | Deed::Pause(_)

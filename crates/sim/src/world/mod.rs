@@ -62,6 +62,8 @@ enum Planned {
     AskList(HostId),
     /// The question arrives; it was asked at that time.
     List(HostId, Time),
+    /// A list that took long is complete; it was asked for over that connection.
+    Listed(HostId, u64, Box<Fact>),
     /// Ask for statistics of its running domains.
     Statistics(HostId),
     /// Ask the host for the snapshots of its domains.
@@ -123,6 +125,9 @@ pub(crate) struct World {
     cut_links: BTreeSet<(HostId, HostId)>,
     call_faults: PerHost<CallFault>,
     weather: PerHost<Weather>,
+    /// Lists take up to so many milliseconds.
+    slow_lists: PerHost<()>,
+    list_random: Stream,
     call_random: Stream,
     weather_random: Stream,
     /// Number of the controller's present life; news for an earlier one is lost.
@@ -154,6 +159,8 @@ impl World {
             cut_links: BTreeSet::new(),
             call_faults: BTreeMap::new(),
             weather: BTreeMap::new(),
+            slow_lists: BTreeMap::new(),
+            list_random: Stream::new(seed, "lists"),
             call_random: Stream::new(seed, "calls"),
             weather_random: Stream::new(seed, "weather"),
             session: 0,
@@ -238,6 +245,7 @@ impl World {
                 self.plan(sense::LIST_EVERY, Planned::AskList(host));
             }
             Planned::List(host, asked_at) => self.list(&host, asked_at),
+            Planned::Listed(host, number, list) => self.listed(&host, number, *list),
             Planned::Statistics(host) => {
                 self.statistics(&host);
                 self.plan(sense::STATISTICS_EVERY, Planned::Statistics(host));

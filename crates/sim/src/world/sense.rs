@@ -121,7 +121,30 @@ impl World {
             }
         };
         let delay = self.reply_delay(name);
-        self.tell_over(name, delay, Fact::Inventory { host: name.clone(), asked_at, capacity, domains });
+        let fact = Fact::Inventory { host: name.clone(), asked_at, capacity, domains };
+        match self.list_takes(name) {
+            Span::ZERO => self.tell_over(name, delay, fact),
+            takes => {
+                let number = self.hosts.get(name).map_or(0, |host| host.connection.number);
+                self.plan(takes, Planned::Listed(name.clone(), number, Box::new(fact)));
+            }
+        }
+    }
+
+    /// How long the host needs for a list: what it has is gathered in the beginning, and told in the end.
+    fn list_takes(&mut self, name: &HostId) -> Span {
+        let most = |host| self.slow_lists.get(&(host, ())).copied().unwrap_or(0);
+        let most = most(None).max(most(Some(name.clone())));
+        if most == 0 { Span::ZERO } else { Span(self.list_random.between(1, most)) }
+    }
+
+    /// Meanwhile heartbeats and events went their way.
+    pub(super) fn listed(&mut self, name: &HostId, number: u64, list: Fact) {
+        let host = self.hosts.get(name).filter(|host| host.connection.open && host.connection.number == number);
+        if host.is_some_and(|host| host.answers_management()) {
+            let delay = self.reply_delay(name);
+            self.tell_over(name, delay, list);
+        }
     }
 
     fn domains_of(&self, host: &Host) -> BTreeMap<WorkloadId, DomainSeen> {

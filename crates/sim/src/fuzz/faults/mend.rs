@@ -43,6 +43,7 @@ pub(super) fn all(cluster: &Cluster, cease: Time, deeds: &mut Vec<(Time, Deed)>)
     for fault in CallFault::ALL {
         at(0, Deed::Calls(*fault, 0, None));
     }
+    at(0, Deed::Lists(0, None));
     for weather in Weather::ALL {
         at(0, Deed::Weather(*weather, 0, None));
     }

@@ -46,7 +46,12 @@ pub(super) enum Kind {
     Facts,
     Controller,
     Clock,
+    Lists,
+    Late,
 }
+
+/// Drawn from a stream of their own, so that seeds from before they were there are the same runs with something more.
+const LATER_KINDS: [Kind; 2] = [Kind::Lists, Kind::Late];
 
 const KINDS: [Kind; 26] = [
     Kind::Power,
@@ -81,10 +86,22 @@ impl Kind {
     /// What profiles are about.
     pub const OF_CONTROLLER: &[Kind] = &[Kind::Controller, Kind::Reloads, Kind::Power, Kind::GuestDeath];
     pub const OF_STORAGE: &[Kind] = &[Kind::Storage, Kind::Unflushed, Kind::GuestDamage, Kind::Starts];
-    pub const OF_NETWORK: &[Kind] =
-        &[Kind::Network, Kind::OneWay, Kind::Links, Kind::Together, Kind::Management, Kind::Calls, Kind::Facts];
+    pub const OF_NETWORK: &[Kind] = &[
+        Kind::Network,
+        Kind::OneWay,
+        Kind::Links,
+        Kind::Together,
+        Kind::Management,
+        Kind::Calls,
+        Kind::Facts,
+        Kind::Lists,
+        Kind::Late,
+    ];
     pub const OF_PEOPLE: &[Kind] = &[Kind::People, Kind::Operators, Kind::Reloads, Kind::GuestOwner, Kind::HostOwner];
 }
+
+/// The rest of the call faults belongs to a kind of its own.
+const CALL_FAULTS: usize = 4;
 
 /// Nothing goes wrong before everything has been seen once.
 const BEGIN_MS: u64 = 30_000;
@@ -106,6 +123,7 @@ pub(super) fn draw(seed: u64, cluster: &Cluster, cease: Time, profile: &Profile)
         }
     }
     put_back(seed, cluster, cease, profile, &mut deeds);
+    later_kinds(seed, density, cluster, cease, profile, &mut deeds);
     mend::all(cluster, cease, &mut deeds);
     deeds.sort_by_key(|(at, _)| *at);
     deeds
@@ -141,6 +159,26 @@ fn put_back(seed: u64, cluster: &Cluster, cease: Time, profile: &Profile, deeds:
     // The operator answers as soon as the hosts have told; if they have not, once more.
     for after in [150, 270, 390] {
         draw.deeds.push((cease + Span::secs(after), Deed::Operator(Command::AcceptMemory { start: true })));
+    }
+}
+
+fn later_kinds(
+    seed: u64,
+    density: u64,
+    cluster: &Cluster,
+    cease: Time,
+    profile: &Profile,
+    deeds: &mut Vec<(Time, Deed)>,
+) {
+    let mut random = Stream::new(seed, "draw/swarm/later");
+    for kind in LATER_KINDS {
+        let times = if random.chance(profile.chance(kind, density)) { random.between(1, 3) } else { 0 };
+        for number in 0..times {
+            let mut random = Stream::new(seed, &format!("draw/fault/{kind:?}/{number}"));
+            let at = Time(random.between(BEGIN_MS, cease.0 - 1_000));
+            let until = Time((at.0 + lasts(&mut random)).min(cease.0));
+            Draw { cluster, random, at, until, deeds }.fault(kind);
+        }
     }
 }
 
@@ -202,8 +240,24 @@ impl Draw<'_> {
             Kind::Operators => self.operators(),
             Kind::Reloads => self.reloads(),
             Kind::Starts => self.starts(),
+            Kind::Lists => {
+                let (most, host) = (self.random.between(500, 8_000), self.anywhere());
+                self.pair(Deed::Lists(most, host.clone()), Deed::Lists(0, host));
+            }
+            Kind::Late => {
+                let host = self.host();
+                let on = Some(host.clone());
+                self.pair(Deed::Calls(CallFault::Late, 700, on.clone()), Deed::Calls(CallFault::Late, 0, on));
+                self.at = self.within();
+                self.until =
+                    Time((self.at.0 + self.random.between(1_000, 90_000)).min(self.until.0.max(self.at.0 + 1)));
+                let guest = self.guest();
+                self.now(Deed::Guest(GuestDeed::Kill, guest));
+                self.on_host(Kind::Network, host);
+            }
             Kind::Calls => {
-                let (fault, host) = (self.one_of(CallFault::ALL), self.anywhere());
+                let known = CallFault::ALL.get(..CALL_FAULTS).unwrap_or(CallFault::ALL);
+                let (fault, host) = (self.one_of(known), self.anywhere());
                 let permille = self.random.between(50, 500);
                 self.pair(Deed::Calls(fault, permille, host.clone()), Deed::Calls(fault, 0, host));
             }
