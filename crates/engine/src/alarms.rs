@@ -118,8 +118,11 @@ impl Engine {
                 "wait for them; of a host that is off for good say so: mainstay host confirm-off HOST",
             ));
         }
-        let asked: Vec<&str> = self.in_question().map(WorkloadId::as_str).collect();
-        let (count, first) = (asked.len(), asked.first().map_or("VM".to_owned(), shell_word));
+        let asked: Vec<&str> = self.in_question().filter(|it| self.manages(it)).map(WorkloadId::as_str).collect();
+        if asked.is_empty() {
+            return None; // of what is not managed, nobody is asked before it is
+        }
+        let (count, first) = (asked.len(), shell_word(&asked[0]));
         Some(draft(
             Code::MEMORY_RESTORED,
             Severity::Red,

@@ -86,10 +86,9 @@ impl Engine {
         self.spec.hosts.keys().filter(|host| !told(host)).cloned().collect()
     }
 
-    /// VMs of which an operator must say whether they should run.
+    /// VMs of which an operator must say whether they should run. That no rule speaks of one now is no answer.
     pub(crate) fn in_question(&self) -> impl Iterator<Item = &WorkloadId> {
-        let asked = self.belief.workloads.values().filter(|record| record.in_question);
-        asked.map(|record| &record.workload).filter(move |workload| self.manages(workload))
+        self.belief.workloads.values().filter(|record| record.in_question).map(|record| &record.workload)
     }
 
     /// Third part of belief: whether the memory agrees with the world again.
@@ -175,8 +174,7 @@ impl Engine {
     }
 
     fn memory_accepted(&mut self, why: &str) {
-        let asked = self.belief.workloads.values().filter(|record| record.in_question);
-        let asked: Vec<WorkloadId> = asked.map(|record| record.workload.clone()).collect();
+        let asked: Vec<WorkloadId> = self.in_question().cloned().collect();
         asked.iter().for_each(|workload| self.answered(workload));
         self.belief.meta.set_restored(None);
         let text = format!("the memory agrees with the world again: {why}");

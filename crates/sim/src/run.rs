@@ -18,7 +18,7 @@ use crate::{
     world::{News, World},
 };
 use mainstay_engine::{Input, Step, control::Circumstances, view::ClusterView};
-use mainstay_model::{Command, CommandId, Fact, Order, Reply, Span, Time, spec::ClusterSpec};
+use mainstay_model::{Command, CommandId, Fact, Order, Reply, Span, StopHow, Time, spec::ClusterSpec};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// An armed crash that met no orders strikes after this all the same.
@@ -324,11 +324,25 @@ impl Simulation {
 
     fn answered(&mut self, command: &Command, reply: &Reply) {
         self.record.reply(self.world.now, reply);
-        if matches!(reply, Reply::Accepted { .. }) {
+        if !matches!(reply, Reply::Accepted { .. }) {
+            return;
+        }
+        let each: Vec<Command> = match command {
+            Command::AcceptMemory { start: true } => {
+                self.checker.may_start_what_is_in_question(&self.world);
+                Vec::new()
+            }
+            Command::AcceptMemory { start: false } => {
+                let asked = self.checker.in_question(&self.world).into_iter();
+                asked.map(|workload| Command::StopWorkload { workload, how: StopHow::Graceful, within: None }).collect()
+            }
+            command => vec![command.clone()],
+        };
+        for command in &each {
             self.world.person_commands(command);
             self.checker.accepted(&self.world, command);
-            self.look();
         }
+        self.look();
     }
 
     /// Faults ceased long ago: what should run has to run.

@@ -81,3 +81,22 @@ fn what_runs_is_wanted_whatever_the_backup_says() {
     assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
     assert_eq!(story.health(), "running");
 }
+
+/// A reload takes all rules away for a while: what was in question then still is when they are back.
+#[test]
+fn a_rule_that_is_gone_for_a_while_answers_nothing() {
+    let mut story = Story::new();
+    let backup = story.back_up();
+    story.has("h1", domain(DomainState::Off(OffReason::Unknown)));
+    story.put_back(backup);
+    story.pass(Span::minutes(2));
+    let rules = std::mem::take(&mut story.spec.workloads);
+    story.reload();
+    story.pass(Span::secs(10));
+    assert!(!story.alarms().contains(&Code::MEMORY_RESTORED), "of what is not managed nobody is asked");
+    story.spec.workloads = rules;
+    story.reload();
+    story.pass(Span::minutes(1));
+    assert_eq!(starts(&mut story), Vec::<HostId>::new());
+    assert!(story.alarms().contains(&Code::MEMORY_RESTORED));
+}

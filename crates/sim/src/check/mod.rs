@@ -66,6 +66,8 @@ pub(crate) struct Checker {
     /// States told of each workload that are not well, since when the controller knows.
     told_sick: BTreeMap<WorkloadId, Time>,
     last_ran: BTreeMap<WorkloadId, HostId>,
+    /// Told to run since the controller's memory was put back.
+    live_since_put_back: BTreeSet<WorkloadId>,
     attempts: BTreeMap<WorkloadId, Attempts>,
     points: Points,
     moves: Moves,
@@ -106,8 +108,24 @@ impl Checker {
     /// The controller's memory was put back from a backup.
     pub fn memory_put_back(&mut self) {
         self.figures.memory_put_back();
+        self.live_since_put_back.clear();
         for rule in [Rule::NeverTwice, Rule::ProofBeforeStart, Rule::PersonsStop] {
             self.stake(rule);
+        }
+    }
+
+    /// VMs of which the controller was not told that they run since its memory was put back: an operator who accepts that
+    /// memory speaks for these.
+    pub fn in_question(&self, world: &World) -> Vec<WorkloadId> {
+        world.guests.keys().filter(|guest| !self.live_since_put_back.contains(*guest)).cloned().collect()
+    }
+
+    /// An operator accepted that memory and asked for starts. Of the VMs in question, those that it knows as stopped need not
+    /// start.
+    pub fn may_start_what_is_in_question(&mut self, world: &World) {
+        for workload in self.in_question(world) {
+            self.stops.may_start(&workload);
+            self.attempts.entry(workload).or_default().disturbed();
         }
     }
 
@@ -154,18 +172,6 @@ impl Checker {
                 self.stops.over(workload);
                 self.attempts.entry(workload.clone()).or_default().disturbed();
             }
-            // An operator speaks for every VM that is in question. Those that the old memory knows as stopped are not.
-            Command::AcceptMemory { start: true } => {
-                for workload in world.guests.keys() {
-                    self.stops.may_start(workload);
-                    self.attempts.entry(workload.clone()).or_default().disturbed();
-                }
-            }
-            Command::AcceptMemory { start: false } => {
-                for guest in world.guests.values().filter(|guest| guest.processes.is_empty()) {
-                    self.stops.commanded(&guest.name, world.now);
-                }
-            }
             Command::DeletePoint { workload, point } => self.points.person_deletes(workload, point),
             _ => {}
         }
@@ -193,6 +199,9 @@ impl Checker {
     }
 
     fn told_state(&mut self, world: &World, workload: &WorkloadId, host: &HostId, state: DomainState) {
+        if state.is_live() {
+            self.live_since_put_back.insert(workload.clone());
+        }
         let sick = matches!(state, DomainState::Panicked | DomainState::Paused(_));
         if sick {
             self.told_sick.entry(workload.clone()).or_insert(world.now);

@@ -154,9 +154,6 @@ impl World {
     pub fn person_commands(&mut self, command: &Command) {
         match command {
             Command::StopWorkload { workload, .. } => self.person_stopped(workload),
-            Command::AcceptMemory { start: true } => {
-                self.guests.values_mut().for_each(|guest| guest.stopped_by_person = None);
-            }
             Command::StartWorkload { workload, .. }
             | Command::RestartWorkload { workload, .. }
             | Command::Revert { workload, .. } => {
