@@ -246,8 +246,9 @@ fn what_woke_up_by_itself_after_a_hang_is_left_running() {
 #[test]
 fn starts_that_fail_go_on_at_the_longest_wait_while_a_person_is_called() {
     let mut story = Story::new();
-    story.crashed();
-    let mut tries = vec![];
+    let first = story.crashed();
+    let mut tries = vec![story.now];
+    story.fails(first);
     for _ in 0..1200 {
         for (id, action) in std::mem::take(&mut story.orders) {
             assert!(matches!(action, Action::Start { .. }), "nothing else follows from it: {action}");
