@@ -22,7 +22,7 @@ use crate::{
     explain::{Doing, WaitingOn},
 };
 use mainstay_model::{
-    Cause, DomainState, EventKind, HostId, Severity, Span, Subject, Time, WorkloadId, spec::HostShutdown,
+    Cause, DomainState, EventKind, HostId, IncidentCause, Severity, Span, Subject, Time, WorkloadId, spec::HostShutdown,
 };
 
 /// Longest gap between two guests' ends that shut down at the same time, and between the last one and the closing of the
@@ -153,7 +153,15 @@ impl Engine {
             1 => format!("{what}, and one workload with it"),
             count => format!("{what}, and {count} workloads with it"),
         };
-        self.note(EventKind::Believed, Severity::Yellow, subject, text);
+        self.note(EventKind::Believed, Severity::Yellow, subject.clone(), text);
+        // The host may have been lost for so long that its incident is over: what is learned now does not change that one.
+        let over = self
+            .incident_of(&subject)
+            .and_then(|id| self.belief.incidents.get(&id))
+            .is_some_and(|incident| incident.closed_at.is_some());
+        if let Some(first) = went.iter().map(|(_, at)| *at).min().filter(|_| over) {
+            self.open_incident(subject, IncidentCause::HostLost, first);
+        }
         for (workload, at) in went {
             let home_counts = self.home_counts(&workload);
             self.belief.runs_not(&workload, host);

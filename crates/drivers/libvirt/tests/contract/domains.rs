@@ -132,6 +132,10 @@ async fn the_host_and_odd_names() {
     let node = connection.node_info(LIMIT).await.unwrap();
     assert!(node.model == "x86_64" && node.cpus >= 1 && node.memory_kib > 100_000, "{node:?}");
     assert!(connection.free_memory_bytes(LIMIT).await.unwrap() / 1024 <= node.memory_kib);
+    let counted = connection.uptime(node.cpus, LIMIT).await.unwrap().expect("QEMU's hosts tell").as_secs_f64();
+    let said = std::fs::read_to_string("/proc/uptime").unwrap();
+    let true_uptime: f64 = said.split_whitespace().next().unwrap().parse().unwrap();
+    assert!((counted - true_uptime).abs() < 10.0 + true_uptime / 20.0, "{counted} s counted, {true_uptime} s true");
     assert!(connection.capabilities(LIMIT).await.unwrap().contains("<domain type='qemu'"));
 
     for name in ["a'b\"c&d<e>", "\u{202e}evil\u{202c}", "naïve–名前", "tab\tbed"] {
