@@ -176,6 +176,7 @@ impl Engine {
     fn memory_accepted(&mut self, why: &str) {
         let asked: Vec<WorkloadId> = self.in_question().cloned().collect();
         asked.iter().for_each(|workload| self.answered(workload));
+        asked.iter().for_each(|workload| self.forget_if_removed(workload));
         self.belief.meta.set_restored(None);
         let text = format!("the memory agrees with the world again: {why}");
         self.note(EventKind::Controller, Severity::Green, Subject::Cluster, text);

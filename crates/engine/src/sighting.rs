@@ -282,8 +282,11 @@ impl Engine {
     }
 
     /// A workload that nobody wants to run is defined nowhere any more: it was removed.
-    fn forget_if_removed(&mut self, workload: &WorkloadId) {
+    pub(crate) fn forget_if_removed(&mut self, workload: &WorkloadId) {
         let Some(record) = self.belief.workloads.get(workload) else { return };
+        if self.memory_in_doubt() || record.in_question {
+            return; // it may be on a host that has not told yet
+        }
         let wanted = record.want == Want::Running && self.rule(workload).is_some();
         let somewhere = self.belief.workload_senses.get(workload).is_some_and(|senses| !senses.seen.is_empty());
         let home = record.host.as_ref().and_then(|home| self.belief.host_senses.get(home));

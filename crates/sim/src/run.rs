@@ -188,6 +188,7 @@ impl Simulation {
             }
             Deed::StoreBackUp => {
                 self.store.back_up();
+                self.checker.memory_backed_up(&self.world);
                 self.in_backup = (self.ahead_on_record, self.wall_clock.on_record);
             }
             Deed::StorePutBack(down_for) => self.put_memory_back(down_for),

@@ -66,6 +66,8 @@ pub(crate) struct Checker {
     /// States told of each workload that are not well, since when the controller knows.
     told_sick: BTreeMap<WorkloadId, Time>,
     last_ran: BTreeMap<WorkloadId, HostId>,
+    /// Known to be stopped when the backup was made: these stay so.
+    stopped_in_backup: BTreeSet<WorkloadId>,
     /// Told to run since the controller's memory was put back.
     live_since_put_back: BTreeSet<WorkloadId>,
     attempts: BTreeMap<WorkloadId, Attempts>,
@@ -117,7 +119,16 @@ impl Checker {
     /// VMs of which the controller was not told that they run since its memory was put back: an operator who accepts that
     /// memory speaks for these.
     pub fn in_question(&self, world: &World) -> Vec<WorkloadId> {
-        world.guests.keys().filter(|guest| !self.live_since_put_back.contains(*guest)).cloned().collect()
+        let asked = |guest: &&WorkloadId| {
+            !self.live_since_put_back.contains(*guest) && !self.stopped_in_backup.contains(*guest)
+        };
+        world.guests.keys().filter(asked).cloned().collect()
+    }
+
+    /// Somebody makes a backup of the controller's memory.
+    pub fn memory_backed_up(&mut self, world: &World) {
+        let stopped = world.guests.keys().filter(|guest| self.stops.known_since(guest).is_some());
+        self.stopped_in_backup = stopped.cloned().collect();
     }
 
     /// An operator accepted that memory and asked for starts. Of the VMs in question, those that it knows as stopped need not
