@@ -1,8 +1,10 @@
 //! Recovery points: lost ones, sick ones, ones that can't be deleted.
 
 use crate::harness::{Story, domain};
+use mainstay_engine::view::{OrderKind, OrderResult};
 use mainstay_model::{
-    Action, Code, Command, DomainSeen, DomainState, Fact, OffReason, Outcome, PointState, Reply, Span, spec::Keep,
+    Action, Code, Command, DomainSeen, DomainState, Fact, OffReason, Outcome, PointState, Reply, Span, Subject, Time,
+    spec::Keep,
 };
 
 fn seen(story: &mut Story, points: &[&str]) {
@@ -226,4 +228,24 @@ fn a_revert_tells_what_was_lost_and_answers_for_its_point() {
     let states: Vec<_> =
         story.controller.points(&"web-1".into()).iter().map(|it| (it.id.to_string(), it.state)).collect();
     assert_eq!(states, [("one".to_owned(), PointState::Bad), ("two".to_owned(), PointState::Good)]);
+}
+
+/// A person waits for a recovery point: what came of its order is shown, though the journal has no use for it any more.
+#[test]
+fn what_came_of_an_order_is_shown_after_it_ended() {
+    let mut story = Story::new();
+    story.protect();
+    story.point("good");
+    story.command(Command::TakePoint { workload: "web-1".into(), name: Some("full".into()) });
+    let (take, _) = story.only_order();
+    story.fails(take);
+    story.pass(Span::secs(30));
+    let orders = story.controller.orders(Some(&Subject::Workload("web-1".into())), Time(0));
+    let point = |name: &str| {
+        let order = orders.iter().find(|order| order.point == Some(name.into())).expect("it is shown");
+        (order.kind, order.result, order.reason.as_deref())
+    };
+    assert_eq!(point("good"), (OrderKind::TakePoint, OrderResult::Done, None));
+    assert_eq!(point("full"), (OrderKind::TakePoint, OrderResult::Failed, Some("it did not work")));
+    assert_eq!(story.controller.orders(Some(&Subject::Workload("web-1".into())), story.now + Span(1)), []);
 }
