@@ -165,7 +165,7 @@ impl Following {
                     let why = format!("not done after {within}; it goes on: `mainstay {ask}` says what it waits for");
                     return Err(Failure::Blocked(why));
                 }
-                let what = doing.as_deref().unwrap_or("it to be done");
+                let what = doing.as_deref().unwrap_or("not done yet");
                 output.talk(&format!("after {}: {what}", span(passed(started))));
                 continue;
             };

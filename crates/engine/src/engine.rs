@@ -17,7 +17,7 @@ use mainstay_model::{
 };
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -33,6 +33,8 @@ pub(crate) struct Engine {
     pub spec: Arc<ClusterSpec>,
     /// Why a newer configuration than this was refused.
     pub refused: Option<String>,
+    /// The last orders that ended in this term, to be shown; what the journal keeps of them is for safety.
+    pub ended: VecDeque<OrderRecord>,
     pub belief: Belief,
     pub agenda: Agenda,
     pub relations: Relations,
@@ -51,6 +53,7 @@ impl Engine {
             awake_since: now,
             spec,
             refused: None,
+            ended: VecDeque::new(),
             belief,
             agenda: Agenda::default(),
             relations: Relations::default(),

@@ -6,16 +6,18 @@ use crate::{
     view::{OrderKind, OrderResult, OrderView},
 };
 use mainstay_model::{Action, Outcome, Subject, Time};
+use std::collections::BTreeMap;
 
 /// Older ones are not shown.
 const SHOWN: usize = 200;
 
 /// The newest orders about a subject (all: `None`) that left at `since` or later, oldest first.
 pub(super) fn orders(engine: &Engine, subject: Option<&Subject>, since: Time) -> Vec<OrderView> {
-    let orders = engine.belief.orders.values().map(view);
-    let mut shown: Vec<OrderView> = orders
-        .filter(|order| order.ordered_at >= since && subject.is_none_or(|subject| *subject == order.subject))
-        .collect();
+    let known = engine.belief.orders.values().chain(&engine.ended).filter(|record| record.ordered_at >= since);
+    let about = known.map(view).filter(|order| subject.is_none_or(|subject| *subject == order.subject));
+    // Those that ended may be in the journal as well.
+    let shown: BTreeMap<_, _> = about.map(|order| (order.id, order)).collect();
+    let mut shown: Vec<OrderView> = shown.into_values().collect();
     shown.split_off(shown.len().saturating_sub(SHOWN))
 }
 

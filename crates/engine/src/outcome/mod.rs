@@ -32,6 +32,10 @@ use mainstay_model::{
     Action, ActionId, Detail, EventKind, FailureKind, Outcome, PowerState, Severity, Subject, WorkloadId,
 };
 
+/// Orders that ended are shown until so many others have: a person who waits for one asks within seconds, while hundreds of
+/// recovery points end.
+const ENDED_SHOWN: usize = 2_000;
+
 /// True for what a fence device says of a host's power.
 fn tells_of_power(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Done { detail: Detail::Fenced { .. } | Detail::Power(_) })
@@ -49,6 +53,10 @@ impl Engine {
         let severity = if matches!(outcome, Outcome::Done { .. }) { Severity::Green } else { Severity::Yellow };
         self.note(EventKind::Outcome, severity, subject.clone(), format!("{}: {outcome}", record.order.action));
         self.belief.order_closed(record.clone());
+        if self.ended.len() == ENDED_SHOWN {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(record.clone());
         match subject {
             Subject::Workload(workload) => self.agenda.touch(&workload),
             _ => self.agenda.touch_host(record.order.action.host()),

@@ -1,9 +1,10 @@
 //! Recovery points: lost ones, sick ones, ones that can't be deleted.
 
 use crate::harness::{Story, domain};
+use mainstay_engine::view::{OrderKind, OrderResult};
 use mainstay_model::{
     Action, ActionId, Code, Command, Detail, DomainSeen, DomainState, Fact, OffReason, Outcome, PointState, Reply,
-    Span, Subject,
+    Span, Subject, Time,
     spec::{Keep, Rung},
 };
 
@@ -288,4 +289,24 @@ fn a_revert_that_an_operator_asked_for_is_no_alarm() {
     story.pass(Span::secs(5));
     assert_eq!(story.alarms(), []);
     assert_eq!(story.controller.points(&"web-1".into()).len(), 2, "but it is listed");
+}
+
+/// A person waits for a recovery point: what came of its order is shown, though the journal has no use for it any more.
+#[test]
+fn what_came_of_an_order_is_shown_after_it_ended() {
+    let mut story = Story::new();
+    story.protect();
+    story.point("good");
+    story.command(Command::TakePoint { workload: "web-1".into(), name: Some("full".into()) });
+    let (take, _) = story.only_order();
+    story.fails(take);
+    story.pass(Span::secs(30));
+    let orders = story.controller.orders(Some(&Subject::Workload("web-1".into())), Time(0));
+    let point = |name: &str| {
+        let order = orders.iter().find(|order| order.point == Some(name.into())).expect("it is shown");
+        (order.kind, order.result, order.reason.as_deref())
+    };
+    assert_eq!(point("good"), (OrderKind::TakePoint, OrderResult::Done, None));
+    assert_eq!(point("full"), (OrderKind::TakePoint, OrderResult::Failed, Some("it did not work")));
+    assert_eq!(story.controller.orders(Some(&Subject::Workload("web-1".into())), story.now + Span(1)), []);
 }
