@@ -133,14 +133,20 @@ alarms! {
     UNRESPONSIVE = Code(1209);
     /// Another VM has the same name on another host.
     NAMESAKE = Code(1210);
+    /// A workload is paused because no space is left for its disk.
+    DISK_FULL = Code(1220);
     /// No other host could start a workload now.
     READY_NOWHERE_ELSE = Code(1221);
+    /// A workload's guest went to sleep by its own power management.
+    ASLEEP = Code(1222);
     /// Recovery points cannot be taken.
     POINT_FAILED = Code(1301);
     /// A workload's newest good recovery point is older than twice its interval.
     POINT_OVERDUE = Code(1302);
     /// A recovery point on record is gone.
     POINT_LOST = Code(1303);
+    /// Recovery points cannot be deleted; others are.
+    POINT_STUCK = Code(1310);
     /// A configuration reload was refused; the old one stays.
     RELOAD_REFUSED = Code(1401);
 }

@@ -44,6 +44,7 @@ impl Engine {
         record.left.remove(host);
         record.trying = None;
         record.moving = None;
+        record.leave_state = false;
         record.unsettled.remove(host);
         record.pending_on.remove(host);
         if let Some(trouble) = &mut record.trouble {

@@ -5,6 +5,7 @@ use super::names;
 use super::problem::{CONTRADICTION, Report};
 use super::rule::rule;
 use super::table::{Node, Table, Value};
+use crate::HostState;
 use crate::spec::{
     Cause, ClusterSpec, Hooks, HostRule, Keep, Ladder, LadderStep, Probes, ProtectionPolicy, RecoveryPolicy, Strength,
     WorkloadPolicy,
@@ -33,6 +34,7 @@ fn workload(table: &Table, spec: &ClusterSpec, report: &mut Report) -> WorkloadP
         host_back_within: table.span("host_back_within"),
         fail_back: table.choice("fail_back"),
         memory_mib: table.memory("memory"),
+        leave_behind: table.items("leave_behind").iter().filter_map(host_state).collect(),
         probes: table.table("probe").map(probes).unwrap_or_default(),
     }
 }
@@ -63,6 +65,12 @@ fn host_rules(table: &Table, spec: &ClusterSpec, report: &mut Report) -> Vec<Hos
         }
     }
     rules
+}
+
+/// `None`: the word is none of the type's, which was reported already.
+fn host_state(node: &Node) -> Option<HostState> {
+    let word: Result<HostState, Error> = HostState::deserialize(node.text()?.into_deserializer());
+    word.ok()
 }
 
 fn probes(table: &Table) -> Probes {

@@ -134,6 +134,7 @@ impl World {
                 tags: guest.tags.clone(),
                 datastores: [guest.datastore.clone()].into(),
                 movable: guest.movable,
+                only_here: Default::default(),
             };
             Some((workload.clone(), seen))
         };
@@ -147,6 +148,7 @@ impl World {
                 tags: guest.tags.clone(),
                 datastores: [guest.datastore.clone()].into(),
                 movable: true,
+                only_here: Default::default(),
             });
             domains.extend(other.map(|other| (name.clone(), other)));
         }
