@@ -1,5 +1,6 @@
 //! Reads `[[vm]]`, `[[recovery]]` and `[[protection]]`.
 
+use super::address;
 use super::format::ladder_step;
 use super::names;
 use super::problem::{CONTRADICTION, Report};
@@ -76,7 +77,7 @@ fn host_state(node: &Node) -> Option<HostState> {
 fn probes(table: &Table) -> Probes {
     let port = |node: &Node| node.whole().and_then(|port| u16::try_from(port).ok());
     Probes {
-        address: table.optional_text("address"),
+        address: table.optional_text("address").map(|address| address::without_brackets(&address).to_owned()),
         ping: table.flag("ping"),
         agent: table.flag("agent"),
         tcp: table.items("tcp").iter().filter_map(port).collect(),
