@@ -330,14 +330,9 @@ impl Engine {
                 format!("let it go on: virsh resume {name}"),
             ));
         }
-        match doing {
-            Doing::Blocked { by: Blocked::NoHost { why } } => drafts.push(draft(
-                Code::NO_HOST_FITS,
-                Severity::Red,
-                format!("no host takes {workload}: {why}"),
-                "make room, bring in a host, or loosen the constraint that is named",
-            )),
-            Doing::Blocked { by: Blocked::Exhausted { cause } } => drafts.push(draft(
+        let trouble = record.trouble.as_ref().filter(|trouble| trouble.exhausted && trouble.started_at.is_none());
+        if let Some(cause) = trouble.map(|trouble| trouble.cause) {
+            drafts.push(draft(
                 Code::RECOVERY_EXHAUSTED,
                 Severity::Red,
                 match cause {
@@ -350,6 +345,14 @@ impl Engine {
                     ),
                     _ => format!("look at its console and log, then: mainstay vm start {name}"),
                 },
+            ));
+        }
+        match doing {
+            Doing::Blocked { by: Blocked::NoHost { why } } => drafts.push(draft(
+                Code::NO_HOST_FITS,
+                Severity::Red,
+                format!("no host takes {workload}: {why}"),
+                "make room, bring in a host, or loosen the constraint that is named",
             )),
             Doing::Waiting { on: WaitingOn::Predecessor { workload: other, .. }, .. } => drafts.push(draft(
                 Code::ORDER_BLOCKED,
@@ -382,6 +385,7 @@ impl Engine {
                 format!("provide what is missing on one of these hosts; look again: mainstay ready {name}"),
             ));
         }
+        drafts.extend(self.revert_alarm(workload));
         drafts.extend(self.protection_alarms(workload));
         self.settle_alarms(subject, drafts);
     }
@@ -390,14 +394,40 @@ impl Engine {
         Some(self.belief.workload_senses.get(workload)?.seen.get(host)?.state)
     }
 
-    /// Silent for as long as a hung guest would be, but active.
+    /// Silent for as long as a hung guest would be, but active. A guest that boots has as long as it has for a start.
     fn is_deaf(&self, workload: &WorkloadId) -> bool {
         let answers =
             self.belief.workloads.get(workload).is_some_and(|record| record.answers && record.trouble.is_none());
         let running = self.runs_on(workload).is_some_and(|host| self.sight(host) == Sight::Heard);
-        let senses = self.belief.workload_senses.get(workload).filter(|senses| senses.silent().is_some());
-        let heard = senses.and_then(|senses| senses.heard());
-        answers && running && heard.is_some_and(|heard| self.now.since(heard) >= self.recovery(workload).hung_after)
+        let Some(senses) = self.belief.workload_senses.get(workload).filter(|senses| senses.silent().is_some()) else {
+            return false;
+        };
+        let policy = self.recovery(workload);
+        let since = senses.heard().max(senses.up_since).max(senses.watched_since).max(senses.rebooted_at);
+        let boots = senses.answered_since.is_none() || senses.rebooted_at > senses.heard();
+        let patience = if boots { policy.answer_within.max(policy.hung_after) } else { policy.hung_after };
+        answers && running && since.is_some_and(|since| self.now.since(since) >= patience)
+    }
+
+    /// The workload's ladder brought it back to older data.
+    fn revert_alarm(&self, workload: &WorkloadId) -> Option<Draft> {
+        let (reverted, name) = (self.unanswered_revert(workload)?, shell_word(workload));
+        let to = &reverted.to;
+        let verb = if reverted.certain { "was reverted" } else { "may have been reverted" };
+        let (fate, advice) = match &reverted.set_aside {
+            Some(kept) => (
+                format!("what it wrote after that is set aside as {kept}"),
+                format!(
+                    "go back to it: mainstay snapshot revert {name} {kept}; or, when nothing in it is needed: mainstay snapshot delete {name} {kept}"
+                ),
+            ),
+            None => (
+                "what it wrote after that is not among its recovery points".to_owned(),
+                format!("check what is missing, then accept it: mainstay alarm ack {} {name}", Code::REVERTED),
+            ),
+        };
+        let text = format!("{workload} {verb} to recovery point {to}; {fate}");
+        Some(draft(Code::REVERTED, Severity::Red, text, advice))
     }
 
     fn protection_alarms(&self, workload: &WorkloadId) -> Vec<Draft> {

@@ -201,6 +201,9 @@ impl Engine {
             self.commanded(Subject::Workload(workload.clone()), "a person asked to start it: its ladder begins anew");
             let record = self.belief.workloads.get_mut(workload).expect("checked above");
             record.attempts.clear();
+            if let Some(trouble) = &mut record.trouble {
+                trouble.exhausted = false;
+            }
             return accepted(format!("{workload} is being brought back"));
         }
         let record = self.belief.workloads.get(workload).expect("checked above");
@@ -242,7 +245,7 @@ impl Engine {
         record.trying = None;
         record.trouble = None;
         record.leave_state = leave_state;
-        record.moving = Some(Moving { to: host, why: MoveWhy::Operator, failures: 0, cold: true });
+        record.moving = Some(Moving::start(host));
         accepted(format!("{workload} is being started"))
     }
 
@@ -308,7 +311,7 @@ impl Engine {
         };
         self.commanded(Subject::Workload(workload.clone()), "a person asked to restart it");
         let record = self.belief.workloads.get_mut(workload).expect("checked above");
-        record.moving = Some(Moving { to: Some(host.clone()), why: MoveWhy::Operator, failures: 0, cold: true });
+        record.moving = Some(Moving::start(Some(host.clone())));
         let action = Action::Stop { workload: workload.clone(), host, how };
         let bound = self.recovery(workload).stop_timeout.max(mainstay_model::Span::secs(30));
         self.order(action, bound, crate::belief::Purpose::Life);
@@ -344,7 +347,7 @@ impl Engine {
             let asked = if member == *workload { "it" } else { workload.as_str() };
             self.commanded(Subject::Workload(member.clone()), &format!("a person asked to move {asked}"));
             let record = self.belief.workloads.get_mut(&member).expect("company is on record");
-            record.moving = Some(Moving { to: to.clone(), why: MoveWhy::Operator, failures: 0, cold: false });
+            record.moving = Some(Moving::live(&from, to.clone(), MoveWhy::Operator));
         }
         match others {
             0 => accepted(format!("{workload} is being moved")),
@@ -370,7 +373,7 @@ impl Engine {
         }
         self.commanded(Subject::Workload(workload.clone()), "a person asked to move it cold");
         let record = self.belief.workloads.get_mut(workload).expect("checked by the caller");
-        record.moving = Some(Moving { to: Some(to), why: MoveWhy::Operator, failures: 0, cold: true });
+        record.moving = Some(Moving::cold(from, to));
         let action = Action::Stop { workload: workload.clone(), host: from.clone(), how: StopHow::Graceful };
         let bound = self.recovery(workload).stop_timeout;
         self.order(action, bound, crate::belief::Purpose::Life);
@@ -431,7 +434,7 @@ impl Engine {
             return refused(format!("{workload} has no good recovery point; see: mainstay snapshot list {workload}"));
         };
         let state = self.belief.points.get(&PointKey(workload.clone(), point.clone())).map(|record| record.state);
-        if !matches!(state, Some(PointState::Good | PointState::Bad)) {
+        if !matches!(state, Some(PointState::Good | PointState::Bad | PointState::SetAside)) {
             return refused(format!(
                 "{workload} has no recovery point {point}; see: mainstay snapshot list {workload}"
             ));
@@ -459,6 +462,7 @@ impl Engine {
             at: self.now,
             host: Some(host.clone()),
             failed: false,
+            ran: false,
         });
         let action = Action::Revert { workload: workload.clone(), host, point: point.clone(), keep_broken };
         self.order(action, mainstay_model::Span::minutes(5), crate::belief::Purpose::Life);
@@ -477,6 +481,7 @@ impl Engine {
             well_until,
             started_at: None,
             pictured: true,
+            exhausted: false,
         });
         if record.incident.is_some() {
             self.down_again(workload, well_until); // one that is down stays so
@@ -534,6 +539,9 @@ impl Engine {
         let at = self.now;
         self.note(EventKind::Command, Severity::Green, subject.clone(), format!("alarm {code} acknowledged by {by}"));
         self.belief.alarms.get_mut(&key).expect("looked up above").acknowledged = Some(Acknowledged { at, by });
+        if let (Code::REVERTED, Subject::Workload(workload)) = (code, &subject) {
+            self.revert_acknowledged(workload);
+        }
         accepted(format!("{code} of {subject} is acknowledged"))
     }
 }

@@ -7,19 +7,36 @@
 //!          ≤ GOES_WITH apart                    ≤ FALLS_SILENT_WITHIN
 //! ```
 //!
-//! All of this must be seen, in this order, or else each stop counts as a person's: better an alarm too many than a guest
-//! started that somebody wanted off. One thing can't be told apart: a person's own stop, moments before the same host is
-//! shut down. Whoever wants to be sure says `mainstay vm stop`, or destroys it; those never count as the host's doing.
+//! A host may also be seen to boot anew, soon after its guests had ended in a row: then it was shut down too, though the
+//! controller was away when that happened, or did not hear of it. Without either, each stop counts as a person's: better an
+//! alarm too many than a guest started that a person wanted off.
+//!
+//! libvirt-guests shuts guests down one after the other if it is not told otherwise, and waits for each for minutes. So the
+//! ends may lie minutes apart, if at last nothing is left running. One thing can't be told apart: a person's own stop shortly
+//! before the same host is shut down. To be sure, use `mainstay vm stop`, or destroy it; those never count as the host's
+//! doing.
 
 use crate::{
-    belief::{HostPhase, StoppedHow, Want},
+    belief::{HostPhase, OffProof, StoppedHow, Want},
     engine::Engine,
     explain::{Doing, WaitingOn},
 };
-use mainstay_model::{Cause, EventKind, HostId, Severity, Span, Subject, Time, WorkloadId, spec::HostShutdown};
+use mainstay_model::{
+    Cause, DomainState, EventKind, HostId, IncidentCause, Severity, Span, Subject, Time, WorkloadId, spec::HostShutdown,
+};
 
-/// Guests that end in a row, none later than this after the one before it, and the connection no later after the last.
+/// Longest gap between two guests' ends that shut down at the same time, and between the last one and the closing of the
+/// connection.
 const GOES_WITH: Span = Span::secs(30);
+/// Longest gap between two ends if guests are shut down one after the other: libvirt-guests gives each so long
+/// (`SHUTDOWN_TIMEOUT`, as distributions set it).
+const ONE_BY_ONE: Span = Span::minutes(5);
+/// No row of ends is longer.
+const ROW_LASTS: Span = Span::minutes(30);
+/// A host's boot time is counted from its processors' time, which is off by this and by a twentieth of its age.
+const BOOT_TIME_OFF_BY: Span = Span::secs(10);
+/// If the controller was away: from the last end to the start of the host's kernel, firmware included.
+const BOOTS_WITHIN: Span = Span::minutes(10);
 /// From the end of its management until a host that shuts down is silent altogether.
 const FALLS_SILENT_WITHIN: Span = Span::minutes(2);
 
@@ -27,8 +44,7 @@ impl Engine {
     /// The host's management closed the connection itself.
     pub(crate) fn host_closed(&mut self, host: &HostId) {
         // A guest that hangs does not shut down, and is killed in the end; the others went in good order all the same.
-        let running = self.belief.on_host(host).count();
-        let in_order = running == 0 || self.went_with(host, self.now).len() > running;
+        let in_order = self.in_good_order(host, &self.went_with(host, self.now, GOES_WITH));
         let Some(record) = self.belief.hosts.get(host) else { return };
         let in_use = matches!(record.phase, HostPhase::Online | HostPhase::Returning);
         if in_order
@@ -48,7 +64,10 @@ impl Engine {
             && record.closed_at.is_some()
             && let Some(record) = self.belief.hosts.get_mut(host)
         {
-            record.closed_at = None;
+            let closed_at = record.closed_at.take();
+            if let Some(senses) = self.belief.host_senses.get_mut(host) {
+                senses.closed_before = closed_at;
+            }
         }
     }
 
@@ -68,17 +87,87 @@ impl Engine {
             }
             return;
         }
-        let went = self.went_with(host, closed_at);
+        let went = self.went_with(host, closed_at, GOES_WITH);
+        self.went_with_their_host(host, "it was shut down in good order", went);
+    }
+
+    /// The host's hypervisor is heard anew, and tells when its kernel began to run. If its guests had ended in a row before
+    /// that, they went with it.
+    pub(crate) fn host_booted(&mut self, host: &HostId, at: Time) {
+        let (Some(record), Some(senses)) = (self.belief.hosts.get(host), self.belief.host_senses.get(host)) else {
+            return;
+        };
+        let (known, ours) = (record.booted_at, matches!(record.phase, HostPhase::Off { proof: OffProof::Fenced, .. }));
+        let same = |known: Time| at <= known + BOOT_TIME_OFF_BY + Span(self.now.since(at).0 / 20);
+        if known.is_some_and(same) {
+            return;
+        }
+        let (heard_before, closed) = (senses.heard_before, senses.closed_before >= senses.heard_before);
+        if let Some(record) = self.belief.hosts.get_mut(host) {
+            record.booted_at = Some(at);
+        }
+        if known.is_none() || ours {
+            return; // it may have been running for long, or it was fenced and switched on again
+        }
+        let went = match heard_before {
+            // It was heard after that: its hypervisor was restarted, not the host.
+            Some(last) if last >= at => return,
+            Some(last) => {
+                let went = self.went_with(host, at.min(last + GOES_WITH), GOES_WITH.times(2));
+                // It was watched, and nothing said that it went in good order: one guest's end may be a person's stop just
+                // before a power cut.
+                let certain = closed || (went.len() > 1 && self.left_running(host) == 0);
+                if certain { went } else { Vec::new() }
+            }
+            None => self.went_with(host, at, BOOTS_WITHIN),
+        };
+        if !went.is_empty() && self.in_good_order(host, &went) {
+            self.went_with_their_host(host, "it was shut down in good order, and booted again", went);
+        }
+    }
+
+    /// True if nothing was left running there, or most had ended: a guest that hangs does not shut down, and is killed.
+    fn in_good_order(&self, host: &HostId, went: &[(WorkloadId, Time)]) -> bool {
+        let running = self.left_running(host);
+        running == 0 || went.len() > running
+    }
+
+    /// Workloads that may still run there, but for those of which the host said itself that they shut down: what else is in
+    /// doubt there, as the migration that it was shut down in, ends with the host.
+    fn left_running(&self, host: &HostId) -> usize {
+        self.belief.on_host(host).filter(|workload| !self.shut_down_there(workload, host)).count()
+    }
+
+    fn shut_down_there(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let in_order = self.belief.workloads.get(workload).is_some_and(|record| {
+            matches!(record.want, Want::Stopped { how: StoppedHow::Shutdown | StoppedHow::Saved, .. })
+        });
+        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
+        in_order && seen.is_some_and(|seen| matches!(seen.state, DomainState::Off(_)))
+    }
+
+    fn went_with_their_host(&mut self, host: &HostId, what: &str, went: Vec<(WorkloadId, Time)>) {
         let subject = Subject::Host(host.clone());
         let text = match went.len() {
-            0 => "it was shut down in good order".to_owned(),
-            1 => "it was shut down in good order, and one workload with it".to_owned(),
-            count => format!("it was shut down in good order, and {count} workloads with it"),
+            0 => what.to_owned(),
+            1 => format!("{what}, and one workload with it"),
+            count => format!("{what}, and {count} workloads with it"),
         };
-        self.note(EventKind::Believed, Severity::Yellow, subject, text);
+        self.note(EventKind::Believed, Severity::Yellow, subject.clone(), text);
+        // The host may have been lost for so long that its incident is over: what is learned now does not change that one.
+        let over = self
+            .incident_of(&subject)
+            .and_then(|id| self.belief.incidents.get(&id))
+            .is_some_and(|incident| incident.closed_at.is_some());
+        if let Some(first) = went.iter().map(|(_, at)| *at).min().filter(|_| over) {
+            self.open_incident(subject, IncidentCause::HostLost, first);
+        }
         for (workload, at) in went {
             let home_counts = self.home_counts(&workload);
-            let record = self.belief.workloads.get_mut(&workload).expect("found a moment ago");
+            self.belief.runs_not(&workload, host);
+            let Some(record) = self.belief.workloads.get_mut(&workload) else { continue };
+            record.unsettled.remove(host);
+            record.pending_on.remove(host);
             record.want = Want::Running;
             record.left.insert(host.clone());
             if home_counts {
@@ -89,22 +178,24 @@ impl Engine {
         }
     }
 
-    /// Managed workloads that ended by themselves in a row that leads up to the end of their host's management.
-    fn went_with(&self, host: &HostId, closed_at: Time) -> Vec<(WorkloadId, Time)> {
+    /// Managed workloads that ended by themselves in a row that leads up to `until`, the last no earlier than `gap` before it.
+    fn went_with(&self, host: &HostId, until: Time, gap: Span) -> Vec<(WorkloadId, Time)> {
         let stopped = self.belief.workloads.values().filter(|record| record.host.as_ref() == Some(host));
         let mut ended: Vec<(Time, &WorkloadId)> = stopped
-            .filter(|record| record.may_run_on.is_empty() && self.manages(&record.workload))
+            .filter(|record| self.manages(&record.workload))
+            .filter(|record| !record.may_run_on.contains(host) || self.shut_down_there(&record.workload, host))
             .filter_map(|record| match record.want {
                 Want::Stopped { at, how: StoppedHow::Shutdown | StoppedHow::Saved } => Some((at, &record.workload)),
                 _ => None,
             })
-            .filter(|(at, _)| *at <= closed_at)
+            .filter(|(at, _)| *at <= until && until.since(*at) <= ROW_LASTS)
             .collect();
         ended.sort();
-        let mut next = closed_at;
+        let between = if self.left_running(host) == 0 { ONE_BY_ONE } else { GOES_WITH };
+        let (mut next, mut allowed) = (until, gap);
         let in_a_row = ended.into_iter().rev().take_while(|(at, _)| {
-            let near = next.since(*at) <= GOES_WITH;
-            next = *at;
+            let near = next.since(*at) <= allowed;
+            (next, allowed) = (*at, between);
             near
         });
         in_a_row.map(|(at, workload)| (workload.clone(), at)).collect()

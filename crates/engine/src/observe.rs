@@ -46,6 +46,7 @@ impl Engine {
                     self.host_closed(&host);
                 }
             }
+            Fact::HostBooted { host, at } => self.host_booted(&host, at),
             Fact::HostUnasked { host, channel, error } => self.host_silent(&host, channel, error, false),
             Fact::Inventory { host, asked_at, capacity, domains } => {
                 self.inventory(&host, asked_at, capacity, &domains)
@@ -75,12 +76,16 @@ impl Engine {
         let Some(senses) = self.senses(host) else { return };
         let sense = senses.channels.entry(channel).or_default();
         let was_heard = sense.heard.is_some() && sense.silent_since.is_none();
-        if let Some(earlier) = sense.heard.replace(now) {
+        let earlier = sense.heard.replace(now);
+        if let Some(earlier) = earlier {
             sense.beat.note(earlier, now);
         }
         (sense.silent_since, sense.unasked) = (None, false);
         sense.error = None;
         if channel == HostChannel::Hypervisor {
+            if !was_heard {
+                senses.heard_before = earlier;
+            }
             senses.well_since.get_or_insert(now);
             self.host_speaks(host);
         }

@@ -1,10 +1,13 @@
 //! What is believed of recovery points: taken, deleted, seen, missed. A point is good only if its workload was well when it
 //! was known to exist; what is lost is said until there is another good one.
 
-use crate::{belief::PointKey, engine::Engine};
+use crate::{
+    belief::{PointKey, Reverted},
+    engine::Engine,
+};
 use mainstay_model::{
-    Action, Detail, EventKind, FailureKind, Outcome, PointId, PointState, RecoveryPoint, Severity, Span, Subject, Time,
-    WorkloadId, spec::Rung,
+    Action, Detail, EventKind, FailureKind, HostId, Outcome, PointBy, PointId, PointKind, PointState, RecoveryPoint,
+    Severity, Span, Subject, Time, WorkloadId, spec::Rung,
 };
 use std::collections::BTreeSet;
 
@@ -84,7 +87,63 @@ impl Engine {
         }
     }
 
-    pub(crate) fn reverted(&mut self, workload: &WorkloadId, point: &PointId) {
+    /// What a revert set aside goes on record. If a rung of the ladder asked for the revert, a person has to know of it.
+    pub(crate) fn revert_ended(&mut self, workload: &WorkloadId, host: &HostId, point: &PointId, outcome: &Outcome) {
+        let by_ladder = self.belief.workloads.get(workload).is_some_and(|record| record.trying.is_some());
+        let (certain, kept) = match outcome {
+            Outcome::Done { detail: Detail::Reverted { set_aside, handle } } => {
+                (true, set_aside.clone().map(|name| (name, handle.clone())))
+            }
+            Outcome::Done { .. } => (true, None),
+            Outcome::Unknown { .. } => (false, None),
+            Outcome::Failed { .. } => return,
+        };
+        let set_aside = kept.as_ref().map(|(name, _)| name.clone());
+        if let Some((name, handle)) = kept {
+            self.set_aside(workload, host, name, handle);
+        }
+        if certain {
+            self.reverted(workload, point);
+        }
+        if let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.reverted = by_ladder.then(|| Reverted { to: point.clone(), set_aside, certain });
+        }
+    }
+
+    /// A person knows of the revert. If nothing was set aside there is nothing left to answer.
+    pub(crate) fn revert_acknowledged(&mut self, workload: &WorkloadId) {
+        if let Some(record) = self.belief.workloads.get_mut(workload)
+            && record.reverted.as_ref().is_some_and(|reverted| reverted.set_aside.is_none())
+        {
+            record.reverted = None;
+        }
+        self.agenda.touch(workload);
+    }
+
+    fn set_aside(&mut self, workload: &WorkloadId, host: &HostId, name: PointId, handle: String) {
+        self.belief.points.put(RecoveryPoint {
+            id: name,
+            workload: workload.clone(),
+            taken_at: self.now,
+            host: host.clone(),
+            kind: PointKind::Disk,
+            by: PointBy::Revert,
+            state: PointState::SetAside,
+            frozen: false,
+            proved_at: None,
+            handle,
+            bytes: None,
+        });
+    }
+
+    /// The last revert by the ladder, while what it set aside is on record, or nothing was set aside.
+    pub(crate) fn unanswered_revert(&self, workload: &WorkloadId) -> Option<&Reverted> {
+        let reverted = self.belief.workloads.get(workload)?.reverted.as_ref()?;
+        let kept = |name: &PointId| self.belief.points.contains(&PointKey(workload.clone(), name.clone()));
+        reverted.set_aside.as_ref().is_none_or(kept).then_some(reverted)
+    }
+
+    fn reverted(&mut self, workload: &WorkloadId, point: &PointId) {
         let loss = self.belief.points.get(&PointKey(workload.clone(), point.clone())).map(|point| point.taken_at);
         if let Some(record) = self.belief.workloads.get_mut(workload) {
             record.reverted_to = Some(point.clone());
@@ -136,7 +195,12 @@ impl Engine {
                 (PointState::Good | PointState::Bad, false) if self.missing_for_sure(&key, asked_at) => {
                     self.point_lost(&key);
                 }
-                (PointState::Good | PointState::Bad, false) => {}
+                (PointState::SetAside, false) if self.missing_for_sure(&key, asked_at) => {
+                    self.belief.points.remove(&key);
+                    let text = format!("{}, which a revert had set aside, is gone", key.1);
+                    self.note(EventKind::Seen, Severity::Yellow, Subject::Workload(workload.clone()), text);
+                }
+                (PointState::Good | PointState::Bad | PointState::SetAside, false) => {}
                 (_, true) => {
                     if let Some(senses) = self.belief.workload_senses.get_mut(workload) {
                         senses.missing_points.remove(&key.1);

@@ -14,7 +14,7 @@
 //! Scenarios 260 to 262 show it.
 
 use crate::{
-    belief::{HostPhase, MoveWhy, Moving, StoppedHow, Want},
+    belief::{HostPhase, Moving, StoppedHow, Want},
     engine::Engine,
 };
 use mainstay_model::{EventKind, HostId, Reply, Severity, Span, Subject, Time, WorkloadId};
@@ -163,8 +163,7 @@ impl Engine {
             if let Some(record) = self.belief.workloads.get_mut(workload) {
                 (record.trouble, record.trying) = (None, None);
                 if start {
-                    let why = MoveWhy::Operator;
-                    record.moving = Some(Moving { to: None, why, failures: 0, cold: true });
+                    record.moving = Some(Moving::start(None));
                 } else {
                     record.want = Want::Stopped { at: now, how: StoppedHow::Operator };
                 }

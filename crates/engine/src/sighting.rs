@@ -28,7 +28,12 @@ impl Engine {
                 }
             }
             DomainChange::Rebooted => {
-                self.belief.workload_senses.entry(workload.clone()).or_default().reboots += 1;
+                let now = self.now;
+                let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+                if senses.reboots == 0 {
+                    senses.rebooted_at = Some(now);
+                }
+                senses.reboots += 1;
                 let subject = Subject::Workload(workload.clone());
                 self.note(EventKind::Seen, Severity::Green, subject, format!("the guest rebooted on {host}"));
             }
@@ -106,6 +111,11 @@ impl Engine {
         // Never believed off here: it did not start, it has not stopped yet (a stop that an earlier term ordered).
         let still = self.belief.workloads.get(workload).is_some_and(|record| record.may_run_on.contains(host));
         self.belief.may_run(workload, host);
+        if state == DomainState::Running
+            && let Some(record) = self.belief.workloads.get_mut(workload)
+        {
+            record.came_up(host);
+        }
         if !was_live {
             let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
             senses.up_since = Some(self.now);

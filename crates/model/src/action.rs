@@ -188,6 +188,13 @@ pub enum Detail {
         /// Size in bytes where known.
         bytes: Option<u64>,
     },
+    /// A revert is done.
+    Reverted {
+        /// The name under which the state before the revert is kept; none: it was not to be kept, or there was no room.
+        set_aside: Option<PointId>,
+        /// What the driver needs to find that state again, opaque.
+        handle: String,
+    },
     /// Where a picture was stored.
     File(String),
 }

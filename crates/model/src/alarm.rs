@@ -145,6 +145,8 @@ alarms! {
     POINT_OVERDUE = Code(1302);
     /// A recovery point on record is gone.
     POINT_LOST = Code(1303);
+    /// A workload was brought back to a recovery point by its ladder; what it wrote since then is set aside, or lost.
+    REVERTED = Code(1304);
     /// Recovery points cannot be deleted; others are.
     POINT_STUCK = Code(1310);
     /// A configuration reload was refused; the old one stays.

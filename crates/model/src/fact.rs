@@ -63,6 +63,13 @@ pub enum Fact {
         /// What happened to it.
         change: DomainChange,
     },
+    /// When a host's kernel began to run: nothing that ran there before runs any more. Told when its hypervisor is heard anew.
+    HostBooted {
+        /// The host.
+        host: HostId,
+        /// When, on the controller's clock; some seconds more or less.
+        at: Time,
+    },
     /// Statistics of a host's running domains.
     Activity {
         /// The host.

@@ -39,6 +39,8 @@ pub enum PointBy {
     Schedule,
     /// A person; only a person deletes it.
     Person,
+    /// A revert, which kept what it replaced; only a person deletes it.
+    Revert,
 }
 
 /// What is known of a recovery point.
@@ -53,4 +55,6 @@ pub enum PointState {
     Bad,
     /// To be deleted; may or may not exist.
     Deleting,
+    /// What the workload's disks held when it was reverted. It never counts as good, and no revert rung goes back to it.
+    SetAside,
 }

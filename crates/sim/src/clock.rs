@@ -57,7 +57,8 @@ impl Leader for Clocked {
                 Fact::Inventory { asked_at, .. }
                 | Fact::Power { asked_at, .. }
                 | Fact::PointsSeen { asked_at, .. }
-                | Fact::Readiness { asked_at, .. },
+                | Fact::Readiness { asked_at, .. }
+                | Fact::HostBooted { at: asked_at, .. },
             ) = input
             {
                 *asked_at = self.ahead.shows(*asked_at);

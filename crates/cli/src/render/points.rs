@@ -16,6 +16,7 @@ pub fn points(points: &[RecoveryPoint], look: &Look) -> String {
             match point.by {
                 PointBy::Schedule => "schedule",
                 PointBy::Person => "a person",
+                PointBy::Revert => "a revert",
             }
             .into(),
             point.bytes.map_or(String::new(), |size| bytes(size as f64)).into(),
@@ -40,5 +41,6 @@ fn state(state: PointState) -> Cell {
         PointState::Good => Cell::toned(Tone::Good, "good"),
         PointState::Bad => Cell::toned(Tone::Warn, "doubtful"),
         PointState::Deleting => Cell::toned(Tone::Dim, "being deleted"),
+        PointState::SetAside => Cell::toned(Tone::Warn, "set aside"),
     }
 }

@@ -33,6 +33,7 @@ pub(super) async fn revert(task: &Task<'_>, workload: &WorkloadId, wanted: &Poin
     let at = task.tools.clock.now();
     let aside = format!("{BROKEN}{}", at.0);
     let kept_within = keep_broken && keep_aside(task, &domain, &aside).await;
+    let mut kept = kept_within;
     if snapshot.is_external() {
         let flags = XmlFlags::SECURE | XmlFlags::INACTIVE;
         let before = task.connection.domain_xml(&domain, flags, task.short()).await.map_err(failure::during)?;
@@ -40,8 +41,10 @@ pub(super) async fn revert(task: &Task<'_>, workload: &WorkloadId, wanted: &Poin
         let reverted = task.connection.revert_external(&domain, &snapshot, &suffix, task.left()).await;
         let reverted = reverted.map_err(failure::during)?;
         if keep_broken && !kept_within {
-            let kept = task.connection.keep_left_aside(&domain, &aside, ASIDE, &before, &reverted, task.short()).await;
-            if let Err(error) = kept {
+            let on_record =
+                task.connection.keep_left_aside(&domain, &aside, ASIDE, &before, &reverted, task.short()).await;
+            kept = on_record.is_ok();
+            if let Err(error) = on_record {
                 // The image itself stays: nothing deletes what no record names.
                 tracing::warn!(%domain, error = with_causes(&error), "its broken state is kept, but not on record");
             }
@@ -60,7 +63,10 @@ pub(super) async fn revert(task: &Task<'_>, workload: &WorkloadId, wanted: &Poin
     }
     task.capture_done(workload, &domain).await?;
     match task.connection.domain_state(&domain, task.short()).await.map(crate::sensors::state) {
-        Ok(DomainState::Running) => Ok(Detail::None),
+        Ok(DomainState::Running) => {
+            let set_aside = kept.then(|| PointId::new(&aside));
+            Ok(Detail::Reverted { set_aside, handle: aside })
+        }
         Ok(state) if state.is_live() => Err(Outcome::unknown(format!("{workload} was brought back, but is {state}"))),
         Ok(state) => Err(Outcome::failed(FailureKind::Other, format!("{workload} was brought back, but is {state}"))),
         Err(error) => Err(failure::during(error)),

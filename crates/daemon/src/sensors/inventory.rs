@@ -18,7 +18,7 @@ use mainstay_libvirt::{
     },
     ready::Requirements,
 };
-use mainstay_model::{DomainSeen, DomainState, Fact, HostId, HostState, PointId, Resources, Time, WorkloadId};
+use mainstay_model::{DomainSeen, DomainState, Fact, HostId, HostState, PointId, Resources, Span, Time, WorkloadId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
@@ -101,6 +101,24 @@ pub(super) async fn watch(link: &Link, context: &Context, pulse: &Pulse, connect
     }
 }
 
+/// Tells once a connection when the host's kernel began to run. A hypervisor that does not know it is no trouble.
+async fn boot_time(link: &Link, context: &Context, connection: &Connection, cpus: u32) -> Result<(), Error> {
+    match connection.uptime(cpus, link.limit()).await {
+        Ok(Some(uptime)) => {
+            let uptime = Span::millis(u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX));
+            let at = context.clock.now() - uptime;
+            context.report(Fact::HostBooted { host: link.host.clone(), at }).await;
+            Ok(())
+        }
+        Ok(None) => Ok(()),
+        Err(error @ Error::Libvirt { .. }) => {
+            tracing::debug!(host = %link.host, error = with_causes(&error), "its boot time can't be read");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// One inventory. Definitions of those who may have `changed` are read anew.
 async fn look(
     link: &Link,
@@ -116,6 +134,7 @@ async fn look(
         Some(capacity) => capacity,
         None => {
             let node = connection.node_info(limit).await?;
+            boot_time(link, context, connection, node.cpus).await?;
             *capacity.insert(Resources::of(node.memory_kib / 1024, u64::from(node.cpus)))
         }
     };

@@ -51,6 +51,18 @@ impl Connection {
         Ok(NodeInfo { model, memory_kib, cpus: u32::try_from(cpus).unwrap_or(0) })
     }
 
+    /// For how long the host's kernel has been running, by the processor time that it counts, idle time included. It may be
+    /// some seconds off. `None`: this hypervisor does not tell.
+    pub async fn uptime(&self, cpus: u32, limit: Duration) -> Result<Option<Duration>> {
+        const ALL_CPUS: i32 = -1;
+        const COUNTERS: i32 = 4; // Linux: kernel, user, idle, iowait
+        type Reply = (Vec<(String, u64)>, i32);
+        let arguments = (ALL_CPUS, COUNTERS, 0_u32);
+        let (counters, _): Reply = self.call(Procedure::NodeGetCpuStats, &arguments, limit).await?;
+        let nanoseconds = counters.iter().fold(0_u64, |sum, (_, counter)| sum.saturating_add(*counter));
+        Ok((nanoseconds > 0 && cpus > 0).then(|| Duration::from_nanos(nanoseconds / u64::from(cpus))))
+    }
+
     /// Memory that nobody uses, page cache not counted.
     pub async fn free_memory_bytes(&self, limit: Duration) -> Result<u64> {
         let (free,) = self.call(Procedure::NodeGetFreeMemory, &(), limit).await?;

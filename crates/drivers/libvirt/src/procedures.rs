@@ -40,6 +40,7 @@ macro_rules! procedures {
 procedures! {
     ConnectOpen = REMOTE_PROGRAM 1 "connect_open",
     ConnectGetVersion = REMOTE_PROGRAM 4 "connect_get_version",
+    NodeGetCpuStats = REMOTE_PROGRAM 227 "node_get_cpu_stats",
     NodeGetInfo = REMOTE_PROGRAM 6 "node_get_info",
     ConnectGetCapabilities = REMOTE_PROGRAM 7 "connect_get_capabilities",
     DomainGetXmlDesc = REMOTE_PROGRAM 14 "domain_get_xml_desc",

@@ -35,6 +35,9 @@ pub(crate) struct HostRecord {
     /// answers again.
     #[serde(default)]
     pub closed_at: Option<Time>,
+    /// When its kernel began to run, as it told last.
+    #[serde(default)]
+    pub booted_at: Option<Time>,
 }
 
 /// Where a host stands.
@@ -96,6 +99,7 @@ impl HostRecord {
             power_ons: Vec::new(),
             incident: None,
             closed_at: None,
+            booted_at: None,
         }
     }
 }
@@ -122,6 +126,10 @@ pub(crate) struct HostSenses {
     pub listed: Arc<BTreeMap<WorkloadId, DomainSeen>>,
     /// When it was first heard by its hypervisor after having been silent or off; for the stability check.
     pub well_since: Option<Time>,
+    /// When its hypervisor was heard last before its last silence; none: not in this term.
+    pub heard_before: Option<Time>,
+    /// When its management closed the connection with nothing left running, before it spoke again.
+    pub closed_before: Option<Time>,
     /// When its power was last asked about while the controller was cut off.
     pub power_asked: Option<Time>,
     /// The last sight, to tell changes.
@@ -166,6 +174,8 @@ impl HostSenses {
             inventory: None,
             listed: Arc::default(),
             well_since: None,
+            heard_before: None,
+            closed_before: None,
             power_asked: None,
             sight: Sight::Unknown,
         }

@@ -13,8 +13,8 @@ pub(crate) use host::{HostPhase, HostRecord, HostSenses, Maintenance, OffProof, 
 pub(crate) use order::{Meta, OrderRecord, Purpose};
 pub(crate) use readiness::{Readiness, Ready};
 pub(crate) use workload::{
-    ActivitySense, Attempt, MoveWhy, Moving, Seen, StoppedHow, Trouble, Trying, Unsettled, Want, WorkloadRecord,
-    WorkloadSenses,
+    ActivitySense, Attempt, MoveWhy, Moving, Reverted, Seen, StoppedHow, Stuck, Trouble, Trying, Unsettled, Want,
+    WorkloadRecord, WorkloadSenses,
 };
 
 use crate::{

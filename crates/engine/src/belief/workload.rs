@@ -55,6 +55,9 @@ pub(crate) struct WorkloadRecord {
     pub attempts: Vec<Attempt>,
     /// A planned move under way.
     pub moving: Option<Moving>,
+    /// It can't leave this host: it is not shut down for a drain again until the host's maintenance is set anew.
+    #[serde(default)]
+    pub stuck: Option<Stuck>,
     /// Where it was before it had to leave, for fail-back.
     pub came_from: Option<HostId>,
     /// A person put it on this host: no wish of the configuration moves it away.
@@ -75,6 +78,9 @@ pub(crate) struct WorkloadRecord {
     pub point_lost: Option<PointId>,
     /// The point of the last revert, to blame it if that did not help.
     pub reverted_to: Option<PointId>,
+    /// The last revert by its ladder, until a person has answered it.
+    #[serde(default)]
+    pub reverted: Option<Reverted>,
     /// An operator said to stop it by force if it has not shut down by then.
     #[serde(default)]
     pub force_stop_at: Option<Time>,
@@ -137,6 +143,9 @@ pub(crate) struct Trouble {
     /// A picture of its console was asked for.
     #[serde(default)]
     pub pictured: bool,
+    /// Every rung of its ladder was tried, and a person is called. Tries may go on.
+    #[serde(default)]
+    pub exhausted: bool,
 }
 
 /// The rung being tried: stop first if it may still run, then start.
@@ -156,6 +165,20 @@ pub(crate) struct Attempt {
     /// It did not even start there.
     #[serde(default)]
     pub failed: bool,
+    /// The guest came up. If it is in trouble again, it ran and fell over.
+    #[serde(default)]
+    pub ran: bool,
+}
+
+/// A revert by the ladder: the workload goes on with older data than it had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reverted {
+    /// To which point.
+    pub to: PointId,
+    /// The recovery point under which the newer data lies, if it was kept.
+    pub set_aside: Option<PointId>,
+    /// False: the revert's outcome is unknown.
+    pub certain: bool,
 }
 
 /// A planned move.
@@ -168,6 +191,59 @@ pub(crate) struct Moving {
     pub failures: u32,
     /// It was stopped for a cold move and is to be started.
     pub cold: bool,
+    /// Where it ran when the move was asked for; none: it was off, and is only to be started.
+    #[serde(default)]
+    pub from: Option<HostId>,
+    /// Hosts that it could not be migrated to.
+    #[serde(default)]
+    pub not_live_to: BTreeSet<HostId>,
+    /// Hosts on which it could not be started after it was stopped for the move.
+    #[serde(default)]
+    pub not_cold_to: BTreeSet<HostId>,
+    /// Why the last of these failed.
+    #[serde(default)]
+    pub cold_error: Option<String>,
+}
+
+impl Moving {
+    /// A live move away from a host.
+    pub(crate) fn live(from: &HostId, to: Option<HostId>, why: MoveWhy) -> Moving {
+        Moving {
+            to,
+            why,
+            failures: 0,
+            cold: false,
+            from: Some(from.clone()),
+            not_live_to: BTreeSet::new(),
+            not_cold_to: BTreeSet::new(),
+            cold_error: None,
+        }
+    }
+    /// Stopped on a host, to be started on another, as an operator asked.
+    pub(crate) fn cold(from: &HostId, to: HostId) -> Moving {
+        Moving { cold: true, ..Moving::live(from, Some(to), MoveWhy::Operator) }
+    }
+    /// Off, and to be started, as an operator asked.
+    pub(crate) fn start(on: Option<HostId>) -> Moving {
+        Moving {
+            to: on,
+            why: MoveWhy::Operator,
+            failures: 0,
+            cold: true,
+            from: None,
+            not_live_to: BTreeSet::new(),
+            not_cold_to: BTreeSet::new(),
+            cold_error: None,
+        }
+    }
+}
+
+/// A workload that could not leave its host, neither live nor by being shut down and started elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stuck {
+    pub host: HostId,
+    /// What was tried and why it failed, for people.
+    pub why: String,
 }
 
 /// Why a workload is moved.
@@ -209,6 +285,7 @@ impl WorkloadRecord {
             trying: None,
             attempts: Vec::new(),
             moving: None,
+            stuck: None,
             came_from: None,
             kept_on: None,
             answers: false,
@@ -218,8 +295,19 @@ impl WorkloadRecord {
             point_refused: None,
             point_lost: None,
             reverted_to: None,
+            reverted: None,
             force_stop_at: None,
             in_question: false,
+        }
+    }
+}
+
+impl WorkloadRecord {
+    /// It was started, or seen to run, on the host.
+    pub(crate) fn came_up(&mut self, host: &HostId) {
+        let last = self.attempts.last_mut();
+        if let Some(attempt) = last.filter(|attempt| attempt.host.as_ref().is_none_or(|at| at == host)) {
+            attempt.ran = true;
         }
     }
 }
@@ -249,6 +337,8 @@ pub(crate) struct WorkloadSenses {
     pub answered_since: Option<Time>,
     /// How often it rebooted by itself since it came up or was last heard.
     pub reboots: u32,
+    /// When it did so first.
+    pub rebooted_at: Option<Time>,
     /// When its host came into sight: silence before that says nothing of the guest.
     pub watched_since: Option<Time>,
     /// Hosts that have another VM of this name.

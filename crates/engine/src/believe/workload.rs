@@ -108,8 +108,14 @@ impl Engine {
         }
         let now = self.now;
         let record = self.belief.workloads.get_mut(workload).expect("looked up above");
-        record.trouble =
-            Some(Trouble { cause, since: now, well_until: first_well_until, started_at: None, pictured: false });
+        record.trouble = Some(Trouble {
+            cause,
+            since: now,
+            well_until: first_well_until,
+            started_at: None,
+            pictured: false,
+            exhausted: false,
+        });
         record.trying = None;
         record.moving = None;
         self.agenda.touch(workload);

@@ -1,5 +1,9 @@
 //! The recovery ladder: which way of bringing a workload back is tried next, and when. Attempts are counted within a
 //! window, waits double, and after the last rung a person is called; so restarts are bounded whatever happens.
+//!
+//! A start that fails before the guest runs says that something it needs is away: a lock, a network, memory. It says
+//! nothing about the guest's disk, so no revert follows from it. What it needs may also be away for longer than the ladder
+//! lasts; so while a person is called, such a start is tried again, each time after the longest wait.
 
 use super::{Next, PlaceFor, waiting_until};
 use crate::{
@@ -26,8 +30,8 @@ enum Chosen {
     Now(Rung),
     /// This one, later.
     At(Rung, Time),
-    /// None is left.
-    Exhausted,
+    /// None is left, and a person is called. This one goes on being tried from then on, if any does.
+    Exhausted(Option<(Rung, Time)>),
 }
 
 impl Engine {
@@ -94,7 +98,22 @@ impl Engine {
         match self.choose_rung(workload, cause, running_on) {
             Chosen::Now(rung) => Ok((rung, cause)),
             Chosen::At(rung, at) => Err(waiting_until(WaitingOn::Backoff { rung }, at)),
-            Chosen::Exhausted => Err(Doing::Blocked { by: Blocked::Exhausted { cause } }),
+            Chosen::Exhausted(next) => {
+                self.call_a_person(workload);
+                match next {
+                    None => Err(Doing::Blocked { by: Blocked::Exhausted { cause } }),
+                    Some((rung, at)) if at > self.now => Err(waiting_until(WaitingOn::Backoff { rung }, at)),
+                    Some((rung, _)) => Ok((rung, cause)),
+                }
+            }
+        }
+    }
+
+    fn call_a_person(&mut self, workload: &WorkloadId) {
+        let record = self.belief.workloads.get(workload);
+        let called = record.and_then(|record| record.trouble.as_ref()).is_none_or(|trouble| trouble.exhausted);
+        if !called && let Some(trouble) = self.belief.workloads.get_mut(workload).and_then(|it| it.trouble.as_mut()) {
+            trouble.exhausted = true;
         }
     }
 
@@ -138,9 +157,13 @@ impl Engine {
         let point =
             if rung == Rung::Revert { self.last_good_point(workload).map(|point| point.id.clone()) } else { None };
         let now = self.now;
+        let kept = attempts_kept(&self.recovery(workload));
         let record = self.belief.workloads.get_mut(workload).expect("decided on record");
         if record.trying.is_none() {
-            record.attempts.push(Attempt { rung, at: now, host, failed: false });
+            if record.attempts.len() > kept {
+                record.attempts.pop(); // of the tries beyond the ladder only the newest counts
+            }
+            record.attempts.push(Attempt { rung, at: now, host, failed: false, ran: false });
             record.trying = Some(Trying { rung, point });
         } else if let Some(attempt) = record.attempts.last_mut() {
             attempt.host = host.or_else(|| attempt.host.clone());
@@ -152,6 +175,9 @@ impl Engine {
         let point = self.last_good_point(workload).filter(|_| rung == Rung::Revert).map(|point| point.id.clone());
         if let Some(record) = self.belief.workloads.get_mut(workload) {
             record.trying = Some(Trying { rung, point });
+            if let Some(trouble) = &mut record.trouble {
+                trouble.exhausted = false;
+            }
         }
         self.agenda.touch(workload);
     }
@@ -178,9 +204,8 @@ impl Engine {
             *left = left.saturating_sub(step.attempts as usize);
             open && self.applies(workload, step.rung, cause, running_on)
         });
-        match next {
-            None => Chosen::Exhausted,
-            Some(step) if step.rung == Rung::Alarm => Chosen::Exhausted,
+        match next.filter(|step| step.rung != Rung::Alarm) {
+            None => Chosen::Exhausted(self.goes_on(workload, &policy, cause, running_on)),
             Some(step) => match backoff(&policy, &record.attempts).filter(|at| *at > self.now) {
                 Some(at) => Chosen::At(step.rung, at),
                 None => Chosen::Now(step.rung),
@@ -188,12 +213,39 @@ impl Engine {
         }
     }
 
+    /// What is tried after the last rung, and when: the last way of starting it, for as long as starts fail before the guest
+    /// runs. A guest that ran and fell over is left to the person.
+    fn goes_on(
+        &self,
+        workload: &WorkloadId,
+        policy: &RecoveryPolicy,
+        cause: Cause,
+        running_on: Option<&HostId>,
+    ) -> Option<(Rung, Time)> {
+        let record = self.belief.workloads.get(workload)?;
+        let last = record.attempts.last().filter(|attempt| !attempt.ran)?;
+        if running_on.is_some() {
+            return None; // it is not stopped by force again and again
+        }
+        let repeats = |rung: &Rung| matches!(rung, Rung::Restart | Rung::Relocate);
+        let mut rungs = policy.ladder_for(cause).iter().rev().map(|step| step.rung).filter(repeats);
+        let rung = rungs.find(|rung| self.applies(workload, *rung, cause, running_on))?;
+        Some((rung, last.at + policy.backoff_limit.max(policy.backoff)))
+    }
+
+    /// False after a start that failed before the guest ran: that is no evidence against its disk.
+    fn fell_over(&self, workload: &WorkloadId) -> bool {
+        let attempts = self.belief.workloads.get(workload).map_or(&[][..], |record| &record.attempts);
+        let last = attempts.iter().rev().find(|attempt| attempt.rung != Rung::Resume);
+        last.is_none_or(|attempt| attempt.ran)
+    }
+
     /// Whether a rung makes sense at all for this workload now.
     fn applies(&self, workload: &WorkloadId, rung: Rung, cause: Cause, running_on: Option<&HostId>) -> bool {
         let record = self.belief.workloads.get(workload).expect("decided on record");
         match rung {
             Rung::Resume => running_on.is_some(),
-            Rung::Revert => self.last_good_point(workload).is_some(),
+            Rung::Revert => self.last_good_point(workload).is_some() && self.fell_over(workload),
             // After the loss of its host it may go anywhere, also back there: what can't leave waits for its host.
             Rung::Relocate => {
                 let may_leave = || record.movable && self.bound_by_state(record).is_none();
@@ -216,6 +268,12 @@ impl Engine {
         let trying = self.belief.workloads.get(workload)?.trying.as_ref()?;
         trying.point.clone()
     }
+}
+
+/// So many attempts are remembered: one for each of all ladders. Those beyond are the slow tries after the last rung.
+fn attempts_kept(policy: &RecoveryPolicy) -> usize {
+    let ladders = policy.by_cause.values().chain([&policy.ladder]);
+    ladders.flatten().map(|step| step.attempts as usize).sum()
 }
 
 /// No attempt before this: the first at once, then doubling waits.

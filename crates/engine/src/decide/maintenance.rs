@@ -2,11 +2,11 @@
 
 use super::waiting;
 use crate::{
-    belief::Maintenance,
+    belief::{Maintenance, WorkloadRecord},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn, Why},
 };
-use mainstay_model::{EventKind, HostId, Severity, Span, Subject, Time, spec::MaintenanceWindow};
+use mainstay_model::{EventKind, HostId, Severity, Span, Subject, Time, WorkloadId, spec::MaintenanceWindow};
 
 const DAY_MS: u64 = 86_400_000;
 const MINUTE: Span = Span::minutes(1);
@@ -21,6 +21,14 @@ impl Engine {
             {
                 return Doing::Blocked { by: Blocked::Drain { workload: (*workload).clone(), why: why.to_string() } };
             }
+        }
+        let stuck_here = |workload: &&WorkloadId| {
+            let stuck = self.belief.workloads.get(*workload).and_then(|record| record.stuck.as_ref());
+            stuck.filter(|stuck| stuck.host == *host)
+        };
+        if let Some((workload, stuck)) = staying.iter().find_map(|workload| Some((workload, stuck_here(workload)?))) {
+            let why = format!("{}; it stays, and is only migrated again in a while", stuck.why);
+            return Doing::Blocked { by: Blocked::Drain { workload: (*workload).clone(), why } };
         }
         if let Some(stuck) = staying.iter().find(|workload| self.stays(workload)) {
             let why = "it could neither be migrated nor shut down; that is tried again in a while".to_owned();
@@ -47,6 +55,15 @@ impl Engine {
             // What kept it here before is asked about anew.
             self.belief.workload_senses.entry(workload.clone()).or_default().stays_until = None;
             self.agenda.touch(workload);
+        }
+        // What could not leave before may leave now.
+        let here = |record: &&WorkloadRecord| record.stuck.as_ref().is_some_and(|stuck| stuck.host == *host);
+        let stuck: Vec<WorkloadId> =
+            self.belief.workloads.values().filter(here).map(|record| record.workload.clone()).collect();
+        for workload in stuck {
+            if let Some(record) = self.belief.workloads.get_mut(&workload) {
+                record.stuck = None;
+            }
         }
         let back: Vec<_> = self
             .belief

@@ -52,18 +52,9 @@ impl Engine {
         };
         let found = violations(&self.running(bound), &self.candidates(), &self.located_groups());
         for violation in found {
-            match violation.mend {
-                Mend::Move(step) => self.propose(&step, MoveWhy::Constraint),
-                Mend::Nowhere(why) => {
-                    let steps = self.together(std::slice::from_ref(&violation.workload));
-                    if !steps.iter().any(|step| step.workload == violation.workload) {
-                        self.broken.insert(violation.workload.clone(), (violation.broken, why));
-                        continue;
-                    }
-                    for step in steps {
-                        self.propose(&step, MoveWhy::Constraint);
-                    }
-                }
+            violation.mend.steps().iter().for_each(|step| self.propose(step, MoveWhy::Constraint));
+            if let Mend::Nowhere(why) = violation.mend {
+                self.broken.insert(violation.workload, (violation.broken, why));
             }
         }
         for workload in before.keys().chain(self.broken.clone().keys()) {
@@ -129,7 +120,7 @@ impl Engine {
         if record.moving.is_some() || stays {
             return;
         }
-        record.moving = Some(Moving { to: Some(step.to.clone()), why, failures: 0, cold: false });
+        record.moving = Some(Moving::live(&step.from, Some(step.to.clone()), why));
         let text = format!("is to move from {} to {}: {}", step.from, step.to, step.why);
         self.note(EventKind::Decided, Severity::Green, Subject::Workload(step.workload.clone()), text);
         self.agenda.touch(&step.workload);

@@ -2,7 +2,7 @@
 
 use super::{Next, PlaceFor, waiting, waiting_until};
 use crate::{
-    belief::{MoveWhy, Moving},
+    belief::{MoveWhy, Moving, Stuck},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn},
     outcome::MOVE_PAUSE,
@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 
 /// Live migrations tried before a workload is moved cold.
 const LIVE_TRIES: u32 = 2;
+/// Starts elsewhere tried of what was stopped for a drain, before it goes back.
+pub(super) const COLD_TRIES: usize = 2;
 /// Bound for a live migration; then its outcome is unknown, and both hosts are asked.
 pub(super) const MIGRATE_TIMEOUT: Span = Span::minutes(10);
 
@@ -56,12 +58,20 @@ impl Engine {
 
     /// Why these, which run, can't go there together, if so.
     pub(crate) fn could_move(&mut self, company: &[WorkloadId], to: Option<&HostId>) -> Result<(), NoHostFits> {
-        let what = PlaceFor::LiveMove { to: to.cloned(), why: MoveWhy::Operator };
+        self.could_be_placed(company, to, &PlaceFor::LiveMove { to: to.cloned(), why: MoveWhy::Operator })
+    }
+
+    fn could_be_placed(
+        &mut self,
+        company: &[WorkloadId],
+        to: Option<&HostId>,
+        what: &PlaceFor,
+    ) -> Result<(), NoHostFits> {
         let goes = |member: &&WorkloadId| to.is_none_or(|to| self.runs_on(member) != Some(to));
         let requests: BTreeMap<WorkloadId, Request> = company
             .iter()
             .filter(goes)
-            .filter_map(|member| Some((member.clone(), self.request(member, &what)?)))
+            .filter_map(|member| Some((member.clone(), self.request(member, what)?)))
             .collect();
         self.sum_up();
         let mut placement = place(&requests, &self.candidates(), &self.located_groups());
@@ -81,13 +91,18 @@ impl Engine {
 
     /// True if the reason of the move is gone.
     fn move_is_over(&self, workload: &WorkloadId, host: &HostId, moving: &Moving) -> bool {
-        let arrived = moving.to.as_ref() == Some(host);
+        // What was off and runs now was started: by our order, whatever became of its answer, or by a person.
+        let started = moving.from.is_none();
+        let anywhere = moving.to.is_none() && moving.from.as_ref() != Some(host);
+        let arrived = started || anywhere || moving.to.as_ref() == Some(host);
         let in_maintenance = self.belief.hosts.get(host).is_some_and(|record| record.maintenance.is_some());
         let home_gone = moving.to.as_ref().is_some_and(|home| !self.in_service(home));
         match moving.why {
             // Given up rather than made some day when the host is back, and nobody remembers.
             MoveWhy::Operator => arrived || home_gone || moving.failures >= LIVE_TRIES,
-            MoveWhy::Maintenance => !in_maintenance,
+            MoveWhy::Maintenance => {
+                !in_maintenance || (moving.failures >= LIVE_TRIES && self.is_stuck_on(workload, host))
+            }
             MoveWhy::FailBack | MoveWhy::Constraint | MoveWhy::Balance => {
                 arrived || home_gone || moving.failures > 0 || !self.is_well(workload)
             }
@@ -108,7 +123,34 @@ impl Engine {
         senses.and_then(|senses| senses.stays_until).is_some_and(|until| until > self.now)
     }
 
+    /// It was stopped for a drain and goes back to where it ran: it is not stopped for this drain again.
+    pub(super) fn is_stuck(&mut self, workload: &WorkloadId, host: &HostId) {
+        let Some(record) = self.belief.workloads.get_mut(workload) else { return };
+        let failed = record.moving.as_ref().and_then(|moving| moving.cold_error.clone());
+        let why = match failed {
+            Some(error) => format!("it could not be migrated, nor started elsewhere ({error})"),
+            None => "it could not be migrated, and no other host takes it".to_owned(),
+        };
+        let text = format!("goes back to {host}: {why}");
+        record.stuck = Some(Stuck { host: host.clone(), why });
+        self.belief.workload_senses.entry(workload.clone()).or_default().stays_until = Some(self.now + MOVE_PAUSE);
+        self.note(EventKind::Decided, Severity::Yellow, Subject::Workload(workload.clone()), text);
+        self.agenda.touch_host(host);
+    }
+
+    /// True if it can't leave that host.
+    pub(super) fn is_stuck_on(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let stuck = self.belief.workloads.get(workload).and_then(|record| record.stuck.as_ref());
+        stuck.is_some_and(|stuck| stuck.host == *host)
+    }
+
+    /// Nothing is shut down that no other host would take.
     fn move_cold(&mut self, workload: &WorkloadId, host: &HostId, moving: Moving) -> Doing {
+        let company = self.moves_with(workload);
+        let what = PlaceFor::ColdMove { to: moving.to.clone(), leave: true };
+        if let Err(why) = self.could_be_placed(&company, moving.to.as_ref(), &what) {
+            return self.nowhere(why);
+        }
         let record = self.belief.workloads.get_mut(workload).expect("decided on record");
         record.moving = Some(Moving { cold: true, ..moving });
         self.stop(workload, host, StopHow::Graceful, "live migration failed twice, so it is moved cold")

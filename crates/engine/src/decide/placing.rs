@@ -27,6 +27,8 @@ pub(super) enum PlaceFor {
     LiveMove { to: Option<HostId>, why: MoveWhy },
     /// The start that ends a cold move, or that an operator asked for; at its old host too, unless it is to leave that.
     ColdMove { to: Option<HostId>, leave: bool },
+    /// The start, where it ran before, of what was stopped for a move and could not be started elsewhere.
+    GoBack { to: HostId },
 }
 
 impl Engine {
@@ -34,7 +36,7 @@ impl Engine {
         if wanted.is_empty() {
             return;
         }
-        let mut ready = BTreeMap::new();
+        let mut ready: BTreeMap<WorkloadId, PlaceFor> = BTreeMap::new();
         for (workload, what) in wanted {
             match self.predecessor(&workload, &what) {
                 Some(doing) => self.decided(&workload, doing),
@@ -48,7 +50,7 @@ impl Engine {
             .filter_map(|(workload, what)| Some((workload.clone(), self.request(workload, what)?)))
             .collect();
         let mut placement = self.find_places(&requests);
-        self.begin_anew(requests, &mut placement);
+        self.place_otherwise(requests, &mut ready, &mut placement);
         let mut order: Vec<&WorkloadId> = ready.keys().collect();
         order.sort_by_key(|workload| std::cmp::Reverse(self.priority(workload)));
         for workload in order {
@@ -64,35 +66,84 @@ impl Engine {
         }
     }
 
-    /// Where no host is left but those on which it failed, these are tried again, the least tried first, as often as the
-    /// ladder says.
-    fn begin_anew(&mut self, mut requests: BTreeMap<WorkloadId, Request>, placement: &mut Placement) {
-        let tried = |refusal: &Refusal| matches!(refusal, Refusal::FailedThere | Refusal::ToLeave);
-        let mut again = false;
-        for (workload, request) in &mut requests {
-            if let Some(chosen) = placement.placed.get(workload) {
-                request.only = Some(chosen.host.clone());
-            } else if request.excluded.values().any(|refusal| *refusal == Refusal::FailedThere) {
-                let attempts = self.belief.workloads.get(workload).map_or(&[][..], |record| &record.attempts);
-                let times = |host: &HostId| attempts.iter().filter(|it| it.host.as_ref() == Some(host)).count();
-                let least = request.excluded.keys().filter(|host| self.in_service(host)).map(times).min();
-                request.excluded.retain(|host, refusal| !tried(refusal) || Some(times(host)) > least);
-                again = true;
+    /// For those without a place: first their hosts are looked at again on which they failed, then the one where they ran.
+    fn place_otherwise(
+        &mut self,
+        mut requests: BTreeMap<WorkloadId, Request>,
+        ready: &mut BTreeMap<WorkloadId, PlaceFor>,
+        placement: &mut Placement,
+    ) {
+        for otherwise in [Engine::begin_anew, Engine::go_back] {
+            let mut changed = false;
+            for (workload, request) in &mut requests {
+                if let Some(chosen) = placement.placed.get(workload) {
+                    request.only = Some(chosen.host.clone());
+                } else if let Some(what) = ready.get_mut(workload) {
+                    changed |= otherwise(self, workload, what, request);
+                }
             }
-        }
-        if again {
-            let found = self.find_places(&requests);
-            for (workload, chosen) in found.placed {
-                if placement.unplaced.remove(&workload).is_some() {
-                    placement.placed.insert(workload, chosen);
+            if changed {
+                for (workload, chosen) in self.find_places(&requests).placed {
+                    if placement.unplaced.remove(&workload).is_some() {
+                        placement.placed.insert(workload, chosen);
+                    }
                 }
             }
         }
     }
 
-    /// A host that was not heard yet in this term may be the one that takes it: nobody is alarmed before it spoke or is lost.
-    /// One placement for all. Where everybody is bound for a host of its own, as after crashes, only those hosts are looked
-    /// at, so that it costs the same in a large cluster; unless that fails, since then each host's reason is told.
+    /// Where no host is left but those on which it failed, these are tried again, the least tried first, as often as the
+    /// ladder says. For a rung of the ladder this includes the host that it was to leave: it has no other.
+    fn begin_anew(&self, workload: &WorkloadId, what: &mut PlaceFor, request: &mut Request) -> bool {
+        let waived = |refusal: &Refusal| match what {
+            PlaceFor::Recovery { .. } => matches!(refusal, Refusal::FailedThere | Refusal::ToLeave),
+            PlaceFor::LiveMove { .. } => *refusal == Refusal::FailedThere,
+            PlaceFor::ColdMove { .. } | PlaceFor::GoBack { .. } => false,
+        };
+        if !request.excluded.values().any(waived) {
+            return false;
+        }
+        let attempts = self.belief.workloads.get(workload).map_or(&[][..], |record| &record.attempts);
+        let times = |host: &HostId| attempts.iter().filter(|it| it.host.as_ref() == Some(host)).count();
+        let open = request.excluded.iter().filter(|(host, refusal)| waived(refusal) && self.in_service(host));
+        let least = open.map(|(host, _)| times(host)).min();
+        request.excluded.retain(|host, refusal| !waived(refusal) || Some(times(host)) > least);
+        true
+    }
+
+    /// Where no other host takes it, it goes back to the one where it ran: what was stopped for a move, and what would have
+    /// no room there by the sum of all that ran there.
+    fn go_back(&self, workload: &WorkloadId, what: &mut PlaceFor, request: &mut Request) -> bool {
+        let Some(record) = self.belief.workloads.get(workload) else { return false };
+        let home = match what {
+            PlaceFor::ColdMove { leave: true, .. } => {
+                let from = record.moving.as_ref().filter(|moving| moving.why != MoveWhy::Operator);
+                from.and_then(|moving| moving.from.clone()).filter(|from| self.can_go_back_to(from))
+            }
+            PlaceFor::Recovery { .. } => record.host.clone().filter(|home| {
+                self.in_service(home) && !request.excluded.contains_key(home) && request.back_to.is_none()
+            }),
+            PlaceFor::ColdMove { .. } | PlaceFor::LiveMove { .. } | PlaceFor::GoBack { .. } => None,
+        };
+        let Some(home) = home else { return false };
+        if matches!(what, PlaceFor::ColdMove { .. }) {
+            *what = PlaceFor::GoBack { to: home.clone() };
+            request.excluded.remove(&home);
+        }
+        (request.only, request.back_to) = (Some(home.clone()), Some(home));
+        true
+    }
+
+    /// True if what was stopped there can be started there again, whatever the host is to be freed for.
+    pub(super) fn can_go_back_to(&self, host: &HostId) -> bool {
+        let record = self.belief.hosts.get(host);
+        let online = record.is_some_and(|it| it.phase == HostPhase::Online && it.capacity != Resources::ZERO);
+        online && self.sight(host) == Sight::Heard && self.host_spec(host).is_some()
+    }
+
+    /// Places all requests together. If every request names its host, as after crashes, only those hosts are considered, so
+    /// the cost does not grow with the cluster. If that finds no place, all hosts are considered, so that the explanation
+    /// lists each host's reason.
     fn find_places(&mut self, requests: &BTreeMap<WorkloadId, Request>) -> Placement {
         self.locate_groups(requests);
         let bound_for: Option<BTreeSet<&HostId>> = requests.values().map(|request| request.only.as_ref()).collect();
@@ -107,7 +158,8 @@ impl Engine {
         place(requests, &self.candidates(), &self.relations.groups)
     }
 
-    fn nowhere(&self, why: NoHostFits) -> Doing {
+    /// No alarm is raised while a host that may take it was not heard yet in this term.
+    pub(super) fn nowhere(&self, why: NoHostFits) -> Doing {
         match why.per_host.keys().find(|host| self.sight(host) == Sight::Unknown) {
             Some(host) => waiting(WaitingOn::Answer { host: host.clone() }),
             None => Doing::Blocked { by: Blocked::NoHost { why } },
@@ -211,7 +263,7 @@ impl Engine {
         let rule = self.rule(workload)?;
         let mut excluded = BTreeMap::new();
         let mut unready = BTreeMap::new();
-        let mut only = None;
+        let (mut only, mut back_to) = (None, None);
         let home = self.home(record);
         let mut current = home.clone();
         match what {
@@ -240,9 +292,21 @@ impl Engine {
                 let tried = (*rung == Rung::Restart)
                     .then(|| tried_last(record, self.recovery(workload).ladder_for(*cause)))
                     .flatten();
-                only = tried.or_else(|| home.clone()).filter(|host| self.takes(host, record));
+                // Where it ran last there is room for it: starting it again changes nothing in the sum.
+                let ran = record.host.as_ref().filter(|host| self.serves_again(host, record));
+                only = match tried {
+                    Some(tried) if Some(&tried) != ran => Some(tried).filter(|host| self.takes(host, record)),
+                    _ if ran.is_some() => ran.cloned(),
+                    _ => home.clone().filter(|host| self.takes(host, record)),
+                };
+                back_to = only.clone().filter(|only| Some(only) == ran);
             }
             PlaceFor::LiveMove { to: Some(to), .. } => only = Some(to.clone()),
+            PlaceFor::GoBack { to } => (only, back_to) = (Some(to.clone()), Some(to.clone())),
+            // A restart that an operator asked for.
+            PlaceFor::ColdMove { to: Some(to), leave: false } if record.host.as_ref() == Some(to) => {
+                (only, back_to) = (Some(to.clone()).filter(|to| self.in_service(to)), Some(to.clone()));
+            }
             PlaceFor::ColdMove { to: Some(to), .. } if self.takes(to, record) => only = Some(to.clone()),
             PlaceFor::ColdMove { leave: false, .. } => {}
             PlaceFor::LiveMove { to: None, .. } | PlaceFor::ColdMove { .. } => {
@@ -265,6 +329,12 @@ impl Engine {
         if !matches!(what, PlaceFor::LiveMove { .. }) {
             excluded.extend(self.state_elsewhere(record));
         }
+        let failed = record.moving.as_ref().and_then(|moving| match what {
+            PlaceFor::LiveMove { to: None, .. } => Some(&moving.not_live_to),
+            PlaceFor::ColdMove { .. } => Some(&moving.not_cold_to),
+            _ => None,
+        });
+        excluded.extend(failed.into_iter().flatten().map(|host| (host.clone(), Refusal::FailedThere)));
         excluded.extend(self.namesakes(workload).into_iter().map(|host| (host, Refusal::NameTaken)));
         Some(Request {
             needs: self.needs(record),
@@ -274,6 +344,7 @@ impl Engine {
             reach: self.reach(record),
             current,
             only,
+            back_to,
             excluded,
             unready: unready.into_keys().collect(),
         })
@@ -283,7 +354,14 @@ impl Engine {
     pub(crate) fn request_for_survey(&self, record: &WorkloadRecord) -> Option<Request> {
         let what = PlaceFor::Recovery { rung: Rung::Alarm, cause: Cause::HostLost };
         let request = self.request(&record.workload, &what)?;
-        Some(Request { only: None, excluded: self.unready(&record.workload), ..request })
+        Some(Request { only: None, back_to: None, excluded: self.unready(&record.workload), ..request })
+    }
+
+    /// True if a workload that ran there may be started there again: the host is in service, or it is to be emptied and this
+    /// workload can't leave it.
+    fn serves_again(&self, host: &HostId, record: &WorkloadRecord) -> bool {
+        let stuck = record.stuck.as_ref().is_some_and(|stuck| stuck.host == *host);
+        self.in_service(host) || stuck && self.can_go_back_to(host)
     }
 
     /// The same for a start, which is bound to a host by state that this host alone has.
@@ -411,6 +489,11 @@ impl Engine {
                 }
                 let action = Action::Start { workload: workload_name, host: host_name };
                 self.order_life(action, policy.start_timeout, "it was stopped to be moved")
+            }
+            PlaceFor::GoBack { .. } => {
+                self.is_stuck(workload, host);
+                let action = Action::Start { workload: workload_name, host: host_name };
+                self.order_life(action, policy.start_timeout, "it could not be started elsewhere, and goes back")
             }
             PlaceFor::Recovery { rung, cause } => {
                 self.count_attempt(workload, *rung, Some(host.clone()));

@@ -1,7 +1,7 @@
 //! What to do about a workload, read from the top: may anything be done at all; where may it run; if nowhere, start it; if
 //! in one place in sight, see how it is there.
 
-use super::{Next, PlaceFor, waiting, waiting_until};
+use super::{Next, PlaceFor, moving::COLD_TRIES, waiting, waiting_until};
 use crate::{
     belief::{HostPhase, MoveWhy, Moving, Purpose, Seen, Sight, StoppedHow, Want},
     engine::Engine,
@@ -125,6 +125,10 @@ impl Engine {
             return Next::Is(Doing::Nothing { why: Why::StoppedByPerson });
         }
         if let Some(moving) = record.moving.clone().filter(|moving| moving.cold) {
+            let tired = moving.why != MoveWhy::Operator && moving.not_cold_to.len() >= COLD_TRIES;
+            if let Some(from) = moving.from.filter(|from| tired && self.can_go_back_to(from)) {
+                return Next::Place(PlaceFor::GoBack { to: from });
+            }
             return Next::Place(PlaceFor::ColdMove { to: moving.to, leave: moving.failures > 0 });
         }
         let Some(trouble) = &record.trouble else {
@@ -205,13 +209,20 @@ impl Engine {
 
     fn runs_well(&mut self, workload: &WorkloadId, host: &HostId) -> Next {
         self.tidy(workload);
+        if !self.is_stuck_on(workload, host)
+            && let Some(record) = self.belief.workloads.get(workload)
+            && record.stuck.is_some()
+            && let Some(record) = self.belief.workloads.get_mut(workload)
+        {
+            record.stuck = None;
+        }
         if let Some(why) = self.reason_to_move(workload, host) {
             let to = match &why {
                 MoveWhy::FailBack => self.belief.workloads.get(workload).and_then(|record| record.came_from.clone()),
                 _ => None,
             };
             let record = self.belief.workloads.get_mut(workload).expect("decided on record");
-            record.moving = Some(Moving { to, why, failures: 0, cold: false });
+            record.moving = Some(Moving::live(host, to, why));
             if why == MoveWhy::Maintenance {
                 record.came_from.get_or_insert_with(|| host.clone());
             }

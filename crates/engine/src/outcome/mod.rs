@@ -46,9 +46,7 @@ impl Engine {
             Action::PowerOn { host } => self.power_on_ended(&host, &outcome),
             Action::Start { workload, host } => self.start_ended(&workload, &host, since, until, outcome),
             Action::Revert { workload, host, point, .. } => {
-                if matches!(outcome, Outcome::Done { .. }) {
-                    self.reverted(&workload, &point);
-                }
+                self.revert_ended(&workload, &host, &point, &outcome);
                 let not_there = matches!(&outcome, Outcome::Failed { error } if error.kind == FailureKind::NotThere);
                 self.start_ended(&workload, &host, since, until, outcome);
                 if not_there {

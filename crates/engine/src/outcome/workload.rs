@@ -1,7 +1,7 @@
 //! What comes of orders about workloads: started, stopped, migrated, or nobody knows.
 
 use crate::{
-    belief::{HostPhase, MoveWhy, Seen, StoppedHow, Unsettled, Want},
+    belief::{HostPhase, MoveWhy, Moving, Seen, StoppedHow, Unsettled, Want},
     engine::Engine,
     whose::persons_stop,
 };
@@ -43,6 +43,7 @@ impl Engine {
         record.host = Some(host.clone());
         record.left.remove(host);
         record.trying = None;
+        record.came_up(host);
         record.moving = None;
         record.leave_state = false;
         record.unsettled.remove(host);
@@ -118,6 +119,9 @@ impl Engine {
             let text = format!("its disk is in use by another process, so it may run somewhere: {}", error.message);
             self.note(EventKind::Believed, Severity::Red, Subject::Workload(workload.clone()), text);
         }
+        if self.drain_failed(workload, host, &error) {
+            return;
+        }
         self.rung_failed(workload, host);
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.moving = None;
@@ -127,6 +131,20 @@ impl Engine {
         if record.trouble.is_none() {
             self.trouble(workload, Cause::StartFailed);
         }
+    }
+
+    /// A start elsewhere of what was stopped for a drain failed: another host is tried, or it goes back. True if it was that.
+    fn drain_failed(&mut self, workload: &WorkloadId, host: &HostId, error: &Failure) -> bool {
+        let Some(record) = self.belief.workloads.get_mut(workload) else { return false };
+        let drained = |moving: &&mut Moving| {
+            moving.cold && moving.why != MoveWhy::Operator && moving.from.as_ref().is_some_and(|from| from != host)
+        };
+        let Some(moving) = record.moving.as_mut().filter(drained) else { return false };
+        moving.not_cold_to.insert(host.clone());
+        moving.cold_error = Some(format!("{host}: {}", error.message));
+        record.unsettled.remove(host);
+        record.pending_on.remove(host);
+        true
     }
 
     /// Housekeeping did not work: what is in its way may go, but not at once.
@@ -244,6 +262,9 @@ impl Engine {
                 let record = self.belief.workloads.get_mut(workload).expect("an order's workload is on record");
                 if let Some(moving) = &mut record.moving {
                     moving.failures += 1;
+                    if error.kind != FailureKind::Unreachable {
+                        moving.not_live_to.insert(to.clone());
+                    }
                 }
                 if !self.seen_live(workload, from) {
                     self.unsettle(workload, from, self.now);

@@ -113,6 +113,9 @@ impl<'a> Board<'a> {
                 return Some(Obstacle::Apart { from, group: *group });
             }
         }
+        if unit.goes_back_to(self.hosts[host].0) {
+            return None; // it changes nothing in the sum of what ran there
+        }
         let (what, needed, free) = self.free(host).lacks(unit.needs)?;
         Some(Obstacle::Lacks { what, needed, free })
     }

@@ -83,6 +83,8 @@ pub struct Request {
     pub current: Option<HostId>,
     /// The one host that it is bound for, if it is: all others are out of question.
     pub only: Option<HostId>,
+    /// It goes back to this host, where it ran last: neither room nor maintenance there is held against it.
+    pub back_to: Option<HostId>,
     /// Hosts that are out of question for this one workload, and why.
     pub excluded: BTreeMap<HostId, Refusal>,
     /// Hosts that lack something that it needs to start: they are taken only where no other fits.

@@ -68,6 +68,54 @@ impl Case {
     }
 }
 
+/// Other names, in the opposite order.
+fn other_host(host: &HostId) -> HostId {
+    let number: u32 = host.as_str()[1..].parse().expect("hosts are numbered");
+    HostId::new(format!("h{}", 9 - number))
+}
+
+fn other_workload(workload: &WorkloadId) -> WorkloadId {
+    let number: u32 = workload.as_str()[1..].parse().expect("workloads are numbered");
+    WorkloadId::new(format!("w{}", 99 - number))
+}
+
+impl Case {
+    fn renamed(&self) -> Case {
+        let request = |(id, request): (&WorkloadId, &Request)| {
+            let mut request = request.clone();
+            request.current = request.current.as_ref().map(other_host);
+            request.excluded = request.excluded.iter().map(|(host, why)| (other_host(host), why.clone())).collect();
+            if let Reach::Host(home) = &request.reach {
+                request.reach = Reach::Host(other_host(home));
+            }
+            for rule in &mut request.rules {
+                rule.hosts = rule.hosts.iter().map(other_host).collect();
+            }
+            (other_workload(id), request)
+        };
+        Case {
+            hosts: self.hosts.iter().map(|(id, host)| (other_host(id), host.clone())).collect(),
+            residents: self.residents.iter().map(request).collect(),
+            requests: self.requests.iter().map(request).collect(),
+            groups: self
+                .groups
+                .iter()
+                .map(|group| Group { members: group.members.iter().map(other_workload).collect(), ..group.clone() })
+                .collect(),
+        }
+    }
+}
+
+/// What a placement is worth, without names: how many are placed by priority, on how few spares, and how many wishes of
+/// location rules it fulfils.
+fn worth(case: &Case, placement: &Placement) -> ([usize; 3], usize, i64) {
+    let spares = placement.placed.values().filter(|chosen| case.hosts[&chosen.host].spare).count();
+    let points = placement.placed.iter().flat_map(|(id, chosen)| {
+        unit::preferences(&case.requests[id].rules, &chosen.host, &case.hosts[&chosen.host].tags).map(i64::from)
+    });
+    (merit(case, placement.placed.keys()), spares, points.sum())
+}
+
 fn some_host() -> impl Strategy<Value = HostCandidate> {
     (4..24_u64, 2..10_u64, 0..8_u8, 0..10_u8, 0..5_u8).prop_map(|(memory, vcpus, site, state, spare)| HostCandidate {
         site: if site == 0 { "there".into() } else { "here".into() },
@@ -99,6 +147,7 @@ fn some_request(hosts: usize) -> impl Strategy<Value = Request> {
                 },
                 only: None,
                 unready: Default::default(),
+                back_to: None,
                 excluded: if reach == 1 {
                     current.iter().map(|host| (host.clone(), Refusal::FailedThere)).collect()
                 } else {
@@ -224,9 +273,7 @@ proptest! {
     fn mending_leaves_only_what_cannot_be_mended(mut case in some_case()) {
         let found = violations(&case.residents, &case.hosts, &case.groups());
         for violation in &found {
-            if let Mend::Move(step) = &violation.mend {
-                case.moved(step);
-            }
+            violation.mend.steps().iter().for_each(|step| case.moved(step));
         }
         for left in violations(&case.residents, &case.hosts, &case.groups()) {
             let known = found.iter().find(|violation| violation.workload == left.workload);
@@ -288,4 +335,96 @@ fn most(case: &Case) -> [usize; 3] {
     }
     let left: Vec<(&WorkloadId, &Request)> = case.requests.iter().collect();
     go(case, &left, &mut case.hosts.clone(), &mut case.places(&Placement::default()))
+}
+
+/// Names only break ties: how often other names for hosts and workloads change how many are placed, or how well.
+#[test]
+fn names_do_not_matter() {
+    use proptest::{strategy::ValueTree, test_runner::TestRunner};
+    let mut runner = TestRunner::deterministic();
+    let (mut placed_alike, mut as_good) = (0, 0);
+    const TRIED: usize = 2_000;
+    for _ in 0..TRIED {
+        let case = some_case().new_tree(&mut runner).expect("no filters, so it can be drawn").current();
+        let renamed = case.renamed();
+        let (one, other) = (worth(&case, &case.place()), worth(&renamed, &renamed.place()));
+        placed_alike += usize::from(one.0 == other.0);
+        as_good += usize::from(one == other);
+    }
+    println!("{placed_alike} placed alike, {as_good} as good, of {TRIED}");
+    assert!(placed_alike * 1_000 >= TRIED * 995, "{placed_alike} of {TRIED}");
+    assert!(as_good * 100 >= TRIED * 98, "{as_good} of {TRIED}");
+}
+
+/// On clusters small enough to try everything: how often all broken constraints are mended that can be.
+#[test]
+fn what_can_be_mended_is_mended() {
+    use proptest::{strategy::ValueTree, test_runner::TestRunner};
+    let mut runner = TestRunner::deterministic();
+    let (mut tried, mut mended, mut drawn) = (0, 0, 0);
+    while tried < 200 && drawn < 40_000 {
+        drawn += 1;
+        let mut case = some_case().new_tree(&mut runner).expect("no filters, so it can be drawn").current();
+        case.requests.clear();
+        case.groups.retain(|group| group.strength == Strength::Required);
+        if violations(&case.residents, &case.hosts, &case.groups()).is_empty() || !could_be_whole(&case) {
+            continue;
+        }
+        tried += 1;
+        for _ in 0..5 {
+            for violation in violations(&case.residents, &case.hosts, &case.groups()) {
+                violation.mend.steps().iter().for_each(|step| case.moved(step));
+            }
+        }
+        mended += usize::from(violations(&case.residents, &case.hosts, &case.groups()).is_empty());
+    }
+    println!("{mended} of {tried} of {drawn}");
+    assert!(mended * 100 >= tried * 85, "{mended} of {tried}");
+}
+
+/// True if there is a place for every resident so that nothing is broken, whatever has to be moved for it.
+fn could_be_whole(case: &Case) -> bool {
+    fn go(
+        case: &Case,
+        left: &[(&WorkloadId, &Request)],
+        hosts: &mut BTreeMap<HostId, HostCandidate>,
+        at: &mut BTreeMap<WorkloadId, HostId>,
+    ) -> bool {
+        let Some(((id, request), rest)) = left.split_first() else { return true };
+        for host in case.hosts.keys() {
+            let used = hosts[host].used;
+            let stays = request.current.as_ref() == Some(host);
+            let usable = stays || (hosts[host].refused.is_none() && !request.excluded.contains_key(host));
+            let fits = hosts[host].capacity.minus(used).lacks(request.needs).is_none();
+            if !usable || !fits || breaks(case, id, request, host, at) {
+                continue;
+            }
+            hosts.get_mut(host).expect("it is there").used = used.plus(request.needs);
+            at.insert((*id).clone(), host.clone());
+            if go(case, rest, hosts, at) {
+                return true;
+            }
+            at.remove(*id);
+            hosts.get_mut(host).expect("it is there").used = used;
+        }
+        false
+    }
+    let left: Vec<(&WorkloadId, &Request)> = case.residents.iter().collect();
+    let mut hosts = case.hosts.clone();
+    hosts.values_mut().for_each(|host| host.used = Resources::ZERO);
+    go(case, &left, &mut hosts, &mut BTreeMap::new())
+}
+
+fn breaks(case: &Case, id: &WorkloadId, request: &Request, host: &HostId, at: &BTreeMap<WorkloadId, HostId>) -> bool {
+    let stays = request.current.as_ref() == Some(host);
+    let reach = matches!(&request.reach, Reach::Host(home) if home != host)
+        || matches!(&request.reach, Reach::Site(site) if *site != case.hosts[host].site);
+    let groups = case.groups.iter().filter(|group| group.members.contains(id)).any(|group| {
+        let mut others = group.members.iter().filter(|other| *other != id).filter_map(|other| at.get(other));
+        match group.bond {
+            Bond::Together => others.any(|other| other != host),
+            Bond::Apart => others.any(|other| other == host),
+        }
+    });
+    unit::required_elsewhere(&request.rules, host, &case.hosts[host]) || (reach && !stays) || groups
 }

@@ -55,6 +55,7 @@ pub fn cluster(hosts: usize, workloads: usize) -> Cluster {
             reach: Reach::Site("here".into()),
             current: Some(home.clone()),
             only: None,
+            back_to: None,
             excluded: BTreeMap::new(),
             unready: BTreeSet::new(),
         };

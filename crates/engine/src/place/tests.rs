@@ -23,6 +23,7 @@ fn request(memory_gib: u64) -> Request {
         reach: Reach::Site("here".into()),
         current: None,
         only: None,
+        back_to: None,
         excluded: BTreeMap::new(),
         unready: Default::default(),
     }
@@ -291,6 +292,7 @@ fn broken_constraints_are_found_and_mended_at_the_cost_of_the_less_important() {
         .iter()
         .map(|violation| match &violation.mend {
             Mend::Move(step) => format!("{} → {}: {}", violation.workload, step.to, step.why),
+            Mend::Together(steps) => format!("{} moves along", steps.len()),
             Mend::Nowhere(refused) => format!("{}: {refused}", violation.workload),
         })
         .collect();

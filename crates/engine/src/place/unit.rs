@@ -100,16 +100,27 @@ impl<'a> Unit<'a> {
         self.members.iter().any(|(_, request)| request.unready.contains(host))
     }
 
-    /// Importance, then size, then name: the lesser comes first.
+    /// True if all its members go back to that host, where they ran.
+    pub fn goes_back_to(&self, host: &HostId) -> bool {
+        self.members.iter().all(|(_, request)| request.back_to.as_ref() == Some(host))
+    }
+
+    /// Importance, then size, then how few hosts it has to choose from, then how strong its wishes are; last the name. The
+    /// lesser comes first.
     pub fn rank(&self) -> impl Ord + use<'a> {
         let Resources { memory_mib, cpu_centi } = self.needs;
-        (Reverse(self.priority), Reverse(memory_mib), Reverse(cpu_centi), self.members[0].0)
+        let mut wishes: Vec<i64> = self.open.iter().map(|open| open.preference).filter(|points| *points != 0).collect();
+        wishes.sort_unstable();
+        let narrowness = (self.open.len(), Reverse(self.apart.len() + self.preferred.len()), Reverse(wishes));
+        (Reverse(self.priority), Reverse(memory_mib), Reverse(cpu_centi), narrowness, self.members[0].0)
     }
 
     /// What speaks against a host whatever else is placed there.
     pub fn lasting_refusal(&self, host: usize, board: &Board<'a>) -> Option<Refusal> {
         let (id, candidate) = board.hosts[host];
-        if let Some(refusal) = &candidate.refused {
+        if let Some(refusal) = &candidate.refused
+            && !(*refusal == Refusal::Maintenance && self.goes_back_to(id))
+        {
             return Some(refusal.clone());
         }
         if let Some((workload, origin)) = self.torn {

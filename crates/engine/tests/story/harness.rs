@@ -225,8 +225,12 @@ impl Story {
 
     /// A ladder of one restart within an hour.
     pub fn tries_once(&mut self) {
-        let step = |rung| LadderStep { rung, attempts: 1 };
-        let ladder = vec![step(Rung::Restart), step(Rung::Alarm)];
+        self.ladder(&[Rung::Restart, Rung::Alarm]);
+    }
+
+    /// A ladder of these rungs, each once within an hour.
+    pub fn ladder(&mut self, rungs: &[Rung]) {
+        let ladder = rungs.iter().map(|rung| LadderStep { rung: *rung, attempts: 1 }).collect();
         let policy = RecoveryPolicy { ladder, window: Span::minutes(60), ..RecoveryPolicy::default() };
         self.spec.recovery.push(Rule { selector: Selector::all(), policy, origin: Origin::default_of("recovery") });
         self.reload();

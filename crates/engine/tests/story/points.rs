@@ -2,7 +2,9 @@
 
 use crate::harness::{Story, domain};
 use mainstay_model::{
-    Action, Code, Command, DomainSeen, DomainState, Fact, OffReason, Outcome, PointState, Reply, Span, spec::Keep,
+    Action, ActionId, Code, Command, Detail, DomainSeen, DomainState, Fact, OffReason, Outcome, PointState, Reply,
+    Span, Subject,
+    spec::{Keep, Rung},
 };
 
 fn seen(story: &mut Story, points: &[&str]) {
@@ -226,4 +228,64 @@ fn a_revert_tells_what_was_lost_and_answers_for_its_point() {
     let states: Vec<_> =
         story.controller.points(&"web-1".into()).iter().map(|it| (it.id.to_string(), it.state)).collect();
     assert_eq!(states, [("one".to_owned(), PointState::Bad), ("two".to_owned(), PointState::Good)]);
+}
+
+/// The ladder reverts a guest that panics: a person has to know of it, and of where its newer data is.
+fn reverted_by_the_ladder(story: &mut Story) -> ActionId {
+    story.point("one");
+    story.pass(Span::secs(60));
+    story.ladder(&[Rung::Revert, Rung::Alarm]);
+    let stop = story.panicked();
+    story.event("h1", DomainState::Off(OffReason::Destroyed));
+    story.done(stop);
+    let (revert, action) = story.only_order();
+    assert!(matches!(action, Action::Revert { .. }), "{action}");
+    story.has("h1", domain(DomainState::Running));
+    revert
+}
+
+#[test]
+fn a_revert_by_the_ladder_is_an_alarm_until_what_it_set_aside_is_deleted() {
+    let mut story = Story::new();
+    let revert = reverted_by_the_ladder(&mut story);
+    let detail = Detail::Reverted { set_aside: Some("aside".into()), handle: String::new() };
+    story.ends(revert, Outcome::Done { detail });
+    story.pass(Span::secs(90));
+    assert_eq!(story.alarms(), [Code::REVERTED]);
+    let points = story.controller.points(&"web-1".into());
+    assert!(points.iter().any(|it| it.id.as_str() == "aside" && it.state == PointState::SetAside), "{points:?}");
+    story.restart();
+    story.pass(Span::secs(8));
+    story.command(Command::DeletePoint { workload: "web-1".into(), point: "aside".into() });
+    let (delete, _) = story.only_order();
+    story.done(delete);
+    assert_eq!(story.alarms(), []);
+}
+
+#[test]
+fn a_revert_that_set_nothing_aside_is_an_alarm_until_it_is_acknowledged() {
+    for outcome in [Outcome::done(), Outcome::unknown("connection lost")] {
+        let mut story = Story::new();
+        let revert = reverted_by_the_ladder(&mut story);
+        story.ends(revert, outcome);
+        story.pass(Span::minutes(3));
+        assert_eq!(story.alarms(), [Code::REVERTED]);
+        let subject = Subject::Workload("web-1".into());
+        story.command(Command::Acknowledge { code: Code::REVERTED, subject, by: "ann".to_owned() });
+        story.pass(Span::secs(1));
+        assert_eq!(story.alarms(), []);
+    }
+}
+
+#[test]
+fn a_revert_that_an_operator_asked_for_is_no_alarm() {
+    let mut story = Story::new();
+    story.point("one");
+    story.command(Command::Revert { workload: "web-1".into(), point: Some("one".into()) });
+    let (revert, _) = story.only_order();
+    let detail = Detail::Reverted { set_aside: Some("aside".into()), handle: String::new() };
+    story.ends(revert, Outcome::Done { detail });
+    story.pass(Span::secs(5));
+    assert_eq!(story.alarms(), []);
+    assert_eq!(story.controller.points(&"web-1".into()).len(), 2, "but it is listed");
 }

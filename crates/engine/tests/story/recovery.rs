@@ -241,3 +241,54 @@ fn what_woke_up_by_itself_after_a_hang_is_left_running() {
     assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
     assert_eq!((story.health().as_str(), story.alarms()), ("running", vec![]));
 }
+
+/// What the guest needs is away for long: each start fails at once. It is tried on, slowly, under one alarm.
+#[test]
+fn starts_that_fail_go_on_at_the_longest_wait_while_a_person_is_called() {
+    let mut story = Story::new();
+    story.crashed();
+    let mut tries = vec![];
+    for _ in 0..1200 {
+        for (id, action) in std::mem::take(&mut story.orders) {
+            assert!(matches!(action, Action::Start { .. }), "nothing else follows from it: {action}");
+            tries.push(story.now);
+            story.fails(id);
+        }
+        story.pass(Span::secs(1));
+    }
+    assert_eq!(story.alarms(), [Code::RECOVERY_EXHAUSTED]);
+    let raised = story.said.iter().filter(|line| line.contains("alarm MS1203:")).count();
+    assert_eq!(raised, 1, "it stands, and is not raised at each try");
+    let waits: Vec<Span> = tries.windows(2).map(|pair| pair[1].since(pair[0])).collect();
+    assert!(waits.iter().all(|wait| *wait <= Span::secs(62)), "never longer than the longest wait: {waits:?}");
+    assert!(tries.len() < 60, "{} tries within 20 minutes", tries.len());
+}
+
+/// A guest that ran and fell over, again and again, is left to the person.
+#[test]
+fn a_guest_that_runs_and_falls_is_not_tried_on() {
+    let mut story = Story::new();
+    story.tries_once();
+    let start = story.crashed();
+    story.has("h1", domain(DomainState::Running));
+    story.done(start);
+    story.pass(Span::secs(5));
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    story.pass(Span::minutes(10));
+    assert_eq!((story.ordered(), story.alarms()), (vec![], vec![Code::RECOVERY_EXHAUSTED]));
+}
+
+/// Three starts failed before the guest ran: that is no evidence against its disk.
+#[test]
+fn no_revert_follows_from_starts_that_failed() {
+    let mut story = Story::new();
+    story.point("good");
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    for _ in 0..300 {
+        for (id, action) in std::mem::take(&mut story.orders) {
+            assert!(!matches!(action, Action::Revert { .. }), "{action}");
+            story.fails(id);
+        }
+        story.pass(Span::secs(1));
+    }
+}

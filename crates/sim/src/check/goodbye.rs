@@ -1,17 +1,23 @@
 //! Hosts that were shut down in good order, as the controller was told of it: guests that ended in a row that leads up to
-//! the end of their host's connection. A person's stop among them can't be told from the host's doing, so a start of such
-//! a guest is not held against the controller.
+//! the end of their host's connection, or to its boot. A person's stop among them can't be told from the host's doing, so a
+//! start of such a guest is not held against the controller (docs/concepts.md names this limit).
 
 use mainstay_model::{DomainChange, DomainState, Fact, HostId, OffReason, Span, Time, WorkloadId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// No end in the row is further than this from the next, nor the last from the end of the connection.
-const IN_A_ROW: Span = Span::secs(30);
+/// No end in the row is further than this from the next: guests are shut down one after the other.
+const IN_A_ROW: Span = Span::minutes(5);
+/// Nor the last from the end of the connection.
+const CLOSES_WITHIN: Span = Span::secs(30);
+/// Nor the last from the start of its host's kernel.
+const BOOTS_WITHIN: Span = Span::minutes(10);
 
 #[derive(Default)]
 pub(super) struct Goodbyes {
-    /// When guests were told to have ended by themselves, oldest first, since the last end of their host's connection.
+    /// When guests were told to have ended by themselves, oldest first, by host.
     ended: BTreeMap<HostId, Vec<(Time, WorkloadId)>>,
+    /// What was told to run on each host.
+    live: BTreeMap<HostId, BTreeSet<WorkloadId>>,
     /// Of each guest the last such end.
     last: BTreeMap<WorkloadId, Time>,
     /// And the last one that was in a row before the end of a connection.
@@ -22,26 +28,43 @@ impl Goodbyes {
     /// The controller is told.
     pub fn told(&mut self, fact: &Fact, now: Time) {
         match fact {
-            Fact::Domain {
-                host,
-                workload,
-                change: DomainChange::State(DomainState::Off(OffReason::Shutdown | OffReason::Saved)),
-            } => {
-                self.ended.entry(host.clone()).or_default().push((now, workload.clone()));
-                self.last.insert(workload.clone(), now);
+            Fact::Domain { host, workload, change: DomainChange::State(state) } => {
+                self.state(host, workload, *state, now);
             }
-            Fact::HostSilent { host, closed: true, .. } => {
-                let mut next = now;
-                for (at, workload) in self.ended.remove(host).unwrap_or_default().into_iter().rev() {
-                    if next.since(at) > IN_A_ROW {
-                        break;
-                    }
-                    next = at;
-                    let went = self.went.entry(workload).or_insert(at);
-                    *went = at.max(*went);
+            Fact::Inventory { host, domains, .. } => {
+                for (workload, seen) in &**domains {
+                    self.state(host, workload, seen.state, now);
                 }
             }
+            Fact::HostSilent { host, closed: true, .. } => self.row(host, now, CLOSES_WITHIN),
+            Fact::HostBooted { host, at } => self.row(host, *at, BOOTS_WITHIN),
             _ => {}
+        }
+    }
+
+    fn state(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, now: Time) {
+        let live = self.live.entry(host.clone()).or_default();
+        if state.is_live() {
+            if !live.contains(workload) {
+                live.insert(workload.clone());
+            }
+        } else if live.remove(workload) && matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Saved)) {
+            self.ended.entry(host.clone()).or_default().push((now, workload.clone()));
+            self.last.insert(workload.clone(), now);
+        }
+    }
+
+    /// A row of ends that leads up to that moment.
+    fn row(&mut self, host: &HostId, until: Time, gap: Span) {
+        let (mut next, mut allowed) = (until, gap);
+        let ended = self.ended.get(host).into_iter().flatten().rev();
+        for (at, workload) in ended.filter(|(at, _)| *at <= until) {
+            if next.since(*at) > allowed {
+                break;
+            }
+            (next, allowed) = (*at, IN_A_ROW);
+            let went = self.went.entry(workload.clone()).or_insert(*at);
+            *went = (*at).max(*went);
         }
     }
 

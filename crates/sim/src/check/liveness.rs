@@ -24,7 +24,9 @@ impl Checker {
             let unprotected = view.workloads.iter().any(|seen| seen.workload == *name && !seen.managed);
             let removed =
                 guest.undefined_by_person && !world.hosts.values().any(|host| host.domains.contains_key(name));
-            let left_off = self.stops.wanted_off(name) || self.stops.is_believed_stopped(name);
+            // Undefined and defined anew by a person, who did not start it: what is found off is left off.
+            let found_off = guest.undefined_by_person && self.stops.redefined_at(name).is_some();
+            let left_off = found_off || self.stops.wanted_off(name) || self.stops.is_believed_stopped(name);
             if !managed || unprotected || removed || left_off {
                 self.excused.insert(name.clone());
                 continue;

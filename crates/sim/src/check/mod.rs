@@ -9,6 +9,7 @@ mod evidence;
 mod figures;
 mod goodbye;
 mod liveness;
+mod moves;
 mod order;
 mod points;
 mod room;
@@ -30,6 +31,7 @@ use mainstay_model::{
     ActionId, Command, Detail, DomainChange, DomainSeen, DomainState, Epoch, Fact, HostId, Order, Outcome, PowerState,
     Time, WorkloadId,
 };
+use moves::Moves;
 use points::Points;
 use room::Sizes;
 use serde::{Deserialize, Serialize};
@@ -66,6 +68,7 @@ pub(crate) struct Checker {
     last_ran: BTreeMap<WorkloadId, HostId>,
     attempts: BTreeMap<WorkloadId, Attempts>,
     points: Points,
+    moves: Moves,
     sizes: Sizes,
     /// Workloads that were rightly down when all should run: what becomes of them later is no restlessness.
     excused: BTreeSet<WorkloadId>,
@@ -125,7 +128,10 @@ impl Checker {
                 Input::Fact(fact) => self.told_fact(world, fact),
                 Input::Outcome { id, outcome } => self.told_outcome(world, *id, outcome),
                 // What the policy allowed before is no measure any more.
-                Input::Spec(_) => self.attempts.clear(),
+                Input::Spec(_) => {
+                    self.attempts.clear();
+                    self.moves.reloaded();
+                }
                 Input::Command { .. } | Input::Refused(_) | Input::Tick | Input::Behind => {}
             }
         }
@@ -134,6 +140,7 @@ impl Checker {
     /// A command that the controller accepted.
     pub fn accepted(&mut self, world: &World, command: &Command) {
         self.evidence.command(command, world.now);
+        self.moves.command(command);
         match command {
             Command::ConfirmOff { host } => self.claimed_off(world, host),
             Command::StopWorkload { workload, .. } => {
@@ -147,10 +154,10 @@ impl Checker {
                 self.stops.over(workload);
                 self.attempts.entry(workload.clone()).or_default().disturbed();
             }
-            // An operator speaks for every VM that is in question.
+            // An operator speaks for every VM that is in question. Those that the old memory knows as stopped are not.
             Command::AcceptMemory { start: true } => {
                 for workload in world.guests.keys() {
-                    self.stops.over(workload);
+                    self.stops.may_start(workload);
                     self.attempts.entry(workload.clone()).or_default().disturbed();
                 }
             }
@@ -221,6 +228,7 @@ impl Checker {
         match truth {
             Truth::Started { guest, host, by } => self.started(world, guest, host, *by),
             Truth::Moved { guest, to, by, .. } => {
+                self.moves.went_away(guest);
                 self.last_ran.insert(guest.clone(), to.clone());
                 if *by == Starter::Person {
                     self.stops.over(guest);
@@ -239,6 +247,9 @@ impl Checker {
     }
 
     fn started(&mut self, world: &World, guest: &WorkloadId, host: &HostId, by: Starter) {
+        if self.last_ran.get(guest).is_some_and(|ran| ran != host) {
+            self.moves.went_away(guest);
+        }
         self.last_ran.insert(guest.clone(), host.clone());
         if by == Starter::Person {
             self.stops.started_by_person(guest);

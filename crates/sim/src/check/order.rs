@@ -30,11 +30,13 @@ impl Checker {
                 self.person_stop_holds(world, order, workload);
                 self.alone(world, order, workload, &[host]);
                 self.fits(world, order, workload, host);
+                self.count_try(world, workload);
             }
             Action::Resume { workload, host } => self.alone(world, order, workload, &[host]),
             Action::Migrate { workload, from, to } => {
                 self.alone(world, order, workload, &[from, to]);
                 self.fits(world, order, workload, to);
+                self.asked_for(world, order, workload);
             }
             Action::TakePoint { workload, point, .. } => {
                 let sick = self.known_sick(world, workload);

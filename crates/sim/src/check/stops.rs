@@ -43,6 +43,11 @@ impl Stops {
         self.redefined.remove(workload);
     }
 
+    /// The controller may start it, though it need not.
+    pub fn may_start(&mut self, workload: &WorkloadId) {
+        self.told.remove(workload);
+    }
+
     /// A person took its definition to another host while it was off.
     pub fn redefined(&mut self, workload: &WorkloadId, now: Time) {
         self.redefined.insert(workload.clone(), now);

@@ -1,9 +1,9 @@
 //! `expect.txt`: what must come of it, one sentence a line, such as `web-1 runs on h2 by 20s`.
 
 use super::{ScenarioError, script::lines};
-use crate::{record::Passage, report::Verdict, run::Simulation};
+use crate::{record::Passage, report::Verdict, run::Simulation, world::SET_ASIDE};
 use mainstay_engine::view::ClusterView;
-use mainstay_model::{Alarm, HostId, Reply, Span, Subject, Time, WorkloadId};
+use mainstay_model::{Alarm, HostId, PointId, Reply, Span, Subject, Time, WorkloadId};
 
 /// One line of `expect.txt`.
 #[derive(Clone, Debug)]
@@ -234,7 +234,8 @@ impl Wanted {
                 ((found < *bound) == *below, format!("its longest downtime was {found}"))
             }
             Wanted::Points { guest, count } => {
-                let found = world.guests.get(guest).map_or(0, |guest| guest.points.len());
+                let own = |point: &&PointId| !point.as_str().starts_with(SET_ASIDE);
+                let found = world.guests.get(guest).map_or(0, |guest| guest.points.keys().filter(own).count());
                 (count.holds(found), format!("it has {found}"))
             }
             Wanted::Reverted { guest, count } => {

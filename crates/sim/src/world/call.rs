@@ -16,6 +16,9 @@ use mainstay_model::{
     WorkloadId,
 };
 
+/// Names of recovery points that hold what a revert set aside begin so.
+pub(crate) const SET_ASIDE: &str = "broken-";
+
 /// An order on its way.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
@@ -268,7 +271,7 @@ impl World {
                 self.delete_point(workload, point);
                 Ok(Detail::None)
             }
-            Action::Revert { workload, host, point, .. } => self.revert(workload, host, point),
+            Action::Revert { workload, host, point, keep_broken } => self.revert(workload, host, point, *keep_broken),
             Action::Screenshot { workload, .. } => Ok(Detail::File(format!("{workload}.png"))),
             Action::CheckPower { .. } | Action::Fence { .. } | Action::PowerOn { .. } => return Effect::Never,
         };
@@ -345,15 +348,27 @@ impl World {
         }
     }
 
-    fn revert(&mut self, name: &WorkloadId, on: &HostId, point: &PointId) -> Result<Detail, Refusal> {
+    fn revert(
+        &mut self,
+        name: &WorkloadId,
+        on: &HostId,
+        point: &PointId,
+        keep_broken: bool,
+    ) -> Result<Detail, Refusal> {
+        let now = self.now;
         let gone = || (FailureKind::NotThere, format!("no snapshot {point} of {name}"));
         let disk: Disk = self.guests.get(name).and_then(|guest| guest.points.get(point)).ok_or_else(gone)?.disk;
         self.end_process(name, on, OffReason::Destroyed);
         self.start(name, on, Starter::Controller)?;
         if let Some(guest) = self.guests.get_mut(name) {
             let lost_ms = guest.disk.written_ms.saturating_sub(disk.written_ms);
+            let kept = keep_broken.then(|| PointId::new(format!("{SET_ASIDE}{}", now.0)));
+            if let Some(kept) = &kept {
+                guest.points.insert(kept.clone(), Point { disk: guest.disk, taken_at: now });
+            }
             guest.disk = Disk { corrupted: guest.disk.corrupted, unflushed_ms: 0, ..disk };
             self.truths.push(Truth::Reverted { guest: name.clone(), point: point.clone(), lost_ms });
+            return Ok(Detail::Reverted { set_aside: kept, handle: String::new() });
         }
         Ok(Detail::None)
     }

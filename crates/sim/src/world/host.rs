@@ -11,6 +11,10 @@ pub(crate) struct Host {
     pub capacity: Resources,
     pub boot_time: Span,
     pub power: Power,
+    /// When it came up last.
+    pub booted_at: Time,
+    /// Memory that its processes can hold: more than it has if its guests added up to more at the beginning (ballooning).
+    pub holds_mib: u64,
     /// Grows with every loss of power, so that what was begun before is known to be over.
     pub boots: u64,
     /// False: its mains are cut, and with them the fence devices that it feeds.
@@ -94,6 +98,8 @@ impl Host {
             capacity,
             boot_time,
             power: Power::On,
+            booted_at: Time(0),
+            holds_mib: capacity.memory_mib,
             boots: 0,
             mains: true,
             path: Path::default(),

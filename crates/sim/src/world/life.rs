@@ -60,7 +60,7 @@ impl World {
         let Some(host) = self.hosts.get_mut(on) else {
             return Err((FailureKind::NotThere, format!("no host {on}")));
         };
-        if taken + needs.memory_mib > host.capacity.memory_mib {
+        if taken + needs.memory_mib > host.holds_mib {
             self.truths.push(Truth::NoRoom { guest: name.clone(), host: on.clone() });
             return Err((FailureKind::NoRoom, "cannot set up guest memory: Cannot allocate memory".into()));
         }
@@ -262,6 +262,7 @@ impl World {
             return;
         }
         host.power = Power::On;
+        host.booted_at = self.now;
         host.management = Management::Runs;
         let autostart: Vec<WorkloadId> = host
             .domains

@@ -46,7 +46,7 @@ impl World {
         if host.namesakes.contains(name) {
             return Err((FailureKind::Refused, "domain is already defined with another uuid".into()));
         }
-        if taken + guest.needs.memory_mib > host.capacity.memory_mib {
+        if taken + guest.needs.memory_mib > host.holds_mib {
             self.truths.push(Truth::NoRoom { guest: name.clone(), host: to.clone() });
             return Err((FailureKind::NoRoom, "cannot set up guest memory: Cannot allocate memory".into()));
         }

@@ -22,6 +22,7 @@ mod queue;
 mod sense;
 mod truth;
 
+pub(crate) use call::SET_ASIDE;
 pub(crate) use guest::{Condition, Disk, Guest, Process};
 pub(crate) use host::{Host, Power};
 pub(crate) use truth::{Starter, Truth};
@@ -201,6 +202,12 @@ impl World {
         if world.guests.values().any(|guest| !guest.bridges.is_empty()) {
             for (number, name) in setup.host.keys().enumerate() {
                 world.plan(Span::secs(1 + number as u64), Planned::AskReadiness(name.clone()));
+            }
+        }
+        for name in setup.host.keys() {
+            let taken = world.memory_taken(name);
+            if let Some(host) = world.hosts.get_mut(name) {
+                host.holds_mib = host.holds_mib.max(taken);
             }
         }
         world

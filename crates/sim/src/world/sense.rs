@@ -45,6 +45,7 @@ impl World {
         let (Some(host), Some(spec)) = (self.hosts.get_mut(name), self.spec.hosts.get(name)) else { return };
         let pinged = !spec.address.is_empty();
         let delay = Span(host.random.between(1, 15));
+        let booted_at = host.booted_at;
         let (pings, manages, was_open) = (host.answers_ping(), host.answers_management(), host.connection.open);
         let refused = pings && host.management == Management::Dead;
         if manages {
@@ -66,6 +67,7 @@ impl World {
             self.close(name, error);
         }
         if manages && !was_open {
+            self.tell_over(name, delay, Fact::HostBooted { host: name.clone(), at: booted_at });
             self.ask_list(name);
             self.points_of(name);
         }
