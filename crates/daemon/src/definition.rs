@@ -1,7 +1,11 @@
 //! Reads from a domain's XML what the engine needs to know of it: size, tags, where its disks lie, whether it can move.
 
-use mainstay_libvirt::{Error, definition::Definition, xml::Element};
-use mainstay_model::Resources;
+use mainstay_libvirt::{
+    Error,
+    definition::{Definition, Disk},
+    xml::Element,
+};
+use mainstay_model::{HostState, Resources};
 use std::{collections::BTreeSet, path::Path};
 
 /// What a definition says.
@@ -15,8 +19,11 @@ pub(crate) struct Defined {
     pub datastores: BTreeSet<String>,
     /// False if a device of its host is passed through to it.
     pub movable: bool,
-    /// True if each disk that is written to is a qcow2 image: then memory and disks fit into an internal snapshot.
+    /// True if memory and disks fit into an internal snapshot: each disk that is written to is a qcow2 image and may be part
+    /// of a point, and the firmware is not UEFI.
     pub internal_snapshots: bool,
+    /// State that lies on its host only, whatever its disks lie on.
+    pub only_here: BTreeSet<HostState>,
     /// Operating system by libosinfo's id, such as `http://debian.org/debian/12`.
     pub system: Option<String>,
     /// True if it has a channel for the guest agent.
@@ -32,6 +39,7 @@ impl Defined {
             datastores: BTreeSet::new(),
             movable: false,
             internal_snapshots: false,
+            only_here: BTreeSet::new(),
             system: None,
             has_agent: false,
         }
@@ -43,20 +51,44 @@ impl Defined {
         let definition = Definition::of(&root, xml)?;
         let devices = |kind: &'static str| root.find(&["devices"]).into_iter().flat_map(move |all| all.all(kind));
         let disks: Vec<&Element> = devices("disk").filter(|disk| is_written(disk)).collect();
-        let format =
-            |disk: &&Element| disk.find(&["driver"]).and_then(|driver| driver.attribute("type")) == Some("qcow2");
+        let datastores: BTreeSet<String> = disks.iter().filter_map(|disk| datastore(disk)).collect();
         let metadata = || root.find(&["metadata"]).into_iter().flat_map(descendants);
         let system = metadata().find(|element| local(element) == "os").and_then(|os| os.attribute("id"));
         Ok(Defined {
             needs: Resources::of(definition.memory_kib.div_ceil(1024), u64::from(definition.vcpus)),
             tags: metadata().filter(|element| local(element) == "tag").map(|tag| tag.text.trim().to_owned()).collect(),
-            datastores: disks.iter().filter_map(|disk| datastore(disk)).collect(),
+            only_here: only_here(&definition, &datastores),
+            datastores,
             movable: devices("hostdev").next().is_none(),
-            internal_snapshots: disks.iter().all(format),
+            internal_snapshots: fits_inside(&definition),
             system: system.map(str::to_owned),
             has_agent: definition.agent_channel,
         })
     }
+}
+
+fn fits_inside(definition: &Definition) -> bool {
+    let mut written = definition.disks.iter().filter(|disk| disk.is_written()).peekable();
+    let inside = |disk: &Disk| {
+        let wanted = matches!(disk.snapshot.as_deref(), None | Some("internal"));
+        wanted && disk.is_protected() && disk.format.as_deref() == Some("qcow2")
+    };
+    !definition.uefi && written.peek().is_some() && written.all(inside)
+}
+
+/// What libvirt keeps in folders of the host, unless it is told to keep it where the disks are.
+fn only_here(definition: &Definition, datastores: &BTreeSet<String>) -> BTreeSet<HostState> {
+    let with_the_disks = |path: &str| datastores.iter().any(|folder| Path::new(path).starts_with(folder));
+    let mut states = BTreeSet::new();
+    if definition.uefi && !definition.nvram.as_deref().is_some_and(with_the_disks) {
+        states.insert(HostState::UefiVariables);
+    }
+    if let Some(tpm) = &definition.tpm
+        && !tpm.source.as_deref().is_some_and(with_the_disks)
+    {
+        states.insert(HostState::Tpm);
+    }
+    states
 }
 
 fn is_written(disk: &Element) -> bool {
@@ -107,6 +139,38 @@ mod tests {
         let bound = WEB.replace("<channel", "<hostdev mode='subsystem' type='pci'/><channel");
         let defined = Defined::read(&bound.replace("qcow2'/><source", "raw'/><source")).unwrap();
         assert!(!defined.movable && !defined.internal_snapshots);
+    }
+
+    #[test]
+    fn uefi_no_points() {
+        let os = |loader: &str| WEB.replace("<devices>", &format!("<os>{loader}</os><devices>"));
+        let old =
+            os("<loader readonly='yes' type='pflash'>/c.fd</loader><nvram template='/v.fd'>/var/lib/n.fd</nvram>");
+        let shared = os("<loader type='pflash'>/c.fd</loader><nvram type='file'><source file='/srv/vm/n.fd'/></nvram>");
+        for xml in [&old, &shared, &WEB.replace("<devices>", "<os firmware='efi'/><devices>")] {
+            assert!(!Defined::read(xml).unwrap().internal_snapshots, "{xml}");
+        }
+        assert!(Defined::read(&os("<loader type='rom'>/bios.bin</loader>")).unwrap().internal_snapshots);
+        assert_eq!(Defined::read(&old).unwrap().only_here, [HostState::UefiVariables].into());
+        assert_eq!(Defined::read(&shared).unwrap().only_here, [].into(), "beside its disk");
+        assert_eq!(Defined::read(WEB).unwrap().only_here, [].into());
+        let tpm = "<tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm><channel";
+        let tpm = Defined::read(&WEB.replace("<channel", tpm)).unwrap();
+        assert_eq!((tpm.only_here, tpm.internal_snapshots), ([HostState::Tpm].into(), true));
+    }
+
+    #[test]
+    fn a_disk_that_is_not_to_be_in_a_point_leaves_the_others_to_overlays() {
+        let with = |attributes: &str, more: &str| {
+            let disk = format!(
+                "<disk type='file' device='disk' {attributes}><driver type='qcow2'/><source file='/s/b'/><target dev='vdb'/>{more}</disk><channel"
+            );
+            Defined::read(&WEB.replace("<channel", &disk)).unwrap().internal_snapshots
+        };
+        assert!(with("", "") && with("snapshot='internal'", "") && with("", "<readonly/>"));
+        assert!(!with("snapshot='no'", "") && !with("snapshot='external'", "") && !with("", "<shareable/>"));
+        let diskless = WEB.replace("device='disk'", "device='cdrom'");
+        assert!(!Defined::read(&diskless).unwrap().internal_snapshots);
     }
 
     #[test]

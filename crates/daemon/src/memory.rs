@@ -2,7 +2,10 @@
 
 use crate::{clock::ClockMark, handle::EventQuery};
 use mainstay_engine::{Change, Row, Step, Table};
-use mainstay_libvirt::Uuid;
+use mainstay_libvirt::{
+    Uuid,
+    domain::{checkpoint::CheckpointRecord, migration::Records, snapshot::SnapshotRecord},
+};
 use mainstay_model::{Event, EventKind, HostId, IncidentId, Severity, Span, Subject, Time, WorkloadId};
 use mainstay_store::{Batch, Kind, Store, StoredEvent};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -28,21 +31,45 @@ pub(crate) struct Definition {
     pub xml: String,
     /// libvirt's records of its snapshots, parents first.
     pub snapshots: Vec<KeptSnapshot>,
+    /// libvirt's records of its checkpoints, parents first: names and records.
+    #[serde(default)]
+    pub checkpoints: Vec<(String, String)>,
     /// Where it was seen so last.
     pub host: HostId,
     /// When.
     pub seen_at: Time,
     /// Why it may not be true: its disks were being switched to other images when it was last heard of.
     pub doubt: Option<String>,
+    /// Its records may be missing where it is now: they were removed for a migration, or not yet written on the host it
+    /// starts on. Nothing is learned about them from any host before they are written there again.
+    #[serde(default)]
+    pub owed: bool,
+    /// Hosts that hold saved memory of it which is older than its disks: it must never be woken from that.
+    #[serde(default)]
+    pub stale_saves: BTreeSet<HostId>,
 }
 
 impl Definition {
     /// Of all by which two definitions differ.
     pub fn digest(&self) -> u64 {
-        let Definition { xml, snapshots, host, doubt, seen_at: _ } = self;
+        let Definition { xml, snapshots, checkpoints, host, doubt, owed, stale_saves: _, seen_at: _ } = self;
         let mut hasher = DefaultHasher::new();
-        (xml, snapshots, host, doubt).hash(&mut hasher);
+        (xml, snapshots, checkpoints, host, doubt, owed).hash(&mut hasher);
         hasher.finish()
+    }
+
+    /// What libvirt has to have on record where the workload is.
+    pub fn records(&self) -> Records {
+        let snapshot = |kept: &KeptSnapshot| SnapshotRecord {
+            name: kept.name.clone(),
+            xml: kept.xml.clone(),
+            current: kept.current,
+        };
+        let checkpoint = |(name, xml): &(String, String)| CheckpointRecord { name: name.clone(), xml: xml.clone() };
+        Records {
+            snapshots: self.snapshots.iter().map(snapshot).collect(),
+            checkpoints: self.checkpoints.iter().map(checkpoint).collect(),
+        }
     }
 }
 
@@ -86,12 +113,15 @@ struct Kept {
     uuid: Option<Uuid>,
     /// Of all by which two definitions differ.
     digest: u64,
+    owed: bool,
+    stale_saves: BTreeSet<HostId>,
 }
 
 impl Kept {
     fn of(definition: &Definition) -> Kept {
         let uuid = mainstay_libvirt::definition::Definition::uuid_in(&definition.xml).ok();
-        Kept { host: definition.host.clone(), uuid, digest: definition.digest() }
+        let stale_saves = definition.stale_saves.clone();
+        Kept { host: definition.host.clone(), uuid, digest: definition.digest(), owed: definition.owed, stale_saves }
     }
 
     /// True if a domain of this uuid is another VM, though it may have the same name.
@@ -221,17 +251,74 @@ impl Memory {
         self.lock().keeps(workload, digest)
     }
 
+    /// True while a workload's records may be missing where it is: see [`Definition::owed`].
+    pub fn owes(&self, workload: &WorkloadId) -> bool {
+        self.lock().kept.get(workload).is_some_and(|kept| kept.owed)
+    }
+
+    /// From here on, also after a crash of the controller, the workload's records are owed to the host where it is.
+    pub async fn owe(&self, workload: &WorkloadId) -> Result<(), mainstay_store::Error> {
+        match self.definition(workload).await? {
+            Some(kept) if !kept.owed && !kept.records().is_empty() => {
+                self.keep_definition(workload, Definition { owed: true, ..kept }).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The workload's records are where it is.
+    pub async fn settle(&self, workload: &WorkloadId) -> Result<(), mainstay_store::Error> {
+        match self.definition(workload).await? {
+            Some(kept) if kept.owed => self.keep_definition(workload, Definition { owed: false, ..kept }).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Hosts whose saved memory of a workload is stale.
+    pub fn stale_saves(&self, workload: &WorkloadId) -> BTreeSet<HostId> {
+        self.lock().kept.get(workload).map(|kept| kept.stale_saves.clone()).unwrap_or_default()
+    }
+
+    /// Notes whether a host holds saved memory that is older than the workload's disks.
+    pub async fn note_save(
+        &self,
+        workload: &WorkloadId,
+        host: &HostId,
+        stale: bool,
+    ) -> Result<(), mainstay_store::Error> {
+        if self.stale_saves(workload).contains(host) == stale {
+            return Ok(());
+        }
+        let Some(mut kept) = self.definition(workload).await? else { return Ok(()) };
+        if stale {
+            kept.stale_saves.insert(host.clone())
+        } else {
+            kept.stale_saves.remove(host)
+        };
+        self.put_definition(workload, kept).await
+    }
+
     /// Keeps a workload's definition as a sensor saw it, if it differs from the one kept.
     pub async fn see_definition(&self, workload: &WorkloadId, new: Definition) -> Result<(), mainstay_store::Error> {
         let known = {
             let definitions = self.lock();
-            definitions.changing.contains(workload) || definitions.keeps(workload, new.digest())
+            let owed = definitions.kept.get(workload).is_some_and(|kept| kept.owed);
+            owed || definitions.changing.contains(workload) || definitions.keeps(workload, new.digest())
         };
         if known { Ok(()) } else { self.keep_definition(workload, new).await }
     }
 
-    /// Keeps a workload's definition.
-    pub async fn keep_definition(&self, workload: &WorkloadId, new: Definition) -> Result<(), mainstay_store::Error> {
+    /// Keeps a workload's definition. What was known of saved memory stays known.
+    pub async fn keep_definition(
+        &self,
+        workload: &WorkloadId,
+        mut new: Definition,
+    ) -> Result<(), mainstay_store::Error> {
+        new.stale_saves = self.stale_saves(workload);
+        self.put_definition(workload, new).await
+    }
+
+    async fn put_definition(&self, workload: &WorkloadId, new: Definition) -> Result<(), mainstay_store::Error> {
         let body = json(&new);
         let change = mainstay_store::Change { kind: Kind::Definition, key: workload.to_string(), body: Some(body) };
         self.store.commit(&Batch { at_ms: new.seen_at.0, changes: vec![change], events: Vec::new() }).await?;

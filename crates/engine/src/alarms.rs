@@ -2,14 +2,14 @@
 //! that do is raised or cleared. So an alarm can neither be doubled nor forgotten.
 
 use crate::{
-    belief::{AlarmKey, HostPhase, HostRecord, HostSenses, Sight, StoppedHow, Want, WorkloadRecord},
+    belief::{AlarmKey, HostPhase, HostRecord, HostSenses, PointKey, Sight, StoppedHow, Want, WorkloadRecord},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn},
     restored::named,
 };
 use mainstay_model::{
-    Alarm, Cause, Code, DomainState, EventKind, HostChannel, HostId, PauseReason, Severity, Subject, WorkloadId,
-    shell_word,
+    Alarm, Cause, Code, DomainState, EventKind, HostChannel, HostId, PauseReason, PointId, Severity, Subject,
+    WorkloadId, shell_word,
 };
 
 /// A stop that an operator asked for, and that failed so often, needs a person.
@@ -310,6 +310,25 @@ impl Engine {
                 format!("look at its network and its load; restart it if need be: mainstay vm restart {name}"),
             ));
         }
+        match state {
+            Some(DomainState::Paused(PauseReason::Asleep)) => drafts.push(draft(
+                Code::ASLEEP,
+                Severity::Yellow,
+                format!("{workload} is asleep: its guest went to sleep by its own power management"),
+                format!("wake it: mainstay vm start {name} (or virsh dompmwakeup {name})"),
+            )),
+            Some(DomainState::Paused(PauseReason::NoSpace)) => {
+                let stores: Vec<&str> = record.datastores.iter().map(String::as_str).collect();
+                let on = if stores.is_empty() { String::new() } else { format!(" on {}", stores.join(" or ")) };
+                drafts.push(draft(
+                    Code::DISK_FULL,
+                    Severity::Red,
+                    format!("{workload} is paused: no space is left for its disk{on}"),
+                    "make room there; the VM then goes on by itself within a minute, and is not restarted for it",
+                ));
+            }
+            _ => {}
+        }
         if let Some(DomainState::Paused(reason @ (PauseReason::Person | PauseReason::Other))) = state {
             let whom = if reason == PauseReason::Person { "by a person" } else { "by somebody unknown" };
             drafts.push(draft(
@@ -464,12 +483,34 @@ impl Engine {
         let (Some(record), Some(rule)) = (self.belief.workloads.get(workload), self.protection(workload)) else {
             return drafts;
         };
-        if record.point_failures >= 2 {
+        if let Some(why) = &record.point_refused {
+            drafts.push(draft(
+                Code::POINT_FAILED,
+                Severity::Yellow,
+                format!("no recovery point of {workload} can be taken: {why}"),
+                format!("choose another kind for it ([[protection]], `kind`), or take it out of protection; see: mainstay events {name}"),
+            ));
+        } else if record.point_failures >= 2 {
             drafts.push(draft(
                 Code::POINT_FAILED,
                 Severity::Yellow,
                 format!("{} recovery points of {workload} in a row failed", record.point_failures),
                 format!("see why: mainstay events {name}"),
+            ));
+        }
+        let stuck = self.belief.workload_senses.get(workload).map(|senses| &senses.stuck_points);
+        let stuck = stuck
+            .into_iter()
+            .flatten()
+            .filter(|(point, _)| self.belief.points.contains(&PointKey(workload.clone(), (*point).clone())));
+        let stuck: Vec<(&PointId, &str)> = stuck.map(|(point, (_, why))| (point, why.as_str())).collect();
+        if let Some((point, why)) = stuck.first() {
+            let others = if stuck.len() > 1 { format!(", nor {} others", stuck.len() - 1) } else { String::new() };
+            drafts.push(draft(
+                Code::POINT_STUCK,
+                Severity::Yellow,
+                format!("recovery point {point} of {workload} can't be deleted{others}: {why}"),
+                format!("it is tried again every minute, and other points are deleted meanwhile; see: mainstay events {name}"),
             ));
         }
         if let Some(point) = &record.point_lost {

@@ -1,6 +1,7 @@
 //! What an operator can ask. A command is checked against belief, then only changes what should be; the next decision, in
 //! the same step, does the rest. Refusals say what to do instead.
 
+use crate::place::state_words;
 use crate::{
     belief::{
         AlarmKey, AskedFor, HostPhase, Maintenance, MoveWhy, Moving, OffProof, PointKey, Sight, StoppedHow, Want,
@@ -8,8 +9,8 @@ use crate::{
     engine::Engine,
 };
 use mainstay_model::{
-    Acknowledged, Action, Cause, Code, Command, EventKind, HostId, PointBy, PointId, PointState, Reply, Severity, Span,
-    StopHow, Subject, WorkloadId, spec::Rung,
+    Acknowledged, Action, Cause, Code, Command, DomainState, EventKind, HostId, PauseReason, PointBy, PointId,
+    PointState, Reply, Severity, Span, StopHow, Subject, WorkloadId, shell_word, spec::Rung,
 };
 
 fn accepted(text: impl Into<String>) -> Reply {
@@ -39,7 +40,7 @@ impl Engine {
             Command::ConfirmOff { host } => self.confirm_off(&host),
             Command::FenceHost { host } => self.fence_now(&host),
             Command::Maintenance { host, on } => self.maintenance(&host, on),
-            Command::StartWorkload { workload, host } => self.start_now(&workload, host),
+            Command::StartWorkload { workload, host, leave_state } => self.start_now(&workload, host, leave_state),
             Command::StopWorkload { workload, how, within } => self.stop_now(&workload, how, within),
             Command::RestartWorkload { workload, how } => self.restart_now(&workload, how),
             Command::MoveWorkload { workload, to, cold } => self.move_now(&workload, to, cold),
@@ -192,8 +193,11 @@ impl Engine {
         Ok(())
     }
 
-    fn start_now(&mut self, workload: &WorkloadId, host: Option<HostId>) -> Reply {
+    fn start_now(&mut self, workload: &WorkloadId, host: Option<HostId>, leave_state: bool) -> Reply {
         if let Err(reply) = self.free_workload(workload) {
+            return reply;
+        }
+        if let Some(reply) = self.wake_now(workload) {
             return reply;
         }
         if host.is_none() && self.stands_there_in_trouble(workload) {
@@ -237,6 +241,16 @@ impl Engine {
             if !self.takes(host, record) {
                 return refused(format!("{host} is not in service, or has no room; see: mainstay explain {workload}"));
             }
+            if let Some((bound, states)) =
+                self.bound_by_state(record).filter(|(bound, _)| bound != host && !leave_state)
+            {
+                let states = state_words(&states);
+                let name = shell_word(workload);
+                return refused(format!(
+                    "{states} on {bound} only: started on {host}, {workload} would begin without; start it on {bound}, or, if \
+                     that may be left behind: mainstay vm start {name} --on {host} --leave-state"
+                ));
+            }
         }
         self.commanded(Subject::Workload(workload.clone()), "a person asked to start it");
         self.asked_anew(workload, None);
@@ -246,8 +260,25 @@ impl Engine {
         record.attempts.clear();
         record.trying = None;
         record.trouble = None;
+        record.leave_state = leave_state;
         record.moving = Some(Moving::start(host));
         accepted(format!("{workload} is being started"))
+    }
+
+    /// A guest that sleeps is woken where it is; `None`: it does not sleep.
+    fn wake_now(&mut self, workload: &WorkloadId) -> Option<Reply> {
+        let record = self.belief.workloads.get(workload)?;
+        let host = record.may_run_on.first().filter(|_| record.may_run_on.len() == 1)?.clone();
+        let seen = self.belief.workload_senses.get(workload)?.seen.get(&host)?;
+        if seen.state != DomainState::Paused(PauseReason::Asleep) || self.sight(&host) != Sight::Heard {
+            return None;
+        }
+        self.commanded(Subject::Workload(workload.clone()), "a person asked to wake it");
+        let record = self.belief.workloads.get_mut(workload)?;
+        record.want = Want::Running;
+        let bound = self.recovery(workload).start_timeout;
+        self.order(Action::Resume { workload: workload.clone(), host }, bound, crate::belief::Purpose::Life);
+        Some(accepted(format!("{workload} is being woken")))
     }
 
     /// Panicked, hung or paused in one place in sight: it does not run, and yet it is not off.
@@ -358,6 +389,12 @@ impl Engine {
         }
         if !self.takes(&to, record) {
             return refused(format!("{to} has no room for {workload}; see: mainstay explain {workload}"));
+        }
+        if let Some((bound, states)) = self.bound_by_state(record) {
+            let states = state_words(&states);
+            return refused(format!(
+                "{states} on {bound} only, and moves along only live: {workload} is not shut down for that"
+            ));
         }
         self.commanded(Subject::Workload(workload.clone()), "a person asked to move it cold");
         self.asked_anew(workload, None);

@@ -54,6 +54,8 @@ pub enum Why {
     StoppedByPerson,
     /// A person paused it.
     PausedByPerson,
+    /// Its guest went to sleep.
+    Asleep,
     /// It is in maintenance and empty.
     InMaintenance,
     /// It is off, and left so.
@@ -149,6 +151,8 @@ pub enum WaitingOn {
     FenceLimit,
     /// The next request to stop: the guest did not follow the last one.
     StopAgain,
+    /// There is room again for its disk.
+    Room,
     /// The next round of fence levels, after all of them failed.
     FenceRetry,
     /// A migration that somebody else began, to be seen at its target.
@@ -215,6 +219,7 @@ impl fmt::Display for Why {
             Why::Unprotected => "an operator said to leave it alone (mainstay vm unprotect)",
             Why::StoppedByPerson => "a person stopped it",
             Why::PausedByPerson => "a person or tool paused it",
+            Why::Asleep => "its guest went to sleep by its own power management; wake it: mainstay vm start",
             Why::InMaintenance => "it is in maintenance and empty",
             Why::LeftOff => "it is off, and left so",
             Why::Spare => "it is a spare that is not needed",
@@ -255,6 +260,12 @@ impl fmt::Display for WaitingOn {
             WaitingOn::Drain { left } => write!(f, "{left} workloads to leave"),
             WaitingOn::Owner => write!(f, "its owner, who shut it down in good order, to bring it back"),
             WaitingOn::Boot => write!(f, "it to boot after power-on"),
+            WaitingOn::Room => {
+                write!(
+                    f,
+                    "room on the storage under its disk: it is not restarted for that, and resumed when there is room"
+                )
+            }
             WaitingOn::StopAgain => {
                 write!(
                     f,

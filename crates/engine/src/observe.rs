@@ -227,6 +227,14 @@ impl Engine {
             record.movable = domain.movable;
         }
         self.sighting(host, workload, domain.state, asked_at);
+        if let Some(record) = self.belief.workloads.get(workload)
+            && record.host.as_ref().is_none_or(|home| home == host)
+            && record.only_here != domain.only_here
+            && let Some(record) = self.belief.workloads.get_mut(workload)
+        {
+            record.only_here.clone_from(&domain.only_here);
+            self.agenda.touch(workload);
+        }
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         if let Some(seen) = senses.seen.get_mut(host)
             && seen.autostart != domain.autostart

@@ -11,6 +11,8 @@ use mainstay_model::{
 };
 use std::collections::BTreeSet;
 
+/// The deletion of a recovery point that failed is tried again after this long.
+const DELETE_PAUSE: Span = Span::minutes(1);
 /// A recovery point that is not listed any more is believed gone after this long.
 const POINT_MISSED_FOR: Span = Span::secs(10);
 
@@ -34,9 +36,12 @@ impl Engine {
                 }
                 self.point_exists(&key);
             }
-            Outcome::Failed { .. } => {
+            Outcome::Failed { error } => {
                 self.belief.points.remove(&key);
                 self.point_failed(workload);
+                if let Some(record) = self.belief.workloads.get_mut(workload) {
+                    record.point_refused = (error.kind == FailureKind::Refused).then_some(error.message);
+                }
             }
             Outcome::Unknown { .. } => self.point_failed(workload), // a list of what is there tells
         }
@@ -53,7 +58,9 @@ impl Engine {
         let Some(point) = self.belief.points.get_mut(key) else { return };
         point.state = if sound { PointState::Good } else { PointState::Bad };
         match self.belief.workloads.get_mut(&key.0) {
-            Some(record) if sound => (record.point_failures, record.point_lost) = (0, None),
+            Some(record) if sound => {
+                (record.point_failures, record.point_lost, record.point_refused) = (0, None, None);
+            }
             _ => self.point_failed(&key.0), // a bad one protects from nothing: the next is not far
         }
     }
@@ -70,10 +77,13 @@ impl Engine {
             Outcome::Failed { error } => error.kind == FailureKind::NotThere,
             Outcome::Unknown { .. } => false,
         };
+        let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         if gone {
+            senses.stuck_points.remove(point);
             self.belief.points.remove(&PointKey(workload.clone(), point.clone()));
         } else {
-            self.tidy_later(workload);
+            // The others do not wait for this one.
+            senses.stuck_points.insert(point.clone(), (self.now + DELETE_PAUSE, outcome.to_string()));
         }
     }
 
@@ -176,7 +186,12 @@ impl Engine {
             news |= !there || state == PointState::Taking;
             match (state, there) {
                 (PointState::Taking, true) => self.point_exists(&key),
-                (PointState::Taking | PointState::Deleting, false) => drop(self.belief.points.remove(&key)),
+                (PointState::Taking | PointState::Deleting, false) => {
+                    self.belief.points.remove(&key);
+                    if let Some(senses) = self.belief.workload_senses.get_mut(workload) {
+                        senses.stuck_points.remove(&key.1);
+                    }
+                }
                 (PointState::Good | PointState::Bad, false) if self.missing_for_sure(&key, asked_at) => {
                     self.point_lost(&key);
                 }

@@ -120,8 +120,8 @@ pub(crate) fn cause_of_end(reason: OffReason) -> Cause {
 /// What the engine makes of a paused state.
 pub(crate) fn pause_cause(reason: PauseReason) -> Option<Cause> {
     match reason {
-        PauseReason::IoError => Some(Cause::IoError),
+        PauseReason::IoError | PauseReason::NoSpace => Some(Cause::IoError),
         PauseReason::Watchdog => Some(Cause::Hung),
-        PauseReason::Person | PauseReason::Busy | PauseReason::Other => None,
+        PauseReason::Person | PauseReason::Asleep | PauseReason::Busy | PauseReason::Other => None,
     }
 }

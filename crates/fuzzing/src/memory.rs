@@ -76,6 +76,7 @@ mod tests {
             tags: Default::default(),
             datastores: Default::default(),
             movable: true,
+            only_here: Default::default(),
         };
         let domains = Arc::new(BTreeMap::from([(workload, seen)]));
         let inventory = |at| Fact::Inventory {

@@ -2,7 +2,7 @@
 //  - every 100 ms: disk counter += 1, the 64-byte record written with O_DSYNC into /data/counter
 //  - a counter in memory beside it shows whether the memory's state survived a revert or a migration
 //  - UDP 7007: any datagram is answered by one line   NAME BOOT_ID MEMORY DISK LAST_ERRNO SLOWEST_WRITE_MS
-//  - UDP 7008: the same answer, then   panic | hang | dirty KIB | poweroff
+//  - UDP 7008: the same answer, then   panic | hang | dirty KIB | poweroff | count NUMBER (the disk counter goes on from there)
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -126,6 +126,7 @@ int main(int count, char **words) {
     if (!strncmp(text, "panic", 5)) crash_kernel();
     if (!strncmp(text, "hang", 4)) usleep(20000), hang();  // the answer leaves first
     if (!strncmp(text, "dirty", 5)) dirty(atol(text + 5));
+    if (!strncmp(text, "count", 5)) disk_counter = strtoul(text + 5, 0, 10);
     if (!strncmp(text, "poweroff", 8)) sync(), reboot(RB_POWER_OFF);
   }
 }

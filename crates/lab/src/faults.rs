@@ -7,10 +7,12 @@ use std::time::Duration;
 use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::cgroup::Cgroups;
+use crate::command::poll_until;
 use crate::error::{AtPath, LabError, Result};
 use crate::guest::{disk_path, faulty_switch, small_filesystem};
 use crate::lab::Lab;
 use crate::power::{self, PowerFault};
+use crate::probe::{Heartbeat, heartbeat_address};
 use crate::spec::{DiskKind, GuestSpec};
 use crate::truth::qemu_pid_file;
 use crate::{host, network};
@@ -111,6 +113,25 @@ impl Lab {
     /// The guest's kernel dies without a word: no ping, no disk activity, no panic event; QEMU runs on.
     pub async fn guest_hang(&self, guest: &str) -> Result<()> {
         self.tell_guest(guest, "hang").await.map(|_| ())
+    }
+
+    /// The guest's counter on disk goes on from `number`, so that states before and after can be told apart. Returns when
+    /// that is written.
+    pub async fn guest_count_from(&self, guest: &str, number: u64, limit: Duration) -> Result<Heartbeat> {
+        self.tell_guest(guest, &format!("count {number}")).await?;
+        let address = heartbeat_address(self, guest)?;
+        poll_until(format!("guest {guest} counting from {number}"), "", limit, || async {
+            // The write under way when it was told may still have counted on from the old number.
+            match self.ask(address, "?").await.ok().flatten() {
+                Some(heartbeat) if heartbeat.disk_counter > number => Some(heartbeat),
+                Some(_) => {
+                    let _ = self.tell_guest(guest, &format!("count {number}")).await;
+                    None
+                }
+                None => None,
+            }
+        })
+        .await
     }
 
     /// The guest's kernel panics, and the panic device tells QEMU.

@@ -145,7 +145,7 @@ impl Lab {
         Ok(socket)
     }
 
-    async fn ask(&self, address: SocketAddr, words: &str) -> Result<Option<Heartbeat>> {
+    pub(crate) async fn ask(&self, address: SocketAddr, words: &str) -> Result<Option<Heartbeat>> {
         let failed = |source| LabError::System { what: format!("asking {address}"), source };
         let socket = udp_socket(self.controller_namespace())?;
         socket.set_nonblocking(true).map_err(failed)?;

@@ -135,8 +135,12 @@ alarms! {
     NAMESAKE = Code(1210);
     /// A workload that an operator wants stopped cannot be stopped.
     STOP_FAILED = Code(1216);
+    /// A workload is paused because no space is left for its disk.
+    DISK_FULL = Code(1220);
     /// No other host could start a workload now.
     READY_NOWHERE_ELSE = Code(1221);
+    /// A workload's guest went to sleep by its own power management.
+    ASLEEP = Code(1222);
     /// Recovery points cannot be taken.
     POINT_FAILED = Code(1301);
     /// A workload's newest good recovery point is older than twice its interval.
@@ -147,6 +151,8 @@ alarms! {
     REVERTED = Code(1304);
     /// It is not known whether a workload was reverted as an operator asked.
     REVERT_IN_DOUBT = Code(1305);
+    /// Recovery points cannot be deleted; others are.
+    POINT_STUCK = Code(1310);
     /// A configuration reload was refused; the old one stays.
     RELOAD_REFUSED = Code(1401);
 }

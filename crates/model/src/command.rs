@@ -31,6 +31,9 @@ pub enum Command {
         workload: WorkloadId,
         /// Where; none: the best host.
         host: Option<HostId>,
+        /// Also where it starts without state that another host alone has: saved memory, a TPM's state, UEFI variables.
+        #[serde(default)]
+        leave_state: bool,
     },
     /// Stop a workload and keep it stopped.
     StopWorkload {

@@ -1,6 +1,7 @@
 //! Facts: what a sensor saw. They can be late, doubled, out of order or missing; the engine makes belief of them.
 
 use crate::{HostId, Obstacle, PointId, Resources, Time, WorkloadId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -179,6 +180,31 @@ pub struct DomainSeen {
     pub datastores: BTreeSet<String>,
     /// False if something binds it to its host (a local disk, a passed-through device).
     pub movable: bool,
+    /// State of it that lies on this host only, as far as the hypervisor tells.
+    #[serde(default)]
+    pub only_here: BTreeSet<HostState>,
+}
+
+/// State of a workload that its hypervisor keeps on one host, beside its disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostState {
+    /// What its emulated TPM keeps: keys that seal its disks.
+    Tpm,
+    /// The variables of its UEFI firmware: boot entries, keys of secure boot.
+    UefiVariables,
+    /// Its memory, saved to the host's disk when it was stopped.
+    SavedMemory,
+}
+
+impl fmt::Display for HostState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            HostState::Tpm => "the state of its TPM",
+            HostState::UefiVariables => "its UEFI variables",
+            HostState::SavedMemory => "its saved memory",
+        })
+    }
 }
 
 /// What a domain does.
@@ -207,6 +233,10 @@ pub enum PauseReason {
     Busy,
     /// Its watchdog fired.
     Watchdog,
+    /// Its guest went to sleep by its own power management: it is woken, not resumed.
+    Asleep,
+    /// A write found no space left on the storage under its disk: it goes on when there is room.
+    NoSpace,
     /// Anything else.
     Other,
 }
@@ -305,6 +335,8 @@ impl fmt::Display for DomainState {
             DomainState::Paused(PauseReason::IoError) => "paused on an I/O error",
             DomainState::Paused(PauseReason::Person) => "paused by a person",
             DomainState::Paused(PauseReason::Watchdog) => "paused by its watchdog",
+            DomainState::Paused(PauseReason::Asleep) => "asleep",
+            DomainState::Paused(PauseReason::NoSpace) => "paused: no space is left for its disk",
             DomainState::Paused(_) => "paused",
             DomainState::Panicked => "panicked",
             DomainState::Off(OffReason::Shutdown) => "shut down",

@@ -21,8 +21,8 @@ pub use alarm::{Acknowledged, Alarm, Code, Severity, Subject};
 pub use command::{Command, Reply};
 pub use event::{Event, EventKind, Incident, IncidentCause, IncidentWorkload};
 pub use fact::{
-    Activity, DomainChange, DomainSeen, DomainState, Fact, GuestChannel, HostChannel, OffReason, PauseReason,
-    PowerState,
+    Activity, DomainChange, DomainSeen, DomainState, Fact, GuestChannel, HostChannel, HostState, OffReason,
+    PauseReason, PowerState,
 };
 pub use id::{ActionId, CommandId, DeviceId, Epoch, HostId, IncidentId, PointId, SiteId, WorkloadId, shell_word};
 pub use point::{PointBy, PointState, RecoveryPoint};

@@ -196,6 +196,7 @@ fn domain(size: Size, workload: usize) -> DomainSeen {
         tags: bound.into_iter().chain(set).collect(),
         datastores: BTreeSet::from(["/srv/vm".to_owned()]),
         movable: true,
+        only_here: Default::default(),
     }
 }
 

@@ -46,6 +46,9 @@ enum Verb {
         /// Where; the best host if not given
         #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
         on: Option<HostId>,
+        /// Also where it starts without state that another host alone has: saved memory, a TPM's state
+        #[arg(long, requires = "on")]
+        leave_state: bool,
         #[command(flatten)]
         change: Change,
     },
@@ -140,9 +143,9 @@ pub(super) async fn run(context: &Context<'_>, arguments: Vm) -> Result<Exit, Fa
             listing(context, &list, "/v1/vms", "no VM has been seen yet", render).await
         }
         Verb::Show(One { vm }) => detail(context, &format!("/v1/vms/{}", segment(vm.as_str())), render::vm).await,
-        Verb::Start { vm: One { vm: workload }, on: host, change } => {
+        Verb::Start { vm: One { vm: workload }, on: host, leave_state, change } => {
             let goal = Goal::Runs(workload.clone(), host.clone());
-            change.give(context, Command::StartWorkload { workload, host }, None, Some(goal)).await
+            change.give(context, Command::StartWorkload { workload, host, leave_state }, None, Some(goal)).await
         }
         Verb::Stop { stop, within } => {
             let (workload, question) = (stop.vm.vm.clone(), stop.question("Stop"));

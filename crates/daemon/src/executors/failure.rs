@@ -63,7 +63,7 @@ fn kind(error: &Error) -> Option<FailureKind> {
             FailureKind::Unreachable
         }
         Error::Libvirt { code, message, .. } => told(*code, message),
-        Error::Xml { .. } => FailureKind::Refused,
+        Error::Xml { .. } | Error::Unfit { .. } => FailureKind::Refused,
         _ => FailureKind::Other,
     })
 }

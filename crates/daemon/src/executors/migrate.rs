@@ -1,9 +1,10 @@
-//! Move a running workload to another host without stopping it. Snapshots' records move along.
+//! Move a running workload to another host without stopping it. The records of snapshots and checkpoints move along.
 
 use super::{
     failure,
     task::{Act, Task},
 };
+use crate::pump::with_causes;
 use mainstay_libvirt::domain::migration::{MigrateFlags, Migration};
 use mainstay_model::{Detail, DomainState, FailureKind, HostId, Outcome, WorkloadId};
 
@@ -16,9 +17,13 @@ pub(super) async fn migrate(task: &Task<'_>, workload: &WorkloadId, to: &HostId)
     if task.state(&domain).await? != DomainState::Running {
         return Err(Outcome::failed(FailureKind::Other, format!("{workload} does not run on {}", task.link.host)));
     }
-    // On record before libvirt is made to forget them.
+    task.settle(workload, &domain).await?;
+    // On record before libvirt is made to forget them, and owed to whichever host has the workload in the end: if this
+    // process ends meanwhile, the next one writes them there.
     task.capture(workload, &domain).await?;
-    let records = task.kept(workload).await?.map(|kept| super::task::records(&kept)).unwrap_or_default();
+    let owed = task.tools.memory.owe(workload).await;
+    owed.map_err(|error| Outcome::failed(FailureKind::Other, with_causes(&error)))?;
+    let records = task.kept(workload).await?.map(|kept| kept.records()).unwrap_or_default();
     let migration = Migration {
         destination: as_seen_from_a_host(&target.link.config.uri),
         // Unsafe only by libvirt's reckoning: it knows few shared file systems, the configuration says that this is one.
@@ -31,7 +36,7 @@ pub(super) async fn migrate(task: &Task<'_>, workload: &WorkloadId, to: &HostId)
         task.connection.migrate(&domain, &migration, limit).await
     } else {
         let (here, there) = (&task.connection, &target.connection);
-        here.migrate_with_snapshots(there, &domain, &records, &migration, limit, short).await
+        here.migrate_with_records(there, &domain, &records, &migration, limit, short).await
     };
     moved.map_err(failure::during)?;
     let moved = target

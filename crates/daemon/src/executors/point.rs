@@ -7,10 +7,10 @@ use super::{
 use crate::definition::Defined;
 use mainstay_libvirt::{
     DomainRef,
-    definition::Definition,
+    definition::{Definition, Disk},
     domain::{
         inventory::XmlFlags,
-        snapshot::{DeleteFlags, NewSnapshot, Snapshot, SnapshotKind},
+        snapshot::{NewSnapshot, Snapshot, SnapshotKind},
     },
 };
 use mainstay_model::{Detail, FailureKind, Outcome, PointId, PointKind, WorkloadId};
@@ -33,6 +33,7 @@ pub(super) async fn take(
     if !state.is_live() {
         return Err(Outcome::failed(FailureKind::Other, format!("{workload} is {state}: nothing to take a point of")));
     }
+    task.settle(workload, &domain).await?;
     if let Some(taken) = find(task, &domain, point).await? {
         return Ok(described(&taken, false));
     }
@@ -78,7 +79,7 @@ pub(super) async fn delete(task: &Task<'_>, workload: &WorkloadId, point: &Point
     let deleted = if external {
         task.connection.delete_external(&domain, &snapshot, task.left()).await
     } else {
-        task.connection.delete_snapshot(&snapshot.reference, DeleteFlags::NONE, task.left()).await
+        task.connection.delete_internal(&domain, &snapshot, task.left()).await
     };
     // Also after a failure: what is on record must not stay in doubt if libvirt can tell.
     let captured = task.capture_done(workload, &domain).await;
@@ -97,10 +98,15 @@ fn described(snapshot: &Snapshot, frozen: bool) -> Detail {
     Detail::Point { kind, frozen, handle: snapshot.reference.name.clone(), bytes: None }
 }
 
-/// A new file for each disk that is written to, beside the image in use.
+/// A new file beside the image in use, for each disk that is part of a point: those that the guest writes to, but for shared
+/// ones, and those that their owner excluded.
 fn overlays(definition: &Definition, point: &PointId) -> Result<Vec<(String, String)>, Outcome> {
-    let disks = definition.disks.iter().filter(|disk| disk.device == "disk" && !disk.read_only);
-    let overlay = |disk: &mainstay_libvirt::definition::Disk| {
+    let disks: Vec<&Disk> = definition.disks.iter().filter(|disk| disk.is_protected()).collect();
+    if disks.is_empty() {
+        let why = format!("{} has no disk of its own that a recovery point could hold", definition.name);
+        return Err(Outcome::failed(FailureKind::Refused, why));
+    }
+    let overlay = |disk: &&Disk| {
         let folder = disk.source.as_deref().filter(|_| disk.kind == "file").and_then(|path| Path::new(path).parent());
         let folder = folder.ok_or_else(|| {
             let why = format!("disk {} of {} is no file: no overlay can be put on it", disk.target, definition.name);
@@ -109,5 +115,36 @@ fn overlays(definition: &Definition, point: &PointId) -> Result<Vec<(String, Str
         let name = format!("{}-{}-{point}.qcow2", definition.name, disk.target).replace('/', "_");
         Ok((disk.target.clone(), folder.join(name).display().to_string()))
     };
-    disks.map(overlay).collect()
+    disks.iter().map(overlay).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn targets(disks: &str) -> Result<Vec<String>, String> {
+        let xml = format!(
+            "<domain><name>a/b</name><uuid>77000000-0000-4000-8000-000000000001</uuid><memory>1</memory>\
+             <devices>{disks}</devices></domain>"
+        );
+        let overlays = overlays(&Definition::parse(&xml).unwrap(), &"p1".into());
+        overlays.map(|all| all.into_iter().map(|(_, file)| file).collect()).map_err(|outcome| outcome.to_string())
+    }
+
+    fn disk(target: &str, attributes: &str, more: &str) -> String {
+        format!(
+            "<disk type='file' device='disk' {attributes}><source file='/s/{target}.qcow2'/><target dev='{target}'/>{more}</disk>"
+        )
+    }
+
+    #[test]
+    fn disk_excluded_from_snapshots() {
+        let own = disk("vda", "", "");
+        for other in [disk("vdb", "snapshot='no'", ""), disk("vdb", "", "<shareable/>"), disk("vdb", "", "<readonly/>")]
+        {
+            assert_eq!(targets(&format!("{own}{other}")).unwrap(), ["/s/a_b-vda-p1.qcow2"], "{other}");
+            assert!(targets(&other).unwrap_err().contains("has no disk of its own"), "{other}");
+        }
+        assert!(targets("").unwrap_err().contains("has no disk of its own"));
+    }
 }

@@ -8,28 +8,49 @@ use super::{
 use crate::pump::with_causes;
 use mainstay_libvirt::{
     DomainRef,
-    domain::snapshot::{DeleteFlags, NewSnapshot, RevertFlags, Snapshot, SnapshotKind},
+    domain::{
+        inventory::XmlFlags,
+        snapshot::{NewSnapshot, RevertFlags, SnapshotKind},
+    },
 };
 use mainstay_model::{Detail, DomainState, FailureKind, Outcome, PointId, Proof, WorkloadId};
 
-/// Names of snapshots that hold a broken state begin so. Only the newest is kept.
+/// Names of snapshots that hold a broken state begin so. None replaces another: a person drops them by name.
 const BROKEN: &str = "broken-";
+/// Said in libvirt's record of such a snapshot.
+const ASIDE: &str = "the state before Mainstay brought it back to a recovery point";
 
 pub(super) async fn revert(task: &Task<'_>, workload: &WorkloadId, wanted: &PointId, keep_broken: bool) -> Act {
     let (domain, _) = task.ready(workload).await?;
     let missing = || Outcome::failed(FailureKind::NotThere, format!("{workload} has no snapshot {wanted} here"));
     let snapshot = point::find(task, &domain, wanted).await?.ok_or_else(missing)?;
+    // Before the guest is stopped for nothing.
+    task.connection.check_revert(&domain, &snapshot, task.short()).await.map_err(failure::before)?;
     let _changing = task.begin_change(workload, &format!("it was being brought back to {wanted}")).await?;
     if task.state(&domain).await?.is_live() {
         stop::destroy(task, &domain).await?;
     }
     let at = task.tools.clock.now();
+    let aside = format!("{BROKEN}{}", at.0);
+    let kept_within = keep_broken && keep_aside(task, &domain, &aside).await;
+    let mut kept = kept_within;
     if snapshot.is_external() {
+        let flags = XmlFlags::SECURE | XmlFlags::INACTIVE;
+        let before = task.connection.domain_xml(&domain, flags, task.short()).await.map_err(failure::during)?;
         let suffix = format!("{wanted}-{}", at.0);
         let reverted = match task.connection.revert_external(&domain, &snapshot, &suffix, task.left()).await {
             Ok(reverted) => reverted,
             Err(error) => return Err(failure::of_start(task, &domain, error).await),
         };
+        if keep_broken && !kept_within {
+            let on_record =
+                task.connection.keep_left_aside(&domain, &aside, ASIDE, &before, &reverted, task.short()).await;
+            kept = on_record.is_ok();
+            if let Err(error) = on_record {
+                // The image itself stays: nothing deletes what no record names.
+                tracing::warn!(%domain, error = with_causes(&error), "its broken state is kept, but not on record");
+            }
+        }
         task.capture(workload, &domain).await?;
         start::start(task, workload).await?;
         if !keep_broken {
@@ -37,16 +58,16 @@ pub(super) async fn revert(task: &Task<'_>, workload: &WorkloadId, wanted: &Poin
             delete_unused(task, &domain, left).await;
         }
     } else {
-        if keep_broken {
-            keep_aside(task, &domain, &format!("{BROKEN}{}", at.0)).await;
-        }
         if let Err(error) = task.connection.revert(&snapshot.reference, RevertFlags::RUNNING, task.left()).await {
             return Err(failure::of_start(task, &domain, error).await);
         }
     }
     task.capture_done(workload, &domain).await?;
     match task.connection.domain_state(&domain, task.short()).await.map(crate::sensors::state) {
-        Ok(DomainState::Running) => Ok(Detail::None),
+        Ok(DomainState::Running) => {
+            let set_aside = kept.then(|| PointId::new(&aside));
+            Ok(Detail::Reverted { set_aside, handle: aside })
+        }
         Ok(state) if state.is_live() => Err(Outcome::unknown(format!("{workload} was brought back, but is {state}"))),
         Ok(state) => {
             let why = format!("{workload} was brought back, but is {state}");
@@ -56,25 +77,15 @@ pub(super) async fn revert(task: &Task<'_>, workload: &WorkloadId, wanted: &Poin
     }
 }
 
-/// Keeps the disks as they are in a snapshot of the domain that is off. Without space the revert goes on without.
-async fn keep_aside(task: &Task<'_>, domain: &DomainRef, name: &str) {
-    let new = NewSnapshot {
-        name: name.to_owned(),
-        description: "the state before Mainstay brought it back to a recovery point".to_owned(),
-        kind: SnapshotKind::Internal,
-    };
+/// Keeps the disks as they are in a snapshot of the domain that is off, within the images. False if that can't be: the
+/// images are of another kind, or there is no space.
+async fn keep_aside(task: &Task<'_>, domain: &DomainRef, name: &str) -> bool {
+    let new = NewSnapshot { name: name.to_owned(), description: ASIDE.to_owned(), kind: SnapshotKind::Internal };
     match task.connection.create_snapshot(domain, &new, task.left() / 2).await {
-        Ok(_) => delete_older(task, domain, name).await,
-        Err(error) => tracing::warn!(%domain, error = with_causes(&error), "its broken state could not be kept aside"),
-    }
-}
-
-async fn delete_older(task: &Task<'_>, domain: &DomainRef, newest: &str) {
-    let snapshots = task.connection.list_snapshots(domain, task.short()).await.unwrap_or_default();
-    let name = |snapshot: &Snapshot| snapshot.reference.name.clone();
-    for old in snapshots.iter().filter(|one| name(one).starts_with(BROKEN) && name(one) != newest) {
-        if let Err(error) = task.connection.delete_snapshot(&old.reference, DeleteFlags::NONE, task.left()).await {
-            tracing::warn!(%domain, snapshot = name(old), %error, "an older broken state could not be deleted");
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(%domain, error = with_causes(&error), "its broken state could not be kept within its images");
+            false
         }
     }
 }

@@ -33,8 +33,9 @@ pub(super) async fn start(task: &Task<'_>, workload: &WorkloadId) -> Act {
         }
         DomainState::Off(_) => {}
     }
-    // A saved state of this host is older than what the disk has lived through elsewhere.
-    let flags = if elsewhere { StartFlags::FORCE_BOOT } else { StartFlags::NONE };
+    // Memory saved on this host is older than what the disk has lived through since, here or elsewhere.
+    let stale = elsewhere || task.tools.memory.stale_saves(workload).contains(&task.link.host);
+    let flags = if stale { StartFlags::FORCE_BOOT } else { StartFlags::NONE };
     task.tools.still_our_term().await?;
     match task.connection.start(&domain, flags, task.left()).await {
         Ok(_) => {}

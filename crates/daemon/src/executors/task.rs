@@ -7,7 +7,7 @@ use crate::{
     pump::with_causes,
     sensors::{capture, state},
 };
-use mainstay_libvirt::{Connection, DomainRef, domain::power::DefineFlags, domain::snapshot::SnapshotRecord};
+use mainstay_libvirt::{Connection, DomainRef, domain::power::DefineFlags};
 use mainstay_model::{Detail, DomainState, FailureKind, HostId, Outcome, WorkloadId};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -94,7 +94,10 @@ impl<'a> Task<'a> {
                 drop(domain);
                 self.define(workload, &kept).await.map(|domain| (domain, true))
             }
-            (Some(domain), _) => Ok((domain, false)),
+            (Some(domain), _) => {
+                self.settle(workload, &domain).await?;
+                Ok((domain, false))
+            }
             (None, Some(kept)) => {
                 let elsewhere = kept.host != self.link.host;
                 self.define(workload, &kept).await.map(|domain| (domain, elsewhere))
@@ -121,14 +124,28 @@ impl<'a> Task<'a> {
             );
             return Err(Outcome::failed(FailureKind::Refused, why));
         }
+        // Until it is seen running with its records, what is kept counts, and not what this host has of them.
+        let owed = self.tools.memory.owe(workload).await;
+        owed.map_err(|error| Outcome::failed(FailureKind::Other, with_causes(&error)))?;
         let domain =
             self.connection.define(&kept.xml, DefineFlags::NONE, self.short()).await.map_err(failure::during)?;
-        let records: Vec<SnapshotRecord> = records(kept);
-        if let Err(error) = self.connection.restore_snapshots(&domain, &records, self.short()).await {
-            // It can run without them; that they are missing is seen by the sensors.
-            tracing::warn!(%workload, error = with_causes(&error), "its snapshots' records could not be written here");
+        if let Err(error) = self.connection.restore(&domain, &kept.records(), self.short()).await {
+            // It can run without them; they stay owed, and the sensors write them once it runs.
+            tracing::warn!(%workload, error = with_causes(&error), "its records could not be written here yet");
         }
         Ok(domain)
+    }
+
+    /// Writes the records here that are owed to the host where the workload is.
+    pub async fn settle(&self, workload: &WorkloadId, domain: &DomainRef) -> Result<(), Outcome> {
+        if !self.tools.memory.owes(workload) {
+            return Ok(());
+        }
+        if let Some(kept) = self.kept(workload).await? {
+            self.connection.restore(domain, &kept.records(), self.short()).await.map_err(failure::before)?;
+        }
+        let settled = self.tools.memory.settle(workload).await;
+        settled.map_err(|error| Outcome::failed(FailureKind::Other, with_causes(&error)))
     }
 
     /// From here on, until [`Task::capture`], the definition on record is in doubt.
@@ -156,14 +173,4 @@ impl<'a> Task<'a> {
         let kept = self.tools.memory.keep_definition(workload, definition).await;
         kept.map_err(|error| Outcome::unknown(with_causes(&error)))
     }
-}
-
-/// As the driver takes them.
-pub(super) fn records(kept: &Definition) -> Vec<SnapshotRecord> {
-    let record = |kept: &crate::memory::KeptSnapshot| SnapshotRecord {
-        name: kept.name.clone(),
-        xml: kept.xml.clone(),
-        current: kept.current,
-    };
-    kept.snapshots.iter().map(record).collect()
 }

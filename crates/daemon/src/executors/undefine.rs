@@ -4,7 +4,11 @@ use super::{
     failure,
     task::{Act, Task},
 };
-use mainstay_libvirt::{ErrorCode, domain::power::UndefineFlags};
+use mainstay_libvirt::{
+    ErrorCode,
+    definition::Definition,
+    domain::{inventory::XmlFlags, power::UndefineFlags},
+};
 use mainstay_model::{Detail, FailureKind, Outcome, WorkloadId};
 
 pub(super) async fn undefine(task: &Task<'_>, workload: &WorkloadId) -> Act {
@@ -18,7 +22,23 @@ pub(super) async fn undefine(task: &Task<'_>, workload: &WorkloadId) -> Act {
         let why = format!("the definition of {workload} on {} may be the only good one: it stays", task.link.host);
         return Err(Outcome::failed(FailureKind::Refused, why));
     }
-    match task.connection.undefine(&domain, UndefineFlags::LEAVE_DATA, task.short()).await {
+    let undefined = match task.connection.undefine(&domain, UndefineFlags::LEAVE_DATA, task.short()).await {
+        // libvirt before 8.9 knows no flag that keeps the state of a TPM.
+        Err(error) if error.is(ErrorCode::INVALID_ARG) => {
+            let xml = task.connection.domain_xml(&domain, XmlFlags::INACTIVE, task.short()).await;
+            if Definition::parse(&xml.map_err(failure::before)?).map_err(failure::before)?.tpm.is_some() {
+                let why = format!(
+                    "{workload} has an emulated TPM, and this libvirt would delete its state with the definition: it stays \
+                     on {}",
+                    task.link.host
+                );
+                return Err(Outcome::failed(FailureKind::Refused, why));
+            }
+            task.connection.undefine(&domain, UndefineFlags::LEAVE_DATA_WITHOUT_TPM, task.short()).await
+        }
+        undefined => undefined,
+    };
+    match undefined {
         Err(error) if !error.is(ErrorCode::NO_DOMAIN) => Err(failure::during(error)),
         _ => Ok(Detail::None),
     }

@@ -124,6 +124,7 @@ impl World {
                 tags: BTreeSet::new(),
                 datastores: BTreeSet::new(),
                 movable: true,
+                only_here: Default::default(),
             };
             let domains = if host.as_str() == "h1" { [(web_1(), web)].into() } else { Default::default() };
             let (asked_at, capacity) = (self.clock.now(), Resources::of(8192, 4));

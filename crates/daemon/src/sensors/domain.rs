@@ -2,6 +2,7 @@
 
 use mainstay_libvirt::{
     Connection, DomainEvent, DomainRef, Lifecycle, Uuid,
+    domain::inventory::DiskError,
     domain::state::{DomainState as Native, Off, Paused},
     lifecycle::{Shutdown, Stopped, Suspended},
 };
@@ -28,7 +29,7 @@ pub(crate) fn state(native: Native) -> DomainState {
                 PauseReason::Other
             }
         }),
-        Native::PmSuspended(_) => DomainState::Paused(PauseReason::Other),
+        Native::PmSuspended(_) => DomainState::Paused(PauseReason::Asleep),
         Native::Crashed(_) => DomainState::Panicked,
         Native::Off(reason) => DomainState::Off(match reason {
             Off::Shutdown => OffReason::Shutdown,
@@ -44,16 +45,21 @@ pub(crate) fn state(native: Native) -> DomainState {
     }
 }
 
-/// The state of a domain, with one more question where libvirt does not know why it is paused: QEMU 10 tells of at most one
-/// I/O error a second, so a disk that fails again right after a resume leaves a pause without a reason.
+/// The state of a domain, with one more question where a disk may be the reason of a pause: which error it was. libvirt does
+/// not always know that a disk is the reason: QEMU 10 reports at most one I/O error a second, so a disk that fails again right
+/// after a resume leaves a pause without a reason.
 pub(crate) async fn explained(
     connection: &Connection,
     domain: &DomainRef,
     native: Native,
     limit: Duration,
 ) -> DomainState {
-    if native == Native::Paused(Paused::Unspecified) {
+    if matches!(native, Native::Paused(Paused::Unspecified | Paused::IoError)) {
         match connection.disk_errors(domain, limit).await {
+            // A disk that fails in another way would pause it again, whatever room there is.
+            Ok(disks) if !disks.is_empty() && disks.iter().all(|(_, error)| *error == DiskError::NoSpace) => {
+                return DomainState::Paused(PauseReason::NoSpace);
+            }
             Ok(disks) if !disks.is_empty() => return DomainState::Paused(PauseReason::IoError),
             Ok(_) => {}
             Err(error) => tracing::debug!(%domain, %error, "its disks could not be asked for errors"),
@@ -109,12 +115,13 @@ impl Interpreter {
             }
             Lifecycle::Started(_) | Lifecycle::Resumed(_) => DomainState::Running,
             Lifecycle::Suspended(reason) => match reason {
-                Suspended::IoError => DomainState::Paused(PauseReason::IoError),
+                // The disk is asked which error it was: a full one is not brought back by a restart.
+                Suspended::IoError => return Meaning::Ask,
                 Suspended::Watchdog => DomainState::Paused(PauseReason::Watchdog),
                 Suspended::Migrated | Suspended::Postcopy => DomainState::Paused(PauseReason::Busy),
                 _ => return Meaning::Ask,
             },
-            Lifecycle::PmSuspended(_) => DomainState::Paused(PauseReason::Other),
+            Lifecycle::PmSuspended(_) => DomainState::Paused(PauseReason::Asleep),
             Lifecycle::Stopped(reason) => DomainState::Off(match (reason, before) {
                 (Stopped::Crashed, _) | (_, Some(Before::Panicked)) => OffReason::Panicked,
                 (Stopped::Shutdown, Some(Before::EndedBySignal)) => OffReason::Signalled,
@@ -167,7 +174,8 @@ mod tests {
     #[test]
     fn a_plain_pause_is_asked_about() {
         assert_eq!(after(&[Lifecycle::new(3, 0)]), Meaning::Ask);
-        let paused = Meaning::Change(DomainChange::State(DomainState::Paused(PauseReason::IoError)));
-        assert_eq!(after(&[Lifecycle::new(3, 2)]), paused);
+        assert_eq!(after(&[Lifecycle::new(3, 2)]), Meaning::Ask, "which I/O error it was");
+        let asleep = Meaning::Change(DomainChange::State(DomainState::Paused(PauseReason::Asleep)));
+        assert_eq!(after(&[Lifecycle::new(7, 0)]), asleep);
     }
 }

@@ -150,7 +150,7 @@ impl Guest {
         };
         let fetched = async {
             let filled = |url: &String| match url.contains("{address}") {
-                true => address.map(|address| url.replace("{address}", address)),
+                true => address.map(|address| mainstay_model::config::filled(url, address)),
                 false => Some(url.clone()),
             };
             let urls: Vec<String> = probes.http.iter().filter_map(filled).collect();

@@ -14,10 +14,11 @@ use mainstay_libvirt::{
     domain::{
         inventory::{Inventoried, XmlFlags},
         snapshot::{SnapshotNames, SnapshotRecord},
+        state::DomainState as Native,
     },
     ready::Requirements,
 };
-use mainstay_model::{DomainSeen, DomainState, Fact, HostId, PointId, Resources, Span, Time, WorkloadId};
+use mainstay_model::{DomainSeen, DomainState, Fact, HostId, HostState, PointId, Resources, Span, Time, WorkloadId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
@@ -147,7 +148,9 @@ async fn look(
     for one in &found {
         let workload = WorkloadId::new(&one.domain.name);
         let stale = known.get(&one.domain.uuid).is_none_or(|known| {
-            let outdated = known.persistent != one.persistent || known.read_at.elapsed() > TRUSTED;
+            let outdated = known.persistent != one.persistent
+                || known.read_at.elapsed() > TRUSTED
+                || (context.memory.owes(&workload) && is_running(one));
             // While a snapshot is taken libvirt 9 fails to list them; the order's end brings the next look.
             (outdated || changed.holds(&workload)) && !context.memory.is_changing(&workload)
         });
@@ -177,6 +180,9 @@ async fn look(
             domains.insert(workload, seen(one, state, defined));
         }
     }
+    for one in &found {
+        note_saved_memory(link, context, one).await;
+    }
     let own = |one: &&Inventoried| !context.memory.is_namesake(&WorkloadId::new(&one.domain.name), one.domain.uuid);
     for one in found.iter().filter(own) {
         let workload = WorkloadId::new(&one.domain.name);
@@ -194,13 +200,18 @@ async fn look(
         let Some(known) = known.get(&one.domain.uuid) else { continue };
         let workload = WorkloadId::new(&one.domain.name);
         pin_up(context, &workload, known);
-        // Of a domain that is off, another host may hold the snapshots.
-        if let (true, Some(whole)) = (is_active(one), &known.whole) {
+        // Of a domain that is off, another host may hold the snapshots; of one that was moved, no host may have them yet.
+        let told = is_active(one) && !context.memory.owes(&workload);
+        if let (true, Some(whole)) = (told, &known.whole) {
             let points = whole.names.all.iter().map(PointId::new).collect();
             context.report(Fact::PointsSeen { workload, asked_at, points }).await;
         }
     }
     Ok(())
+}
+
+fn is_running(one: &Inventoried) -> bool {
+    matches!(one.state, Some(Native::Running(_)))
 }
 
 fn is_active(one: &Inventoried) -> bool {
@@ -216,6 +227,12 @@ fn seen(one: &Inventoried, state: DomainState, defined: &Defined) -> DomainSeen 
         tags: defined.tags.clone(),
         datastores: defined.datastores.clone(),
         movable: defined.movable,
+        only_here: defined
+            .only_here
+            .iter()
+            .copied()
+            .chain((one.managed_save && !is_active(one)).then_some(HostState::SavedMemory))
+            .collect(),
     }
 }
 
@@ -230,6 +247,10 @@ async fn read_definition(
 ) -> Result<Option<Known>, Error> {
     let workload = WorkloadId::new(&one.domain.name);
     let limit = link.limit();
+    let own = !context.memory.is_namesake(&workload, one.domain.uuid);
+    if own && is_running(one) && context.memory.owes(&workload) {
+        write_records(context, connection, &one.domain, &workload, limit).await;
+    }
     let outline = Outline::read(connection, &one.domain, limit).await?;
     let xml = outline.xml_digest();
     let counts = context.memory.counts(&workload, &link.host, one.domain.uuid, is_active(one));
@@ -258,23 +279,61 @@ async fn read_definition(
     Ok(Some(Known { defined, read_at, persistent: one.persistent, whole }))
 }
 
+/// Saved memory of a guest that runs is older than its disks, and stays so.
+async fn note_saved_memory(link: &Link, context: &Context, one: &Inventoried) {
+    let workload = WorkloadId::new(&one.domain.name);
+    if (one.managed_save && !is_active(one)) || context.memory.is_namesake(&workload, one.domain.uuid) {
+        return;
+    }
+    if let Err(error) = context.memory.note_save(&workload, &link.host, one.managed_save).await {
+        tracing::error!(%workload, error = with_causes(&error), "that its saved memory is stale can't be kept");
+    }
+}
+
+/// The records that were on their way with a workload when the controller ended are written where it is now. What fails is
+/// tried again at the next look; until then what is on record counts.
+async fn write_records(
+    context: &Context,
+    connection: &Connection,
+    domain: &DomainRef,
+    workload: &WorkloadId,
+    limit: Duration,
+) {
+    let kept = match context.memory.definition(workload).await {
+        Ok(Some(kept)) => kept,
+        Ok(None) => return,
+        Err(error) => return tracing::error!(%workload, error = with_causes(&error), "its records can't be read"),
+    };
+    if let Err(error) = connection.restore(domain, &kept.records(), limit).await {
+        tracing::warn!(%workload, error = with_causes(&error), "its records can't be written where it runs now");
+    } else if let Err(error) = context.memory.settle(workload).await {
+        tracing::error!(%workload, error = with_causes(&error), "that its records were written can't be kept");
+    } else {
+        tracing::info!(%workload, "its snapshots' and checkpoints' records were written where it runs now");
+    }
+}
+
 /// A domain's definition and the names of its snapshots: enough to see whether anything changed.
 struct Outline {
     xml: String,
     names: SnapshotNames,
+    checkpoints: Vec<String>,
 }
 
 impl Outline {
     async fn read(connection: &Connection, domain: &DomainRef, limit: Duration) -> Result<Outline, Error> {
         let flags = XmlFlags::SECURE | XmlFlags::INACTIVE | XmlFlags::MIGRATABLE;
-        let (xml, names) =
-            tokio::try_join!(connection.domain_xml(domain, flags, limit), connection.snapshot_names(domain, limit))?;
-        Ok(Outline { xml, names })
+        let (xml, names, checkpoints) = tokio::try_join!(
+            connection.domain_xml(domain, flags, limit),
+            connection.snapshot_names(domain, limit),
+            connection.checkpoint_names(domain, limit)
+        )?;
+        Ok(Outline { xml, names, checkpoints })
     }
 
     fn xml_digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.xml.hash(&mut hasher);
+        (&self.xml, &self.checkpoints).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -290,7 +349,18 @@ impl Outline {
         let kept =
             |record: SnapshotRecord| KeptSnapshot { name: record.name, xml: record.xml, current: record.current };
         let snapshots = records.into_iter().map(kept).collect();
-        Ok(Definition { xml: self.xml, snapshots, host: host.clone(), seen_at, doubt: None })
+        let checkpoints = connection.checkpoint_records(domain, &self.checkpoints, limit).await?;
+        let checkpoints = checkpoints.into_iter().map(|record| (record.name, record.xml)).collect();
+        Ok(Definition {
+            xml: self.xml,
+            snapshots,
+            checkpoints,
+            host: host.clone(),
+            seen_at,
+            doubt: None,
+            owed: false,
+            stale_saves: BTreeSet::new(),
+        })
     }
 }
 

@@ -51,7 +51,7 @@ async fn a_controller_that_wakes_up_after_another_took_over_does_and_writes_noth
     assert_eq!(after.matches("start web-1 on").count(), story.matches("start web-1 on").count(), "{after}");
 
     // And the second one still leads.
-    second.accepted(Command::StartWorkload { workload: "web-1".into(), host: None }).await;
+    second.accepted(Command::StartWorkload { workload: "web-1".into(), host: None, leave_state: false }).await;
     second.wait_all_well().await;
     second.stop().await;
 }

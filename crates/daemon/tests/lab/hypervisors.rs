@@ -199,7 +199,7 @@ async fn odd_names_are_names(lab: &TestLab, controller: &Controller) {
     };
     controller.wait("all odd names are seen", |view| names.iter().all(|name| health(view, name).is_some())).await;
     let odd = names[0];
-    controller.accepted(Command::StartWorkload { workload: odd.into(), host: None }).await;
+    controller.accepted(Command::StartWorkload { workload: odd.into(), host: None, leave_state: false }).await;
     let view = controller.wait("it runs", |view| health(view, odd).as_deref() == Some("running")).await;
     let one = view.workloads.iter().find(|one| one.workload.as_str() == odd).unwrap();
     let host = one.host.clone().unwrap();

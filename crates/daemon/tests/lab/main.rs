@@ -9,6 +9,7 @@ mod doors;
 mod guests;
 mod hypervisors;
 mod killed;
+mod points;
 mod recovery;
 mod support;
 mod wire;

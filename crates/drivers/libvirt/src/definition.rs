@@ -31,8 +31,21 @@ pub struct Definition {
     pub video: bool,
     /// Kernel and initrd it boots directly from; the host must have them.
     pub boot_files: Vec<String>,
+    /// Its firmware is UEFI: libvirt before 10.9 takes no internal snapshot of it.
+    pub uefi: bool,
+    /// Where its UEFI variables lie; `None`: nowhere, or in a file that libvirt names at the first start.
+    pub nvram: Option<String>,
+    /// It has an emulated TPM, whose state libvirt keeps on the host, or where it is told to.
+    pub tpm: Option<EmulatedTpm>,
     /// The `<metadata>` element as XML.
     pub metadata: Option<String>,
+}
+
+/// An emulated TPM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmulatedTpm {
+    /// Where its state lies, if the definition says so (libvirt 10.10 and newer); else in a folder of the host.
+    pub source: Option<String>,
 }
 
 /// A disk or drive.
@@ -52,6 +65,23 @@ pub struct Disk {
     pub read_only: bool,
     /// Several guests may have it at once.
     pub shareable: bool,
+    /// What the guest writes is thrown away when it stops.
+    pub transient: bool,
+    /// What its owner wants of snapshots: `no`, `internal`, `external`, `manual`.
+    pub snapshot: Option<String>,
+}
+
+impl Disk {
+    /// True if the guest writes to it, and its owner has nothing against its being part of a recovery point: it is not
+    /// shared with other guests, and not excluded by `snapshot='no'`.
+    pub fn is_protected(&self) -> bool {
+        self.is_written() && !self.shareable && !matches!(self.snapshot.as_deref(), Some("no" | "manual"))
+    }
+
+    /// True if the guest writes to it.
+    pub fn is_written(&self) -> bool {
+        matches!(self.device.as_str(), "disk" | "lun") && !self.read_only && !self.transient
+    }
 }
 
 /// A network card.
@@ -95,6 +125,19 @@ impl Definition {
             watchdog: devices("watchdog").next().map(|dog| dog.attribute("action").unwrap_or("reset").to_owned()),
             panic_device: has("panic"),
             video: has("video"),
+            uefi: root.find(&["os"]).is_some_and(|os| {
+                let pflash = os.find(&["loader"]).and_then(|loader| loader.attribute("type")) == Some("pflash");
+                pflash || os.attribute("firmware") == Some("efi")
+            }),
+            nvram: root.find(&["os", "nvram"]).and_then(|nvram| {
+                let source = nvram.find(&["source"]).and_then(|source| source.attribute("file"));
+                source.or(Some(nvram.text.trim())).filter(|path| !path.is_empty()).map(str::to_owned)
+            }),
+            tpm: devices("tpm").find_map(|tpm| {
+                let backend = tpm.find(&["backend"]).filter(|it| it.attribute("type") == Some("emulator"))?;
+                let source = backend.find(&["source"]).and_then(|source| source.attribute("path"));
+                Some(EmulatedTpm { source: source.map(str::to_owned) })
+            }),
             boot_files: ["kernel", "initrd"].into_iter().filter_map(boot_file).collect(),
             metadata: root.find(&["metadata"]).map(|metadata| xml[metadata.span.clone()].to_owned()),
             name,
@@ -127,6 +170,8 @@ impl Disk {
             format: attribute("driver", "type"),
             read_only: element.find(&["readonly"]).is_some(),
             shareable: element.find(&["shareable"]).is_some(),
+            transient: element.find(&["transient"]).is_some(),
+            snapshot: element.attribute("snapshot").map(str::to_owned),
         })
     }
 }

@@ -7,8 +7,8 @@
 
 use crate::{Table, ledger::Record};
 use mainstay_model::{
-    Activity, Cause, DomainState, GuestChannel, HostId, IncidentId, PointId, Resources, StopHow, Time, WorkloadId,
-    spec::Rung,
+    Activity, Cause, DomainState, GuestChannel, HostId, HostState, IncidentId, PointId, Resources, StopHow, Time,
+    WorkloadId, spec::Rung,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -25,6 +25,12 @@ pub(crate) struct WorkloadRecord {
     pub tags: BTreeSet<String>,
     pub datastores: BTreeSet<String>,
     pub movable: bool,
+    /// State of it that lies only on the host where it runs, or ran last.
+    #[serde(default)]
+    pub only_here: BTreeSet<HostState>,
+    /// A person said that it may start on another host without that state.
+    #[serde(default)]
+    pub leave_state: bool,
     /// First seen.
     pub known_since: Time,
     /// What should be.
@@ -67,6 +73,9 @@ pub(crate) struct WorkloadRecord {
     /// When the last recovery point was tried, and how often in a row that failed.
     pub point_tried: Option<Time>,
     pub point_failures: u32,
+    /// Why no recovery point of it can be taken, if the system refuses and would again.
+    #[serde(default)]
+    pub point_refused: Option<String>,
     /// The last recovery point that somebody else deleted, until there is another good one.
     #[serde(default)]
     pub point_lost: Option<PointId>,
@@ -301,6 +310,8 @@ impl WorkloadRecord {
             tags: BTreeSet::new(),
             datastores: BTreeSet::new(),
             movable: true,
+            only_here: BTreeSet::new(),
+            leave_state: false,
             known_since: now,
             want: Want::Stopped { at: now, how: StoppedHow::FoundOff },
             unprotected: false,
@@ -320,6 +331,7 @@ impl WorkloadRecord {
             incident: None,
             point_tried: None,
             point_failures: 0,
+            point_refused: None,
             point_lost: None,
             reverted_to: None,
             reverted: None,
@@ -376,10 +388,14 @@ pub(crate) struct WorkloadSenses {
     pub tidy_after: Option<Time>,
     /// A move of our own accord failed: no other before this.
     pub stays_until: Option<Time>,
+    /// When it was last resumed to see whether there is room again for its disk, and how often in a row before that.
+    pub resumed: Option<(Time, u32)>,
     /// It did not stop when asked: it is asked again then.
     pub stop_again_at: Option<Time>,
     /// What an operator asked for failed: it is tried again then.
     pub asked_again_at: Option<Time>,
+    /// Recovery points whose deletion failed: when it is tried again, and why it failed.
+    pub stuck_points: BTreeMap<PointId, (Time, String)>,
     /// Recovery points on record that its host does not list, since when.
     pub missing_points: BTreeMap<PointId, Time>,
 }

@@ -184,6 +184,7 @@ impl Engine {
             let record = self.belief.workloads.get_mut(workload).expect("looked up above");
             record.trouble = None;
             record.reverted_to = None;
+            self.belief.workload_senses.entry(workload.clone()).or_default().resumed = None;
             self.note(
                 EventKind::Believed,
                 Severity::Green,

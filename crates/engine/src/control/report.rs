@@ -93,7 +93,7 @@ fn host_evidence(engine: &Engine, record: &HostRecord, senses: &HostSenses, now:
 fn shown(doing: &Doing) -> Option<String> {
     match doing {
         Doing::Nothing {
-            why: Why::Well | Why::NotManaged | Why::Spare | Why::StoppedByPerson | Why::PausedByPerson,
+            why: Why::Well | Why::NotManaged | Why::Spare | Why::StoppedByPerson | Why::PausedByPerson | Why::Asleep,
         } => None,
         doing => Some(doing.to_string()),
     }
@@ -187,6 +187,7 @@ pub(super) fn workload_health(engine: &Engine, record: &WorkloadRecord) -> (VmHe
             (VmHealth::Unresponsive, up_since)
         }
         DomainState::Running => (VmHealth::Running, up_since),
+        DomainState::Paused(mainstay_model::PauseReason::Asleep) => (VmHealth::Asleep, seen.at),
         DomainState::Paused(_) => (VmHealth::Paused, seen.at),
         DomainState::Panicked => (VmHealth::Crashed, seen.at),
         DomainState::Off(_) => (VmHealth::Down, seen.at),
@@ -304,7 +305,7 @@ fn explain_workload(engine: &Engine, record: &WorkloadRecord, now: Time) -> Stri
         because.extend(after.iter().map(|(other, rule)| format!("starts after {other}: {}", rule.origin)));
     }
     paragraph(&mut text, "Because", &because);
-    if let Some(request) = engine.request_for_survey(record) {
+    if let Some(request) = engine.request_for_start(record) {
         let mut hosts = engine.candidates();
         if let Some(host) = view.host.as_ref().and_then(|host| hosts.get_mut(host)) {
             host.used = host.used.minus(engine.needs(record));

@@ -12,11 +12,15 @@ use crate::{
     explain::{Blocked, Doing, WaitingOn},
 };
 use mainstay_model::{
-    Action, Cause, HostId, PointId, PointState, RecoveryPoint, Span, StopHow, Subject, Time, WorkloadId,
+    Action, Cause, DomainState, HostId, PauseReason, PointId, PointState, RecoveryPoint, Span, StopHow, Subject, Time,
+    WorkloadId,
     spec::{RecoveryPolicy, Rung},
 };
 use std::collections::BTreeMap;
 
+/// A guest whose disk had no room is resumed again after this, then after twice as long, and so on up to the limit.
+const ROOM_PAUSE: Span = Span::secs(5);
+const ROOM_PAUSE_LIMIT: Span = Span::minutes(1);
 /// Bound for a picture of a console; a hypervisor that is stuck takes none.
 const PICTURE_TIMEOUT: Span = Span::secs(2);
 
@@ -33,6 +37,9 @@ enum Chosen {
 impl Engine {
     /// Brings a workload in trouble back. `running_on`: the one host on which it still may run, in sight.
     pub(super) fn recover(&mut self, workload: &WorkloadId, running_on: Option<&HostId>) -> Next {
+        if let Some(host) = running_on.filter(|host| self.lacks_room(workload, host) && self.manages(workload)) {
+            return Next::Is(self.resume_when_there_is_room(workload, host));
+        }
         let (rung, cause) = match self.rung_now(workload, running_on) {
             Ok(now) => now,
             Err(not_now) => return Next::Is(not_now),
@@ -53,6 +60,29 @@ impl Engine {
             }
             (_, None) => Next::Place(PlaceFor::Recovery { rung, cause }),
         }
+    }
+
+    /// True if it is paused there because no space is left for its disk.
+    pub(crate) fn lacks_room(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
+        seen.is_some_and(|seen| seen.state == DomainState::Paused(PauseReason::NoSpace))
+    }
+
+    /// A restart makes no room, and would lose what the guest has in memory: it is only resumed, now and then, for as long as
+    /// that takes. Whether there is room again no hypervisor reports; a resume without room pauses it again, unharmed.
+    fn resume_when_there_is_room(&mut self, workload: &WorkloadId, host: &HostId) -> Doing {
+        let now = self.now;
+        let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        if let Some((at, tries)) = senses.resumed {
+            let again_at = at + ROOM_PAUSE.times(1 << tries.min(4)).min(ROOM_PAUSE_LIMIT);
+            if again_at > now {
+                return waiting_until(WaitingOn::Room, again_at);
+            }
+        }
+        senses.resumed = Some((now, senses.resumed.map_or(0, |(_, tries)| tries + 1)));
+        let action = Action::Resume { workload: workload.clone(), host: host.clone() };
+        let bound = self.recovery(workload).start_timeout;
+        self.order_life(action, bound, "there may be room again for its disk")
     }
 
     /// The rung to try now and the trouble it is for, or why none is tried now.
@@ -224,7 +254,10 @@ impl Engine {
             Rung::Resume => running_on.is_some(),
             Rung::Revert => self.last_good_point(workload).is_some() && self.fell_over(workload),
             // After the loss of its host it may go anywhere, also back there: what can't leave waits for its host.
-            Rung::Relocate => cause.is_its_hosts() || (record.movable && self.spec.hosts.len() > 1),
+            Rung::Relocate => {
+                let may_leave = || record.movable && self.bound_by_state(record).is_none();
+                cause.is_its_hosts() || (may_leave() && self.spec.hosts.len() > 1)
+            }
             Rung::Restart | Rung::Alarm => true,
         }
     }

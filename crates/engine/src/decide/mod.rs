@@ -127,7 +127,10 @@ impl Engine {
         // The ladder's window moves on, and what is too old no longer counts: a slow, bounded retry.
         let again =
             record.trouble.as_ref().and_then(|_| record.attempts.first()).map(|attempt| attempt.at + policy.window);
-        let changes = [hung, stable, again, self.point_overdue_at(workload), senses.tidy_after, senses.stays_until];
+        let delete_again =
+            senses.stuck_points.values().map(|(again_at, _)| *again_at).filter(|at| *at > self.now).min();
+        let overdue = self.point_overdue_at(workload);
+        let changes = [hung, stable, again, overdue, senses.tidy_after, senses.stays_until, delete_again];
         changes.into_iter().flatten().filter(|at| *at > self.now).min()
     }
 }

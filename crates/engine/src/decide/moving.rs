@@ -4,7 +4,7 @@ use super::{Next, PlaceFor, waiting, waiting_until};
 use crate::{
     belief::{MoveWhy, Moving, Stuck},
     engine::Engine,
-    explain::{Doing, WaitingOn},
+    explain::{Blocked, Doing, WaitingOn},
     outcome::MOVE_PAUSE,
     place::{NoHostFits, Request, place},
 };
@@ -33,6 +33,12 @@ impl Engine {
             // A workload is held still while a point is taken; a migration would fail, or find it paused.
             let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
             return Next::Is(waiting_until(on, order.order.deadline));
+        }
+        let record = self.belief.workloads.get(workload).expect("decided on record");
+        let per_host = self.state_elsewhere(record);
+        if moving.failures >= LIVE_TRIES && !per_host.is_empty() {
+            // Shut down here it could not be started there.
+            return Next::Is(Doing::Blocked { by: Blocked::NoHost { why: NoHostFits { per_host } } });
         }
         if moving.failures >= LIVE_TRIES {
             return Next::Is(self.move_cold(workload, host, moving));

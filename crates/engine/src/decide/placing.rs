@@ -7,10 +7,10 @@ use crate::{
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn},
     health::HostHealth,
-    place::{Groups, HostCandidate, NoHostFits, Placement, Reach, Refusal, Request, place},
+    place::{Groups, HostCandidate, NoHostFits, Placement, Reach, Refusal, Request, place, state_left},
 };
 use mainstay_model::{
-    Action, Cause, EventKind, HostId, Resources, Severity, Span, Subject, WorkloadId,
+    Action, Cause, EventKind, HostId, HostState, Resources, Severity, Span, Subject, WorkloadId,
     spec::{Ladder, Rung, Strength},
 };
 use std::{
@@ -347,6 +347,9 @@ impl Engine {
         if moves {
             excluded.extend(std::mem::take(&mut unready));
         }
+        if !matches!(what, PlaceFor::LiveMove { .. }) {
+            excluded.extend(self.state_elsewhere(record));
+        }
         let failed = record.moving.as_ref().and_then(|moving| match what {
             PlaceFor::LiveMove { to: None, .. } => Some(&moving.not_live_to),
             PlaceFor::ColdMove { .. } => Some(&moving.not_cold_to),
@@ -380,6 +383,32 @@ impl Engine {
     fn serves_again(&self, host: &HostId, record: &WorkloadRecord) -> bool {
         let stuck = record.stuck.as_ref().is_some_and(|stuck| stuck.host == *host);
         self.in_service(host) || stuck && self.can_go_back_to(host)
+    }
+
+    /// The same for a start, which is bound to a host by state that this host alone has.
+    pub(crate) fn request_for_start(&self, record: &WorkloadRecord) -> Option<Request> {
+        let mut request = self.request_for_survey(record)?;
+        request.excluded.extend(self.state_elsewhere(record));
+        Some(request)
+    }
+
+    /// The host that alone has state without which it may not start elsewhere, and that state. It may move live: then the
+    /// state moves along.
+    pub(crate) fn bound_by_state(&self, record: &WorkloadRecord) -> Option<(HostId, BTreeSet<HostState>)> {
+        if record.leave_state || record.only_here.is_empty() {
+            return None;
+        }
+        let may_leave = &self.rule(&record.workload)?.policy.leave_behind;
+        let states: BTreeSet<HostState> = record.only_here.difference(may_leave).copied().collect();
+        let home = self.home(record).filter(|_| !states.is_empty())?;
+        Some((home, states))
+    }
+
+    /// The hosts on which it may not start for that.
+    pub(super) fn state_elsewhere(&self, record: &WorkloadRecord) -> BTreeMap<HostId, Refusal> {
+        let Some((bound, states)) = self.bound_by_state(record) else { return BTreeMap::new() };
+        let others = self.spec.hosts.keys().filter(|host| **host != bound);
+        others.map(|host| (host.clone(), Refusal::StateOn { host: bound.clone(), states: states.clone() })).collect()
     }
 
     /// True if a host is in service and has room for a workload that does not run.
@@ -449,6 +478,9 @@ impl Engine {
             return waiting_until(WaitingOn::Answer { host: old }, self.now + Span::secs(1));
         }
         self.call_in(host);
+        if !live {
+            self.note_what_stays(workload, host);
+        }
         let policy = self.recovery(workload);
         let (workload_name, host_name) = (workload.clone(), host.clone());
         match what {
@@ -508,6 +540,14 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// What it starts without on this host is in the history: nothing of it is deleted.
+    fn note_what_stays(&mut self, workload: &WorkloadId, host: &HostId) {
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let Some(home) = self.home(record).filter(|home| home != host && !record.only_here.is_empty()) else { return };
+        let text = format!("starts on {host} without {}", state_left(&record.only_here, &home));
+        self.note(EventKind::Decided, Severity::Yellow, Subject::Workload(workload.clone()), text);
     }
 
     /// What a person decides is not undone by fail-back.

@@ -97,6 +97,9 @@ impl Engine {
         let Some(tried) = record.point_tried else {
             return Some(record.known_since + jitter(Span(policy.every.0 / 20).min(SPREAD_LIMIT)));
         };
+        if record.point_refused.is_some() {
+            return Some(tried + policy.every); // it would be refused again
+        }
         if record.point_failures > 0 {
             let wait = Span::secs(10).times(1 << record.point_failures.min(6));
             return Some(tried + wait.min(policy.every));
@@ -128,12 +131,18 @@ impl Engine {
 
     /// Deletes what retention no longer keeps, one at a time.
     fn retain(&mut self, workload: &WorkloadId, host: &HostId, policy: &ProtectionPolicy) {
-        if self.point_order(workload) || self.tidies_later(workload) {
+        if self.point_order(workload) {
             return;
         }
+        let rests = |point: &PointId| {
+            let senses = self.belief.workload_senses.get(workload);
+            let stuck = senses.and_then(|senses| senses.stuck_points.get(point));
+            stuck.is_some_and(|(again_at, _)| *again_at > self.now)
+        };
         let points: Vec<&RecoveryPoint> = self.belief.points_of(workload).collect();
         let any_good = points.iter().any(|point| point.state == PointState::Good);
-        let unfinished = points.iter().find(|point| any_good && point.state == PointState::Deleting);
+        let unfinished =
+            points.iter().find(|point| any_good && point.state == PointState::Deleting && !rests(&point.id));
         let surplus = unfinished.map(|point| point.id.clone()).or_else(|| surplus(&points, policy.keep, self.now));
         if let Some(point) = surplus {
             self.delete_point(workload, host, point);

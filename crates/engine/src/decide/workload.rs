@@ -187,6 +187,7 @@ impl Engine {
             return self.recover(workload, Some(host));
         }
         match state {
+            DomainState::Paused(PauseReason::Asleep) => Next::Is(Doing::Nothing { why: Why::Asleep }),
             DomainState::Paused(PauseReason::Person | PauseReason::Other) => {
                 Next::Is(Doing::Nothing { why: Why::PausedByPerson })
             }

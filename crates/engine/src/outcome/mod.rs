@@ -109,6 +109,9 @@ impl Engine {
             Action::Stop { workload, host, how } => self.stop_ended(&workload, &host, how, since, outcome),
             Action::Resume { workload, host } => match outcome {
                 Outcome::Done { .. } => self.started(&workload, &host, since),
+                // Tried to see whether there is room for its disk: no rung of the ladder.
+                Outcome::Failed { .. } if self.belief.workloads.get(&workload).is_none_or(|it| it.trying.is_none()) => {
+                }
                 Outcome::Failed { .. } => self.rung_failed(&workload, &host),
                 Outcome::Unknown { .. } => self.start_unknown(&workload, &host, until),
             },

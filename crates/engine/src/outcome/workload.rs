@@ -58,6 +58,7 @@ impl Engine {
         record.trying = None;
         record.came_up(host);
         record.moving = None;
+        record.leave_state = false;
         record.unsettled.remove(host);
         record.pending_on.remove(host);
         if record.asked.as_ref().is_some_and(|asked| matches!(asked.what, AskedFor::Restart { .. })) {

@@ -1,6 +1,6 @@
 //! Why a host does not take a workload, as people read it.
 
-use mainstay_model::{HostId, ResourceKind, SiteId, WorkloadId, spec::Origin};
+use mainstay_model::{HostId, HostState, ResourceKind, SiteId, WorkloadId, spec::Origin};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,6 +44,13 @@ pub enum Refusal {
     DiskOn {
         /// That host.
         host: HostId,
+    },
+    /// State of it lies on another host only, and a start here would begin without it.
+    StateOn {
+        /// That host.
+        host: HostId,
+        /// Which state.
+        states: BTreeSet<HostState>,
     },
     /// A rule names the hosts it may run on, and this is none of them.
     NotAmongRequired {
@@ -103,6 +110,7 @@ impl fmt::Display for Refusal {
             Refusal::BoundFor { host } => write!(f, "it is to run on {host}"),
             Refusal::OtherSite { site } => write!(f, "its disks are at site {site}"),
             Refusal::DiskOn { host } => write!(f, "its disks are on {host} only"),
+            Refusal::StateOn { host, states } => write!(f, "{} on {host} only", state_words(states)),
             Refusal::NotAmongRequired { origin } => write!(f, "not among the hosts required by {origin}"),
             Refusal::KeptApartFrom { workload, .. } => write!(f, "kept apart from {workload}"),
             Refusal::MustBeWith { workload, on, .. } => {
@@ -117,6 +125,18 @@ impl fmt::Display for Refusal {
             }
         }
     }
+}
+
+/// "its saved memory is", "the state of its TPM and its UEFI variables are".
+pub(crate) fn state_words(states: &BTreeSet<HostState>) -> String {
+    let plural = states.len() > 1 || states.contains(&HostState::UefiVariables);
+    format!("{} {}", listed(states.iter(), " and "), if plural { "are" } else { "is" })
+}
+
+/// "its saved memory, which is on h1 only".
+pub(crate) fn state_left(states: &BTreeSet<HostState>, host: &HostId) -> String {
+    let plural = states.len() > 1 || states.contains(&HostState::UefiVariables);
+    format!("{}, which {} on {host} only", listed(states.iter(), " and "), if plural { "are" } else { "is" })
 }
 
 /// No host takes the workload: the reason of each.

@@ -218,7 +218,7 @@ fn a_leftover_is_kept_while_its_workload_is_off() {
     story.pass(Span::minutes(2));
     let removed = |action: &Action| matches!(action, Action::Undefine { .. });
     assert!(!story.ordered().iter().any(removed));
-    story.command(Command::StartWorkload { workload: "web-1".into(), host: Some(elsewhere) });
+    story.command(Command::StartWorkload { workload: "web-1".into(), host: Some(elsewhere), leave_state: false });
     story.comes_up();
     story.pass(Span::secs(20));
     assert!(story.ordered().iter().any(removed), "{}", story.said.join("\n"));

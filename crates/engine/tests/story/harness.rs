@@ -56,6 +56,7 @@ pub fn domain(state: DomainState) -> DomainSeen {
         tags: Default::default(),
         datastores: Default::default(),
         movable: true,
+        only_here: Default::default(),
     }
 }
 

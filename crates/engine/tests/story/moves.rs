@@ -12,7 +12,7 @@ fn a_start_that_waits_for_room_is_made_when_there_is_room() {
     story.event("h1", DomainState::Off(OffReason::Shutdown));
     story.capacity = Resources::of(512, 1);
     story.pass(Span::secs(1));
-    let reply = story.command(Command::StartWorkload { workload: "web-1".into(), host: None });
+    let reply = story.command(Command::StartWorkload { workload: "web-1".into(), host: None, leave_state: false });
     assert!(matches!(reply, Reply::Accepted { .. }), "{reply:?}");
     story.pass(Span::minutes(1));
     assert_eq!(story.alarms(), [Code::NO_HOST_FITS]);
@@ -207,6 +207,7 @@ fn a_start_where_its_disks_are_not_is_refused() {
     let local = mainstay_model::DomainSeen { movable: false, ..domain(DomainState::Off(OffReason::Shutdown)) };
     story.has("h1", local);
     story.pass(Span::secs(3));
-    let reply = story.command(Command::StartWorkload { workload: "web-1".into(), host: Some("h2".into()) });
+    let reply =
+        story.command(Command::StartWorkload { workload: "web-1".into(), host: Some("h2".into()), leave_state: false });
     assert!(matches!(&reply, Reply::Refused { text } if text.contains("can't reach the disks")), "{reply:?}");
 }

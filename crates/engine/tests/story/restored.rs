@@ -25,7 +25,7 @@ fn nothing_is_started_while_a_host_has_not_told_what_it_runs() {
     story.pass(Span::minutes(5));
     assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
     assert!(story.alarms().contains(&Code::MEMORY_RESTORED));
-    let start = Command::StartWorkload { workload: "web-1".into(), host: None };
+    let start = Command::StartWorkload { workload: "web-1".into(), host: None, leave_state: false };
     assert!(matches!(story.command(start), Reply::Refused { .. }), "not before h2 has told");
     story.deaf.clear();
     story.pass(Span::secs(5));

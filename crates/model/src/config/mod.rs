@@ -12,6 +12,7 @@
 //! Pure: text comes in, nothing is read or written. Files that the configuration names are listed in
 //! [`Loaded::files`]; [`unreadable`] checks them with a reader it is given.
 
+mod address;
 mod alarm;
 mod check;
 mod cluster;
@@ -35,6 +36,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use address::filled;
 pub use alarm::NotifyConfig;
 pub use cluster::ControllerConfig;
 pub use driver::{DriverConfig, LibvirtConfig};

@@ -1,10 +1,12 @@
 //! Reads `[[vm]]`, `[[recovery]]` and `[[protection]]`.
 
+use super::address;
 use super::format::ladder_step;
 use super::names;
 use super::problem::{CONTRADICTION, Report};
 use super::rule::rule;
 use super::table::{Node, Table, Value};
+use crate::HostState;
 use crate::spec::{
     Cause, ClusterSpec, Hooks, HostRule, Keep, Ladder, LadderStep, Probes, ProtectionPolicy, RecoveryPolicy, Strength,
     WorkloadPolicy,
@@ -33,6 +35,7 @@ fn workload(table: &Table, spec: &ClusterSpec, report: &mut Report) -> WorkloadP
         host_back_within: table.span("host_back_within"),
         fail_back: table.choice("fail_back"),
         memory_mib: table.memory("memory"),
+        leave_behind: table.items("leave_behind").iter().filter_map(host_state).collect(),
         probes: table.table("probe").map(probes).unwrap_or_default(),
     }
 }
@@ -65,10 +68,16 @@ fn host_rules(table: &Table, spec: &ClusterSpec, report: &mut Report) -> Vec<Hos
     rules
 }
 
+/// `None`: the word is none of the type's, which was reported already.
+fn host_state(node: &Node) -> Option<HostState> {
+    let word: Result<HostState, Error> = HostState::deserialize(node.text()?.into_deserializer());
+    word.ok()
+}
+
 fn probes(table: &Table) -> Probes {
     let port = |node: &Node| node.whole().and_then(|port| u16::try_from(port).ok());
     Probes {
-        address: table.optional_text("address"),
+        address: table.optional_text("address").map(|address| address::without_brackets(&address).to_owned()),
         ping: table.flag("ping"),
         agent: table.flag("agent"),
         tcp: table.items("tcp").iter().filter_map(port).collect(),

@@ -1,5 +1,6 @@
 //! Reads `[site.NAME]` with its driver and hosts, and `[fence.NAME]`.
 
+use super::address;
 use super::driver::{DriverConfig, LibvirtConfig};
 use super::names;
 use super::problem::{CONTRADICTION, Report, TWICE, WRONG_VALUE};
@@ -55,6 +56,7 @@ fn host(
     report: &mut Report,
 ) -> HostSpec {
     let address = table.optional_text("address").unwrap_or_else(|| name.to_owned());
+    let address = address::without_brackets(&address).to_owned();
     let own_uri = table.optional_text("uri");
     let template = own_uri.as_deref().or(libvirt.map(|driver| driver.text("uri"))).unwrap_or_default();
     if address.is_empty() && template.contains("{address}") {
@@ -68,7 +70,7 @@ fn host(
     }
     let host = HostSpec {
         site: site.clone(),
-        uri: template.replace("{host}", name).replace("{address}", &address),
+        uri: address::filled(&template.replace("{host}", name), &address),
         address,
         tags: table.texts("tags"),
         spare: table.flag("spare"),

@@ -1,7 +1,7 @@
 //! What a workload's own policy says: whether it is managed, how important it is, where it may run, how it is probed.
 
 use super::HostRule;
-use crate::Span;
+use crate::{HostState, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -26,6 +26,8 @@ pub struct WorkloadPolicy {
     pub fail_back: FailBack,
     /// Memory to count for placement in MiB, if not what the definition says.
     pub memory_mib: Option<u64>,
+    /// State that one host alone has, and that it may start without on another.
+    pub leave_behind: BTreeSet<HostState>,
     /// How it is asked for signs of life.
     pub probes: Probes,
 }
@@ -42,6 +44,7 @@ impl Default for WorkloadPolicy {
             host_back_within: Span::minutes(5),
             fail_back: FailBack::Stay,
             memory_mib: None,
+            leave_behind: BTreeSet::from([HostState::UefiVariables]),
             probes: Probes::default(),
         }
     }

@@ -35,7 +35,9 @@ impl Figures {
     fn wrong(&self, hit: &IncidentWorkload) -> Option<String> {
         let (vm, from) = (&hit.workload, hit.down_since.unwrap_or(hit.well_until));
         let seconds = |time: Time| time.0 as f64 / 1_000.0;
-        if !self.was_well(vm, from) {
+        // Of a guest that never was well there is no moment from which it is down.
+        let ever_well = self.well.get(vm).into_iter().flatten().any(|(begin, _)| *begin <= from);
+        if ever_well && !self.was_well(vm, from) {
             return Some(format!("{vm} is down since {} s by its incident, and was down before", seconds(from)));
         }
         let back = hit.back_at().filter(|back| !self.was_well(vm, *back))?;

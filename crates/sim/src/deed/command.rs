@@ -18,8 +18,8 @@ pub(super) fn parse(words: &[&str]) -> Option<Command> {
         ["fence", _] => Command::FenceHost { host },
         ["maintenance", _, "on"] => Command::Maintenance { host, on: true },
         ["maintenance", _, "off"] => Command::Maintenance { host, on: false },
-        ["start", _] => Command::StartWorkload { workload, host: None },
-        ["start", _, on] => Command::StartWorkload { workload, host: Some(on.into()) },
+        ["start", _] => Command::StartWorkload { workload, host: None, leave_state: false },
+        ["start", _, on] => Command::StartWorkload { workload, host: Some(on.into()), leave_state: false },
         ["stop", _] => Command::StopWorkload { workload, how: StopHow::Graceful, within: None },
         ["stop", _, "force"] => Command::StopWorkload { workload, how: StopHow::Force, within: None },
         ["stop", _, "within", span] => {
@@ -61,7 +61,7 @@ impl fmt::Display for Spoken<'_> {
             Command::ConfirmOff { host } => write!(f, "confirm-off {host}"),
             Command::FenceHost { host } => write!(f, "fence {host}"),
             Command::Maintenance { host, on } => write!(f, "maintenance {host} {}", if *on { "on" } else { "off" }),
-            Command::StartWorkload { workload, host } => {
+            Command::StartWorkload { workload, host, .. } => {
                 write!(f, "start {workload}{}", and(host.as_ref().map(HostId::as_str)))
             }
             Command::StopWorkload { workload, within: Some(within), .. } => {

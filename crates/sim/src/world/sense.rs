@@ -159,6 +159,7 @@ impl World {
                 tags: guest.tags.clone(),
                 datastores: [guest.datastore.clone()].into(),
                 movable: guest.movable,
+                only_here: Default::default(),
             };
             Some((workload.clone(), seen))
         };
@@ -172,6 +173,7 @@ impl World {
                 tags: guest.tags.clone(),
                 datastores: [guest.datastore.clone()].into(),
                 movable: true,
+                only_here: Default::default(),
             });
             domains.extend(other.map(|other| (name.clone(), other)));
         }

@@ -127,6 +127,23 @@ impl Connection {
         Ok(true)
     }
 
+    /// Gives up a commit that was left behind on a disk, by a controller that ended in the middle of it. The domain goes on
+    /// unharmed. Jobs of other kinds are somebody else's and are left alone.
+    pub async fn give_up_commit(&self, domain: &DomainRef, target: &str, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while let Some(job) = self.block_job(domain, target, limit).await? {
+            if !matches!(job.kind, BlockJobKind::Commit | BlockJobKind::ActiveCommit) || Instant::now() > deadline {
+                return Err(Error::unfit(format!("disk {target} of {domain} has a block job: {:?}", job.kind)));
+            }
+            match self.abort_block_job(domain, target, JobAbortFlags::NONE, limit).await {
+                // It ended by itself meanwhile.
+                Err(Error::Libvirt { .. }) | Ok(()) => sleep(LOOK_EVERY).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// The images of a running domain's disk: the one written to first, then what it lies on.
     pub async fn image_chain(&self, domain: &DomainRef, target: &str, limit: Duration) -> Result<Vec<String>> {
         image_chain(&self.domain_xml(domain, XmlFlags::NONE, limit).await?, target)

@@ -8,12 +8,13 @@
 //! after    frozen ◀── overlay (left aside)
 //!                ◀── fresh overlay (in use)
 //! ```
-//! Deleting folds the overlay into the frozen image, which ends the state and keeps what came after. It is refused
-//! when another image lies on the frozen one, since that would be ruined.
+//! Deleting folds the overlay into the frozen image, which ends the state and keeps what came after. Where that would ruin
+//! another image, or another snapshot, only the record goes: the image stays under those that need it.
 
 use std::time::Duration;
 
 use super::{
+    images::{BEING_DELETED, Images},
     inventory::XmlFlags,
     power::DefineFlags,
     snapshot::{DeleteFlags, FrozenImage, Snapshot, SnapshotDisk, SnapshotRecord},
@@ -22,8 +23,9 @@ use crate::{
     connection::Connection,
     definition::{Definition, Image, with_disk_image},
     error::{Error, ErrorCode, Result},
-    storage::{Folder, Volume, folder_and_name},
+    storage::{Folder, folder_and_name},
     types::DomainRef,
+    xml::{Element, escaped, spliced},
 };
 
 /// What a revert did to one disk.
@@ -95,55 +97,102 @@ impl Connection {
         self.define(&xml, DefineFlags::NONE, limit).await.map(drop)
     }
 
-    /// Deletes an external snapshot of a running domain, keeping what came after it: forgets its record, folds each
-    /// overlay into the image that it froze, mends the records of later snapshots, and deletes the overlays' files.
-    /// Refused, with nothing changed, if the domain does not stand on it or another image of the same folder does. The
-    /// record goes first, as a half-folded image is no state to go back to; after a failure call again with the same
-    /// `snapshot` to finish. `limit` holds for each call, and for each disk's commit.
+    /// Keeps the image that a revert left aside as an external snapshot of its own, so that it is listed, can be gone back to,
+    /// and nothing writes to it or deletes it. For images that can hold no internal snapshot. `before` is the definition
+    /// before the revert, with passwords.
+    pub async fn keep_left_aside(
+        &self,
+        domain: &DomainRef,
+        name: &str,
+        description: &str,
+        before: &str,
+        reverted: &[RevertedDisk],
+        limit: Duration,
+    ) -> Result<()> {
+        let created = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let disk = |disk: &RevertedDisk| {
+            let (target, overlay) = (escaped(&disk.target), escaped(&disk.overlay));
+            format!(
+                "<disk name='{target}' snapshot='external' type='file'><driver type='qcow2'/><source file='{overlay}'/></disk>"
+            )
+        };
+        let start = before.find("<domain").ok_or_else(|| Error::unfit("the definition is no <domain>"))?;
+        let xml = format!(
+            "<domainsnapshot><name>{}</name><description>{}</description><state>shutoff</state>\
+             <creationTime>{created}</creationTime><memory snapshot='no'/><disks>{}</disks>{}</domainsnapshot>",
+            escaped(name),
+            escaped(description),
+            reverted.iter().map(disk).collect::<String>(),
+            &before[start..],
+        );
+        let record = SnapshotRecord { name: name.to_owned(), xml, current: false };
+        self.write_record(domain, &record, limit).await
+    }
+
+    /// Deletes an external snapshot, keeping what came after it: folds each overlay into the image that it froze, updates
+    /// the records of later snapshots, deletes the overlays' files, and then the record. The record says first that the
+    /// deletion has begun, as a half-folded image is no state to go back to; after a failure, or a crash, call again.
+    /// Where folding would ruin another image or snapshot, or the domain does not stand on this one any more, only the record
+    /// goes, and those of its images that nothing needs. Folding needs a running domain: one that is off is refused.
+    /// `limit` holds for each call, and for each disk's commit.
     pub async fn delete_external(&self, domain: &DomainRef, snapshot: &Snapshot, limit: Duration) -> Result<()> {
+        let mut others = self.list_snapshots(domain, limit).await?;
+        others.retain(|other| other.reference.name != snapshot.reference.name);
+        let images = self.images(domain, snapshot, limit).await?;
+        let disks = || snapshot.disks.iter().filter(|disk| disk.overlay.is_some());
+        let folds: Option<Vec<Fold<'_>>> = disks().map(|disk| plan_fold(disk, &images, &others)).collect();
+        let Some(folds) = folds else {
+            self.forget(snapshot, limit).await?;
+            return self.sweep(domain, snapshot, &images, limit).await;
+        };
         if !self.domain_state(domain, limit).await?.is_active() {
             return Err(Error::unfit(format!("{domain} is off: images are folded by its QEMU, start it first")));
         }
-        let mut others = self.list_snapshots(domain, limit).await?;
-        others.retain(|other| other.reference.name != snapshot.reference.name);
-        let mut folds = Vec::new();
-        for disk in snapshot.disks.iter().filter(|disk| disk.overlay.is_some()) {
-            let chain = self.image_chain(domain, &disk.target, limit).await?;
-            let fold = plan_fold(domain, snapshot, disk, &chain, &others)?;
-            self.refuse_if_shared(&fold, limit).await?;
-            folds.push(fold);
-        }
-        match self.delete_snapshot(&snapshot.reference, DeleteFlags::METADATA_ONLY, limit).await {
-            Err(error) if !error.is(ErrorCode::NO_DOMAIN_SNAPSHOT) => return Err(error),
-            _ => {}
-        }
-        for fold in folds.iter().filter(|fold| !fold.done) {
-            self.commit(domain, fold.target, &fold.overlay, &fold.frozen.file, limit).await?;
-        }
-        self.mend_records(domain, &others, &folds, limit).await?;
+        self.mark_as_being_deleted(domain, snapshot, limit).await?;
         for fold in &folds {
-            self.delete_image(&fold.overlay, limit).await?;
+            if !fold.done {
+                self.commit(domain, fold.target, &fold.overlay, &fold.frozen.file, limit).await?;
+            }
         }
-        Ok(())
+        self.update_records(domain, &others, &folds, limit).await?;
+        for fold in &folds {
+            if let Err(error) = self.delete_image(&fold.overlay, limit).await
+                && !error.is(ErrorCode::NO_STORAGE_VOL)
+            {
+                return Err(error);
+            }
+        }
+        self.forget(snapshot, limit).await
     }
 
-    /// Folding changes the frozen image: whatever else lies on it would be ruined.
-    async fn refuse_if_shared(&self, fold: &Fold<'_>, limit: Duration) -> Result<()> {
-        let neighbours = Folder::of(self, &fold.frozen.file, limit).await?.volumes().await?;
-        let lies_on_it =
-            |volume: &Volume| volume.backing.as_ref() == Some(&fold.frozen.file) && !fold.above.contains(&volume.path);
-        match neighbours.into_iter().find(lies_on_it) {
-            Some(other) => Err(Error::unfit(format!(
-                "{} also lies on {} and would be ruined: delete it first if nobody needs it (a revert leaves the image \
-                 used before aside)",
-                other.path, fold.frozen.file
-            ))),
-            None => Ok(()),
+    async fn forget(&self, snapshot: &Snapshot, limit: Duration) -> Result<()> {
+        match self.delete_snapshot(&snapshot.reference, DeleteFlags::METADATA_ONLY, limit).await {
+            Err(error) if !error.is(ErrorCode::NO_DOMAIN_SNAPSHOT) => Err(error),
+            _ => Ok(()),
         }
+    }
+
+    /// From here on nobody goes back to it. If that was said before, an earlier deletion was cut short, and its block job may
+    /// still go on: it is given up, and the fold is begun anew.
+    async fn mark_as_being_deleted(&self, domain: &DomainRef, snapshot: &Snapshot, limit: Duration) -> Result<()> {
+        if snapshot.is_being_deleted() {
+            for disk in snapshot.disks.iter().filter(|disk| disk.overlay.is_some()) {
+                self.give_up_commit(domain, &disk.target, limit).await?;
+            }
+            return Ok(());
+        }
+        let xml = match self.snapshot_xml(&snapshot.reference, limit).await {
+            Err(gone) if gone.is(ErrorCode::NO_DOMAIN_SNAPSHOT) => return Ok(()),
+            xml => xml?,
+        };
+        let description = format!("{}{BEING_DELETED}", snapshot.description.as_deref().unwrap_or_default());
+        let xml = with_description(&xml, &description)?;
+        let record = SnapshotRecord { name: snapshot.reference.name.clone(), xml, current: snapshot.current };
+        self.write_record(domain, &record, limit).await
     }
 
     /// Snapshots that froze a folded overlay now find their state in the image it was folded into.
-    async fn mend_records(
+    async fn update_records(
         &self,
         domain: &DomainRef,
         others: &[Snapshot],
@@ -178,39 +227,41 @@ struct Fold<'a> {
     frozen: &'a FrozenImage,
     /// An earlier try has folded it; its file and the records may still be as they were.
     done: bool,
-    /// The images of the disk above the frozen one, and the overlay.
-    above: Vec<String>,
 }
 
-fn plan_fold<'a>(
-    domain: &DomainRef,
-    snapshot: &Snapshot,
-    disk: &'a SnapshotDisk,
-    chain: &[String],
-    others: &[Snapshot],
-) -> Result<Fold<'a>> {
-    let (name, target) = (&snapshot.reference.name, &disk.target);
-    let (Some(frozen), Some(taken)) = (&disk.frozen, &disk.overlay) else {
-        return Err(Error::unfit(format!("snapshot {name} does not tell which image of {target} it froze")));
-    };
-    let Some(place) = chain.iter().position(|image| *image == frozen.file) else {
-        return Err(Error::unfit(format!(
-            "{domain} does not stand on snapshot {name} ({} is not under {target}): it is on a branch that a revert \
-             left; delete its record and its images one by one",
-            frozen.file
-        )));
-    };
-    let mut above = chain[..place].to_vec();
+/// `None`: it can't be folded without ruining something, or the disk does not stand on it.
+fn plan_fold<'a>(disk: &'a SnapshotDisk, images: &Images, others: &[Snapshot]) -> Option<Fold<'a>> {
+    let (target, frozen, taken) = (disk.target.as_str(), disk.frozen.as_ref()?, disk.overlay.as_ref()?);
+    let chain = images.chain(target);
+    let place = chain.iter().position(|image| *image == frozen.file)?;
     // On the frozen image lies the overlay that the snapshot put there, or one that a revert put in its place. If it
     // is another snapshot's, then ours was folded already.
     let others_overlay = |image: &&String| {
         others.iter().flat_map(|other| &other.disks).any(|disk| disk.overlay.as_ref() == Some(*image))
     };
-    let next = above.last().filter(|image| !others_overlay(image)).cloned();
+    let next = chain[..place].last().filter(|image| !others_overlay(image)).cloned();
     let done = next.is_none();
     let overlay = next.unwrap_or_else(|| taken.clone());
-    above.push(overlay.clone());
-    Ok(Fold { target, overlay, frozen, done, above })
+    let above = if done { chain[..place].last() } else { place.checked_sub(2).map(|above| &chain[above]) };
+    // Folding changes the frozen image and ends the overlay: whatever else lies on either would be ruined, and a
+    // snapshot within the overlay would be lost. (After a fold, the next snapshot has the frozen image for its state.)
+    let stays_on = |image: &&str| Some(*image) != above.map(String::as_str) && *image != overlay;
+    let ruins = images.on(&frozen.file).any(|image| stays_on(&image))
+        || images.on(&overlay).any(|image| stays_on(&image))
+        || others.iter().any(|other| !done && other.froze(&frozen.file) || other.is_inside(&overlay));
+    (!ruins).then_some(Fold { target, overlay, frozen, done })
+}
+
+/// A snapshot's record with another description.
+fn with_description(xml: &str, description: &str) -> Result<String> {
+    let root = Element::parse_without(xml, "a snapshot", &["domain", "inactiveDomain"])?;
+    let element = format!("<description>{}</description>", escaped(description));
+    let piece = match (root.find(&["description"]), root.find(&["name"])) {
+        (Some(before), _) => (before.span.clone(), element),
+        (None, Some(name)) => (name.span.end..name.span.end, element),
+        (None, None) => return Err(Error::unfit("the snapshot's record has no name")),
+    };
+    Ok(spliced(xml, vec![piece]))
 }
 
 fn plan_revert(definition: &Definition, snapshot: &Snapshot, suffix: &str) -> Result<Vec<RevertedDisk>> {

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     connection::Connection,
     error::{ErrorCode, Result},
-    numbers::flags,
+    numbers::{flags, wire_enum},
     procedures::Procedure,
     types::{DomainRef, Uuid},
 };
@@ -46,6 +46,18 @@ flags! {
     }
 }
 
+wire_enum! {
+    /// How a disk failed (`virDomainDiskErrorCode`).
+    DiskError {
+        /// It did not.
+        None = 0,
+        /// In a way that is not told.
+        Unspecified = 1,
+        /// No space was left for what was to be written.
+        NoSpace = 2,
+    }
+}
+
 /// `REMOTE_DOMAIN_DISK_ERRORS_MAX`.
 const DISK_ERRORS_MAX: i32 = 256;
 
@@ -60,6 +72,8 @@ pub struct Inventoried {
     pub persistent: bool,
     /// Started with the host.
     pub autostart: bool,
+    /// Its memory is saved on this host; an ordinary start goes on from there. While it runs, that image is stale.
+    pub managed_save: bool,
 }
 
 impl Connection {
@@ -70,17 +84,19 @@ impl Connection {
         Ok(domains)
     }
 
-    /// All domains with what libvirt knows of them, in three calls however many they are. `limit` holds for each.
+    /// All domains with what libvirt knows of them, in four calls however many they are. `limit` holds for each.
     pub async fn inventory(&self, limit: Duration) -> Result<Vec<Inventoried>> {
         // Their states, in one answer that lists every domain. One after the other: a libvirtd that hangs shall hold only one
         // of the few places for calls.
         let states = self.statistics(StatsGroups::STATE, limit).await?;
         let persistent = self.uuids(ListFlags::PERSISTENT, limit).await?;
         let autostart = self.uuids(ListFlags::AUTOSTART, limit).await?;
+        let saved = self.uuids(ListFlags::MANAGED_SAVE, limit).await?;
         let inventoried = states.into_iter().map(|DomainStats { domain, state, .. }| Inventoried {
             state,
             persistent: persistent.contains(&domain.uuid),
             autostart: autostart.contains(&domain.uuid),
+            managed_save: saved.contains(&domain.uuid),
             domain,
         });
         Ok(inventoried.collect())
@@ -106,13 +122,13 @@ impl Connection {
         Ok(DomainState::new(state, reason))
     }
 
-    /// Targets of its disks that have failed, as its QEMU knows. For a pause whose reason libvirt was not told: QEMU 10
+    /// Its disks that have failed, as its QEMU knows. For a pause whose reason libvirt was not told: QEMU 10
     /// tells of at most one I/O error a second.
-    pub async fn disk_errors(&self, domain: &DomainRef, limit: Duration) -> Result<Vec<String>> {
+    pub async fn disk_errors(&self, domain: &DomainRef, limit: Duration) -> Result<Vec<(String, DiskError)>> {
         let arguments = (domain, DISK_ERRORS_MAX, 0_u32);
         let (errors, _count): (Vec<(String, i32)>, i32) =
             self.call(Procedure::DomainGetDiskErrors, &arguments, limit).await?;
-        Ok(errors.into_iter().map(|(target, _kind)| target).collect())
+        Ok(errors.into_iter().map(|(target, kind)| (target, kind.into())).collect())
     }
 
     /// Its description as XML.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::snapshot::SnapshotRecord;
+use super::{checkpoint::CheckpointRecord, snapshot::SnapshotRecord};
 use crate::{
     connection::Connection,
     error::{Error, Result},
@@ -54,6 +54,22 @@ pub struct Migration {
     pub bandwidth_mib_s: Option<u64>,
 }
 
+/// What libvirt has on record of a domain on one host, and what does not move along by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Records {
+    /// Of its snapshots, parents first.
+    pub snapshots: Vec<SnapshotRecord>,
+    /// Of its checkpoints, parents first.
+    pub checkpoints: Vec<CheckpointRecord>,
+}
+
+impl Records {
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.snapshots.is_empty() && self.checkpoints.is_empty()
+    }
+}
+
 wire_enum! {
     /// What becomes of a job (`virDomainJobType`).
     JobKind {
@@ -91,7 +107,7 @@ pub struct JobStats {
 
 impl Connection {
     /// Moves a running domain to another host; call it on the source. Returns when the guest runs there. A domain with
-    /// snapshots or checkpoints is refused by libvirt: see [`Connection::migrate_with_snapshots`]. After an error with
+    /// snapshots or checkpoints is refused by libvirt: see [`Connection::migrate_with_records`]. After an error with
     /// [`Error::outcome_unknown`] look at both hosts before doing anything.
     pub async fn migrate(&self, domain: &DomainRef, migration: &Migration, limit: Duration) -> Result<()> {
         let mut params: Vec<(&str, Value)> = Vec::new();
@@ -124,15 +140,15 @@ impl Connection {
         self.call(Procedure::DomainAbortJob, &(domain,), limit).await
     }
 
-    /// Moves a domain that has snapshots, which libvirt refuses: forgets `records` (from
-    /// [`Connection::snapshot_records`]; keep them safe before) on this host, migrates, and writes them on `target`.
+    /// Moves a domain that has snapshots, which libvirt refuses, or checkpoints, which libvirt forgets: removes the
+    /// snapshots' records on this host (keep them safe before), migrates, and writes all records on `target`.
     /// If the migration fails they are written back here, whether or not its outcome is known: wherever the domain is
     /// found running gets them. `limit` holds for the migration, `call_limit` for each other call.
-    pub async fn migrate_with_snapshots(
+    pub async fn migrate_with_records(
         &self,
         target: &Connection,
         domain: &DomainRef,
-        records: &[SnapshotRecord],
+        records: &Records,
         migration: &Migration,
         limit: Duration,
         call_limit: Duration,
@@ -143,18 +159,21 @@ impl Connection {
             && self.runs_here(domain, call_limit).await?
         {
             tracing::info!(%domain, %error, "migration failed, its snapshots' records are written back");
-            self.restore_snapshots(domain, records, call_limit).await?;
+            self.restore(domain, records, call_limit).await?;
             return migrated;
         }
         let moved = target.find_domain_by_uuid(domain.uuid, call_limit).await?;
         let moved = moved.ok_or_else(|| {
-            Error::unfit(format!(
-                "{domain} is neither here nor at {}: its snapshots' records are unwritten",
-                target.target()
-            ))
+            Error::unfit(format!("{domain} is neither here nor at {}: its records are unwritten", target.target()))
         })?;
-        target.restore_snapshots(&moved, records, call_limit).await?;
+        target.restore(&moved, records, call_limit).await?;
         migrated
+    }
+
+    /// Writes records again where the domain is. Those that are there already are left alone.
+    pub async fn restore(&self, domain: &DomainRef, records: &Records, limit: Duration) -> Result<()> {
+        self.restore_snapshots(domain, &records.snapshots, limit).await?;
+        self.restore_checkpoints(domain, &records.checkpoints, limit).await
     }
 
     async fn runs_here(&self, domain: &DomainRef, limit: Duration) -> Result<bool> {

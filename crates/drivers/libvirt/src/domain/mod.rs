@@ -2,8 +2,10 @@
 
 pub mod agent;
 pub mod block;
+pub mod checkpoint;
 pub mod drill;
 pub mod external;
+mod images;
 pub mod inventory;
 pub mod migration;
 pub mod power;

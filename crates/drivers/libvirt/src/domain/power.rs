@@ -25,14 +25,18 @@ flags! {
         KEEP_NVRAM = 3,
         /// libvirt's records of checkpoints; without it undefining a domain with checkpoints fails.
         CHECKPOINTS_METADATA = 4,
+        /// Keep the state of an emulated TPM; without this it is deleted. libvirt 8.9 and newer.
+        KEEP_TPM = 6,
     }
 }
 
 impl UndefineFlags {
-    /// Forgets the domain on this host whatever libvirt has recorded of it, and touches no data that another host may
-    /// use: images and UEFI variables stay.
-    pub const LEAVE_DATA: Self =
-        Self(Self::MANAGED_SAVE.0 | Self::SNAPSHOTS_METADATA.0 | Self::KEEP_NVRAM.0 | Self::CHECKPOINTS_METADATA.0);
+    /// Forgets the domain on this host and touches no data: images, UEFI variables and the TPM's state stay. A domain whose
+    /// memory is saved here is refused by libvirt: that image may be the only copy.
+    pub const LEAVE_DATA: Self = Self(Self::KEEP_TPM.0 | Self::LEAVE_DATA_WITHOUT_TPM.0);
+    /// As above for a libvirt before 8.9, which does not know of the TPM's state: only for domains that have no TPM.
+    pub const LEAVE_DATA_WITHOUT_TPM: Self =
+        Self(Self::SNAPSHOTS_METADATA.0 | Self::KEEP_NVRAM.0 | Self::CHECKPOINTS_METADATA.0);
 }
 
 flags! {
@@ -111,6 +115,17 @@ impl Connection {
     /// Whether libvirtd starts it with the host. Off for whatever Mainstay keeps: a returning host must not start it.
     pub async fn set_autostart(&self, domain: &DomainRef, autostart: bool, limit: Duration) -> Result<()> {
         self.call(Procedure::DomainSetAutostart, &(domain, autostart), limit).await
+    }
+
+    /// Wakes a domain that its guest put to sleep.
+    pub async fn wake_up(&self, domain: &DomainRef, limit: Duration) -> Result<()> {
+        self.call(Procedure::DomainPmWakeup, &(domain, 0_u32), limit).await
+    }
+
+    /// True if its memory was saved on this host (`virsh managedsave`): an ordinary start goes on from there.
+    pub async fn has_managed_save(&self, domain: &DomainRef, limit: Duration) -> Result<bool> {
+        let (saved,): (i32,) = self.call(Procedure::DomainHasManagedSaveImage, &(domain, 0_u32), limit).await?;
+        Ok(saved != 0)
     }
 
     /// Throws its saved state away.

@@ -105,11 +105,12 @@ impl Snapshot {
             let target = disk.attribute("name")?.to_owned();
             let file = |disk: &Element| Some(disk.find(&["source"])?.attribute("file")?.to_owned());
             let overlay = file(disk).filter(|_| disk.attribute("snapshot") == Some("external"));
+            let inside = disk.attribute("snapshot") == Some("internal");
             let frozen = defined.get(&target).and_then(|disk| {
                 let format = disk.find(&["driver"]).and_then(|driver| driver.attribute("type")).unwrap_or("raw");
                 Some(FrozenImage { file: file(disk)?, format: format.to_owned() })
             });
-            Some(SnapshotDisk { target, overlay, frozen })
+            Some(SnapshotDisk { target, overlay, inside, frozen })
         });
         Ok(Self {
             parent: text(&["parent", "name"]),
@@ -134,6 +135,8 @@ pub struct SnapshotDisk {
     pub target: String,
     /// The overlay that was put on top, in an external snapshot: what came after.
     pub overlay: Option<String>,
+    /// Its state lies within its image, in an internal snapshot.
+    pub inside: bool,
     /// The image as it was: in an external snapshot the state itself, not to be written to.
     pub frozen: Option<FrozenImage>,
 }
@@ -284,13 +287,14 @@ impl Connection {
         Ok(snapshot)
     }
 
-    /// Brings the domain back to an internal snapshot. For external ones see [`Connection::revert_external`].
+    /// Brings the domain back to an internal snapshot, whatever that may ruin: ask [`Connection::check_revert`] first. For
+    /// external ones see [`Connection::revert_external`].
     pub async fn revert(&self, snapshot: &SnapshotRef, flags: RevertFlags, limit: Duration) -> Result<()> {
         self.call(Procedure::DomainRevertToSnapshot, &(snapshot, flags), limit).await
     }
 
-    /// Deletes an internal snapshot, or only the record of any. For external ones see
-    /// [`Connection::delete_external`].
+    /// Deletes an internal snapshot within the image in use, or only the record of any. See
+    /// [`Connection::delete_internal`] and [`Connection::delete_external`].
     pub async fn delete_snapshot(&self, snapshot: &SnapshotRef, flags: DeleteFlags, limit: Duration) -> Result<()> {
         self.call(Procedure::DomainSnapshotDelete, &(snapshot, flags), limit).await
     }

@@ -3,7 +3,7 @@
 use mainstay_libvirt::{
     Error, EventKind, Lifecycle,
     domain::{
-        migration::{JobKind, MigrateFlags, Migration},
+        migration::{JobKind, MigrateFlags, Migration, Records},
         snapshot::{NewSnapshot, SnapshotKind},
         state::{DomainState, Running},
     },
@@ -34,17 +34,18 @@ async fn snapshots_move_along_and_stay_when_it_fails() {
     }
     let before = here.list_snapshots(&web, LIMIT).await.unwrap();
     let names = here.snapshot_names(&web, LIMIT).await.unwrap();
-    let records = here.snapshot_records(&web, &names, LIMIT).await.unwrap();
+    let snapshots = here.snapshot_records(&web, &names, LIMIT).await.unwrap();
+    let records = Records { snapshots, checkpoints: Vec::new() };
 
     let refused = here.migrate(&web, &to(&lab, "h2"), BOOT).await.unwrap_err();
     assert!(matches!(refused, Error::Libvirt { .. }), "snapshots hold it back: {refused:?}");
 
     let nowhere = Migration { destination: "qemu+tcp://10.77.0.99/system".to_owned(), ..to(&lab, "h2") };
-    let failed = here.migrate_with_snapshots(&there, &web, &records, &nowhere, BOOT, LIMIT).await.unwrap_err();
+    let failed = here.migrate_with_records(&there, &web, &records, &nowhere, BOOT, LIMIT).await.unwrap_err();
     assert!(matches!(failed, Error::Libvirt { .. }), "{failed:?}");
     assert_eq!(here.list_snapshots(&web, LIMIT).await.unwrap(), before, "a failure leaves them as they were");
 
-    here.migrate_with_snapshots(&there, &web, &records, &to(&lab, "h2"), BOOT, LIMIT).await.unwrap();
+    here.migrate_with_records(&there, &web, &records, &to(&lab, "h2"), BOOT, LIMIT).await.unwrap();
     turn(&mut events, "web-1", Lifecycle::Stopped(Stopped::Migrated)).await;
     assert_eq!(here.find_domain("web-1", LIMIT).await.unwrap(), None);
     let moved = domain(&there, "web-1").await;
@@ -55,6 +56,30 @@ async fn snapshots_move_along_and_stay_when_it_fails() {
     };
     assert_eq!(shape(&after), shape(&before));
     lab.wait_guest_answers("web-1", BOOT).await.unwrap();
+}
+
+#[tokio::test]
+async fn checkpoints_move_along_with_their_bitmaps() {
+    let lab = TestLab::up(2, 1).await;
+    let (here, there) = (lab.open("h1").await, lab.open("h2").await);
+    let web = domain(&here, "web-1").await;
+    for name in ["full-1", "inc-2"] {
+        lab.virsh("h1", &["checkpoint-create-as", "web-1", name]).await.unwrap();
+    }
+    let names = here.checkpoint_names(&web, LIMIT).await.unwrap();
+    assert_eq!(names, ["full-1", "inc-2"]);
+    let checkpoints = here.checkpoint_records(&web, &names, LIMIT).await.unwrap();
+    let records = Records { snapshots: Vec::new(), checkpoints };
+    here.migrate_with_records(&there, &web, &records, &to(&lab, "h2"), BOOT, LIMIT).await.unwrap();
+    let moved = domain(&there, "web-1").await;
+    assert_eq!(there.checkpoint_names(&moved, LIMIT).await.unwrap(), names);
+    // The next incremental backup finds what it needs.
+    let backup = "<domainbackup mode='push'><incremental>inc-2</incremental><disks><disk name='vda' type='file'>\
+        <driver type='qcow2'/><target file='BACKUP'/></disk></disks></domainbackup>";
+    let file = lab.layout().shared().join("inc.xml");
+    let target = lab.layout().shared().join("inc.qcow2").display().to_string();
+    std::fs::write(&file, backup.replace("BACKUP", &target)).unwrap();
+    lab.virsh("h2", &["backup-begin", "web-1", &file.display().to_string()]).await.unwrap();
 }
 
 #[tokio::test]

@@ -203,14 +203,64 @@ async fn external_points_are_folded_oldest_and_newest() {
     let reverted = disk.connection.revert_external(&disk.web, &s2, "r1", LIMIT).await.unwrap();
     assert!(holds(&reverted[0].overlay, 2));
 
-    // The branch left aside lies on the same image: folding into that would ruin it, and is refused.
+    // The branch left aside lies on the same image: folding into that would ruin it, so only the record goes.
     disk.start().await;
-    let refused = disk.connection.delete_external(&disk.web, &s2, LIMIT).await.unwrap_err();
-    assert!(refused.to_string().contains(&overlays[1]), "{refused}");
-    disk.connection.delete_image(&reverted[0].left_aside, LIMIT).await.unwrap();
     disk.connection.delete_external(&disk.web, &s2, BOOT).await.unwrap();
-    assert_eq!(disk.chain().await, std::slice::from_ref(&disk.base));
+    assert_eq!(disk.chain().await, [reverted[0].overlay.clone(), disk.base.clone()]);
     assert_eq!(disk.connection.list_snapshots(&disk.web, LIMIT).await.unwrap(), []);
+    disk.stop().await;
+    assert!(holds(&overlays[1], 4), "what was left aside is whole");
+}
+
+#[tokio::test]
+async fn points_of_both_kinds_do_not_ruin_each_other() {
+    let disk = Disk::off().await;
+    let internal = async |name: &str| {
+        let new = NewSnapshot { name: name.to_owned(), description: String::new(), kind: SnapshotKind::Internal };
+        disk.connection.create_snapshot(&disk.web, &new, BOOT).await.unwrap();
+    };
+    let point = async |name: &str| snapshot(&disk.connection, &disk.web, name).await;
+    write(&disk.base, 1);
+    internal("m1").await;
+    write(&disk.base, 2);
+    let overlay = disk.external("d1").await;
+    write(&overlay, 3);
+    let m1 = point("m1").await;
+    let refused = disk.connection.check_revert(&disk.web, &m1, LIMIT).await.unwrap_err();
+    assert!(refused.to_string().contains("would write over d1"), "{refused}");
+
+    // Within the overlay, kept when the domain goes back to d1, and gone back to after that.
+    internal("m2").await;
+    write(&overlay, 4);
+    let d1 = point("d1").await;
+    let xml = disk.lab.virsh("h1", &["dumpxml", "--inactive", "web-1"]).await.unwrap();
+    let reverted = disk.connection.revert_external(&disk.web, &d1, "r1", LIMIT).await.unwrap();
+    disk.connection.keep_left_aside(&disk.web, "broken-1", "aside", &xml, &reverted, LIMIT).await.unwrap();
+    assert!(holds(&reverted[0].overlay, 2));
+    let aside = point("broken-1").await;
+    assert_eq!(aside.disks[0].frozen.as_ref().map(|frozen| &frozen.file), Some(&overlay));
+    disk.connection.check_revert(&disk.web, &aside, LIMIT).await.unwrap();
+    let refused = disk.connection.check_revert(&disk.web, &point("m2").await, LIMIT).await.unwrap_err();
+    assert!(refused.to_string().contains("would write over broken-1"), "{refused}");
+
+    // d1 can't be folded: m2 and what was left aside lie on it. Its record goes, all else is as it was.
+    disk.start().await;
+    disk.connection.delete_external(&disk.web, &d1, BOOT).await.unwrap();
+    assert_eq!(disk.chain().await, [reverted[0].overlay.clone(), disk.base.clone()]);
+    disk.connection.delete_external(&disk.web, &aside, BOOT).await.unwrap();
+    assert!(std::path::Path::new(&overlay).exists(), "m2 lies within it");
+    disk.stop().await;
+    let m2 = point("m2").await;
+    disk.connection.check_revert(&disk.web, &m2, LIMIT).await.unwrap();
+    disk.connection.revert(&m2.reference, RevertFlags::NONE, BOOT).await.unwrap();
+    assert!(holds(&overlay, 3));
+    disk.start().await;
+
+    // m1 lies in an image that is not written to: only its record can go.
+    disk.connection.delete_internal(&disk.web, &m1, BOOT).await.unwrap();
+    disk.connection.delete_internal(&disk.web, &m2, BOOT).await.unwrap();
+    assert_eq!(disk.connection.list_snapshots(&disk.web, LIMIT).await.unwrap(), []);
+    assert_eq!(disk.chain().await, [overlay.clone(), disk.base.clone()]);
 }
 
 #[tokio::test]

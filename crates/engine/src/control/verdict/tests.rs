@@ -13,13 +13,14 @@ const WELL: VmState = VmState {
 };
 
 /// Each health of a VM that should run: what is said if nothing is done for it, and while it is brought back.
-const VMS: [(VmHealth, Option<VmShort>, Option<VmShort>); 9] = [
+const VMS: [(VmHealth, Option<VmShort>, Option<VmShort>); 10] = [
     (VmHealth::Running, None, Some(VmShort::BroughtBack)),
     (VmHealth::Starting, Some(VmShort::Starting), Some(VmShort::BroughtBack)),
     (VmHealth::Unresponsive, Some(VmShort::DoesNotAnswer), Some(VmShort::BroughtBack)),
     (VmHealth::Crashed, Some(VmShort::Crashed), Some(VmShort::BroughtBack)),
     (VmHealth::Stopped, None, None),
     (VmHealth::Paused, Some(VmShort::Paused), Some(VmShort::BroughtBack)),
+    (VmHealth::Asleep, Some(VmShort::Asleep), Some(VmShort::BroughtBack)),
     (VmHealth::Migrating, None, None),
     (VmHealth::Down, Some(VmShort::Down), Some(VmShort::BroughtBack)),
     (VmHealth::Unknown, Some(VmShort::OutOfSight), Some(VmShort::OutOfSight)),

@@ -27,6 +27,12 @@ pub static VM: Section = section(
         key("memory", Text(&MEMORY), "Memory to count for placement, if not what the VM's definition says."),
         key("hosts", Table(&HOSTS), "Where they may or should run."),
         key(
+            "leave_behind",
+            List(&Choice(HOST_STATES)),
+            "State that lies on one host only, and without which one may start on another: `tpm` (what its emulated TPM keeps), `uefi-variables`, `saved-memory` (`virsh managedsave`). A VM with other such state starts only where that is; live it moves anywhere, with its state. Nothing that is left behind is deleted. Name here what lies on shared storage without libvirt's knowing.",
+        )
+        .or(r#"["uefi-variables"]"#),
+        key(
             "on_person_stop",
             Choice(&["alarm", "power-on"]),
             "What to do if a person stopped one: leave it off and raise an alarm, or power it on again.",
@@ -54,6 +60,9 @@ pub static VM: Section = section(
         .or("{}"),
     ],
 );
+
+/// State that one host alone may have, as it is written.
+pub const HOST_STATES: &[&str] = &["tpm", "uefi-variables", "saved-memory"];
 
 pub static HOSTS: Section = section(
     "hosts = { … }",

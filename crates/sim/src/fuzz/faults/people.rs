@@ -50,7 +50,7 @@ impl Draw<'_> {
                 Command::Maintenance { host, on: true }
             }
             1 => Command::FenceHost { host },
-            2 => Command::StartWorkload { workload, host: to },
+            2 => Command::StartWorkload { workload, host: to, leave_state: false },
             3 => {
                 let within = self.random.chance(300).then_some(Span::secs(20));
                 Command::StopWorkload { workload, how, within }
