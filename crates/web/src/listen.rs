@@ -8,6 +8,7 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
+use mainstay_model::config::TOKEN_AT_LEAST;
 use std::{
     fmt, fs,
     net::SocketAddr,
@@ -19,8 +20,6 @@ use tokio::net::{TcpListener, UnixListener};
 
 /// Owner and group may talk to the controller, nobody else.
 const SOCKET_MODE: u32 = 0o660;
-/// Shorter tokens can be guessed.
-const TOKEN_AT_LEAST: usize = 16;
 
 /// Why the API cannot be reached where it was asked to be.
 #[derive(Debug, thiserror::Error)]

@@ -37,7 +37,7 @@ pub struct Up {
 
 pub(super) async fn run(context: &Context<'_>, arguments: Up) -> Result<Exit, Failure> {
     // Read here too, since log and socket are needed before the controller starts; it says all that is wrong.
-    let loaded = config::read(context, &arguments.file.config).await?;
+    let loaded = config::read_to_run(context, &arguments.file.config).await?;
     start_log(&arguments, &loaded.controller)?;
     let listeners = listen(context.socket.clone(), &loaded.controller).await?;
     let options = Options { config: arguments.file.config, state_dir: arguments.state_dir, die_at: None };
