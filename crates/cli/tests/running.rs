@@ -34,6 +34,9 @@ address = "127.0.0.1"
 match = "*"
 "#;
 
+/// Nor on that of another of its addresses.
+const NEAR: &str = "qemu+tcp://127.0.0.2:9/system";
+
 struct Up {
     folder: TempDir,
     process: Child,
@@ -162,11 +165,11 @@ fn hosts_come_and_go_in_the_users_file_and_in_the_running_controller() {
     let up = Up::start();
     let file = up.folder.path().join("mainstay.toml");
 
-    let plan = up.run(&["host", "add", "near", "--site", "here", "--address", "127.0.0.2", "--dry-run"]);
-    assert_eq!(plan.stdout, "+ [site.here.host.near]\n+ address = \"127.0.0.2\"\n+ \n", "{plan:?}");
+    let plan = up.run(&["host", "add", "near", "--site", "here", "--uri", NEAR, "--dry-run"]);
+    assert_eq!(plan.stdout, format!("+ [site.here.host.near]\n+ uri = \"{NEAR}\"\n+ \n"), "{plan:?}");
     assert_eq!(fs::read_to_string(&file).unwrap(), CONFIGURATION);
 
-    let added = up.run(&["host", "add", "near", "--site", "here", "--address", "127.0.0.2"]);
+    let added = up.run(&["host", "add", "near", "--site", "here", "--uri", NEAR]);
     assert!(added.exit == 0 && added.stderr.contains("the controller has read it"), "{added:?}");
     up.until(&["host", "list", "--json"], |ran| ran.json()["data"].as_array().unwrap().len() == 2);
 

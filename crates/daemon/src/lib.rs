@@ -29,7 +29,7 @@ mod workbench;
 
 pub use clock::Clock;
 pub use config::{Checked, ConfigError, check, read_text};
-pub use executors::{ByHand, Console, Disaster, Touch, check_devices};
+pub use executors::{ByHand, Console, DeviceAnswer, Disaster, Touch, check_devices};
 pub use handle::{EventQuery, Handle, Health, NoAnswer, ReloadRefused, ReloadReport};
 pub use news::News;
 pub use rehearse::{DieAt, Moment};

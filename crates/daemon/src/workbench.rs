@@ -72,7 +72,16 @@ impl Workbench {
         }
         sensors.spawn(watch_guests(context, Pulse::default(), links.clone(), spec.clone()));
         let pictures = state_dir.join("incidents");
-        let tools = Tools { clock, memory, links, spec, pictures, hook_turns: Default::default(), die_at: None };
+        let tools = Tools {
+            clock,
+            memory,
+            links,
+            spec,
+            pictures,
+            hook_turns: Default::default(),
+            boards: Default::default(),
+            die_at: None,
+        };
         let executors = Executors::new(tools, facts);
         Ok(Workbench { executors, inputs, facts: VecDeque::new(), clock, last: 0, _sensors: sensors })
     }

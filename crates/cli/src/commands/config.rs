@@ -1,13 +1,13 @@
 //! The configuration file: checking, showing, reloading it.
 
-use super::Context;
+use super::{Context, up::tls};
 use crate::{
     failure::{Exit, Failure},
     render::count,
 };
 use clap::{Args, Subcommand};
 use mainstay_daemon::{Checked, ReloadReport, check_devices, read_text};
-use mainstay_model::config::{self, Loaded, Problem, Problems};
+use mainstay_model::config::{self, FileUse, Loaded, Problem, Problems};
 use miette::{GraphicalReportHandler, GraphicalTheme, Report};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -110,6 +110,12 @@ async fn checked(path: &Path) -> Result<Checked, Failure> {
         let message = format!("`log` is no filter: {error}");
         place.error(config::WRONG_VALUE, message, "write for example \"info\" or \"info,mainstay_libvirt=debug\"")
     });
+    checked.and(problem);
+    // A file that cannot be read was reported already.
+    let certificate = checked.loaded.files.iter().find(|file| file.holds == FileUse::Certificates);
+    let readable = certificate.filter(|file| checked.is_toml && std::fs::File::open(&file.path).is_ok());
+    let unusable = tls(&checked.loaded.controller).and_then(Result::err);
+    let problem = readable.zip(unusable).map(|(file, error)| file.wrong(error.to_string(), "both are PEM files"));
     checked.and(problem);
     Ok(checked)
 }

@@ -128,6 +128,7 @@ impl Engine {
         record.phase = phase.clone();
         record.since = self.now;
         record.closed_at = None;
+        record.cycle &= phase != HostPhase::Online;
         self.note(EventKind::Believed, Severity::Green, Subject::Host(host.clone()), text);
         if phase == HostPhase::Online {
             self.leave_incident(host);

@@ -1,6 +1,7 @@
 //! Stories told to the engine alone, step by step, without a simulated world: what it orders, and what it must not.
 
 mod configuration;
+mod devices;
 mod endings;
 mod figures;
 mod goodbye;

@@ -65,7 +65,13 @@ pub fn named(document: &Table, report: &Report) -> Vec<NamedFile> {
             found.extend(table.optional_text(key).map(|path| (path, holds, table.at(key))));
         }
     };
-    note(document.table("controller"), "api_token_file", FileUse::Token);
+    let controller = document.table("controller");
+    note(controller, "api_token_file", FileUse::Token);
+    note(controller, "api_certificate_file", FileUse::Certificates);
+    note(controller, "api_key_file", FileUse::Key);
+    for token in controller.map(|table| table.named("token")).unwrap_or_default() {
+        note(token.node.table(), "file", FileUse::Token);
+    }
     for site in document.named("site") {
         note(site.node.table().and_then(|site| site.table("libvirt")), "password_file", FileUse::Password);
     }

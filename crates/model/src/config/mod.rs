@@ -37,7 +37,7 @@ mod table;
 mod tests;
 
 pub use alarm::NotifyConfig;
-pub use cluster::ControllerConfig;
+pub use cluster::{ControllerConfig, TokenConfig};
 pub use driver::{DriverConfig, LibvirtConfig};
 pub use files::{FileUse, NamedFile};
 pub use problem::{CONTRADICTION, FENCE_OPTION, OPEN_TO_OTHERS, Place, Problem, Problems, WRONG_VALUE};

@@ -177,6 +177,7 @@ fn device(table: &Table, report: &Report) -> FenceDevice {
         verify_within: table.span("verify_within"),
         retries: table.whole("retries"),
         delay: table.span("delay"),
+        probe_every: table.span("probe_every"),
         origin: report.origin(&table.at, &table.path),
     }
 }

@@ -96,5 +96,6 @@ pub static FENCE: Section = section(
         key("retries", Whole(0, 100), "Attempts beyond the first.").or("1"),
         key("delay", Text(&SPAN), "Wait before switching off, so that of two who would fence each other one wins.")
             .or(r#""0s""#),
+        key("probe_every", Text(&SPAN), "How often the device is asked for the power of each of its hosts although nothing depends on it, so that a dead one is found before it is needed. \"0s\": never.").or(r#""10m""#),
     ],
 );

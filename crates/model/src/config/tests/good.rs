@@ -86,7 +86,7 @@ fn alarms_are_muted_weighed_and_told_as_written() {
 #[test]
 fn files_that_cannot_be_read_are_told_with_their_place() {
     let loaded = loaded(example());
-    assert_eq!(loaded.files.len(), 7);
+    assert_eq!(loaded.files.len(), 10);
     let token = loaded.files.iter().find(|file| file.holds == FileUse::Token).unwrap();
     let problem = token.unreadable("permission denied");
     assert_eq!(problem.to_string(), "`/etc/mainstay/api.token` cannot be read: permission denied");
