@@ -214,13 +214,12 @@ fn the_stream_begins_with_how_things_are() {
 
 #[test]
 fn a_wrong_token_and_none_are_told_apart() {
-    let token = Token::new("0123456789abcdef").unwrap();
-    let server = Server::start_with(Fixed::new(well()), Some(token));
+    let server = Server::start_with(Fixed::new(well()), vec![token("ci", Role::Read)], None);
     let address = std::fs::read_to_string(server.folder.path().join("address")).unwrap();
     let ran = |environment: &[(&str, &str)]| mainstay(&["status", "--api", &address], environment);
     let none = ran(&[]);
     assert!(none.exit == 1 && none.stderr.contains("put the controller's token into MAINSTAY_TOKEN"), "{none:?}");
     let wrong = ran(&[("MAINSTAY_TOKEN", "fedcba9876543210")]);
     assert!(wrong.exit == 1 && wrong.stderr.contains("does not know the token in MAINSTAY_TOKEN"), "{wrong:?}");
-    assert_eq!(ran(&[("MAINSTAY_TOKEN", "0123456789abcdef")]).exit, 0);
+    assert_eq!(ran(&[("MAINSTAY_TOKEN", SECRET)]).exit, 0);
 }

@@ -2,8 +2,8 @@
 //! HTTP API and by `--json`, so its field names are a public contract (`version` grows with every breaking change).
 
 use mainstay_model::{
-    ActionId, Alarm, DeviceId, HostId, Incident, IncidentId, Obstacle, PointId, RecoveryPoint, Resources, Severity, SiteId,
-    Span, Subject, Time, WorkloadId,
+    ActionId, Alarm, DeviceId, HostId, Incident, IncidentId, Obstacle, PointId, RecoveryPoint, Resources, Severity,
+    SiteId, Span, Subject, Time, WorkloadId,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -32,7 +32,10 @@ impl Caller {
 /// What a command needs. Whoever cuts power or vouches that a host is off can make VMs run twice.
 pub(crate) fn needed(command: &Command) -> Role {
     match command {
-        Command::ConfirmOff { .. } | Command::FenceHost { .. } | Command::CycleHost { .. } => Role::Administer,
+        Command::ConfirmOff { .. }
+        | Command::FenceHost { .. }
+        | Command::CycleHost { .. }
+        | Command::AcceptMemory { .. } => Role::Administer,
         _ => Role::Operate,
     }
 }

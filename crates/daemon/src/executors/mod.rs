@@ -34,10 +34,10 @@ use crate::{
     rehearse::maybe_die,
 };
 pub use disaster::Disaster;
+pub use fence::check_devices;
 pub(crate) use hand::console;
 pub use hand::{ByHand, Console, Touch};
 pub(crate) use hooks::HookTurns;
-pub use fence::check_devices;
 use mainstay_engine::Input;
 use mainstay_model::{Action, ActionId, Epoch, FailureKind, HostId, Order, Outcome, spec::ClusterSpec};
 pub use probe::DeviceAnswer;
