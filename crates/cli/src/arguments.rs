@@ -46,9 +46,13 @@ pub struct Everywhere {
     /// The controller's socket [default: /run/mainstay/api.sock]
     #[arg(long, global = true, env = "MAINSTAY_SOCKET", value_name = "PATH", hide_env_values = true)]
     pub socket: Option<PathBuf>,
-    /// The controller's TCP address instead of its socket; the token is read from MAINSTAY_TOKEN
-    #[arg(long, global = true, env = "MAINSTAY_API", value_name = "HOST:PORT", hide_env_values = true)]
+    /// The controller's TCP address instead of its socket, as HOST:PORT on this machine or https://HOST:PORT; the token is
+    /// read from MAINSTAY_TOKEN
+    #[arg(long, global = true, env = "MAINSTAY_API", value_name = "ADDRESS", hide_env_values = true)]
     pub api: Option<String>,
+    /// With --api https://…: the certificates that are trusted (PEM): an authority's, or the controller's own
+    #[arg(long, global = true, env = "MAINSTAY_API_CA", value_name = "FILE", hide_env_values = true)]
+    pub api_ca: Option<PathBuf>,
 }
 
 /// The commands.

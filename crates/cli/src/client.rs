@@ -14,9 +14,9 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use mainstay_model::{Command, Reply, Span};
-use mainstay_web::{Envelope, Notice, Problem};
+use mainstay_web::{Envelope, Notice, Problem, TlsClient};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt, io::ErrorKind, path::PathBuf, time::Duration};
+use std::{fmt, io::ErrorKind, net::IpAddr, path::PathBuf, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -40,7 +40,12 @@ pub struct Client {
 #[derive(Clone, Debug)]
 enum Endpoint {
     Socket(PathBuf),
+    /// In clear: on this machine only.
     Tcp(String),
+    Tls {
+        address: String,
+        authority: Option<PathBuf>,
+    },
 }
 
 impl fmt::Display for Endpoint {
@@ -48,6 +53,7 @@ impl fmt::Display for Endpoint {
         match self {
             Endpoint::Socket(path) => write!(f, "{}", path.display()),
             Endpoint::Tcp(address) => f.write_str(address),
+            Endpoint::Tls { address, .. } => write!(f, "https://{address}"),
         }
     }
 }
@@ -56,7 +62,15 @@ impl Client {
     /// To the controller that the command line names.
     pub fn new(everywhere: &Everywhere) -> Client {
         let endpoint = match &everywhere.api {
-            Some(address) => Endpoint::Tcp(address.trim_start_matches("http://").trim_end_matches('/').to_owned()),
+            Some(address) => {
+                let address = address.trim_end_matches('/');
+                match address.strip_prefix("https://") {
+                    Some(address) => {
+                        Endpoint::Tls { address: address.to_owned(), authority: everywhere.api_ca.clone() }
+                    }
+                    None => Endpoint::Tcp(address.trim_start_matches("http://").to_owned()),
+                }
+            }
             None => Endpoint::Socket(everywhere.socket.clone().unwrap_or_else(|| SOCKET.into())),
         };
         Client { endpoint, token: std::env::var("MAINSTAY_TOKEN").ok() }
@@ -104,22 +118,37 @@ impl Client {
 
     /// Follows what happens.
     pub async fn watch(&self) -> Result<Watching, Failure> {
-        let response = self.within(self.send(Method::GET, "/v1/watch", Bytes::new())).await?;
+        let response = self.within(ANSWER_WITHIN, self.send(Method::GET, "/v1/watch", Bytes::new())).await?;
         if !response.status().is_success() {
             let body = async { response.into_body().collect().await.map_err(|error| self.no_answer(error)) };
-            return Err(self.problem("/v1/watch", &self.within(body).await?.to_bytes()));
+            return Err(self.problem("/v1/watch", &self.within(ANSWER_WITHIN, body).await?.to_bytes()));
         }
         Ok(Watching { client: self.clone(), body: response.into_body(), unread: Vec::new() })
     }
 
+    /// Sends something whose answer may take longer than usual.
+    pub async fn post_within<T: DeserializeOwned>(&self, path: &str, limit: Duration) -> Result<Envelope<T>, Failure> {
+        self.call_within(Method::POST, path, Bytes::from_static(b"{}"), limit).await
+    }
+
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, Failure> {
+        self.call_within(method, path, body, ANSWER_WITHIN).await
+    }
+
+    async fn call_within<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<T, Failure> {
         let exchange = async {
             let response = self.send(method, path, body).await?;
             let status = response.status();
             let bytes = response.into_body().collect().await.map_err(|error| self.no_answer(error))?.to_bytes();
             Ok((status, bytes))
         };
-        let (status, bytes) = self.within(exchange).await?;
+        let (status, bytes) = self.within(limit, exchange).await?;
         let not_understood = |source| Failure::Answer { path: path.to_owned(), source };
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(not_understood);
@@ -140,9 +169,13 @@ impl Client {
         }
     }
 
-    async fn within<T>(&self, exchange: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let late = || self.no_answer(format!("nothing came within {} s", ANSWER_WITHIN.as_secs()));
-        timeout(ANSWER_WITHIN, exchange).await.unwrap_or_else(|_| Err(late()))
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        exchange: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let late = || self.no_answer(format!("nothing came within {} s", limit.as_secs()));
+        timeout(limit, exchange).await.unwrap_or_else(|_| Err(late()))
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, Failure> {
@@ -152,7 +185,23 @@ impl Client {
                 let stream = UnixStream::connect(path_of_socket).await.map_err(unreachable)?;
                 self.exchange(stream, method, path, body).await
             }
+            Endpoint::Tls { address, authority } => {
+                let missing = "https:// needs --api-ca FILE (or MAINSTAY_API_CA): the certificates that are trusted";
+                let authority = authority.as_ref().ok_or_else(|| Failure::Usage(missing.to_owned()))?;
+                let tls = TlsClient::trusting(authority)
+                    .map_err(|error| Failure::other("the trusted certificates can't be used", error))?;
+                let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+                let stream = tls.connect(host_of(address), stream).await.map_err(|error| {
+                    self.no_answer(format!("no TLS ({error}); is --api-ca the certificate of this controller?"))
+                })?;
+                self.exchange(stream, method, path, body).await
+            }
             Endpoint::Tcp(address) => {
+                if !is_this_machine(host_of(address)) {
+                    let text =
+                        format!("{address} is another machine: use https://{address}, or the token could be read");
+                    return Err(Failure::Usage(text));
+                }
                 let stream = TcpStream::connect(address).await.map_err(unreachable)?;
                 self.exchange(stream, method, path, body).await
             }
@@ -260,6 +309,17 @@ fn notice(message: &str) -> Result<Option<Notice>, Failure> {
     read.map(Some).map_err(|source| Failure::Answer { path: "/v1/watch".to_owned(), source })
 }
 
+/// The part of `HOST:PORT` before the port, an IPv6 address without its brackets.
+fn host_of(address: &str) -> &str {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+/// True if what is sent there in clear does not leave this machine.
+fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
 /// A name as part of a path.
 pub fn segment(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
@@ -284,6 +344,20 @@ mod tests {
         let (denied, away) = (failed(ErrorKind::PermissionDenied), failed(ErrorKind::NotFound));
         assert!(denied.to_string().starts_with("you may not talk to the controller at /run/mainstay/api.sock"));
         assert_eq!((denied.exit(), away.exit()), (crate::failure::Exit::Failed, crate::failure::Exit::Stale));
+    }
+
+    #[test]
+    fn a_token_is_sent_in_clear_on_this_machine_only() {
+        for (address, host, here) in [
+            ("127.0.0.1:7710", "127.0.0.1", true),
+            ("localhost:7710", "localhost", true),
+            ("[::1]:7710", "::1", true),
+            ("[::ffff:127.0.0.1]:7710", "::ffff:127.0.0.1", true),
+            ("10.0.0.1:7710", "10.0.0.1", false),
+            ("127.example.org:7710", "127.example.org", false),
+        ] {
+            assert_eq!((host_of(address), is_this_machine(host_of(address))), (host, here), "{address}");
+        }
     }
 
     #[test]

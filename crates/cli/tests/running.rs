@@ -6,6 +6,7 @@ mod common;
 use common::{Ran, mainstay};
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -32,6 +33,9 @@ address = "127.0.0.1"
 [[vm]]
 match = "*"
 "#;
+
+/// Nor on that of another of its addresses.
+const NEAR: &str = "qemu+tcp://127.0.0.2:9/system";
 
 struct Up {
     folder: TempDir,
@@ -161,11 +165,11 @@ fn hosts_come_and_go_in_the_users_file_and_in_the_running_controller() {
     let up = Up::start();
     let file = up.folder.path().join("mainstay.toml");
 
-    let plan = up.run(&["host", "add", "near", "--site", "here", "--address", "127.0.0.2", "--dry-run"]);
-    assert_eq!(plan.stdout, "+ [site.here.host.near]\n+ address = \"127.0.0.2\"\n+ \n", "{plan:?}");
+    let plan = up.run(&["host", "add", "near", "--site", "here", "--uri", NEAR, "--dry-run"]);
+    assert_eq!(plan.stdout, format!("+ [site.here.host.near]\n+ uri = \"{NEAR}\"\n+ \n"), "{plan:?}");
     assert_eq!(fs::read_to_string(&file).unwrap(), CONFIGURATION);
 
-    let added = up.run(&["host", "add", "near", "--site", "here", "--address", "127.0.0.2"]);
+    let added = up.run(&["host", "add", "near", "--site", "here", "--uri", NEAR]);
     assert!(added.exit == 0 && added.stderr.contains("the controller has read it"), "{added:?}");
     up.until(&["host", "list", "--json"], |ran| ran.json()["data"].as_array().unwrap().len() == 2);
 
@@ -207,6 +211,12 @@ fn every_mistake_in_a_configuration_is_told_at_once() {
         report["problems"].as_array().unwrap().iter().filter(|one| one["severity"] == "error").collect();
     assert!(errors.len() == 1 && errors[0]["code"] == "MS1412" && errors[0]["line"] == 19, "{report}");
 
+    let wrong = CONFIGURATION.replace("[[vm]]", "fence = \"power\"\nmemory = 1\n\n[[vm]]").replace("match", "mtach");
+    fs::write(&file, wrong + device).unwrap();
+    let report = mainstay(&["config", "check", "--json", "-c", file.to_str().unwrap()], &[]).json();
+    let codes: Vec<_> = report["problems"].as_array().unwrap().iter().map(|problem| &problem["code"]).collect();
+    assert!(codes.len() >= 3 && codes.iter().any(|code| **code == "MS1412"), "nothing hides the agent's: {report}");
+
     let example = mainstay(&["config", "example"], &[]);
     fs::write(&file, example.stdout).unwrap();
     let report = mainstay(&["config", "check", "--json", "-c", file.to_str().unwrap()], &[]).json();
@@ -215,4 +225,95 @@ fn every_mistake_in_a_configuration_is_told_at_once() {
         codes.clone().all(|code| ["MS1411", "MS1412"].contains(&code)),
         "all but its password files and agents is right: {report}"
     );
+}
+
+/// A user wrote these, `config check` called each right, and `up` refused them one after the other.
+#[test]
+fn what_up_refuses_is_refused_by_check_and_all_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (file, token) = (path("mainstay.toml"), path("token"));
+    fs::write(&token, "short\n").unwrap();
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+    let text = format!(
+        r#"
+[controller]
+state_directory = "{state}"
+log = "info,=,=x"
+api_listen = "127.0.0.1:7710"
+api_token_file = "{token}"
+[site.paris.libvirt]
+uri = "qemu+tcp://{{address}}/system?keepalive_intervall=5"
+[site.paris.host.h1]
+address = "10.0.0.999"
+[site.paris.host.h2]
+address = "10.0.0.12"
+uri = "qemu+tcp://{{address}}:99999/system"
+[site.paris.host.h3]
+address = "10.0.0.13"
+[site.paris.host.h4]
+address = "10.0.0.13"
+[site.paris.host.h5]
+uri = "qemu:///system"
+[site.paris.host.h6]
+uri = "qemu+unix:///system"
+[[vm]]
+match = "*"
+"#,
+        state = path("state").display(),
+        token = token.display(),
+    );
+    fs::write(&file, text).unwrap();
+    let wanted = [
+        "`log` is no filter: invalid filter directive",
+        "has fewer than 16 characters",
+        "option \"keepalive_intervall\" is not known",
+        "`site.paris.host.h1.address` is \"10.0.0.999\"; expected an address",
+        "port \"99999\" is no number from 1 to 65535",
+        "hosts `h3` and `h4` have one address, `10.0.0.13`: they are one machine",
+        "hosts `h5` and `h6` are reached at one place, `qemu+unix:///system`: they are one machine",
+    ];
+    let report = mainstay(&["config", "check", "--json", "-c", file.to_str().unwrap()], &[]).json();
+    let problems = report["problems"].as_array().unwrap();
+    let checked: Vec<&str> = problems.iter().map(|problem| problem["message"].as_str().unwrap()).collect();
+    assert_eq!(checked.len(), wanted.len(), "{checked:#?}");
+    for (found, wanted) in checked.iter().zip(wanted) {
+        assert!(found.contains(wanted), "{found} is not {wanted}");
+    }
+    let ran = mainstay(&["up", "-c", file.to_str().unwrap()], &[]);
+    assert!(ran.exit == 1 && ran.stderr.contains("has 7 errors"), "{ran:?}");
+}
+
+/// A password that every user of the machine can read is none.
+#[test]
+fn a_secret_that_others_can_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, password) = (folder.path().join("mainstay.toml"), folder.path().join("password"));
+    let mode = |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    fs::write(&password, "a secret\n").unwrap();
+    let device = |option: &str| {
+        let text = CONFIGURATION.replace("\n[[vm]]", "fence = \"power\"\n\n[[vm]]");
+        fs::write(&file, format!("{text}\n[fence.power]\nagent = \"fence_dummy\"\noptions = {{ {option} }}\n"))
+            .unwrap();
+    };
+    let refused = || {
+        let ran = mainstay(&["config", "check", "--json", "-c", file.to_str().unwrap()], &[]);
+        let report = ran.json();
+        let open = report["problems"].as_array().unwrap().iter().filter(|problem| problem["code"] == "MS1413");
+        open.map(|problem| problem["line"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    device(&format!("password_file = \"{}\"", password.display()));
+    let line = fs::read_to_string(&file).unwrap().lines().count() as u64;
+    for (open, found) in [(0o644, vec![line]), (0o602, vec![line]), (0o640, vec![]), (0o600, vec![])] {
+        mode(&password, open);
+        assert_eq!(refused(), found, "{open:o}");
+    }
+    mode(&file, 0o666);
+    assert_eq!(refused(), [1], "who can write it runs programs as the controller");
+    mode(&file, 0o644);
+    assert_eq!(refused(), Vec::<u64>::new(), "it holds no secret");
+    device("password = \"a secret\"");
+    assert_eq!(refused(), [line]);
+    mode(&file, 0o640);
+    assert_eq!(refused(), Vec::<u64>::new());
 }

@@ -1,14 +1,19 @@
 //! The configuration file, read and checked: what the process runs with.
 
-use crate::link::{Link, LinkConfig};
+use crate::{link::LinkConfig, pump::with_causes};
+use mainstay_libvirt::Uri;
 use mainstay_model::{
     HostId,
-    config::{ControllerConfig, NotifyConfig, Problem, Problems, load, unreadable},
+    config::{
+        self, CONTRADICTION, ControllerConfig, FileUse, Loaded, NamedFile, NotifyConfig, OPEN_TO_OTHERS, Place, Places,
+        Problem, Problems, TOKEN_AT_LEAST, WRONG_VALUE,
+    },
     spec::ClusterSpec,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -40,21 +45,20 @@ pub enum ConfigError {
     /// It says what can't be; all problems at once.
     #[error(transparent)]
     Problems(Problems),
-    /// Files it names, or addresses of hosts, can't be used.
-    #[error("the configuration names what can't be used:\n{}", .0.join("\n"))]
-    Named(Vec<String>),
 }
 
 impl ConfigError {
-    /// Each problem in one line, with its place where it has one.
+    /// Each problem in one line, with its place.
     pub fn lines(&self) -> Vec<String> {
         match self {
             ConfigError::File { source, .. } => vec![format!("{self}: {source}")],
             ConfigError::Problems(problems) => problems.iter().map(line).collect(),
-            ConfigError::Named(lines) => lines.clone(),
         }
     }
 }
+
+/// All that a file's mode grants to users who are neither its owner nor in its group.
+const OTHERS: u32 = 0o007;
 
 /// No configuration or password is longer; a wrong path (a disk image, /dev/zero) shall not fill the memory.
 const TEXT_MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -72,27 +76,119 @@ pub async fn read_text(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
+/// A configuration with all that is wrong with it: what `config check` shows, and what `up` and a reload refuse.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// What could be read.
+    pub loaded: Loaded,
+    /// All that is wrong or looks so, in order of the text.
+    pub problems: Vec<Problem>,
+    /// False if it is not TOML: then what was read says little.
+    pub is_toml: bool,
+}
+
+impl Checked {
+    /// Adds problems that were found by another check.
+    pub fn and(&mut self, found: impl IntoIterator<Item = Problem>) {
+        self.problems.extend(found);
+        self.problems.sort_by_key(|problem| (problem.line, problem.column));
+    }
+
+    /// What was read, if it can be used.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn usable(self) -> Result<Loaded, Problems> {
+        let (warnings, errors): (Vec<Problem>, Vec<Problem>) =
+            self.problems.into_iter().partition(|problem| problem.warning);
+        match errors.is_empty() {
+            true => Ok(Loaded { warnings, ..self.loaded }),
+            false => Err(Problems::new(errors)),
+        }
+    }
+}
+
+/// Checks the text of a configuration, the files it names, and the way to each host. Asks no host and no fence agent.
+pub async fn check(path: &Path, text: &str) -> Checked {
+    let config::Checked { loaded, problems, is_toml } = config::check(&path.display().to_string(), text);
+    let mut checked = Checked { loaded, problems, is_toml };
+    if is_toml {
+        let mut found = own_file(path, &checked.loaded.places);
+        for file in &checked.loaded.files {
+            found.extend(named_file(file).await);
+        }
+        found.extend(ways(&checked.loaded));
+        checked.and(found);
+    }
+    checked
+}
+
+/// Who can write the configuration can run programs as the controller; who can read it has its secrets.
+fn own_file(path: &Path, places: &Places) -> Vec<Problem> {
+    let Ok(found) = std::fs::metadata(path) else { return vec![] };
+    let mode = found.permissions().mode() & 0o777;
+    let open = |place: &Option<Place>, bits: u32, what: &str| {
+        let place = place.as_ref().filter(|_| found.is_file() && mode & bits != 0)?;
+        let message = format!("{what} (mode {mode:04o})");
+        Some(place.error(OPEN_TO_OTHERS, message, format!("chmod o-rwx {}", path.display())))
+    };
+    let written = open(&places.file, 0o002, "every user of this machine can write the configuration");
+    let read = open(&places.secret, 0o004, "a secret stands here, and every user of this machine can read the file");
+    written.into_iter().chain(read).collect()
+}
+
+/// Whether a named file can be read, by us and nobody else, and holds what it should.
+async fn named_file(file: &NamedFile) -> Option<Problem> {
+    let path = Path::new(&file.path);
+    let text = match read_text(path).await {
+        Ok(text) => text,
+        Err(error) => return Some(file.unreadable(error)),
+    };
+    let found = std::fs::metadata(path).ok()?;
+    let mode = found.permissions().mode() & 0o777;
+    if file.holds.is_secret() && found.is_file() && mode & OTHERS != 0 {
+        return Some(file.open_to_others(mode));
+    }
+    (file.holds == FileUse::Token && text.trim().len() < TOKEN_AT_LEAST).then(|| {
+        let message = format!("the token in `{}` has fewer than {TOKEN_AT_LEAST} characters", file.path);
+        file.wrong(message, format!("make one: openssl rand -hex 32 > {}", file.path))
+    })
+}
+
+/// Each host's URI, and whether two of them lead to one libvirtd.
+fn ways(loaded: &Loaded) -> Vec<Problem> {
+    let (mut problems, mut templates, mut ends) = (vec![], BTreeSet::new(), BTreeMap::new());
+    for (host, place) in &loaded.places.uris {
+        let Some(spec) = loaded.spec.hosts.get(host) else { continue };
+        let uri = match spec.uri.parse::<Uri>() {
+            Ok(uri) => uri,
+            // Where it stands for many hosts, one of them shows what is wrong.
+            Err(error) if templates.insert(place.position()) => {
+                let help = "`mainstay explain MS1404`; docs/libvirt-driver.md lists what a URI may hold";
+                problems.push(place.error(WRONG_VALUE, format!("host `{host}`: {}", with_causes(&error)), help));
+                continue;
+            }
+            Err(_) => continue,
+        };
+        let end = (format!("{:?}", uri.endpoint), uri.name);
+        if let Some((other, address)) = ends.insert(end, (host, &spec.address))
+            && !address.eq_ignore_ascii_case(&spec.address)
+        {
+            let message =
+                format!("hosts `{other}` and `{host}` are reached at one place, `{}`: they are one machine", spec.uri);
+            problems.push(place.error(CONTRADICTION, message, "correct one of the two, or take it out"));
+        }
+    }
+    problems
+}
+
 impl Config {
     /// Reads the file and all that it names.
     pub async fn read(path: &Path) -> Result<Config, ConfigError> {
         let file = |source| ConfigError::File { path: path.to_owned(), source };
         let text = read_text(path).await.map_err(file)?;
-        let loaded = load(&path.display().to_string(), &text).map_err(ConfigError::Problems)?;
-        let mut wrong: Vec<String> =
-            unreadable(&loaded.files, |path| std::fs::File::open(path).map(drop)).iter().map(line).collect();
+        let loaded = check(path, &text).await.usable().map_err(ConfigError::Problems)?;
         let links = LinkConfig::all(&loaded.spec, &loaded.drivers);
-        for (host, config) in &links {
-            if let Err(error) = Link::new(host.clone(), config.clone()) {
-                wrong.push(format!(
-                    "{}: host {host}: {}",
-                    loaded.spec.hosts[host].origin,
-                    crate::pump::with_causes(&error)
-                ));
-            }
-        }
-        if !wrong.is_empty() {
-            return Err(ConfigError::Named(wrong));
-        }
         let warnings = loaded.warnings.iter().map(line).collect();
         Ok(Config {
             spec: Arc::new(loaded.spec),

@@ -2,17 +2,20 @@
 //! and the sensors' latest statistics. Every call has a deadline; none can hold the loop up.
 
 use crate::{
-    executors::{ByHand, Console, Disaster, Tools, console},
+    executors::{ByHand, Console, DeviceAnswer, Disaster, Tools, console, probe_all},
     news::News,
     stats::{StatsBoard, WorkloadStats},
 };
 use mainstay_engine::{
+    Input,
     control::Controller,
     view::{ClusterView, OrderView, Points, ReadyView},
     whatif::{Foreseen, Hypothesis},
 };
 use mainstay_model::spec::ClusterSpec;
-use mainstay_model::{Command, Event, Incident, IncidentId, Reply, Severity, Span, Subject, Time, WorkloadId};
+use mainstay_model::{
+    Actor, Command, Event, HostId, Incident, IncidentId, Reply, Severity, Span, Subject, Time, WorkloadId,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
@@ -31,6 +34,7 @@ pub struct Handle {
     pub(crate) stats: StatsBoard,
     pub(crate) clock: crate::Clock,
     pub(crate) tools: Tools,
+    pub(crate) facts: mpsc::Sender<Input>,
 }
 
 /// Why the controller gave no answer.
@@ -115,7 +119,7 @@ pub struct Health {
 #[derive(Debug)]
 pub(crate) enum Request {
     View(oneshot::Sender<Arc<ClusterView>>),
-    Command(Command, oneshot::Sender<Reply>),
+    Command(Command, Option<Actor>, oneshot::Sender<Reply>),
     Explain(String, oneshot::Sender<Option<String>>),
     Points(WorkloadId, oneshot::Sender<Points>),
     /// Where workloads could start now; `None` for all.
@@ -157,7 +161,25 @@ impl Handle {
     /// # Errors
     /// [`NoAnswer::Late`] does not mean that the command is lost: it may still be carried out.
     pub async fn command(&self, command: Command) -> Result<Reply, NoAnswer> {
-        self.ask(|answer| Request::Command(command, answer)).await
+        self.command_by(command, None).await
+    }
+
+    /// As [`Handle::command`], on record as that of `by`.
+    ///
+    /// # Errors
+    /// As [`Handle::command`].
+    pub async fn command_by(&self, command: Command, by: Option<Actor>) -> Result<Reply, NoAnswer> {
+        self.ask(|answer| Request::Command(command, by, answer)).await
+    }
+
+    /// Asks each fence device of a host for its power, switching nothing. The engine hears the answers too.
+    pub async fn ask_fence(&self, host: &HostId) -> Vec<DeviceAnswer> {
+        let answers = probe_all(&self.tools, host).await;
+        for answer in &answers {
+            // The pump has stopped: then nobody acts on it any more.
+            let _ = self.facts.send(Input::Fact(answer.fact(host))).await;
+        }
+        answers
     }
 
     /// Why things are as they are with a host, workload or alarm; `None`: no such thing.

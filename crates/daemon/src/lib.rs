@@ -28,8 +28,8 @@ mod trouble;
 mod workbench;
 
 pub use clock::Clock;
-pub use config::{ConfigError, read_text};
-pub use executors::{ByHand, Console, DeviceProblem, Disaster, Touch, check_devices};
+pub use config::{Checked, ConfigError, check, read_text};
+pub use executors::{ByHand, Console, DeviceAnswer, Disaster, Touch, check_devices};
 pub use handle::{EventQuery, Handle, Health, NoAnswer, ReloadRefused, ReloadReport};
 pub use news::News;
 pub use rehearse::{DieAt, Moment};

@@ -6,7 +6,7 @@ use mainstay_libvirt::{
     Uuid,
     domain::{checkpoint::CheckpointRecord, migration::Records, snapshot::SnapshotRecord},
 };
-use mainstay_model::{Event, EventKind, HostId, IncidentId, Severity, Span, Subject, Time, WorkloadId};
+use mainstay_model::{Actor, Event, EventKind, HostId, IncidentId, Severity, Span, Subject, Time, WorkloadId};
 use mainstay_store::{Batch, Kind, Store, StoredEvent};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
@@ -426,15 +426,25 @@ fn event(event: &Event) -> mainstay_store::Event {
         at_ms: event.at.0,
         subject: subject(&event.subject),
         severity: level(event.severity),
-        code: json(&event.kind).trim_matches('"').to_owned(),
+        code: code(event),
         text: event.text.clone(),
         incident: event.incident.map(|incident| incident.0),
     }
 }
 
+/// Between the kind of an event and the name of who asked for it, in one column: few events have such a name.
+const BY: char = '/';
+
+fn code(event: &Event) -> String {
+    let kind = json(&event.kind);
+    let kind = kind.trim_matches('"');
+    event.by.as_ref().map_or(kind.to_owned(), |by| format!("{kind}{BY}{by}"))
+}
+
 /// The event as it was; `None`: another version wrote what this one does not know.
 fn read_event(StoredEvent { seq, event }: StoredEvent) -> Option<Event> {
-    let kind = readable::<EventKind>(&format!("event {seq}"), &format!("\"{}\"", event.code))?;
+    let (kind, by) = event.code.split_once(BY).map_or((&*event.code, None), |(kind, by)| (kind, Some(Actor::new(by))));
+    let kind = readable::<EventKind>(&format!("event {seq}"), &format!("\"{kind}\""))?;
     let subject = match event.subject.kind.as_str() {
         "host" => Subject::Host(HostId::new(&event.subject.id)),
         "workload" => Subject::Workload(WorkloadId::new(&event.subject.id)),
@@ -446,7 +456,7 @@ fn read_event(StoredEvent { seq, event }: StoredEvent) -> Option<Event> {
         _ => Severity::Red,
     };
     let (at, incident) = (Time(event.at_ms), event.incident.map(IncidentId));
-    Some(Event { at, subject, severity, kind, text: event.text, incident })
+    Some(Event { at, subject, severity, kind, text: event.text, incident, by })
 }
 
 fn subject(subject: &Subject) -> mainstay_store::Subject {
@@ -468,4 +478,25 @@ fn level(severity: Severity) -> u8 {
 
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain values with text keys are always JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asked_is_kept_with_the_event() {
+        for by in [None, Some(Actor::new("ada")), Some(Actor::new("user 1000"))] {
+            let asked = Event {
+                at: Time(7),
+                subject: Subject::Host("h1".into()),
+                severity: Severity::Green,
+                kind: EventKind::Command,
+                text: "a person confirmed that it is off".to_owned(),
+                incident: None,
+                by,
+            };
+            assert_eq!(read_event(StoredEvent { seq: 1, event: event(&asked) }), Some(asked));
+        }
+    }
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 use mainstay_engine::{Input, Step, control::Controller};
 use mainstay_model::{
-    Alarm, Code, Command, CommandId, Event, FailureKind, Order, Outcome, Reply, Severity, Span, Subject, Time,
+    Actor, Alarm, Code, Command, CommandId, Event, FailureKind, Order, Outcome, Reply, Severity, Span, Subject, Time,
 };
 use rustix::time::{ClockId, clock_gettime};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -253,19 +253,19 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
                 drop(answer.send(self.controller.orders(subject.as_ref(), since)));
             }
             Request::Copy(answer) => drop(answer.send(Box::new(self.controller.clone()))),
-            Request::Command(command, answer) => return Some(commands.enter(command, answer)),
+            Request::Command(command, by, answer) => return Some(commands.enter(command, by, answer)),
         }
         None
     }
 }
 
 impl Commands {
-    fn enter(&mut self, command: Command, answer: oneshot::Sender<Reply>) -> Input {
+    fn enter(&mut self, command: Command, by: Option<Actor>, answer: oneshot::Sender<Reply>) -> Input {
         self.waiting.retain(|_, sender| !sender.is_closed());
         self.last += 1;
         let id = CommandId(self.last);
         self.waiting.insert(id, answer);
-        Input::Command { id, command }
+        Input::Command { id, command, by }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     notifier::Notifier,
     pump::{INPUTS, Pump, with_causes},
     rehearse::DieAt,
-    sensors::{Context, Needs, Pings, Roster, watch_guests, watch_host},
+    sensors::{Context, Needs, Pings, Roster, watch_devices, watch_guests, watch_host},
     supervise::Supervisor,
     trouble::Troubles,
 };
@@ -147,6 +147,7 @@ async fn start_with_room(options: Options, room: usize) -> Result<Running, Start
         spec: spec_seen,
         pictures: directory.join("incidents"),
         hook_turns: Default::default(),
+        boards: Default::default(),
         die_at: options.die_at.clone(),
     };
     let executors = Executors::new(tools.clone(), facts.clone());
@@ -175,7 +176,7 @@ async fn start_with_room(options: Options, room: usize) -> Result<Running, Start
         troubles: troubles.clone(),
     };
     let context = Context {
-        facts,
+        facts: facts.clone(),
         clock,
         memory,
         stats: stats.clone(),
@@ -190,13 +191,15 @@ async fn start_with_room(options: Options, room: usize) -> Result<Running, Start
         service: service_requests,
         stats,
         clock,
-        tools,
+        tools: tools.clone(),
+        facts,
     };
     let (keep, pictures) = (watch::Sender::new(config.controller.keep_history), directory.join("incidents"));
     let (controller, warnings) = (config.controller.clone(), config.warnings.clone());
     let service = Service {
         options,
         config,
+        tools,
         context,
         supervisor,
         links,
@@ -260,6 +263,7 @@ struct Reload {
 struct Service {
     options: Options,
     config: Config,
+    tools: Tools,
     context: Context,
     supervisor: Supervisor,
     links: Links,
@@ -368,6 +372,9 @@ impl Service {
         let (context, links, spec) = (self.context.clone(), self.links.clone(), self.spec.subscribe());
         let sensor = move |pulse| watch_guests(context.clone(), pulse, links.clone(), spec.clone());
         self.tasks.spawn(self.supervisor.clone().watch(Subject::Cluster, sensor));
+        let (context, tools) = (self.context.clone(), self.tools.clone());
+        let sensor = move |pulse| watch_devices(context.clone(), pulse, tools.clone());
+        self.tasks.spawn(self.supervisor.clone().watch(Subject::Cluster, sensor));
         notify(&[sd_notify::NotifyState::Ready]);
         tracing::info!(cluster = self.config.spec.name, hosts = self.config.links.len(), "the controller is ready");
     }
@@ -463,8 +470,15 @@ impl Service {
     /// An event of the process itself. A disk that hangs does not hold up the service.
     fn tell(&self, severity: Severity, text: String) {
         let at = self.context.clock.now();
-        let event =
-            Event { at, subject: Subject::Cluster, severity, kind: EventKind::Controller, text, incident: None };
+        let event = Event {
+            at,
+            subject: Subject::Cluster,
+            severity,
+            kind: EventKind::Controller,
+            text,
+            incident: None,
+            by: None,
+        };
         crate::pump::log(&event);
         let step = Step { events: vec![event.clone()], ..Step::default() };
         let (memory, news) = (self.context.memory.clone(), self.news.clone());

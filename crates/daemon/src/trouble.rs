@@ -40,5 +40,5 @@ impl Troubles {
 }
 
 fn event(alarm: &Alarm, at: Time, severity: Severity, text: String) -> Event {
-    Event { at, subject: alarm.subject.clone(), severity, kind: EventKind::Alarm, text, incident: None }
+    Event { at, subject: alarm.subject.clone(), severity, kind: EventKind::Alarm, text, incident: None, by: None }
 }

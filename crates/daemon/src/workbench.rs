@@ -65,14 +65,23 @@ impl Workbench {
         };
         let mut sensors = JoinSet::new();
         for (host, link) in config.links {
-            let link =
-                Arc::new(Link::new(host, link).map_err(|error| crate::ConfigError::Named(vec![error.to_string()]))?);
+            // Checked when the configuration was read.
+            let Ok(link) = Link::new(host, link).map(Arc::new) else { continue };
             links.insert(Arc::clone(&link));
             sensors.spawn(watch_host(link, context.clone(), Pulse::default(), config.spec.detection.heartbeat_every));
         }
         sensors.spawn(watch_guests(context, Pulse::default(), links.clone(), spec.clone()));
         let pictures = state_dir.join("incidents");
-        let tools = Tools { clock, memory, links, spec, pictures, hook_turns: Default::default(), die_at: None };
+        let tools = Tools {
+            clock,
+            memory,
+            links,
+            spec,
+            pictures,
+            hook_turns: Default::default(),
+            boards: Default::default(),
+            die_at: None,
+        };
         let executors = Executors::new(tools, facts);
         Ok(Workbench { executors, inputs, facts: VecDeque::new(), clock, last: 0, _sensors: sensors })
     }

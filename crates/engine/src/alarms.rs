@@ -24,8 +24,14 @@ pub(crate) struct Draft {
     pub advice: String,
 }
 
-fn draft(code: Code, severity: Severity, text: impl Into<String>, advice: impl Into<String>) -> Draft {
+pub(crate) fn draft(code: Code, severity: Severity, text: impl Into<String>, advice: impl Into<String>) -> Draft {
     Draft { code, severity, text: text.into(), advice: advice.into() }
+}
+
+/// Why each fence level failed.
+pub(crate) fn failures(record: &HostRecord) -> String {
+    let why = record.fence_failures.iter().map(|(level, why)| format!("level {}: {why}", level + 1));
+    why.collect::<Vec<_>>().join("; ")
 }
 
 impl Engine {
@@ -176,7 +182,10 @@ impl Engine {
                     drafts.push(draft(
                         Code::FENCE_FAILED,
                         Severity::Red,
-                        format!("every fence level of {host} failed: its workloads can't be started elsewhere"),
+                        format!(
+                            "every fence level of {host} failed: its workloads can't be started elsewhere ({})",
+                            failures(record)
+                        ),
                         format!("switch {host} off by hand, then: mainstay host confirm-off {host}; and repair its fence device"),
                     ));
                 }
@@ -204,6 +213,7 @@ impl Engine {
             HostPhase::Online | HostPhase::Returning => {}
         }
         drafts.extend(self.management_alarm(host, record, senses));
+        drafts.extend(self.device_alarms(host));
         if let Doing::Blocked { by: Blocked::Drain { workload, why } } = doing {
             drafts.push(draft(
                 Code::DRAIN_BLOCKED,

@@ -39,6 +39,7 @@ impl Engine {
         match command {
             Command::ConfirmOff { host } => self.confirm_off(&host),
             Command::FenceHost { host } => self.fence_now(&host),
+            Command::CycleHost { host, busy } => self.cycle_now(&host, busy),
             Command::Maintenance { host, on } => self.maintenance(&host, on),
             Command::StartWorkload { workload, host, leave_state } => self.start_now(&workload, host, leave_state),
             Command::StopWorkload { workload, how, within } => self.stop_now(&workload, how, within),
@@ -123,7 +124,7 @@ impl Engine {
         let record = self.belief.hosts.get_mut(host).expect("checked above");
         record.phase = HostPhase::Lost { level: 0, try_at: now, exhausted: false, power: None };
         record.fence_asked = true;
-        record.since = now;
+        (record.since, record.cycle) = (now, false);
         if let Some(senses) = self.belief.host_senses.get_mut(host) {
             senses.inventory = None;
         }
@@ -139,6 +140,22 @@ impl Engine {
             crate::belief::Purpose::Life,
         );
         accepted(format!("{host} is being fenced; {} workloads are on it", workloads.len()))
+    }
+
+    /// A test of the fence devices by what they are for: the host is fenced, and then powered on whatever the policy is.
+    fn cycle_now(&mut self, host: &HostId, busy: bool) -> Reply {
+        let count = self.belief.on_host(host).count();
+        if count > 0 && !busy {
+            return refused(format!(
+                "{count} workloads may run on {host}, and would lose their power; empty it first: mainstay host maintenance {host} on"
+            ));
+        }
+        let reply = self.fence_now(host);
+        if let (Reply::Accepted { .. }, Some(record)) = (&reply, self.belief.hosts.get_mut(host)) {
+            record.cycle = true;
+            return accepted(format!("{host} is being fenced, and powered on again"));
+        }
+        reply
     }
 
     fn maintenance(&mut self, host: &HostId, on: bool) -> Reply {
@@ -555,6 +572,8 @@ impl Engine {
     // ---- alarms ---------------------------------------------------------------------------------------------------
 
     fn acknowledge(&mut self, code: Code, subject: Subject, by: String) -> Reply {
+        // Who the API knows counts more than who somebody says to be.
+        let by = self.actor.as_ref().map_or(by, ToString::to_string);
         let key = AlarmKey(subject.clone(), code);
         match self.belief.alarms.get(&key) {
             None => return refused(format!("there is no alarm {code} of {subject}; see: mainstay alarm list")),

@@ -12,7 +12,7 @@ use crate::{
     groups::Relations,
 };
 use mainstay_model::{
-    Action, ActionId, Event, EventKind, HostId, IncidentId, Order, Severity, Span, Subject, Time, WorkloadId,
+    Action, ActionId, Actor, Event, EventKind, HostId, IncidentId, Order, Severity, Span, Subject, Time, WorkloadId,
     spec::{ClusterSpec, HostSpec, ProtectionPolicy, RecoveryPolicy, Rule, WorkloadPolicy},
 };
 use std::{
@@ -42,6 +42,8 @@ pub(crate) struct Engine {
     pub broken: Broken,
     /// The last decision about each host and workload, for `explain`.
     pub doing: BTreeMap<Subject, Doing>,
+    /// Who gave the command that is being carried out.
+    pub actor: Option<Actor>,
     /// What this step has produced so far.
     pub out: Step,
 }
@@ -59,6 +61,7 @@ impl Engine {
             relations: Relations::default(),
             broken: Broken::default(),
             doing: BTreeMap::new(),
+            actor: None,
             out: Step::default(),
         };
         engine.adopt_spec();
@@ -126,6 +129,8 @@ impl Engine {
                 self.belief.hosts.put(crate::belief::HostRecord::new(host.clone(), self.now));
             }
         }
+        // A device may be another one now.
+        self.belief.host_senses.values_mut().for_each(|senses| senses.devices.clear());
         for host in self.belief.hosts.keys() {
             self.belief.host_senses.entry(host.clone()).or_insert_with(|| HostSenses::new(self.now));
         }
@@ -220,7 +225,8 @@ impl Engine {
     /// Writes an event into history, and into its subject's incident.
     pub(crate) fn note(&mut self, kind: EventKind, severity: Severity, subject: Subject, text: impl Into<String>) {
         let incident = self.incident_of(&subject);
-        let event = Event { at: self.now, subject, severity, kind, text: text.into(), incident };
+        let event =
+            Event { at: self.now, subject, severity, kind, text: text.into(), incident, by: self.actor.clone() };
         self.tell(&event);
         self.out.events.push(event);
     }

@@ -1,6 +1,8 @@
 //! What goes into the engine and what comes out: values only.
 
-use mainstay_model::{ActionId, Command, CommandId, Event, Fact, Order, Outcome, Reply, Time, spec::ClusterSpec};
+use mainstay_model::{
+    ActionId, Actor, Command, CommandId, Event, Fact, Order, Outcome, Reply, Time, spec::ClusterSpec,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -22,6 +24,8 @@ pub enum Input {
         id: CommandId,
         /// What.
         command: Command,
+        /// Who, if that is known.
+        by: Option<Actor>,
     },
     /// The configuration changed.
     Spec(Arc<ClusterSpec>),

@@ -16,6 +16,7 @@ mod believe;
 mod command;
 pub mod control;
 mod decide;
+mod devices;
 mod engine;
 pub mod explain;
 mod goodbye;

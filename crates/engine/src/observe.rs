@@ -22,8 +22,10 @@ impl Engine {
         match input {
             Input::Fact(fact) => self.fact(fact),
             Input::Outcome { id, outcome } => self.outcome(id, outcome),
-            Input::Command { id, command } => {
+            Input::Command { id, command, by } => {
+                self.actor = by;
                 let reply = self.command(command);
+                self.actor = None;
                 self.out.replies.push((id, reply));
             }
             Input::Spec(spec) => {
@@ -60,6 +62,7 @@ impl Engine {
             Fact::GuestHeard { workload, channel } => self.guest_heard(&workload, channel),
             Fact::GuestSilent { workload, channel } => self.guest_silent(&workload, channel),
             Fact::Power { host, asked_at, state } => self.power_seen(&host, asked_at, state),
+            Fact::FenceProbe { host, device, state, error } => self.fence_probed(&host, device, state, error),
             Fact::PointsSeen { workload, asked_at, points } => self.points_seen(&workload, asked_at, &points),
             Fact::Readiness { host, asked_at, workloads } => self.readiness_seen(&host, asked_at, workloads),
         }

@@ -2,8 +2,8 @@
 //! HTTP API and by `--json`, so its field names are a public contract (`version` grows with every breaking change).
 
 use mainstay_model::{
-    ActionId, Alarm, HostId, Incident, IncidentId, Obstacle, PointId, RecoveryPoint, Resources, Severity, SiteId, Span,
-    Subject, Time, WorkloadId,
+    ActionId, Alarm, DeviceId, HostId, Incident, IncidentId, Obstacle, PointId, RecoveryPoint, Resources, Severity,
+    SiteId, Span, Subject, Time, WorkloadId,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,24 @@ pub struct HostView {
     pub heard: Option<Time>,
     /// True if it has a fence device.
     pub fenceable: bool,
+    /// Its fence devices in the order of its levels, and what they said when nothing depended on it.
+    #[serde(default)]
+    pub fence: Vec<FenceView>,
+}
+
+/// A fence device of a host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FenceView {
+    /// The device.
+    pub device: DeviceId,
+    /// The level it belongs to, from 1.
+    pub level: u32,
+    /// When it was last asked in this term of the controller.
+    pub asked: Option<Time>,
+    /// When it last answered.
+    pub answered: Option<Time>,
+    /// Why it did not answer last time, or why its answer can't be true.
+    pub error: Option<String>,
 }
 
 /// A workload as believed.

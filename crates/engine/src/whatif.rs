@@ -115,7 +115,7 @@ impl Dream {
                 Hypothesis::HostLost { host } => {
                     self.dark.insert(host);
                 }
-                Hypothesis::Command { command } => inputs.push(Input::Command { id: CommandId(0), command }),
+                Hypothesis::Command { command } => inputs.push(Input::Command { id: CommandId(0), command, by: None }),
                 Hypothesis::Configuration { spec } => inputs.push(Input::Spec(spec)),
             }
         }

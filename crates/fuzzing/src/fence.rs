@@ -1,6 +1,7 @@
 //! What fence agents print.
 
 use mainstay_fence::{Metadata, Options, Target};
+use std::time::Duration;
 
 /// An agent's description of itself, and options held against it.
 pub fn metadata(data: &[u8]) {
@@ -8,7 +9,7 @@ pub fn metadata(data: &[u8]) {
     assert!(!metadata.actions.is_empty());
     let _ = metadata.plug_parameter();
     let given = metadata.parameters.keys().map(|name| (name.as_str(), "1")).chain([("no-such-option", "x")]);
-    for problem in metadata.check(&given.collect::<Options>()) {
+    for problem in metadata.check(&given.collect::<Options>(), Duration::from_secs(20)) {
         assert!(!problem.to_string().is_empty());
     }
 }

@@ -113,6 +113,10 @@ alarms! {
     DRAIN_BLOCKED = Code(1107);
     /// A host was taken out of the configuration while workloads may still run there.
     HOST_REMOVED = Code(1108);
+    /// A fence device of a host can't be asked, so the host could not be fenced by it.
+    FENCE_UNREACHABLE = Code(1120);
+    /// A fence device says that a host is off which answers.
+    FENCE_CONTRADICTED = Code(1121);
     /// A workload was stopped by a person.
     STOPPED_BY_PERSON = Code(1201);
     /// No host fits a workload.

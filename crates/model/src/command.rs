@@ -18,6 +18,14 @@ pub enum Command {
         /// The host.
         host: HostId,
     },
+    /// Switch the host off through its fence devices and on again, to see that they work.
+    CycleHost {
+        /// The host.
+        host: HostId,
+        /// Also if workloads run there.
+        #[serde(default)]
+        busy: bool,
+    },
     /// Drain the host and keep it out of service, or take it back.
     Maintenance {
         /// The host.

@@ -1,6 +1,6 @@
 //! History: events one by one, and incidents, which tell them as a story.
 
-use crate::{Cause, HostId, IncidentId, Severity, Span, Subject, Time};
+use crate::{Actor, Cause, HostId, IncidentId, Severity, Span, Subject, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,9 @@ pub struct Event {
     pub text: String,
     /// The incident it is part of.
     pub incident: Option<IncidentId>,
+    /// Who asked for it, if an operator did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
 }
 
 /// Which step of the loop an event belongs to.

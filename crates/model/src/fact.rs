@@ -1,6 +1,6 @@
 //! Facts: what a sensor saw. They can be late, doubled, out of order or missing; the engine makes belief of them.
 
-use crate::{HostId, Obstacle, PointId, Resources, Time, WorkloadId};
+use crate::{DeviceId, HostId, Obstacle, PointId, Resources, Time, WorkloadId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -99,6 +99,17 @@ pub enum Fact {
         asked_at: Time,
         /// What it said.
         state: PowerState,
+    },
+    /// A fence device was asked for a host's power although nothing depends on it now: whether it could be relied on.
+    FenceProbe {
+        /// The host.
+        host: HostId,
+        /// The device.
+        device: DeviceId,
+        /// What it said of the host's power; none if it gave no answer that could prove anything.
+        state: Option<PowerState>,
+        /// Why it gave none, for people.
+        error: String,
     },
     /// The snapshots which a host holds of a workload: a complete list.
     PointsSeen {

@@ -4,6 +4,7 @@
 //! Nothing here acts or decides. Every type can be written as JSON, since what the engine remembers is stored so.
 
 mod action;
+mod actor;
 mod alarm;
 mod command;
 pub mod config;
@@ -17,6 +18,7 @@ pub mod spec;
 mod time;
 
 pub use action::{Action, Detail, Failure, FailureKind, Order, Outcome, Proof, StopHow};
+pub use actor::{Actor, Role};
 pub use alarm::{Acknowledged, Alarm, Code, Severity, Subject};
 pub use command::{Command, Reply};
 pub use event::{Event, EventKind, Incident, IncidentCause, IncidentWorkload};

@@ -196,7 +196,7 @@ impl Simulation {
             Deed::Operator(command) if self.leader.is_some() => {
                 let id = CommandId(self.commands.len() as u64 + 1);
                 self.commands.insert(id, command.clone());
-                self.inbox.push(Input::Command { id, command });
+                self.inbox.push(Input::Command { id, command, by: None });
             }
             Deed::Operator(_) => self.record.note(self.world.now, "no controller is there to hear it".to_owned()),
             Deed::Reload(Reload::Refused) => self.inbox.push(Input::Refused("line 7: no such key".to_owned())),

@@ -1,14 +1,15 @@
 //! What the API asks of a controller. The daemon's [`Handle`] is one; tests bring a small one of their own.
 
 use mainstay_daemon::{
-    ByHand, Console, Disaster, EventQuery, Handle, Health, News, NoAnswer, ReloadRefused, ReloadReport, WorkloadStats,
+    ByHand, Console, DeviceAnswer, Disaster, EventQuery, Handle, Health, News, NoAnswer, ReloadRefused, ReloadReport,
+    WorkloadStats,
 };
 use mainstay_engine::{
     view::{ClusterView, OrderView, Points, ReadyView},
     whatif::{Foreseen, Hypothesis},
 };
 use mainstay_model::spec::ClusterSpec;
-use mainstay_model::{Command, Event, Incident, Reply, Subject, Time, WorkloadId};
+use mainstay_model::{Actor, Command, Event, HostId, Incident, Reply, Subject, Time, WorkloadId};
 use std::{future::Future, sync::Arc};
 use tokio::sync::broadcast;
 
@@ -23,7 +24,7 @@ pub trait Controller: Clone + Send + Sync + 'static {
     /// News from now on.
     fn watch(&self) -> broadcast::Receiver<News>;
     /// Gives a command.
-    fn command(&self, command: Command) -> impl Future<Output = Result<Reply, NoAnswer>> + Send;
+    fn command(&self, command: Command, by: Option<Actor>) -> impl Future<Output = Result<Reply, NoAnswer>> + Send;
     /// Why things are as they are.
     fn explain(&self, subject: &str) -> impl Future<Output = Result<Option<String>, NoAnswer>> + Send;
     /// What would happen if all of this came true now.
@@ -36,6 +37,8 @@ pub trait Controller: Clone + Send + Sync + 'static {
     fn console(&self, workload: &WorkloadId) -> impl Future<Output = Result<Result<Console, String>, NoAnswer>> + Send;
     /// The configuration in force.
     fn spec(&self) -> Arc<ClusterSpec>;
+    /// Asks each fence device of a host for its power, switching nothing.
+    fn ask_fence(&self, host: &HostId) -> impl Future<Output = Vec<DeviceAnswer>> + Send;
     /// Recovery points of a workload.
     fn points(&self, workload: &WorkloadId) -> impl Future<Output = Result<Points, NoAnswer>> + Send;
     /// On which hosts workloads could start now.
@@ -69,8 +72,11 @@ impl Controller for Handle {
     fn watch(&self) -> broadcast::Receiver<News> {
         Handle::watch(self)
     }
-    async fn command(&self, command: Command) -> Result<Reply, NoAnswer> {
-        Handle::command(self, command).await
+    async fn command(&self, command: Command, by: Option<Actor>) -> Result<Reply, NoAnswer> {
+        Handle::command_by(self, command, by).await
+    }
+    async fn ask_fence(&self, host: &HostId) -> Vec<DeviceAnswer> {
+        Handle::ask_fence(self, host).await
     }
     async fn explain(&self, subject: &str) -> Result<Option<String>, NoAnswer> {
         Handle::explain(self, subject).await

@@ -9,15 +9,19 @@
 //! wrong and what to do. The document `docs/openapi.json` is made from this code ([`openapi`]). It decides nothing and
 //! remembers nothing; a request that cannot be answered in time fails with a reason.
 
+mod caller;
 mod contract;
 mod controller;
 mod listen;
 mod openapi;
 mod problem;
 mod routes;
+mod tls;
 
+pub use caller::{Caller, Token};
 pub use contract::{Envelope, EventFilter, Explanation, Leader, Notice, Problem, VERSION};
 pub use controller::Controller;
-pub use listen::{ListenError, Listeners, Token};
+pub use listen::{ListenError, Listeners};
 pub use openapi::openapi;
 pub use routes::router;
+pub use tls::{Tls, TlsClient, TlsError};

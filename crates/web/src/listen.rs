@@ -1,26 +1,49 @@
-//! Where the API is reached: a UNIX socket for whoever the file mode lets in, and TCP for whoever has the token.
+//! Where the API is reached: a UNIX socket for whoever the file mode lets in, and TCP for whoever has a token, by TLS if it is
+//! reached beyond this machine.
+//!
+//! Before a caller has shown who it is, it gets little: a bounded number of connections, and a bounded time for the TLS
+//! handshake and for the head of its request.
 
-use crate::Problem;
+use crate::{
+    Problem, Tls,
+    caller::{Caller, Token, by_token},
+};
 use axum::{
     Router,
-    extract::{Request, State},
-    http::header,
-    middleware::{Next, from_fn_with_state},
-    response::{IntoResponse, Response},
+    body::Body,
+    http::{HeaderMap, Response},
+    response::IntoResponse,
+};
+use hyper::{Request, body::Incoming, server::conn::http1, service::Service, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
 };
 use std::{
-    fmt, fs,
+    convert::Infallible,
+    fs, io,
     net::SocketAddr,
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
-use tokio::net::{TcpListener, UnixListener};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 /// Owner and group may talk to the controller, nobody else.
 const SOCKET_MODE: u32 = 0o660;
-/// Shorter tokens can be guessed.
-const TOKEN_AT_LEAST: usize = 16;
+/// Connections at each door. More wait in the kernel's queue, and the file descriptors that the hosts need are left alone.
+const CONNECTIONS: usize = 128;
+/// For the TLS handshake, and for the head of each request.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// After a connection could not be taken: out of file descriptors, as a rule.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why the API cannot be reached where it was asked to be.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +57,7 @@ pub enum ListenError {
         /// Where.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The address cannot be used.
     #[error("can't listen on {address}; give another as `api_listen` in the configuration")]
@@ -42,41 +65,20 @@ pub enum ListenError {
         /// Which.
         address: SocketAddr,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
+    /// Whoever reads along would have the tokens.
+    #[error("{0} is reached beyond this machine: without a certificate the API is not served there")]
+    InClear(SocketAddr),
     /// The token is too short.
-    #[error("the token has fewer than {TOKEN_AT_LEAST} characters; make one with `openssl rand -hex 32`")]
-    ShortToken,
-    /// Serving ended.
-    #[error("serving the API failed")]
-    Serve(#[source] std::io::Error),
-}
-
-/// What every request over TCP must carry. Never printed.
-#[derive(Clone)]
-pub struct Token(Arc<str>);
-
-impl Token {
-    /// A token, if it is long enough.
-    ///
-    /// # Errors
-    /// [`ListenError::ShortToken`].
-    pub fn new(text: &str) -> Result<Token, ListenError> {
-        let text = text.trim();
-        (text.len() >= TOKEN_AT_LEAST).then(|| Token(text.into())).ok_or(ListenError::ShortToken)
-    }
-
-    /// Compares every byte whatever differs first, so that the time taken tells nothing.
-    fn is(&self, other: &str) -> bool {
-        let (own, other) = (self.0.as_bytes(), other.as_bytes());
-        own.len() == other.len() && own.iter().zip(other).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
-    }
+    #[error(
+        "the token of `{name}` has fewer than {} characters; make one with `openssl rand -hex 32`",
+        mainstay_model::config::TOKEN_AT_LEAST
+    )]
+    ShortToken {
+        /// Whose.
+        name: String,
+    },
 }
 
 /// The API's open doors.
@@ -84,7 +86,14 @@ impl fmt::Debug for Token {
 pub struct Listeners {
     socket: UnixListener,
     file: SocketFile,
-    tcp: Option<(TcpListener, Token)>,
+    tcp: Option<Tcp>,
+}
+
+#[derive(Debug)]
+struct Tcp {
+    listener: TcpListener,
+    tokens: Arc<[Token]>,
+    tls: Option<Tls>,
 }
 
 /// Removes the socket's file at the end.
@@ -111,42 +120,151 @@ impl Listeners {
         Ok(Listeners { socket, file: SocketFile(path.to_owned()), tcp: None })
     }
 
-    /// Opens a TCP address too, for requests with the token.
+    /// Opens a TCP address too, for requests with one of the tokens.
     ///
     /// # Errors
-    /// If the address cannot be used.
-    pub async fn and_tcp(mut self, address: SocketAddr, token: Token) -> Result<Listeners, ListenError> {
+    /// If the address cannot be used, or is reached beyond this machine and there is no certificate.
+    pub async fn and_tcp(
+        mut self,
+        address: SocketAddr,
+        tokens: Vec<Token>,
+        tls: Option<Tls>,
+    ) -> Result<Listeners, ListenError> {
+        if tls.is_none() && !address.ip().to_canonical().is_loopback() {
+            return Err(ListenError::InClear(address));
+        }
         let listener = TcpListener::bind(address).await.map_err(|source| ListenError::Address { address, source })?;
-        self.tcp = Some((listener, token));
+        self.tcp = Some(Tcp { listener, tokens: tokens.into(), tls });
         Ok(self)
     }
 
     /// The TCP address really listened on, if any: with port 0 the system chose one.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
-        self.tcp.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+        self.tcp.as_ref().and_then(|tcp| tcp.listener.local_addr().ok())
     }
 
     /// Serves until `stop` completes. Open requests are dropped then: none of them holds state.
-    ///
-    /// # Errors
-    /// If a listener breaks.
-    pub async fn serve(self, router: Router, stop: impl Future<Output = ()>) -> Result<(), ListenError> {
+    pub async fn serve(self, router: Router, stop: impl Future<Output = ()>) {
         let Listeners { socket, file: _file, tcp } = self;
-        let guarded = router.clone();
         let over_tcp = async {
-            let Some((listener, token)) = tcp else { return std::future::pending().await };
-            axum::serve(listener, guarded.layer(from_fn_with_state(token, with_token))).await
+            match tcp {
+                Some(tcp) => tcp.serve(router.clone()).await,
+                None => std::future::pending().await,
+            }
         };
         tokio::select! {
-            () = stop => Ok(()),
-            ended = axum::serve(socket, router) => ended.map_err(ListenError::Serve),
-            ended = over_tcp => ended.map_err(ListenError::Serve),
+            () = stop => {}
+            () = serve_socket(socket, router.clone()) => {}
+            () = over_tcp => {}
         }
     }
 }
 
+async fn serve_socket(listener: UnixListener, router: Router) {
+    let mut door = Door::new();
+    loop {
+        let permit = door.permit().await;
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let Ok(peer) = stream.peer_cred() else { continue };
+                let (router, caller) = (router.clone(), Caller::local(peer.uid()));
+                door.spawn(permit, converse(stream, router, move |_| Ok(caller.clone())));
+            }
+            Err(error) => rest(&error).await,
+        }
+    }
+}
+
+impl Tcp {
+    async fn serve(self, router: Router) {
+        let mut door = Door::new();
+        loop {
+            let permit = door.permit().await;
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let (router, tokens, tls) = (router.clone(), Arc::clone(&self.tokens), self.tls.clone());
+                    let known = move |headers: &HeaderMap| by_token(&tokens, headers);
+                    door.spawn(permit, async move {
+                        match tls {
+                            None => converse(stream, router, known).await,
+                            Some(tls) => match timeout(HEAD_WITHIN, tls.accept(stream)).await {
+                                Ok(Ok(stream)) => converse(stream, router, known).await,
+                                Ok(Err(error)) => tracing::debug!(%error, "no TLS with a client"),
+                                Err(_) => tracing::debug!("a client did not end its TLS handshake"),
+                            },
+                        }
+                    });
+                }
+                Err(error) => rest(&error).await,
+            }
+        }
+    }
+}
+
+/// The connections of one door.
+struct Door {
+    places: Arc<Semaphore>,
+    open: JoinSet<()>,
+}
+
+impl Door {
+    fn new() -> Door {
+        Door { places: Arc::new(Semaphore::new(CONNECTIONS)), open: JoinSet::new() }
+    }
+
+    /// A place for the next connection. Nobody closes the semaphore.
+    async fn permit(&mut self) -> Option<OwnedSemaphorePermit> {
+        while self.open.try_join_next().is_some() {}
+        Arc::clone(&self.places).acquire_owned().await.ok()
+    }
+
+    fn spawn(&mut self, permit: Option<OwnedSemaphorePermit>, conversation: impl Future<Output = ()> + Send + 'static) {
+        self.open.spawn(async move {
+            let _permit = permit;
+            conversation.await;
+        });
+    }
+}
+
+/// Answers the requests of one connection, each with its caller.
+async fn converse<S, K>(stream: S, router: Router, known: K)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    K: Fn(&HeaderMap) -> Result<Caller, Problem>,
+{
+    let inner = TowerToHyperService::new(router);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let caller = known(request.headers());
+        let inner = &inner;
+        async move {
+            match caller {
+                Ok(caller) => {
+                    request.extensions_mut().insert(caller);
+                    inner.call(request).await
+                }
+                Err(problem) => Ok::<Response<Body>, Infallible>(problem.into_response()),
+            }
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .serve_connection(TokioIo::new(stream), service);
+    // A client that goes away in the middle is nothing to tell of.
+    let _ = connection.await;
+}
+
+/// Connections that broke while they waited are none of ours; anything else will be the same in the next moment.
+async fn rest(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+        tracing::warn!(%error, "the API can't take a connection");
+        sleep(ACCEPT_PAUSE).await;
+    }
+}
+
 /// Made beside its place with its mode set, then moved there: nobody meets it with another mode, nor finds it missing.
-fn bind(path: &Path) -> std::io::Result<UnixListener> {
+fn bind(path: &Path) -> io::Result<UnixListener> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
@@ -156,12 +274,4 @@ fn bind(path: &Path) -> std::io::Result<UnixListener> {
     fs::set_permissions(&beside, fs::Permissions::from_mode(SOCKET_MODE))?;
     fs::rename(&beside, path)?;
     Ok(socket)
-}
-
-async fn with_token(State(token): State<Token>, request: Request, next: Next) -> Response {
-    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    match header.and_then(|value| value.strip_prefix("Bearer ")) {
-        Some(given) if token.is(given) => next.run(request).await,
-        _ => Problem::no_token().into_response(),
-    }
 }

@@ -2,7 +2,7 @@
 //! as docs/openapi.json; a test fails when that is out of date.
 
 use crate::{Envelope, Explanation, Problem, VERSION};
-use mainstay_daemon::{ByHand, Console, Disaster, ReloadReport, WorkloadStats};
+use mainstay_daemon::{ByHand, Console, DeviceAnswer, Disaster, ReloadReport, WorkloadStats};
 use mainstay_engine::{
     view::{ClusterView, HostView, OrderView, Points, ReadyView, WorkloadView},
     whatif::{Foreseen, Hypothesis},
@@ -55,6 +55,10 @@ pub fn openapi() -> Value {
     document.post::<Command, Reply>("/v1/commands", "Give a command; 409 if it is refused");
     document.post::<Disaster, Reply>("/v1/drill", "Make a disaster happen on the real thing; 409 if it can't be done");
     document.post::<(), ReloadReport>("/v1/reload", "Read the configuration again; 409 if it is refused");
+    document.post::<(), Vec<DeviceAnswer>>(
+        "/v1/hosts/{host}/fence-test",
+        "Ask a host's fence devices for its power, switching nothing",
+    );
     document.watch();
     let problem = document.schemas.subschema_for::<Problem>();
     let Document { mut schemas, paths } = document;

@@ -1,6 +1,6 @@
 //! Problems as answers: one constructor for each thing that can be wrong with a request.
 
-use crate::Problem;
+use crate::{Caller, Problem};
 use axum::{
     Json,
     extract::rejection::{JsonRejection, QueryRejection},
@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use mainstay_daemon::{NoAnswer, ReloadRefused};
-use mainstay_model::Code;
+use mainstay_model::{Code, Role};
 
 /// The controller gives no answer.
 const NO_ANSWER: Code = Code(1501);
@@ -18,6 +18,8 @@ const NO_SUCH_THING: Code = Code(1502);
 const BAD_REQUEST: Code = Code(1503);
 /// The token is missing or wrong.
 const NO_TOKEN: Code = Code(1504);
+/// The caller may not do that.
+const NOT_FOR_ROLE: Code = Code(1506);
 /// The command would do harm or nothing sensible.
 const COMMAND_REFUSED: Code = Code(1505);
 
@@ -48,9 +50,15 @@ impl Problem {
     }
 
     pub(crate) fn no_token() -> Problem {
-        let help = "send `Authorization: Bearer TOKEN` with the token the controller was started with";
-        let detail = "over TCP every request needs the token";
+        let help = "send `Authorization: Bearer TOKEN` with a token of the controller's configuration";
+        let detail = "over TCP every request needs a token";
         Problem::new(StatusCode::UNAUTHORIZED, NO_TOKEN, "not allowed", detail, help)
+    }
+
+    pub(crate) fn not_for_role(caller: &Caller, needed: Role) -> Problem {
+        let detail = format!("`{}` may {} only; this needs a token with the role `{needed}`", caller.name, caller.role);
+        let help = "roles stand in the controller's configuration, as `[controller.token.NAME]`";
+        Problem::new(StatusCode::FORBIDDEN, NOT_FOR_ROLE, "not allowed", detail, help)
     }
 
     pub(crate) fn refused(why: impl Into<String>) -> Problem {

@@ -1,28 +1,20 @@
 //! The configuration file: checking, showing, reloading it.
 
-use super::Context;
+use super::{Context, up::tls};
 use crate::{
     failure::{Exit, Failure},
     render::count,
 };
 use clap::{Args, Subcommand};
-use mainstay_daemon::{DeviceProblem, ReloadReport, check_devices, read_text};
-use mainstay_model::{
-    Code,
-    config::{self, Loaded, Problem},
-};
+use mainstay_daemon::{Checked, ReloadReport, check_devices, read_text};
+use mainstay_model::config::{self, FileUse, Loaded, Problem, Problems};
 use miette::{GraphicalReportHandler, GraphicalTheme, Report};
 use serde_json::{Value, json};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use tracing_subscriber::EnvFilter;
 
 /// Where the configuration is unless told otherwise.
 const FILE: &str = "/etc/mainstay/mainstay.toml";
-
-/// A fence agent does not take an option as it is written.
-const FENCE_OPTION: Code = Code(1412);
 
 /// Check, show, reload the configuration; an example, a schema for editors
 #[derive(Debug, Args)]
@@ -93,13 +85,39 @@ pub(super) async fn run(context: &Context<'_>, arguments: Config) -> Result<Exit
     }
 }
 
-/// Reads a configuration; says all that is wrong with it, or looks so.
+/// Reads a configuration; says all that is wrong with it, or looks so. Files that it names are not looked at.
 pub(super) async fn read(context: &Context<'_>, path: &Path) -> Result<Loaded, Failure> {
     let text = text(path).await?;
-    config::load(&path.display().to_string(), &text).map_err(|problems| {
-        problems.iter().for_each(|problem| context.output.talk(&report(context, problem)));
-        Failure::Configuration(problems.to_string())
-    })
+    config::load(&path.display().to_string(), &text).map_err(|problems| refused(context, &problems))
+}
+
+/// Reads a configuration that a controller is to run with: whatever is wrong here is refused by `check` too.
+pub(super) async fn read_to_run(context: &Context<'_>, path: &Path) -> Result<Loaded, Failure> {
+    checked(path).await?.usable().map_err(|problems| refused(context, &problems))
+}
+
+fn refused(context: &Context<'_>, problems: &Problems) -> Failure {
+    problems.iter().for_each(|problem| context.output.talk(&report(context, problem)));
+    Failure::Configuration(problems.to_string())
+}
+
+/// All that is wrong with a configuration, but for what the fence agents say.
+async fn checked(path: &Path) -> Result<Checked, Failure> {
+    let mut checked = mainstay_daemon::check(path, &text(path).await?).await;
+    let filter = EnvFilter::try_new(&checked.loaded.controller.log).err();
+    let place = checked.loaded.places.log.as_ref().filter(|_| checked.is_toml);
+    let problem = filter.zip(place).map(|(error, place)| {
+        let message = format!("`log` is no filter: {error}");
+        place.error(config::WRONG_VALUE, message, "write for example \"info\" or \"info,mainstay_libvirt=debug\"")
+    });
+    checked.and(problem);
+    // A file that cannot be read was reported already.
+    let certificate = checked.loaded.files.iter().find(|file| file.holds == FileUse::Certificates);
+    let readable = certificate.filter(|file| checked.is_toml && std::fs::File::open(&file.path).is_ok());
+    let unusable = tls(&checked.loaded.controller).and_then(Result::err);
+    let problem = readable.zip(unusable).map(|(file, error)| file.wrong(error.to_string(), "both are PEM files"));
+    checked.and(problem);
+    Ok(checked)
 }
 
 /// The text of a configuration.
@@ -109,31 +127,19 @@ pub(super) async fn text(path: &Path) -> Result<String, Failure> {
 }
 
 async fn check(context: &Context<'_>, path: &Path) -> Result<Exit, Failure> {
-    let text = text(path).await?;
-    let loaded = config::load(&path.display().to_string(), &text);
-    let (mut problems, devices) = match &loaded {
-        Ok(Loaded { spec, files, warnings, .. }) => {
-            let unreadable = config::unreadable(files, |file| fs::File::open(file).map(drop));
-            ([warnings.clone(), unreadable].concat(), check_devices(spec).await)
-        }
-        Err(problems) => (problems.iter().cloned().collect(), vec![]),
-    };
-    problems.sort_by_key(|problem| (problem.line, problem.column));
-    let all = problems.iter().map(|problem| problem.warning).chain(devices.iter().map(|problem| problem.warning));
-    let (warnings, errors): (Vec<bool>, Vec<bool>) = all.partition(|warning| *warning);
-    let (warnings, errors) = (warnings.len(), errors.len());
+    let mut checked = checked(path).await?;
+    if checked.is_toml {
+        checked.and(check_devices(&checked.loaded).await);
+    }
+    let problems = &checked.problems;
+    let warnings = problems.iter().filter(|problem| problem.warning).count();
+    let errors = problems.len() - warnings;
     if context.output.json {
-        let problems: Vec<_> =
-            problems.iter().map(|problem| json!(problem)).chain(devices.iter().map(device)).collect();
         context
             .output
             .document(&json!({ "version": mainstay_web::VERSION, "valid": errors == 0, "problems": problems }));
     } else {
         problems.iter().for_each(|problem| context.output.talk(&report(context, problem)));
-        for DeviceProblem { origin, warning, text, .. } in &devices {
-            let word = if *warning { "warning" } else { "error" };
-            context.output.talk(&format!("{word}: {origin}: {text}\n"));
-        }
         let file = path.display();
         context.output.talk(&match (errors, warnings) {
             (0, 0) => format!("{file} is right"),
@@ -142,20 +148,6 @@ async fn check(context: &Context<'_>, path: &Path) -> Result<Exit, Failure> {
         });
     }
     Ok(if errors == 0 { Exit::Done } else { Exit::Failed })
-}
-
-/// What a fence agent says of its options, in the shape of the other problems.
-fn device(problem: &DeviceProblem) -> serde_json::Value {
-    let DeviceProblem { device, origin, warning, text } = problem;
-    json!({
-        "severity": if *warning { "warning" } else { "error" },
-        "code": FENCE_OPTION.to_string(),
-        "file": origin.file,
-        "line": origin.line,
-        "column": 1,
-        "message": format!("fence device `{device}`: {text}"),
-        "help": "`AGENT -o metadata` lists what its agent takes",
-    })
 }
 
 async fn reload(context: &Context<'_>) -> Result<Exit, Failure> {

@@ -16,8 +16,10 @@ use crate::{
 };
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
+use mainstay_daemon::DeviceAnswer;
 use mainstay_engine::view::HostView;
 use mainstay_model::{Command, Event, HostId, config::edit::NewHost};
+use std::time::Duration;
 
 /// Look at hosts; drain, fence, confirm off
 #[derive(Debug, Args)]
@@ -28,6 +30,8 @@ Examples:
   mainstay host maintenance h1 on --wait     drain it, and say when it is empty
   mainstay host maintenance h1 off           take it back
   mainstay host add h4 --site paris --address 10.0.0.14 --fence ipmi-h4
+  mainstay host fence-test h1                do its fence devices answer? Switches nothing
+  mainstay host fence-test h1 --live         fence it and power it on again; it must be empty
   mainstay host fencings h1                  when it was fenced, by what, and what came of it
   mainstay host confirm-off h1               you have seen yourself that h1 is off")]
 pub struct Host {
@@ -54,6 +58,16 @@ enum Verb {
     Fence {
         #[command(flatten)]
         host: One,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Ask each of its fence devices for its power; with --live, really switch it off and on again
+    FenceTest {
+        #[command(flatten)]
+        host: One,
+        /// Fence it, and power it on again; only if no VM is on it, or with --yes
+        #[arg(long)]
+        live: bool,
         #[command(flatten)]
         change: Change,
     },
@@ -107,6 +121,9 @@ enum Verb {
     },
 }
 
+/// Two devices at one board, each with a timeout of a minute, and the agents' start.
+const FENCE_TEST_WITHIN: Duration = Duration::from_secs(150);
+
 #[derive(Debug, Args)]
 struct One {
     /// Its name
@@ -143,6 +160,23 @@ pub(super) async fn run(context: &Context<'_>, arguments: Host) -> Result<Exit, 
             let question = Some(format!("Switch {host} off now? Every VM on it stops and starts elsewhere."));
             let goal = Goal::Host(host.clone(), "fenced");
             change.give(context, Command::FenceHost { host }, question, Some(goal)).await
+        }
+        Verb::FenceTest { host: One { host }, live: true, change } => {
+            let question =
+                Some(format!("Cut the power of {host} now, and give it back? Every VM on it loses its power."));
+            let goal = Goal::Host(host.clone(), "fenced");
+            let command = Command::CycleHost { host, busy: context.yes };
+            change.give(context, command, question, Some(goal)).await
+        }
+        Verb::FenceTest { host: One { host }, .. } => {
+            let path = format!("/v1/hosts/{}/fence-test", segment(host.as_str()));
+            let answer = context.client.post_within::<Vec<DeviceAnswer>>(&path, FENCE_TEST_WITHIN).await?;
+            let sound = answer.data.iter().all(|device| device.state.as_deref() == Some("on"));
+            match context.output.json {
+                true => context.output.document(&answer),
+                false => context.output.data(&render::devices(&host, &answer.data, &context.output.look(answer.now()))),
+            }
+            Ok(if sound { Exit::Done } else { Exit::Degraded })
         }
         Verb::Fencings { host } => {
             let about = host.map_or(String::new(), |host| format!("&subject={}", segment(&format!("host:{host}"))));

@@ -5,7 +5,7 @@ use crate::failure::{Exit, Failure};
 use clap::Args;
 use mainstay_daemon::{Handle, Options};
 use mainstay_model::config::ControllerConfig;
-use mainstay_web::{Listeners, Token, router};
+use mainstay_web::{Listeners, Tls, TlsError, Token, router};
 use std::{fs, io::IsTerminal, path::PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -37,7 +37,7 @@ pub struct Up {
 
 pub(super) async fn run(context: &Context<'_>, arguments: Up) -> Result<Exit, Failure> {
     // Read here too, since log and socket are needed before the controller starts; it says all that is wrong.
-    let loaded = config::read(context, &arguments.file.config).await?;
+    let loaded = config::read_to_run(context, &arguments.file.config).await?;
     start_log(&arguments, &loaded.controller)?;
     let listeners = listen(context.socket.clone(), &loaded.controller).await?;
     let options = Options { config: arguments.file.config, state_dir: arguments.state_dir, die_at: None };
@@ -54,10 +54,9 @@ pub(super) async fn run(context: &Context<'_>, arguments: Up) -> Result<Exit, Fa
             () = handle.ended() => {}
         }
     };
-    let served = listeners.serve(router, until_either).await;
+    listeners.serve(router, until_either).await;
     handle.shutdown().await;
     running.stopped().await?;
-    served.map_err(|error| Failure::other("the API broke", error))?;
     Ok(Exit::Done)
 }
 
@@ -82,14 +81,27 @@ async fn listen(asked: Option<PathBuf>, config: &ControllerConfig) -> Result<Lis
     let failed = |error| Failure::other("the API can't be served", error);
     let listeners = Listeners::unix(&path).map_err(failed)?;
     tracing::info!(socket = %path.display(), "the API is here");
-    let (Some(address), Some(file)) = (&config.api_listen, &config.api_token_file) else { return Ok(listeners) };
-    let unreadable = |source| Failure::File { what: "can't read the token in", path: PathBuf::from(file), source };
-    let token = Token::new(&fs::read_to_string(file).map_err(unreadable)?).map_err(failed)?;
+    let Some(address) = &config.api_listen else { return Ok(listeners) };
+    let mut tokens = Vec::new();
+    for (name, token) in &config.api_tokens {
+        let unreadable =
+            |source| Failure::File { what: "can't read the token in", path: PathBuf::from(&token.file), source };
+        let text = fs::read_to_string(&token.file).map_err(unreadable)?;
+        tokens.push(Token::new(name, token.role, &text).map_err(failed)?);
+    }
+    let tls = tls(config).transpose().map_err(|error| Failure::other("the API can't be served", error))?;
     let address =
         address.parse().map_err(|error| Failure::other(format!("`api_listen` is no address: {address}"), error))?;
-    let listeners = listeners.and_tcp(address, token).await.map_err(failed)?;
-    tracing::info!(%address, "and here, for whoever has the token");
+    let encrypted = tls.is_some();
+    let listeners = listeners.and_tcp(address, tokens, tls).await.map_err(failed)?;
+    tracing::info!(%address, encrypted, "and here, for clients with a token");
     Ok(listeners)
+}
+
+/// The certificate and key of the API, if it has them.
+pub(super) fn tls(config: &ControllerConfig) -> Option<Result<Tls, TlsError>> {
+    let (certificate, key) = (config.api_certificate_file.as_ref()?, config.api_key_file.as_ref()?);
+    Some(Tls::server(certificate.as_ref(), key.as_ref()))
 }
 
 /// Ends at the first signal to stop; reloads meanwhile.

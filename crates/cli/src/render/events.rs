@@ -22,7 +22,9 @@ fn line(event: &Event, subjects: usize, look: &Look) -> String {
     let (kind, subject) = (kind(event.kind), event.subject.to_string());
     let tone = if event.severity == Severity::Green { Tone::Plain } else { event.severity.into() };
     let indent = start.len() + 2 + 10 + subjects + 2;
-    let words = look.paint(tone, &look.wrap(words(event.kind, &event.text), indent));
+    let by = event.by.as_ref().map(|by| format!(" ({by})"));
+    let text = format!("{}{}", words(event.kind, &event.text), by.unwrap_or_default());
+    let words = look.paint(tone, &look.wrap(&text, indent));
     format!("{}  {kind:<10}{subject:<subjects$}  {words}\n", look.paint(Tone::Dim, &start))
 }
 

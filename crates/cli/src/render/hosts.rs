@@ -1,8 +1,9 @@
 //! Hosts: the list, and one in detail.
 
 use super::{Cell, Look, Table, Tone, ago, ago_in_words};
+use mainstay_daemon::DeviceAnswer;
 use mainstay_engine::view::HostView;
-use mainstay_model::ResourceKind;
+use mainstay_model::{HostId, ResourceKind};
 
 /// The list.
 pub fn hosts(hosts: &[HostView], look: &Look) -> String {
@@ -17,7 +18,7 @@ pub fn hosts(hosts: &[HostView], look: &Look) -> String {
             used(host, ResourceKind::Memory).into(),
             used(host, ResourceKind::Cpu).into(),
             host.workloads.len().to_string().into(),
-            if host.fenceable { Cell::default() } else { Cell::toned(Tone::Warn, "none") },
+            fence(host),
             host.doing.clone().unwrap_or_default().into(),
         ]);
     }
@@ -41,11 +42,52 @@ pub fn host(host: &HostView, look: &Look) -> String {
         "fencing",
         if host.fenceable { "by its devices" } else { "none: a person has to confirm that it is off" }.to_owned(),
     );
+    for device in &host.fence {
+        let name = format!("{} (level {})", device.device, device.level);
+        let said = match (&device.error, device.answered) {
+            (Some(error), _) => error.clone(),
+            (None, Some(at)) => format!("answered {}", ago_in_words(look.now.since(at))),
+            (None, None) => "not asked yet".to_owned(),
+        };
+        line("", format!("{name}: {said}"));
+    }
     line("heard", host.heard.map_or("never".to_owned(), |heard| ago_in_words(look.now.since(heard))));
     let names: Vec<_> = host.workloads.iter().map(|vm| vm.as_str()).collect();
     line("VMs", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
     text.push_str(&table.render(look));
     text
+}
+
+/// What a host's fence devices answered to a question that switches nothing.
+pub fn devices(host: &HostId, answers: &[DeviceAnswer], look: &Look) -> String {
+    let mut table = Table::new(["DEVICE", "LEVEL", "AGENT", "TOOK", "ANSWER"]);
+    for answer in answers {
+        let said = match (&answer.state, &answer.error) {
+            (Some(state), _) if state == "on" => Cell::toned(Tone::Good, format!("{host} has power")),
+            (Some(_), _) => Cell::toned(Tone::Bad, format!("{host} has no power: is it asked about the right one?")),
+            (None, error) => Cell::toned(Tone::Bad, error.clone().unwrap_or_default()),
+        };
+        let took = format!("{:.1} s", answer.took_ms as f64 / 1_000.0);
+        table.row([
+            answer.device.as_str().into(),
+            answer.level.to_string().into(),
+            answer.agent.clone().into(),
+            took.into(),
+            said,
+        ]);
+    }
+    table.render(look)
+}
+
+/// Nothing if all is well with its fence devices.
+fn fence(host: &HostView) -> Cell {
+    let broken = host.fence.iter().filter(|device| device.error.is_some()).count();
+    match host.fenceable {
+        false => Cell::toned(Tone::Warn, "none"),
+        true if broken == 0 => Cell::default(),
+        true if broken == host.fence.len() => Cell::toned(Tone::Bad, "broken"),
+        true => Cell::toned(Tone::Warn, "partly"),
+    }
 }
 
 fn health(host: &HostView) -> Cell {

@@ -19,7 +19,7 @@ pub use alarms::alarms;
 pub use amount::{ago, ago_in_words, bytes, count, rate, span};
 pub use events::{event, events};
 pub use foreseen::foreseen;
-pub use hosts::{host, hosts};
+pub use hosts::{devices, host, hosts};
 pub use incident::{incident, incidents};
 pub use look::{Look, Tone};
 pub use nagios::{nagios, nagios_unknown};

@@ -6,11 +6,12 @@
 )]
 
 use mainstay_daemon::{
-    ByHand, Console, Disaster, EventQuery, Health, News, NoAnswer, Rates, ReloadRefused, ReloadReport, WorkloadStats,
+    ByHand, Console, DeviceAnswer, Disaster, EventQuery, Health, News, NoAnswer, Rates, ReloadRefused, ReloadReport,
+    WorkloadStats,
 };
 use mainstay_engine::{view::*, whatif::*};
 use mainstay_model::*;
-use mainstay_web::{Controller, Listeners, Token, router};
+use mainstay_web::{Controller, Listeners, Tls, Token, router};
 use std::{
     process::{Command as Process, Output},
     sync::{Arc, Mutex},
@@ -47,6 +48,7 @@ pub struct Fixed {
     pub last_step: Time,
     pub trouble: Option<String>,
     pub given: Arc<Mutex<Vec<Command>>>,
+    pub by: Arc<Mutex<Vec<Actor>>>,
     pub news: broadcast::Sender<News>,
     /// Disasters that were made to happen.
     pub struck: Arc<Mutex<Vec<Disaster>>>,
@@ -64,6 +66,7 @@ impl Fixed {
             news: broadcast::channel(16).0,
             orders: Arc::default(),
             struck: Arc::default(),
+            by: Arc::default(),
         }
     }
 }
@@ -81,7 +84,8 @@ impl Controller for Fixed {
     fn watch(&self) -> broadcast::Receiver<News> {
         self.news.subscribe()
     }
-    async fn command(&self, command: Command) -> Result<Reply, NoAnswer> {
+    async fn command(&self, command: Command, by: Option<Actor>) -> Result<Reply, NoAnswer> {
+        self.by.lock().unwrap().extend(by);
         let reply = match &command {
             Command::StartWorkload { workload, .. } if workload.as_str() == "web-1" => {
                 Reply::Nothing { text: "web-1 runs already, on h1".to_owned() }
@@ -122,6 +126,17 @@ impl Controller for Fixed {
             at_rest: true,
             ..Foreseen::default()
         })
+    }
+    async fn ask_fence(&self, _: &HostId) -> Vec<DeviceAnswer> {
+        let answer = |device: &str, state: Option<&str>, error: Option<&str>| DeviceAnswer {
+            device: device.into(),
+            level: if device == "pdu" { 2 } else { 1 },
+            agent: "fence_dummy".to_owned(),
+            state: state.map(str::to_owned),
+            error: error.map(str::to_owned),
+            took_ms: 240,
+        };
+        vec![answer("bmc", Some("on"), None), answer("pdu", None, Some("Connection timed out"))]
     }
     async fn strike(&self, disaster: &Disaster) -> Result<Result<String, String>, NoAnswer> {
         self.struck.lock().unwrap().push(disaster.clone());
@@ -197,11 +212,11 @@ pub struct Server {
 
 impl Server {
     pub fn start(controller: Fixed) -> Server {
-        Server::start_with(controller, None)
+        Server::start_with(controller, vec![], None)
     }
 
     /// Also over TCP, for whoever has the token; the address is in a file beside the socket.
-    pub fn start_with(controller: Fixed, token: Option<Token>) -> Server {
+    pub fn start_with(controller: Fixed, tokens: Vec<Token>, tls: Option<Tls>) -> Server {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("api.sock");
         let (stop, stopped) = oneshot::channel();
@@ -210,14 +225,14 @@ impl Server {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let mut listeners = Listeners::unix(&socket).unwrap();
-                if let Some(token) = token {
-                    listeners = listeners.and_tcp("127.0.0.1:0".parse().unwrap(), token).await.unwrap();
+                if !tokens.is_empty() {
+                    listeners = listeners.and_tcp("127.0.0.1:0".parse().unwrap(), tokens, tls).await.unwrap();
                     let address = listeners.tcp_address().unwrap().to_string();
                     std::fs::write(socket.with_file_name("address"), address).unwrap();
                 }
                 ready.send(()).unwrap();
                 let stop = async { drop(stopped.await) };
-                listeners.serve(router(controller, "lab"), stop).await.unwrap();
+                listeners.serve(router(controller, "lab"), stop).await;
             });
         });
         is_ready.recv().unwrap();
@@ -360,6 +375,7 @@ fn host(name: &str, health: &str) -> HostView {
         workloads: ["web-1".into(), "web-2".into()].into(),
         heard: Some(AT),
         fenceable: true,
+        fence: vec![],
     }
 }
 
@@ -437,6 +453,7 @@ pub fn incident() -> Incident {
         kind,
         text: text.to_owned(),
         incident: Some(IncidentId(7)),
+        by: None,
     };
     let (h2, web) = (Subject::Host("h2".into()), Subject::Workload("web-2".into()));
     let (green, red) = (Severity::Green, Severity::Red);

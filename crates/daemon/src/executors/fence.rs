@@ -5,8 +5,11 @@ use crate::pump::with_causes;
 use mainstay_fence::{Agent, Device, DeviceResult, Level, LevelReport, Options, fence_level};
 use mainstay_model::{
     Detail, DeviceId, FailureKind, HostId, Outcome,
-    spec::{ClusterSpec, FenceDevice, Origin},
+    config::{FENCE_OPTION, Loaded, Problem},
+    spec::{ClusterSpec, FenceDevice},
 };
+
+const AGENT_HELP: &str = "docs/fencing.md shows each kind of device";
 
 pub(super) async fn fence(tools: &Tools, host: &HostId, level: usize) -> Act {
     let devices = {
@@ -58,36 +61,36 @@ fn device(id: &DeviceId, configured: &FenceDevice) -> Result<Device, Outcome> {
     })
 }
 
-/// Something wrong with a fence device, as its agent sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceProblem {
-    /// Which device.
-    pub device: DeviceId,
-    /// Where it is written.
-    pub origin: Origin,
-    /// True if it works nevertheless.
-    pub warning: bool,
-    /// What is wrong.
-    pub text: String,
-}
-
 /// All that is wrong with the options of the fence devices, by what their agents say of themselves. Runs the agents, but
 /// asks no device.
-pub async fn check_devices(spec: &ClusterSpec) -> Vec<DeviceProblem> {
+pub async fn check_devices(loaded: &Loaded) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (id, configured) in &spec.fence_devices {
-        let told = match device(id, configured) {
-            Ok(device) => match device.check().await {
-                Ok(found) => found.iter().map(|problem| (problem.is_warning(), problem.to_string())).collect(),
-                Err(error) => vec![(false, with_causes(&error))],
-            },
-            Err(outcome) => vec![(false, outcome.to_string())],
-        };
-        let problem =
-            |(warning, text)| DeviceProblem { device: id.clone(), origin: configured.origin.clone(), warning, text };
-        problems.extend(told.into_iter().map(problem));
+    for (id, configured) in &loaded.spec.fence_devices {
+        problems.extend(check_device(loaded, id, configured).await);
     }
     problems
+}
+
+async fn check_device(loaded: &Loaded, id: &DeviceId, configured: &FenceDevice) -> Vec<Problem> {
+    let Some(place) = loaded.places.devices.get(id) else { return vec![] };
+    let failed = |why: String| vec![place.error(FENCE_OPTION, format!("fence device `{id}`: {why}"), AGENT_HELP)];
+    let device = match device(id, configured) {
+        Ok(device) => device,
+        Err(outcome) => return failed(outcome.to_string()),
+    };
+    let problem = |problem: &mainstay_fence::Problem| {
+        let option = problem.option().and_then(|name| loaded.places.options.get(&(id.clone(), name.to_owned())));
+        let (place, message) = (option.unwrap_or(place), format!("fence device `{id}`: {problem}"));
+        let help = format!("`{} -o metadata` lists what the agent takes", configured.agent);
+        match problem.is_warning() {
+            true => place.warning(FENCE_OPTION, message, help),
+            false => place.error(FENCE_OPTION, message, help),
+        }
+    };
+    match device.check().await {
+        Ok(found) => found.iter().map(problem).collect(),
+        Err(error) => failed(with_causes(&error)),
+    }
 }
 
 fn refused(why: String) -> Outcome {

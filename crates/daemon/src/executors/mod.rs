@@ -17,6 +17,7 @@ mod hooks;
 mod migrate;
 mod point;
 mod power;
+mod probe;
 mod resume;
 mod revert;
 mod screenshot;
@@ -33,12 +34,14 @@ use crate::{
     rehearse::maybe_die,
 };
 pub use disaster::Disaster;
-pub use fence::{DeviceProblem, check_devices};
+pub use fence::check_devices;
 pub(crate) use hand::console;
 pub use hand::{ByHand, Console, Touch};
 pub(crate) use hooks::HookTurns;
 use mainstay_engine::Input;
 use mainstay_model::{Action, ActionId, Epoch, FailureKind, HostId, Order, Outcome, spec::ClusterSpec};
+pub use probe::DeviceAnswer;
+pub(crate) use probe::{Boards, of_host, probe, probe_all};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -66,6 +69,8 @@ pub(crate) struct Tools {
     pub pictures: PathBuf,
     /// Whose turn it is to run hooks.
     pub hook_turns: HookTurns,
+    /// Boards of fence devices that are being asked.
+    pub boards: Boards,
     /// Rehearsals only.
     pub die_at: Option<DieAt>,
 }

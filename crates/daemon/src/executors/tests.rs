@@ -17,6 +17,7 @@ async fn executors(directory: &std::path::Path) -> (Executors, mpsc::Receiver<In
         spec,
         pictures: directory.join("incidents"),
         hook_turns: HookTurns::default(),
+        boards: Default::default(),
         die_at: None,
     };
     let (outcomes, received) = mpsc::channel(16);

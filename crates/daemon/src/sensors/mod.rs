@@ -2,6 +2,7 @@
 //! Sensors only report; they decide nothing and change nothing on a host.
 
 mod domain;
+mod fence;
 mod guest;
 mod host;
 mod inventory;
@@ -10,6 +11,7 @@ mod ready;
 mod statistics;
 
 pub(crate) use domain::state;
+pub(crate) use fence::watch_devices;
 pub(crate) use guest::watch_guests;
 pub(crate) use host::watch_host;
 pub(crate) use inventory::capture;

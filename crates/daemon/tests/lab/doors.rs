@@ -3,7 +3,7 @@
 
 use crate::support::{Controller, TestLab, alarm};
 use mainstay_model::Code;
-use std::{fs, path::Path, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 /// Hosts with a door each: h1 by certificate, h2 by password. Both are pinged at an address where nobody answers, so that
 /// nothing but the hypervisor tells whether they live: whoever takes a barred door for silence would fence them.
@@ -36,6 +36,7 @@ async fn a_barred_way_to_a_host_is_told_in_words_of_its_own_and_never_fences() {
     // A name server that never answers.
     fs::write(&servers, "nameserver 10.77.0.250\n").unwrap();
     fs::write(&password, "right\n").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
     let config = lab.layout().dir.join("mainstay.toml");
     fs::write(&config, configuration(&lab, &pki, 16514)).unwrap();
     let controller =
@@ -73,12 +74,14 @@ async fn a_barred_way_to_a_host_is_told_in_words_of_its_own_and_never_fences() {
     let told = barred(&lab, &controller, "h2", "SCRAM-SHA-256").await;
     assert!(!told.contains("guess") && !told.contains("right"), "{told}");
     fs::write(&password, "right\n").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
     online(&controller).await;
 
     println!("its file is gone");
     fs::remove_file(&password).unwrap();
     barred(&lab, &controller, "h2", "password can't be read").await;
     fs::write(&password, "right\n").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
     online(&controller).await;
 
     println!("the port is wrong, until the next reload");

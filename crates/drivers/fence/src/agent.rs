@@ -83,12 +83,12 @@ impl Agent {
         self.metadata.get_or_try_init(ask).await
     }
 
-    /// All that is wrong with `options` for this agent.
+    /// All that is wrong with `options` for this agent, whose calls are killed after `timeout`.
     ///
     /// # Errors
     /// If its metadata cannot be had.
-    pub async fn check(&self, options: &Options) -> Result<Vec<Problem>, Error> {
-        Ok(self.metadata().await?.check(options))
+    pub async fn check(&self, options: &Options, timeout: Duration) -> Result<Vec<Problem>, Error> {
+        Ok(self.metadata().await?.check(options, timeout))
     }
 
     /// Runs one action, whatever its exit code. At the deadline the agent and all it started are killed.
@@ -123,14 +123,21 @@ impl Agent {
     }
 
     pub(crate) fn failed(&self, action: &str, output: &Output) -> Error {
-        let said =
-            [&output.stderr, &output.stdout].into_iter().map(|text| last_line(text)).find(|line| !line.is_empty());
-        Error::Failed {
-            agent: self.name.clone(),
-            action: action.to_owned(),
-            code: output.code,
-            said: said.unwrap_or_default(),
-        }
+        let (agent, action) = (self.name.clone(), action.to_owned());
+        Error::Failed { agent, action, code: output.code, said: output.reason() }
+    }
+
+    pub(crate) fn unclear(&self, output: &Output, problem: &'static str) -> Error {
+        let code = output.code.unwrap_or_default();
+        Error::Unclear { agent: self.name.clone(), code, problem, said: output.reason() }
+    }
+}
+
+impl Output {
+    /// The line in which the agent most likely says what is wrong.
+    fn reason(&self) -> String {
+        let said = [&self.stderr, &self.stdout].into_iter().map(|text| last_line(text));
+        said.into_iter().find(|line| !line.is_empty()).unwrap_or_default()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Whether the options of a device are such as its agent understands: for `config check`, before a host depends on it.
 
-use crate::{Metadata, Options, PASSWORD_FILE, ValueType};
+use std::time::Duration;
+
+use crate::{Metadata, Options, PASSWORD_FILE, ValueType, waits};
 
 /// Below this similarity (Jaro-Winkler) a name is no likely misspelling of another.
 const LIKELY: f64 = 0.75;
@@ -49,6 +51,47 @@ pub enum Problem {
         /// The option.
         name: String,
     },
+    /// The agent would be killed before it has switched.
+    #[error(
+        "the agent waits {waits} s by itself ({by}), but each of its calls is killed after `timeout`, {timeout} s: it could \
+         never switch a host off; set `timeout` to {needed}s or more, or let it wait less{}",
+        if *delay { " (Mainstay has a `delay` of its own)" } else { "" }
+    )]
+    TooSlow {
+        /// The longest wait, which the message points at.
+        name: String,
+        /// All waits together, in seconds.
+        waits: u64,
+        /// The waits as an operator writes them.
+        by: String,
+        /// Our bound, in seconds.
+        timeout: u64,
+        /// The least bound that would do, in seconds.
+        needed: u64,
+        /// Whether `delay` is one of them.
+        delay: bool,
+    },
+    /// The agent may be killed while it still waits for its device.
+    #[error(
+        "option `{name}` lets the agent wait up to {waits} s{}, but each of its calls is killed after `timeout`, {timeout} s: \
+         a slow device would seem dead", if *preset { " (its own default)" } else { "" }
+    )]
+    Cut {
+        /// The option.
+        name: String,
+        /// The time, in seconds, with its repetitions.
+        waits: u64,
+        /// Our bound, in seconds.
+        timeout: u64,
+        /// True if the operator did not set it.
+        preset: bool,
+    },
+    /// The agent would say `off` of a host that its device does not know.
+    #[error("option `{name}` makes a misspelt plug count as off, which is no proof: remove it")]
+    MissingAsOff {
+        /// The option.
+        name: String,
+    },
     /// The agent cannot do what fencing needs.
     #[error("the agent has no action `{action}`: {consequence}")]
     NoAction {
@@ -62,7 +105,7 @@ pub enum Problem {
 impl Problem {
     /// Whether fencing works nevertheless.
     pub fn is_warning(&self) -> bool {
-        matches!(self, Self::Deprecated { .. })
+        matches!(self, Self::Deprecated { .. } | Self::Cut { .. })
     }
 
     /// The option it is about, to point at in the configuration.
@@ -72,6 +115,9 @@ impl Problem {
             | Self::Missing { name }
             | Self::WrongType { name, .. }
             | Self::Deprecated { name, .. }
+            | Self::TooSlow { name, .. }
+            | Self::Cut { name, .. }
+            | Self::MissingAsOff { name }
             | Self::Reserved { name } => Some(name),
             Self::NoAction { .. } => None,
         }
@@ -79,8 +125,9 @@ impl Problem {
 }
 
 impl Metadata {
-    /// All that is wrong with `options`, in order of name; then what is missing. Empty is good.
-    pub fn check(&self, options: &Options) -> Vec<Problem> {
+    /// All that is wrong with `options`, in order of name; then what is missing, then waits that end beyond `timeout`, the
+    /// bound of one call. Empty is good.
+    pub fn check(&self, options: &Options, timeout: Duration) -> Vec<Problem> {
         let given = options.iter().filter_map(|(name, value)| self.check_option(options, name, value));
         let missing = self.parameters.iter().filter(|(name, parameter)| {
             let names = [Some(*name), parameter.obsoletes.as_ref()];
@@ -96,7 +143,7 @@ impl Metadata {
         ];
         let actions = actions.into_iter().filter(|(action, _)| !self.actions.contains(*action));
         let actions = actions.map(|(action, consequence)| Problem::NoAction { action, consequence });
-        given.chain(missing).chain(actions).collect()
+        given.chain(missing).chain(waits::check(self, options, timeout)).chain(actions).collect()
     }
 
     fn check_option(&self, options: &Options, name: &str, value: &str) -> Option<Problem> {
@@ -111,6 +158,9 @@ impl Metadata {
         };
         if let Some(expected) = parameter.value.refuses(value) {
             return Some(Problem::WrongType { name: name.to_owned(), expected, found: options.shown(name) });
+        }
+        if name == "missing_as_off" && waits::is_yes(value) {
+            return Some(Problem::MissingAsOff { name: name.to_owned() });
         }
         let newer = || self.parameters.iter().find(|(_, newer)| newer.obsoletes.as_deref() == Some(name));
         parameter

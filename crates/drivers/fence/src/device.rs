@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use crate::agent::METADATA_TIMEOUT;
+use crate::status::{self, Answer};
 use crate::{Agent, Error, Options, Problem};
 
 /// Between two looks at the power state; BMCs answer slowly and dislike haste.
@@ -125,7 +126,7 @@ impl Device {
     pub async fn check(&self) -> Result<Vec<Problem>, Error> {
         let any_host = self.plugs.keys().next().map_or("host", String::as_str);
         let options = self.options_for(any_host).await;
-        self.agent.check(&options).await
+        self.agent.check(&options, self.timeout).await
     }
 
     /// The power state of `host`.
@@ -134,6 +135,15 @@ impl Device {
     /// If the device cannot tell; the host is then to be taken as running.
     pub async fn status(&self, host: &str) -> Result<PowerState, Error> {
         self.look(&self.options_for(host).await, self.timeout).await
+    }
+
+    /// Asks for the power state of `host` before anything depends on it, and whether the agent answers in words, as it must
+    /// when the host is off.
+    ///
+    /// # Errors
+    /// If the device cannot tell.
+    pub async fn probe(&self, host: &str) -> Result<Answer, Error> {
+        self.answer(&self.options_for(host).await, self.timeout).await
     }
 
     /// Cuts the power of `host` and makes certain of it. A host already off is fenced.
@@ -223,12 +233,11 @@ impl Device {
     }
 
     async fn look(&self, options: &Options, timeout: Duration) -> Result<PowerState, Error> {
-        let output = self.agent.run("status", options, timeout).await?;
-        match output.code {
-            Some(0) => Ok(PowerState::On),
-            Some(2) => Ok(PowerState::Off),
-            _ => Err(self.agent.failed("status", &output)),
-        }
+        Ok(self.answer(options, timeout).await?.state)
+    }
+
+    async fn answer(&self, options: &Options, timeout: Duration) -> Result<Answer, Error> {
+        status::read(&self.agent, &self.agent.run("status", options, timeout).await?)
     }
 
     /// An agent that cannot describe itself just now may well have it.

@@ -48,6 +48,18 @@ pub enum Error {
         /// Its last line on stderr, else on stdout.
         said: String,
     },
+    /// Its answer to `status` may mean anything.
+    #[error("{agent} status: ended with exit code {code}, {problem}{}", quoted(.said))]
+    Unclear {
+        /// The agent's name.
+        agent: String,
+        /// The exit code.
+        code: i32,
+        /// Why it is no answer.
+        problem: &'static str,
+        /// Its last line on stderr, else on stdout.
+        said: String,
+    },
     /// Its metadata could not be read.
     #[error("{agent} does not describe itself as a fence agent should")]
     Metadata {

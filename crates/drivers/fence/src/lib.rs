@@ -1,5 +1,6 @@
 //! Driver for the ClusterLabs fence-agents family (FenceAgentAPI): any program that reads `key=value` lines on stdin,
-//! does what `action=` says to a host's power, and answers `status` with exit code 0 (on), 2 (off) or 1 (cannot tell).
+//! does what `action=` says to a host's power, and answers `status` with exit code 0 (on), 2 (off) or 1 (cannot tell) and
+//! with the line `Status: ON` or `Status: OFF`.
 //!
 //! ```text
 //! Level ──▶ Device ──▶ Agent ──▶ process group with a deadline
@@ -21,6 +22,8 @@ mod level;
 mod metadata;
 mod options;
 pub mod process;
+mod status;
+mod waits;
 
 pub use agent::{Agent, Output};
 pub use check::Problem;
@@ -29,3 +32,4 @@ pub use error::{Error, MetadataError};
 pub use level::{DeviceReport, DeviceResult, Level, LevelReport, fence_level};
 pub use metadata::{Metadata, Parameter, ValueType};
 pub use options::{Options, PASSWORD_FILE};
+pub use status::Answer;

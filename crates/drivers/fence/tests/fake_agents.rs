@@ -106,6 +106,31 @@ async fn a_device_that_cannot_tell_has_fenced_nothing() {
 }
 
 #[tokio::test]
+async fn the_exit_code_of_off_for_another_reason_proves_nothing() {
+    for (name, reason) in [
+        ("misused", "did not print `Status: OFF`: misused: error: unrecognized arguments: plug"),
+        ("misspelt", "did not print `Status: OFF`: sh: 1: Syntax error"),
+        ("mute", "did not print `Status: OFF`"),
+        ("confused", "ended with exit code 2, and what it printed contradicts that: Status: ON"),
+    ] {
+        let (report, _dir) = bench(name).fence().await;
+        assert!(!report.is_fenced(), "{report}");
+        assert_eq!(report.devices[0].result, DeviceResult::Unverified, "{name}");
+        let trouble = report.devices[0].trouble.as_deref().unwrap();
+        assert!(trouble.contains(reason), "{name}: {trouble}");
+    }
+}
+
+#[tokio::test]
+async fn a_probe_finds_an_agent_that_could_never_prove_that_a_host_is_off() {
+    let answer = bench("good").device.probe("h1").await.unwrap();
+    assert!(answer.state == PowerState::On && answer.in_words);
+    let answer = bench("mute").device.probe("h1").await.unwrap();
+    assert!(answer.state == PowerState::On && !answer.in_words, "while the host runs, the exit code is believed");
+    assert!(bench("misused").device.probe("h1").await.is_err());
+}
+
+#[tokio::test]
 async fn the_fact_counts_not_the_exit_code() {
     let (report, _dir) = bench("clumsy").fence().await;
     assert!(report.is_fenced());
@@ -243,6 +268,7 @@ async fn targets_are_listed() {
 #[tokio::test]
 async fn options_are_checked_against_what_the_agent_says() {
     let mut bench = bench("good");
+    bench.device.timeout = Duration::from_secs(20);
     assert_eq!(bench.device.check().await.unwrap(), []);
     bench.device.plugs.clear();
     bench.device.options = [
@@ -274,6 +300,52 @@ async fn options_are_checked_against_what_the_agent_says() {
     );
     let warnings: Vec<_> = problems.iter().filter(|problem| problem.is_warning()).map(Problem::option).collect();
     assert_eq!(warnings, [Some("port")]);
+}
+
+#[tokio::test]
+async fn waits_beyond_the_bound_of_a_call_are_refused() {
+    let said = async |timeout_s: u64, options: &[(&str, &str)]| {
+        let mut bench = bench("good");
+        bench.device.timeout = Duration::from_secs(timeout_s);
+        options.iter().for_each(|(name, value)| bench.device.options.set(*name, *value));
+        let problems = bench.device.check().await.unwrap();
+        let said = |problem: &Problem| format!("{}{problem}", if problem.is_warning() { "warning: " } else { "" });
+        problems.iter().map(said).collect::<Vec<_>>()
+    };
+    assert_eq!(said(20, &[]).await, Vec::<String>::new());
+    assert_eq!(said(20, &[("delay", "10"), ("power_wait", "5"), ("power_timeout", "20")]).await, Vec::<String>::new());
+    assert_eq!(
+        said(20, &[("delay", "30")]).await,
+        [
+            "the agent waits 31 s by itself (delay 30 s), but each of its calls is killed after `timeout`, 20 s: it could never \
+          switch a host off; set `timeout` to 38s or more, or let it wait less (Mainstay has a `delay` of its own)"
+        ]
+    );
+    assert_eq!(
+        said(20, &[("plug", "1,2,3"), ("delay", "1"), ("power_wait", "6")]).await,
+        [
+            "the agent waits 20 s by itself (delay 1 s, power_wait 18 s), but each of its calls is killed after `timeout`, 20 s: \
+          it could never switch a host off; set `timeout` to 27s or more, or let it wait less (Mainstay has a `delay` of its \
+          own)"
+        ]
+    );
+    assert_eq!(
+        said(20, &[("login_timeout", "60"), ("power_wait", "6"), ("retry_on", "3")]).await,
+        [
+            "warning: option `login_timeout` lets the agent wait up to 60 s, but each of its calls is killed after \
+             `timeout`, 20 s: a slow device would seem dead",
+            "warning: option `power_timeout` lets the agent wait up to 80 s, but each of its calls is killed after \
+             `timeout`, 20 s: a slow device would seem dead",
+            "warning: option `power_wait` lets the agent wait up to 24 s, but each of its calls is killed after `timeout`, \
+             20 s: a slow device would seem dead",
+        ]
+    );
+    assert_eq!(said(5, &[("delay", &u64::MAX.to_string())]).await.len(), 3, "no overflow");
+    assert_eq!(
+        said(20, &[("missing_as_off", "1")]).await,
+        ["option `missing_as_off` makes a misspelt plug count as off, which is no proof: remove it"]
+    );
+    assert_eq!(said(20, &[("missing_as_off", "0")]).await, Vec::<String>::new());
 }
 
 #[tokio::test]

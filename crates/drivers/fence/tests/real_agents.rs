@@ -51,6 +51,22 @@ async fn fence_dummy_that_fails_fences_nothing() {
     assert!(!report.is_fenced(), "{report:?}");
 }
 
+/// Case 25: a fence device that is killed before it acts.
+#[tokio::test]
+async fn fence_delay_beyond_timeout() {
+    let mut device = Device { agent: installed("fence_ipmilan"), ..dummy(Path::new("/nowhere")) };
+    let options = [("ip", "10.0.9.11"), ("username", "mainstay"), ("password", "x"), ("lanplus", "1")];
+    for (name, value) in [("delay", "30"), ("power_wait", "45")] {
+        device.options = options.into_iter().chain([(name, value)]).collect();
+        let problems = device.check().await.unwrap();
+        let [Problem::TooSlow { name: found, timeout: 20, .. }] = &problems[..] else { panic!("{problems:?}") };
+        assert_eq!(found, name);
+        device.timeout = Duration::from_secs(60);
+        assert_eq!(device.check().await.unwrap(), [], "there is time enough");
+        device.timeout = Duration::from_secs(20);
+    }
+}
+
 #[tokio::test]
 async fn fence_virsh_describes_itself() {
     let agent = installed("fence_virsh");
@@ -62,7 +78,7 @@ async fn fence_virsh_describes_itself() {
     let mut options =
         Options::default().with("ip", "h1").with("username", "root").with("login_timout", "5").with("ssh", "1");
     options.set("password_file", "/etc/mainstay/virsh");
-    let problems = agent.check(&options).await.unwrap();
+    let problems = agent.check(&options, Duration::from_secs(20)).await.unwrap();
     let expected = [
         Problem::Unknown { name: "login_timout".to_owned(), nearest: Some("login_timeout".to_owned()) },
         Problem::Missing { name: "plug".to_owned() },

@@ -10,7 +10,7 @@
 
 use super::silence::Beat;
 use crate::{Table, ledger::Record};
-use mainstay_model::{DomainSeen, HostChannel, HostId, IncidentId, PowerState, Resources, Time, WorkloadId};
+use mainstay_model::{DeviceId, DomainSeen, HostChannel, HostId, IncidentId, PowerState, Resources, Time, WorkloadId};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -41,6 +41,12 @@ pub(crate) struct HostRecord {
     /// An operator asked to fence it, and it is not off yet.
     #[serde(default)]
     pub fence_asked: bool,
+    /// It is off for a test of its fence devices: it is powered on whatever the policy is.
+    #[serde(default)]
+    pub cycle: bool,
+    /// Why each fence level failed when it was last tried.
+    #[serde(default)]
+    pub fence_failures: BTreeMap<usize, String>,
 }
 
 /// Where a host stands.
@@ -104,6 +110,8 @@ impl HostRecord {
             closed_at: None,
             booted_at: None,
             fence_asked: false,
+            cycle: false,
+            fence_failures: BTreeMap::new(),
         }
     }
 }
@@ -136,8 +144,25 @@ pub(crate) struct HostSenses {
     pub closed_before: Option<Time>,
     /// When its power was last asked about while the controller was cut off.
     pub power_asked: Option<Time>,
+    /// What its fence devices answered when nothing depended on it.
+    pub devices: BTreeMap<DeviceId, DeviceSense>,
     /// The last sight, to tell changes.
     pub sight: Sight,
+}
+
+/// What is known of a fence device, for one host.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DeviceSense {
+    /// When it last answered.
+    pub answered: Option<Time>,
+    /// When its last answer came, or the last question went unanswered.
+    pub asked: Time,
+    /// Why there was no answer last time.
+    pub error: Option<String>,
+    /// Questions in a row without an answer.
+    pub failures: u32,
+    /// When it said that the host is off; until it says otherwise.
+    pub off_at: Option<Time>,
 }
 
 /// One channel of one host.
@@ -181,6 +206,7 @@ impl HostSenses {
             heard_before: None,
             closed_before: None,
             power_asked: None,
+            devices: BTreeMap::new(),
             sight: Sight::Unknown,
         }
     }

@@ -130,6 +130,7 @@ impl Engine {
         record.since = self.now;
         record.closed_at = None;
         record.fence_asked = false;
+        record.cycle &= phase != HostPhase::Online;
         self.note(EventKind::Believed, Severity::Green, Subject::Host(host.clone()), text);
         if phase == HostPhase::Online {
             self.leave_incident(host);

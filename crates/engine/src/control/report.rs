@@ -1,6 +1,7 @@
 //! Belief as people and programs are shown it: the picture of the cluster, and the answer to "why".
 
 use crate::{
+    alarms::failures,
     belief::{HostPhase, HostRecord, HostSenses, Ready, Sight, Want, WorkloadRecord},
     engine::Engine,
     explain::{Doing, Why},
@@ -51,6 +52,7 @@ fn host(engine: &Engine, record: &HostRecord, now: Time) -> HostView {
         workloads: engine.belief.on_host(id).cloned().collect(),
         heard: senses.and_then(HostSenses::heard),
         fenceable: spec.is_some_and(|spec| !spec.fence.is_empty()),
+        fence: engine.device_views(id),
     }
 }
 
@@ -82,6 +84,21 @@ fn host_evidence(engine: &Engine, record: &HostRecord, senses: &HostSenses, now:
         HostPhase::Lost { power: Some(power), .. } => lines.push(format!("its fence device says power is {power}")),
         _ => {}
     }
+    if let HostPhase::Lost { level, exhausted, .. } = &record.phase
+        && (*exhausted || *level > 0)
+        && !record.fence_failures.is_empty()
+    {
+        lines.push(format!("fencing failed: {}", failures(record)));
+    }
+    lines.extend(engine.device_views(&record.host).into_iter().map(|device| {
+        let when = |at: Option<Time>| at.map_or("never".to_owned(), |at| format!("{} ago", ago(at, now)));
+        let name = format!("fence device {} (level {})", device.device, device.level);
+        match (&device.error, device.asked) {
+            (Some(error), _) => format!("{name}: {error}; last answered {}", when(device.answered)),
+            (None, Some(_)) => format!("{name}: answered {}", when(device.answered)),
+            (None, None) => format!("{name}: not asked yet"),
+        }
+    }));
     if senses.sight == Sight::Hung {
         lines.push("address answers, hypervisor and guests do not: hung".to_owned());
     }

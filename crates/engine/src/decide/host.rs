@@ -139,10 +139,10 @@ impl Engine {
         }
         let spec = self.host_spec(host).expect("checked by decide_host");
         let record = self.belief.hosts.get(host).expect("decided on record");
-        // Who shuts a host down in good order wants it off.
+        // Who shuts a host down in good order wants it off. Who tests its fence devices wants it back.
         let unwanted =
             proof == OffProof::Person || self.said_goodbye(host) || spec.revive.after_fence == AfterFence::LeaveOff;
-        if unwanted || spec.fence.is_empty() || record.maintenance.is_some() {
+        if spec.fence.is_empty() || !record.cycle && (unwanted || record.maintenance.is_some()) {
             return left_off;
         }
         let hour_ago = self.now - Span::hours(1);

@@ -84,8 +84,8 @@ impl Engine {
 
     fn decided_host(&mut self, host: &HostId, doing: Doing) {
         self.host_alarms(host, &doing);
-        if let Some(until) = until(&doing) {
-            self.wake_host_at(host, until);
+        for at in [until(&doing), self.devices_checked_at(host)].into_iter().flatten() {
+            self.wake_host_at(host, at);
         }
         if self.belief.hosts.contains(host) {
             self.doing.insert(Subject::Host(host.clone()), doing);

@@ -11,12 +11,17 @@ use mainstay_model::{
 /// After every fence level failed, the levels are tried again from the first after this long: a BMC that reboots, a
 /// switch that comes back.
 const FENCE_AGAIN_AFTER: Span = Span::secs(30);
+/// Of the reason why a fence level failed, so much is kept.
+const FAILURE_CHARS: usize = 500;
 
 impl Engine {
     /// A fence device told whether a lost host has power.
     pub(crate) fn power_learned(&mut self, host: &HostId, state: PowerState) {
         self.agenda.touch_host(host);
         let sight = self.sight(host);
+        if state == PowerState::Off && self.is_contradicted(host, None) {
+            return; // it said so while the host answered
+        }
         let Some(record) = self.belief.hosts.get_mut(host) else { return };
         let lost = match &mut record.phase {
             HostPhase::Lost { power, .. } => {
@@ -33,6 +38,10 @@ impl Engine {
 
     pub(super) fn fence_ended(&mut self, host: &HostId, level: usize, outcome: Outcome) {
         let levels = self.host_spec(host).map_or(0, |spec| spec.fence.len());
+        let outcome = match matches!(outcome, Outcome::Done { .. }) && self.is_contradicted(host, Some(level)) {
+            true => Outcome::unknown("its device said `off` while the host answered: that is no proof"),
+            false => outcome,
+        };
         match outcome {
             Outcome::Done { detail: Detail::Fenced { already_off: true, .. } } => {
                 self.proved_off(host, OffProof::FoundOff);
@@ -40,8 +49,11 @@ impl Engine {
             Outcome::Done { .. } => self.proved_off(host, OffProof::Fenced),
             Outcome::Failed { .. } | Outcome::Unknown { .. } => {
                 let (now, failed) = (self.now, matches!(outcome, Outcome::Failed { .. }));
+                let why: String = outcome.to_string().chars().take(FAILURE_CHARS).collect();
                 let Some(record) = self.belief.hosts.get_mut(host) else { return };
                 let mut all_failed = false;
+                record.fence_failures.insert(level, why);
+                record.fence_failures.retain(|level, _| *level < levels);
                 if let HostPhase::Lost { level: next, try_at, exhausted, .. } = &mut record.phase {
                     if level + 1 < levels {
                         *next = level + 1;
@@ -87,6 +99,7 @@ impl Engine {
         if let Some(senses) = self.belief.host_senses.get_mut(host) {
             senses.listed = std::sync::Arc::default();
             senses.guest_heard = None;
+            senses.devices.values_mut().for_each(|device| device.off_at = None);
         }
         let workloads: Vec<WorkloadId> = self.belief.on_host(host).cloned().collect();
         self.end_orders_at(host);

@@ -128,7 +128,7 @@ impl Story {
     }
 
     pub fn command(&mut self, command: Command) -> Reply {
-        self.tell(vec![Input::Command { id: CommandId(1), command }]);
+        self.tell(vec![Input::Command { id: CommandId(1), command, by: None }]);
         self.replies.pop().expect("every command has a reply")
     }
 

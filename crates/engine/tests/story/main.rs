@@ -2,6 +2,7 @@
 
 mod configuration;
 mod data;
+mod devices;
 mod endings;
 mod figures;
 mod goodbye;

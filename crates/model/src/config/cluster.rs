@@ -2,9 +2,10 @@
 
 use super::problem::{CONTRADICTION, Report};
 use super::table::Table;
-use crate::Span;
 use crate::spec::{ClusterSpec, Detection, Limits};
+use crate::{Role, Span};
 use serde::Serialize;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 /// How the controller process runs: nothing of this concerns the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -15,13 +16,29 @@ pub struct ControllerConfig {
     pub api_socket: String,
     /// Address and port on which the API is also served over TCP.
     pub api_listen: Option<String>,
-    /// File with the token that clients over TCP must send; there whenever `api_listen` is.
-    pub api_token_file: Option<String>,
+    /// Tokens that clients over TCP send, by name; at least one whenever `api_listen` is there.
+    pub api_tokens: BTreeMap<String, TokenConfig>,
+    /// File with the certificate for TLS; there if the API is served beyond this machine.
+    pub api_certificate_file: Option<String>,
+    /// File with its key; there whenever the certificate is.
+    pub api_key_file: Option<String>,
     /// What is logged, as `tracing` filters are written.
     pub log: String,
     /// How long events and closed incidents are kept.
     pub keep_history: Span,
 }
+
+/// A token of the API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TokenConfig {
+    /// The file that holds it.
+    pub file: String,
+    /// What its holder may do.
+    pub role: Role,
+}
+
+/// The name of the token in `api_token_file`.
+const PLAIN_TOKEN: &str = "api_token_file";
 
 /// Puts name, detection and limits into the spec; returns the rest.
 pub fn read(document: &Table, spec: &mut ClusterSpec, report: &mut Report) -> ControllerConfig {
@@ -84,14 +101,47 @@ fn controller(table: &Table, report: &mut Report) -> ControllerConfig {
         state_directory: table.text("state_directory").to_owned(),
         api_socket: table.text("api_socket").to_owned(),
         api_listen: table.optional_text("api_listen"),
-        api_token_file: table.optional_text("api_token_file"),
+        api_tokens: tokens(table),
+        api_certificate_file: table.optional_text("api_certificate_file"),
+        api_key_file: table.optional_text("api_key_file"),
         log: table.text("log").to_owned(),
         keep_history: table.span("keep_history"),
     };
-    if controller.api_listen.is_some() && table.node("api_token_file").is_none() {
+    let (certificate, key) = (table.node("api_certificate_file"), table.node("api_key_file"));
+    if certificate.is_some() != key.is_some() {
+        let (there, missing) = match certificate.is_some() {
+            true => ("api_certificate_file", "api_key_file"),
+            false => ("api_key_file", "api_certificate_file"),
+        };
+        report
+            .error(CONTRADICTION, &table.at(there), format!("`{there}` is given without `{missing}`"))
+            .help("a certificate and its key belong together");
+    }
+    let Some(listen) = &controller.api_listen else { return controller };
+    if table.node("api_token_file").is_none() && table.named("token").is_empty() {
         report
             .error(CONTRADICTION, &table.at("api_listen"), "`api_listen` is given without `api_token_file`")
             .help("over TCP, anybody could stop VMs; name a file with a token, or leave out `api_listen`");
     }
+    let beyond = listen.parse::<SocketAddr>().is_ok_and(|address| !address.ip().to_canonical().is_loopback());
+    if beyond && certificate.is_none() && key.is_none() {
+        report
+            .error(CONTRADICTION, &table.at("api_listen"), "beyond this machine the API is not served in clear")
+            .help(
+                "who reads along has the token; name `api_certificate_file` and `api_key_file`, or listen on 127.0.0.1",
+            );
+    }
     controller
+}
+
+fn tokens(table: &Table) -> BTreeMap<String, TokenConfig> {
+    let plain = table.optional_text("api_token_file").map(|file| {
+        let token = TokenConfig { file, role: Role::Administer };
+        (PLAIN_TOKEN.to_owned(), token)
+    });
+    let named = table.named("token").iter().filter_map(|entry| {
+        let token = entry.node.table()?;
+        Some((entry.name.clone(), TokenConfig { file: token.text("file").to_owned(), role: token.choice("role") }))
+    });
+    plain.into_iter().chain(named).collect()
 }

@@ -3,7 +3,7 @@
 use super::nearest::{nearest, suggest};
 use crate::spec::{LadderStep, Rung};
 use crate::{Code, Span};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A format of texts.
 #[derive(Debug)]
@@ -95,6 +95,13 @@ pub static URI: Format = Format {
     what: "a URI such as \"qemu+tcp://{address}/system\", where `{host}` and `{address}` stand for the host's",
     pattern: r"^[a-z][a-z0-9+.-]*://",
     check: |text| uri(text, &["host", "address"]),
+};
+
+/// A host's address or name, or nothing.
+pub static ADDRESS: Format = Format {
+    what: "an address such as \"10.0.0.11\" or \"2001:db8::11\", or a host's name",
+    pattern: "",
+    check: address,
 };
 
 /// A URL that is asked for a sign of life.
@@ -195,6 +202,30 @@ pub fn ladder_step(text: &str) -> Result<LadderStep, String> {
     Ok(LadderStep { rung, attempts })
 }
 
+fn address(text: &str) -> Result<(), String> {
+    let looks_like = |allowed: fn(char) -> bool| text.chars().all(allowed);
+    if text.is_empty() || text.parse::<IpAddr>().is_ok() {
+        return Ok(());
+    }
+    if text.contains(':') {
+        let help = "an IPv6 address is written like 2001:db8::11, without brackets or port; a port belongs into `uri`";
+        return Err(help.to_owned());
+    }
+    if looks_like(|c| c.is_ascii_digit() || c == '.') {
+        return Err("an IPv4 address has four numbers from 0 to 255, without leading zeros".to_owned());
+    }
+    let label = |label: &str| {
+        let ends = label.starts_with('-') || label.ends_with('-');
+        !label.is_empty() && label.len() <= 63 && !ends
+    };
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let fits = looks_like(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if fits && name.len() <= 253 && name.split('.').all(label) {
+        return Ok(());
+    }
+    Err("a name is made of letters, digits, `-`, `_` and `.`".to_owned())
+}
+
 fn uri(text: &str, known: &[&str]) -> Result<(), String> {
     if !text.contains("://") {
         return Err("it begins with a scheme and `://`".to_owned());
@@ -249,6 +280,30 @@ mod tests {
         assert_eq!(ladder_step("restrt"), Err("did you mean `restart`?".to_owned()));
         for text in ["", "restart 3", "restart x0", "restart x101", "restart x-1"] {
             assert!(ladder_step(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_is_refused() {
+        for text in ["", "10.0.0.11", "h1", "rack-2.h1.example.org", "h1.", "2001:db8::11", "my_host", "1host"] {
+            assert_eq!(address(text), Ok(()), "{text}");
+        }
+        for text in [
+            "10.0.0.999",
+            "10.0.0",
+            "010.0.0.1",
+            "10.0.0.1:22",
+            "[2001:db8::11]",
+            "2001:db8::g",
+            "h1:22",
+            "a b",
+            "h1/x",
+            "-h1",
+            "h..1",
+            "h1\u{1b}[2J",
+            "höst",
+        ] {
+            assert!(address(text).is_err(), "{text}");
         }
     }
 

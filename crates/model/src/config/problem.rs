@@ -27,6 +27,10 @@ pub const IMPOSSIBLE: Code = Code(1409);
 pub const CYCLE: Code = Code(1410);
 /// A file named by the configuration cannot be read.
 pub const UNREADABLE: Code = Code(1411);
+/// An option of a fence device that its agent does not take.
+pub const FENCE_OPTION: Code = Code(1412);
+/// A file that others can read or write.
+pub const OPEN_TO_OTHERS: Code = Code(1413);
 /// Warning: a rule, rung or setting that has no effect.
 pub const NO_EFFECT: Code = Code(1421);
 /// Warning: something is left without protection.
@@ -107,9 +111,24 @@ impl Report {
         start..start + code.len()
     }
 
+    /// Remembers a place for checks that are made elsewhere.
+    pub fn place(&self, span: &Range<usize>) -> Place {
+        Place(self.problem(WRONG_VALUE, false, span, String::new()))
+    }
+
     /// True if any error was noted.
     pub fn has_errors(&self) -> bool {
         self.problems.iter().any(|problem| !problem.warning)
+    }
+
+    /// True if any error was noted besides those of this code.
+    pub fn has_errors_but(&self, code: Code) -> bool {
+        self.problems.iter().any(|problem| !problem.warning && problem.code != code)
+    }
+
+    /// True if nothing was noted about the text's form.
+    pub fn is_toml(&self) -> bool {
+        self.problems.iter().all(|problem| problem.code != NOT_TOML)
     }
 
     /// Keeps only problems that are surely no mere consequence of broken TOML.
@@ -132,13 +151,34 @@ impl Report {
         (line, text[self.lines[line - 1]..offset].chars().count() + 1)
     }
 
-    /// The warnings, or, if there are errors, those.
-    pub fn finish(mut self) -> Result<Vec<Problem>, Problems> {
+    /// All problems, in order of the text; if there are errors, without the warnings, which may be mere consequences.
+    pub fn finish(mut self) -> Vec<Problem> {
         let errors = self.has_errors();
         self.problems.retain(|problem| problem.warning != errors);
         self.problems.sort_by_key(|problem| (problem.span.start, problem.code));
         self.problems.dedup_by(|a, b| a.span == b.span && a.message == b.message);
-        if errors { Err(Problems(self.problems)) } else { Ok(self.problems) }
+        self.problems
+    }
+}
+
+/// A place in a configuration, for problems that only a look at other things can find.
+#[derive(Clone, Debug)]
+pub struct Place(Problem);
+
+impl Place {
+    /// An error at this place.
+    pub fn error(&self, code: Code, message: impl Into<String>, help: impl Into<String>) -> Problem {
+        Problem { code, message: message.into(), help: help.into(), ..self.0.clone() }
+    }
+
+    /// A warning at this place.
+    pub fn warning(&self, code: Code, message: impl Into<String>, help: impl Into<String>) -> Problem {
+        Problem { warning: true, ..self.error(code, message, help) }
+    }
+
+    /// Line and column, both from 1.
+    pub fn position(&self) -> (usize, usize) {
+        (self.0.line, self.0.column)
     }
 }
 
@@ -160,6 +200,12 @@ impl Problem {
 }
 
 impl Problems {
+    /// Problems that were found, in order of the text.
+    pub fn new(mut problems: Vec<Problem>) -> Problems {
+        problems.sort_by_key(|problem| (problem.line, problem.column, problem.code));
+        Problems(problems)
+    }
+
     /// Each problem, in order of the text; never empty.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()

@@ -7,7 +7,7 @@ use super::problem::{CONTRADICTION, Report, TWICE, WRONG_VALUE};
 use super::table::{Entry, Table, Value};
 use crate::spec::{ClusterSpec, FenceDevice, HostSpec, Revive, SiteSpec};
 use crate::{DeviceId, HostId, SiteId};
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, net::IpAddr, ops::Range};
 
 /// Puts sites, hosts and fence devices into the spec; returns the sites' drivers.
 pub fn read(document: &Table, spec: &mut ClusterSpec, report: &mut Report) -> BTreeMap<SiteId, DriverConfig> {
@@ -18,6 +18,7 @@ pub fn read(document: &Table, spec: &mut ClusterSpec, report: &mut Report) -> BT
     }
     let mut drivers = BTreeMap::new();
     let mut seen: BTreeMap<HostId, Range<usize>> = BTreeMap::new();
+    let mut machines = Machines::default();
     for Entry { name, node, .. } in document.named("site") {
         let Some(site) = node.table() else { continue };
         let id = SiteId::new(name);
@@ -36,6 +37,7 @@ pub fn read(document: &Table, spec: &mut ClusterSpec, report: &mut Report) -> BT
                     .also(&first, "and here")
                     .help("a host's name is unique over all sites; rename one, or remove it");
             }
+            machines.take(&entry.name, &host, table, report);
             spec.hosts.insert(HostId::new(&entry.name), host);
         }
     }
@@ -87,6 +89,36 @@ fn host(
             .help("nothing could run there; lower `reserve`, raise `capacity`, or take the host out");
     }
     host
+}
+
+/// Which hosts have been read, by what makes two of them one machine. A machine with two names would seem to run each of its
+/// VMs twice, and the advice for that is to destroy one of the two.
+#[derive(Default)]
+struct Machines(BTreeMap<String, (String, Range<usize>)>);
+
+impl Machines {
+    fn take(&mut self, name: &str, host: &HostSpec, table: &Table, report: &mut Report) {
+        let address = host.address.trim_end_matches('.').to_lowercase();
+        let address = address.parse().map_or(address, |address: IpAddr| address.to_canonical().to_string());
+        for (key, what, machine) in [
+            ("address", &host.address, Some(address).filter(|address| !address.is_empty())),
+            ("uri", &host.uri, Some(host.uri.to_lowercase())),
+        ] {
+            let Some(machine) = machine else { continue };
+            let at = table.at(key);
+            match self.0.get(&machine) {
+                None => drop(self.0.insert(machine, (name.to_owned(), at))),
+                Some((other, first)) if other != name => {
+                    let message =
+                        format!("hosts `{other}` and `{name}` have one {key}, `{what}`: they are one machine");
+                    let problem = report.error(CONTRADICTION, &at, message);
+                    problem.also(first, "and here").help("correct one of the two, or take it out");
+                    return;
+                }
+                Some(_) => {}
+            }
+        }
+    }
 }
 
 fn revive(table: &Table) -> Revive {
@@ -147,6 +179,7 @@ fn device(table: &Table, report: &Report) -> FenceDevice {
         verify_within: table.span("verify_within"),
         retries: table.whole("retries"),
         delay: table.span("delay"),
+        probe_every: table.span("probe_every"),
         origin: report.origin(&table.at, &table.path),
     }
 }

@@ -76,6 +76,9 @@ pub struct FenceDevice {
     pub retries: u32,
     /// Wait before `off`, so that of two who would fence each other one wins.
     pub delay: Span,
+    /// How often it is asked although nothing depends on it; zero: never.
+    #[serde(default)]
+    pub probe_every: Span,
     /// Where it is written.
     pub origin: Origin,
 }

@@ -28,7 +28,7 @@ XML
   ;;
   off) : >"$power/$plug.off" ;;
   on) rm -f "$power/$plug.off" ;;
-  status) if [ -e "$power/$plug.off" ]; then exit 2; fi ;;
+  status) if [ -e "$power/$plug.off" ]; then echo "Status: OFF"; exit 2; fi; echo "Status: ON" ;;
 esac
 "#;
 

@@ -16,6 +16,8 @@ pub(super) fn parse(words: &[&str]) -> Option<Command> {
     Some(match *words {
         ["confirm-off", _] => Command::ConfirmOff { host },
         ["fence", _] => Command::FenceHost { host },
+        ["cycle", _] => Command::CycleHost { host, busy: false },
+        ["cycle", _, "busy"] => Command::CycleHost { host, busy: true },
         ["maintenance", _, "on"] => Command::Maintenance { host, on: true },
         ["maintenance", _, "off"] => Command::Maintenance { host, on: false },
         ["start", _] => Command::StartWorkload { workload, host: None, leave_state: false },
@@ -60,6 +62,7 @@ impl fmt::Display for Spoken<'_> {
         match self.0 {
             Command::ConfirmOff { host } => write!(f, "confirm-off {host}"),
             Command::FenceHost { host } => write!(f, "fence {host}"),
+            Command::CycleHost { host, busy } => write!(f, "cycle {host}{}", if *busy { " busy" } else { "" }),
             Command::Maintenance { host, on } => write!(f, "maintenance {host} {}", if *on { "on" } else { "off" }),
             Command::StartWorkload { workload, host, .. } => {
                 write!(f, "start {workload}{}", and(host.as_ref().map(HostId::as_str)))

@@ -1,10 +1,14 @@
 //! Fence devices at work: they are asked over their own network, whatever becomes of the host's.
 
-use super::{DeviceState, Power, World, call::Effect};
-use mainstay_model::{Action, Detail, FailureKind, HostId, Outcome, PowerState, Span};
+use super::{DeviceState, News, Power, World, call::Effect};
+use mainstay_model::{Action, Detail, Fact, FailureKind, HostId, Outcome, PowerState, Span};
 
 /// The driver asks for the state of the power for so long after it switched.
 const VERIFY_WITHIN: Span = Span::secs(5);
+
+/// A device is asked so often, and one that did not say *on* so soon again.
+const ASK_AGAIN: Span = Span::minutes(10);
+const ASK_SOON: Span = Span::minutes(1);
 
 impl World {
     fn level(&self, host: &HostId, level: usize) -> Vec<(DeviceState, Span)> {
@@ -52,6 +56,31 @@ impl World {
         }
         let by = format!("level {}", level + 1);
         Effect::Answer(Outcome::Done { detail: Detail::Fenced { already_off, by } })
+    }
+
+    /// Each fence device of a host is asked for its power although nothing depends on it. Says when to ask again.
+    pub(super) fn ask_devices(&mut self, host: &HostId) -> Span {
+        let levels = self.spec.hosts.get(host).map(|spec| spec.fence.clone()).unwrap_or_default();
+        let on = self.hosts.get(host).is_some_and(|host| host.power != Power::Off);
+        let mut again = ASK_AGAIN;
+        for (level, names) in levels.iter().enumerate() {
+            for (name, (state, takes)) in names.iter().zip(self.level(host, level)) {
+                let answer = match state {
+                    DeviceState::Ok | DeviceState::Slow | DeviceState::DoesNothing => Ok(on),
+                    DeviceState::Lies => Ok(false),
+                    DeviceState::Fails => Err("the fence agent failed"),
+                    DeviceState::Dead | DeviceState::Hangs => Err("the fence device does not answer"),
+                };
+                if answer != Ok(true) {
+                    again = ASK_SOON;
+                }
+                let state = answer.ok().map(|on| if on { PowerState::On } else { PowerState::Off });
+                let error = answer.err().unwrap_or_default().to_owned();
+                let fact = Fact::FenceProbe { host: host.clone(), device: name.clone(), state, error };
+                self.hear(takes, News::Fact(fact));
+            }
+        }
+        again
     }
 
     pub(super) fn check_power(&mut self, host: &HostId) -> Effect {

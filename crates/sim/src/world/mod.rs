@@ -70,6 +70,8 @@ enum Planned {
     AskPoints(HostId),
     /// Ask the host which guests it could start.
     AskReadiness(HostId),
+    /// Ask the host's fence devices for its power, though nothing depends on it.
+    AskDevices(HostId),
     Probe(WorkloadId),
     /// Arrives at the controller, if it is still the one that asked.
     Arrival(u64, News),
@@ -257,6 +259,10 @@ impl World {
             Planned::AskReadiness(host) => {
                 self.readiness_of(&host);
                 self.plan(sense::READINESS_EVERY, Planned::AskReadiness(host));
+            }
+            Planned::AskDevices(host) => {
+                let again = self.ask_devices(&host);
+                self.plan(again, Planned::AskDevices(host));
             }
             Planned::Probe(guest) => {
                 let again = self.probe(&guest);

@@ -16,6 +16,8 @@ const PROBE_EVERY: Span = Span::secs(1);
 const PROBES_CHANGE_WITHIN: Span = Span::secs(10);
 pub(super) const POINTS_EVERY: Span = Span::minutes(1);
 pub(super) const READINESS_EVERY: Span = Span::secs(30);
+/// The fence devices of a host are asked so long after watching it began.
+const DEVICES_FIRST: Span = Span::secs(30);
 /// A probe that got no answer says so after this long.
 const PROBE_TIMEOUT: Span = Span::millis(800);
 /// Keepalives without an answer before a connection is given up.
@@ -32,6 +34,7 @@ impl World {
         self.plan(second, Planned::AskList(name.clone()));
         self.plan(third, Planned::Statistics(name.clone()));
         self.plan(fourth, Planned::AskPoints(name.clone()));
+        self.plan(DEVICES_FIRST, Planned::AskDevices(name.clone()));
     }
 
     /// Begins to probe a guest.

@@ -27,6 +27,7 @@ pub fn router<C: Controller>(controller: C, machine: impl Into<String>) -> Route
         .route("/v1/cluster", get(read::cluster::<C>))
         .route("/v1/hosts", get(read::hosts::<C>))
         .route("/v1/hosts/{host}", get(read::host::<C>))
+        .route("/v1/hosts/{host}/fence-test", post(change::fence_test::<C>))
         .route("/v1/vms", get(read::vms::<C>))
         .route("/v1/vms/{vm}", get(read::vm::<C>))
         .route("/v1/vms/{vm}/points", get(read::points::<C>))

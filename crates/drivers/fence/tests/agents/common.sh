@@ -20,7 +20,12 @@ metadata() {
   <parameter name="port" required="0" deprecated="1"><content type="string" /></parameter>
   <parameter name="password" required="0"><content type="string" /></parameter>
   <parameter name="lanplus" required="0"><content type="boolean" default="0" /></parameter>
+  <parameter name="delay" required="0"><content type="second" default="0" /></parameter>
+  <parameter name="login_timeout" required="0"><content type="second" default="5" /></parameter>
+  <parameter name="power_timeout" required="0"><content type="second" default="20" /></parameter>
   <parameter name="power_wait" required="0"><content type="second" default="0" /></parameter>
+  <parameter name="retry_on" required="0"><content type="integer" default="1" /></parameter>
+  <parameter name="missing_as_off" required="0"><content type="boolean" /></parameter>
   <parameter name="method" required="0"><content type="select" default="onoff"><option value="onoff"/><option value="cycle"/></content></parameter>
 </parameters>
 <actions><action name="on" /><action name="off" /><action name="status" /><action name="list" /><action name="monitor" /></actions>
@@ -28,7 +33,7 @@ metadata() {
 XML
 }
 power() { cat "$state" 2>/dev/null || echo on; }
-status() { if [ "$(power)" = off ]; then exit 2; fi; }
+status() { if [ "$(power)" = off ]; then echo "Status: OFF"; exit 2; fi; echo "Status: ON"; }
 off() { echo off >"$state"; }
 on() { echo on >"$state"; }
 monitor() { :; }

@@ -1,6 +1,6 @@
 //! `[cluster]`, `[detection]`, `[limits]`, `[controller]`.
 
-use crate::config::format::{LISTEN, SOME, SPAN_ABOVE_ZERO};
+use crate::config::format::{LISTEN, NAME, SOME, SPAN_ABOVE_ZERO};
 use crate::config::key::{Kind::*, Section, key, section};
 
 pub static CLUSTER: Section = section(
@@ -37,14 +37,26 @@ pub static LIMITS: Section = section(
     ],
 );
 
+pub static TOKEN: Section = section(
+    "[controller.token.NAME]",
+    "A token for clients over TCP.",
+    &[
+        key("file", Text(&SOME), "File with the token, at least 16 characters.").required(),
+        key("role", Choice(&["read", "operate", "administer"]), "What its holder may do. `read`: see everything. `operate`: also start, stop, move, protect and revert VMs, maintenance, acknowledge alarms. `administer`: also fence, confirm that a host is off, reload, drills.").or(r#""read""#),
+    ],
+);
+
 pub static CONTROLLER: Section = section(
     "[controller]",
     "The controller process. A change here takes effect at its next start.",
     &[
         key("state_directory", Text(&SOME), "Where it keeps what it remembers (an SQLite database).").or(r#""/var/lib/mainstay""#),
         key("api_socket", Text(&SOME), "UNIX socket of the API, which the command line uses.").or(r#""/run/mainstay/api.sock""#),
-        key("api_listen", Text(&LISTEN), "Address and port on which the API is also served over TCP, such as \"127.0.0.1:7710\"; needs `api_token_file`. Without it, the socket only."),
-        key("api_token_file", Text(&SOME), "File with the token that clients over TCP must send."),
+        key("api_listen", Text(&LISTEN), "Address and port on which the API is also served over TCP, such as \"127.0.0.1:7710\"; needs a token; beyond this machine it needs a certificate too. Without it, the socket only."),
+        key("api_token_file", Text(&SOME), "File with a token that clients over TCP may send, with the role `administer`. More tokens: `[controller.token.NAME]`."),
+        key("api_certificate_file", Text(&SOME), "File with the certificate (PEM, with those that sign it) for TLS over TCP. Needed to listen beyond this machine, with `api_key_file`."),
+        key("api_key_file", Text(&SOME), "File with the private key (PEM) of `api_certificate_file`."),
+        key("token", Named(&NAME, &Table(&TOKEN)), "Tokens of clients over TCP, each with a name, under which its commands are on record.").or("{}"),
         key("log", Text(&SOME), "What is logged: `error`, `warn`, `info`, `debug` or `trace`, also per part, such as \"info,mainstay_libvirt=debug\".").or(r#""info""#),
         key("keep_history", Text(&SPAN_ABOVE_ZERO), "How long events are kept, and pictures of consoles. The newest 1,000 incidents are kept whatever their age.").or(r#""90d""#),
     ],

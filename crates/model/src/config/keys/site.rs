@@ -1,6 +1,6 @@
 //! `[site.NAME]`, its drivers and hosts, `[fence.NAME]`.
 
-use crate::config::format::{MEMORY, NAME, SOME, SPAN, SPAN_ABOVE_ZERO, TEXT, URI};
+use crate::config::format::{ADDRESS, MEMORY, NAME, SOME, SPAN, SPAN_ABOVE_ZERO, TEXT, URI};
 use crate::config::key::{Kind, Kind::*, Section, key, section};
 
 pub static SITE: Section = section(
@@ -35,7 +35,7 @@ pub static HOST: Section = section(
     "[site.NAME.host.NAME]",
     "A host. The table may be empty.",
     &[
-        key("address", Text(&TEXT), "Address or name for ping and for `{address}` in URIs. Without it, the host's name; \"\" for no ping."),
+        key("address", Text(&ADDRESS), "Address or name for ping and for `{address}` in URIs. Without it, the host's name; \"\" for no ping."),
         key("uri", Text(&URI), "This host's own URI instead of the driver's."),
         key("tags", List(&Text(&SOME)), "Tags for placement rules, which name them as \"tag:ssd\".").or("[]"),
         key("spare", Flag, "A spare gets work only when the others cannot take it.").or("false"),
@@ -96,5 +96,6 @@ pub static FENCE: Section = section(
         key("retries", Whole(0, 100), "Attempts beyond the first.").or("1"),
         key("delay", Text(&SPAN), "Wait before switching off, so that of two who would fence each other one wins.")
             .or(r#""0s""#),
+        key("probe_every", Text(&SPAN), "How often the device is asked for the power of each of its hosts although nothing depends on it, so that a dead one is found before it is needed. \"0s\": never.").or(r#""10m""#),
     ],
 );

@@ -54,6 +54,7 @@ fn every_choice_is_understood() {
         "revive = { … }" => format!("[site.b]\nlibvirt = {{}}\nhost.x.revive.{key} = '{word}'"),
         "{ rung = …, attempts = … }" => format!("[[recovery]]\nmatch = '*'\nladder = [{{ {key} = '{word}' }}]"),
         "[[maintenance_window]]" => String::new(),
+        "[controller.token.NAME]" => format!("[controller.token.ci]\nfile = 'x'\n{key} = '{word}'"),
         "[alarms]" => format!("[alarms]\n{key} = '{word}'"),
         other => panic!("write here how {other} is written"),
     };

@@ -1,6 +1,6 @@
 //! What right configurations mean.
 
-use super::super::{DriverConfig, example, unreadable};
+use super::super::{DriverConfig, FileUse, example};
 use super::loaded;
 use crate::spec::{AfterFence, Cause, HostRule, LadderStep, Managed, Rung, Selector, Strength};
 use crate::{Code, Resources, Severity, Span};
@@ -86,11 +86,11 @@ fn alarms_are_muted_weighed_and_told_as_written() {
 #[test]
 fn files_that_cannot_be_read_are_told_with_their_place() {
     let loaded = loaded(example());
-    let refuse = |path: &str| if path.ends_with("api.token") { Err("permission denied") } else { Ok(()) };
-    let problems = unreadable(&loaded.files, refuse);
-    assert_eq!(loaded.files.len(), 7);
-    assert_eq!(problems.len(), 1);
-    assert_eq!(problems[0].to_string(), "`/etc/mainstay/api.token` cannot be read: permission denied");
+    assert_eq!(loaded.files.len(), 10);
+    let token = loaded.files.iter().find(|file| file.holds == FileUse::Token).unwrap();
+    let problem = token.unreadable("permission denied");
+    assert_eq!(problem.to_string(), "`/etc/mainstay/api.token` cannot be read: permission denied");
+    let problems = [problem];
     let line = example().lines().nth(problems[0].line - 1).unwrap();
     assert!(line.starts_with("api_token_file"), "{line}");
 }
