@@ -18,7 +18,7 @@ pub(super) async fn undefine(task: &Task<'_>, workload: &WorkloadId) -> Act {
         return Err(Outcome::failed(FailureKind::Refused, why));
     }
     // Defined nowhere, it could be started nowhere.
-    if !task.kept(workload).await?.is_some_and(|kept| kept.doubt.is_none()) {
+    if task.kept(workload).await?.is_none_or(|kept| kept.doubt.is_some()) {
         let why = format!("the definition of {workload} on {} may be the only good one: it stays", task.link.host);
         return Err(Outcome::failed(FailureKind::Refused, why));
     }
