@@ -188,6 +188,7 @@ impl Simulation {
             }
             Deed::StoreBackUp => {
                 self.store.back_up();
+                self.checker.memory_backed_up(self.world.now);
                 self.in_backup = (self.ahead_on_record, self.wall_clock.on_record);
             }
             Deed::StorePutBack(down_for) => self.put_memory_back(down_for),
@@ -213,7 +214,7 @@ impl Simulation {
     fn put_memory_back(&mut self, down_for: Span) {
         if self.rival.is_none() && self.store.put_back() {
             (self.ahead_on_record, self.wall_clock.on_record) = self.in_backup;
-            self.checker.memory_put_back();
+            self.checker.memory_put_back(self.world.now);
             self.die(down_for);
         }
     }
@@ -286,6 +287,11 @@ impl Simulation {
         self.wall_clock.on_record = self.ahead.shows(now);
         self.ahead_on_record = self.ahead;
         self.checker.told(&self.world, inputs);
+        for (id, reply) in &step.replies {
+            if let Some(command) = self.commands.get(id).cloned() {
+                self.answered(&command, reply);
+            }
+        }
         self.checker.persisted(&self.world, &self.store, &step.changes);
         let one_clock = self.term.is_first() && self.wall_clock.ahead_ms == 0;
         self.checker.figures(&self.world, &step.changes, one_clock);
@@ -295,11 +301,6 @@ impl Simulation {
             && let Some(view) = self.view()
         {
             self.record.seen.view(&view);
-        }
-        for (id, reply) in &step.replies {
-            if let Some(command) = self.commands.get(id).cloned() {
-                self.answered(&command, reply);
-            }
         }
         let mut orders = step.orders;
         if let Some(crash) = strikes(CrashPoint::AfterPersist) {
@@ -335,6 +336,7 @@ impl Simulation {
     pub fn all_should_run(&mut self, roomy: bool) {
         if let Some(view) = self.view() {
             self.checker.all_should_run(&self.world, &self.record, &view, roomy);
+            self.checker.points_are_missed(&self.world, &self.store);
         }
     }
 

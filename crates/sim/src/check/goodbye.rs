@@ -14,8 +14,10 @@ pub(super) struct Goodbyes {
     ended: BTreeMap<HostId, Vec<(Time, WorkloadId)>>,
     /// Of each guest the last such end.
     last: BTreeMap<WorkloadId, Time>,
-    /// And the last one that was in a row before the end of a connection.
-    went: BTreeMap<WorkloadId, Time>,
+    /// And the last one that was in a row before the end of a connection, with its host.
+    went: BTreeMap<WorkloadId, (Time, HostId)>,
+    /// When each host truly lost its power last.
+    down: BTreeMap<HostId, Time>,
 }
 
 impl Goodbyes {
@@ -37,16 +39,23 @@ impl Goodbyes {
                         break;
                     }
                     next = at;
-                    let went = self.went.entry(workload).or_insert(at);
-                    *went = at.max(*went);
+                    let went = self.went.entry(workload).or_insert((at, host.clone()));
+                    *went = (at, host.clone()).max(went.clone());
                 }
             }
             _ => {}
         }
     }
 
-    /// True if the workload's last end may have been its host's doing.
+    /// A host truly lost its power.
+    pub fn power_lost(&mut self, host: &HostId, now: Time) {
+        self.down.insert(host.clone(), now);
+    }
+
+    /// True if the workload's last end may have been its host's doing: the host did go down after it.
     pub fn took(&self, workload: &WorkloadId) -> bool {
-        self.went.get(workload).is_some_and(|went| self.last.get(workload) == Some(went))
+        self.went.get(workload).is_some_and(|(at, host)| {
+            self.last.get(workload) == Some(at) && self.down.get(host).is_some_and(|down| down >= at)
+        })
     }
 }

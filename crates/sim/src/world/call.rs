@@ -172,6 +172,9 @@ impl World {
             }
         }
         if fault == Some(CallFault::Fail) {
+            if let Action::Migrate { workload, .. } = &action {
+                self.drop_incoming(workload); // libvirt undoes what it began
+            }
             self.end(id);
             return self.reply(id, Outcome::failed(FailureKind::Other, "internal error (simulated)"));
         }
