@@ -291,7 +291,9 @@ impl Engine {
         let somewhere = self.belief.workload_senses.get(workload).is_some_and(|senses| !senses.seen.is_empty());
         let home = record.host.as_ref().and_then(|home| self.belief.host_senses.get(home));
         let told = home.is_none_or(|senses| senses.inventory.is_some());
-        if wanted || somewhere || !told || !record.may_run_on.is_empty() || !record.left.is_empty() {
+        // A memory that was put back does not know where it went.
+        let in_doubt = self.memory_in_doubt();
+        if wanted || somewhere || !told || in_doubt || !record.may_run_on.is_empty() || !record.left.is_empty() {
             return;
         }
         let subject = Subject::Workload(workload.clone());

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   scenario (a folder) ─┐
-//!                        ├─▶ run ─▶ world ⇄ controller ─▶ check (the eight safety rules, true state) ─▶ report
+//!                        ├─▶ run ─▶ world ⇄ controller ─▶ check (the ten safety rules, true state) ─▶ report
 //!   fuzz (a seed) ───────┘
 //! ```
 //!

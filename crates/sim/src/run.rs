@@ -287,6 +287,11 @@ impl Simulation {
         self.wall_clock.on_record = self.ahead.shows(now);
         self.ahead_on_record = self.ahead;
         self.checker.told(&self.world, inputs);
+        for (id, reply) in &step.replies {
+            if let Some(command) = self.commands.get(id).cloned() {
+                self.answered(&command, reply);
+            }
+        }
         self.checker.persisted(&self.world, &self.store, &step.changes);
         let one_clock = self.term.is_first() && self.wall_clock.ahead_ms == 0;
         self.checker.figures(&self.world, &step.changes, one_clock);
@@ -296,11 +301,6 @@ impl Simulation {
             && let Some(view) = self.view()
         {
             self.record.seen.view(&view);
-        }
-        for (id, reply) in &step.replies {
-            if let Some(command) = self.commands.get(id).cloned() {
-                self.answered(&command, reply);
-            }
         }
         let mut orders = step.orders;
         if let Some(crash) = strikes(CrashPoint::AfterPersist) {
@@ -350,6 +350,7 @@ impl Simulation {
     pub fn all_should_run(&mut self, roomy: bool) {
         if let Some(view) = self.view() {
             self.checker.all_should_run(&self.world, &self.record, &view, roomy);
+            self.checker.points_are_missed(&self.world, &self.store);
         }
     }
 

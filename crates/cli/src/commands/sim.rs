@@ -66,9 +66,10 @@ struct Fuzz {
     /// Go on with further seeds until so many minutes have passed
     #[arg(long, value_name = "M")]
     minutes: Option<u64>,
-    /// What seeds are drawn from: default, calm, storm, controller, storage, network, people, small or large
-    #[arg(long, default_value = "default", value_name = "NAME", value_parser = profile)]
-    profile: &'static Profile,
+    /// What seeds are drawn from: default, calm, storm, controller, storage, network, people, small or large; under sabotage
+    /// what finds it, if not given
+    #[arg(long, value_name = "NAME", value_parser = profile)]
+    profile: Option<&'static Profile>,
     /// How many at once; as many as there are processors if not given
     #[arg(long, short)]
     jobs: Option<usize>,
@@ -104,8 +105,13 @@ fn profile(name: &str) -> Result<&'static Profile, String> {
     Profile::named(name).ok_or_else(|| format!("there are: {}", about().join(", ")))
 }
 
+fn drawn_from(arguments: &Fuzz) -> &'static Profile {
+    arguments.profile.or(arguments.sabotage.map(Sabotage::profile)).unwrap_or_default()
+}
+
 fn sabotage(name: &str) -> Result<Sabotage, String> {
-    let names = Sabotage::ALL.map(|sabotage| sabotage.to_string()).join(", ");
+    let names: Vec<_> = Sabotage::ALL.iter().map(ToString::to_string).collect();
+    let names = names.join(", ");
     Sabotage::named(name).ok_or_else(|| format!("there are: {names}"))
 }
 
@@ -113,7 +119,7 @@ pub(super) fn run(context: &Context<'_>, arguments: Sim) -> Result<Exit, Failure
     match arguments.verb {
         Verb::Run { folders, trace } => scenarios(context, &folders, trace),
         Verb::Fuzz(arguments) if arguments.trace => {
-            let report = replay(arguments.seeds.start, arguments.profile, arguments.sabotage);
+            let report = replay(arguments.seeds.start, drawn_from(&arguments), arguments.sabotage);
             report.trace.iter().for_each(|line| context.output.data(&format!("{line}\n")));
             context.output.data(&report.to_string());
             Ok(if report.passed { Exit::Done } else { Exit::Failed })
@@ -156,7 +162,7 @@ fn fuzzing(output: &Output, arguments: &Fuzz) -> Result<Exit, Failure> {
     let spec = FuzzSpec {
         seeds: arguments.seeds.clone(),
         lasts: arguments.minutes.map(|minutes| Duration::from_secs(minutes * 60)),
-        profile: arguments.profile,
+        profile: drawn_from(arguments),
         jobs: arguments.jobs.unwrap_or_else(processors),
         stop_at_first: arguments.stop,
         sabotage: arguments.sabotage,

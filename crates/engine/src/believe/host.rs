@@ -47,7 +47,9 @@ impl Engine {
     /// hypervisor fell silent, and not through it: nothing follows from the silence of the others.
     fn guest_heard_beside_hypervisor(&self, host: &HostId) -> Option<Time> {
         let senses = self.belief.host_senses.get(host).filter(|senses| !senses.hypervisor_answers())?;
-        let answering_since = senses.heard_on(HostChannel::Hypervisor)? - GUEST_ANSWERED_WITHIN;
+        // A hypervisor that was never heard in this term says nothing of when its guests answered: all since count.
+        let heard = senses.heard_on(HostChannel::Hypervisor);
+        let answering_since = heard.map_or(senses.watched_since, |heard| heard - GUEST_ANSWERED_WITHIN);
         let only_here =
             |guest: &&WorkloadId| self.belief.workloads.get(*guest).is_some_and(|it| it.may_run_on.len() == 1);
         let guests = self.belief.on_host(host).filter(only_here);

@@ -132,6 +132,11 @@ impl Engine {
                 } else if self.belief.workloads.get(&workload).is_some_and(|record| record.pending_on.contains(&host)) {
                     self.rung_failed(&workload, &host); // the start that hangs there still holds it
                 } else {
+                    if self.seen_live(&workload, &host)
+                        && let Some(record) = self.belief.workloads.get_mut(&workload)
+                    {
+                        record.trying = None; // the start that hung there came through, and it runs
+                    }
                     self.tidy_later(&workload);
                 }
             }

@@ -3,7 +3,7 @@
 use crate::{
     belief::{AskedFor, HostPhase, MoveWhy, Moving, Seen, StoppedHow, Unsettled, Want},
     engine::Engine,
-    whose::persons_stop,
+    whose::{Whose, persons_stop},
 };
 use mainstay_model::{
     Cause, DomainState, EventKind, Failure, FailureKind, HostId, OffReason, Outcome, Proof, Severity, Span, StopHow,
@@ -95,8 +95,12 @@ impl Engine {
     fn stopped_meanwhile(&mut self, workload: &WorkloadId, host: &HostId, ordered_at: Time) -> bool {
         let Some(senses) = self.belief.workload_senses.get(workload) else { return false };
         let came_up = senses.up_since.is_some_and(|up_since| up_since > ordered_at);
+        // A stop of ours before this start may be heard only now: then a list tells.
+        let by_person = |reason| matches!(self.whose(workload, host, reason), Whose::Person(_));
         let how = match senses.seen.get(host) {
-            Some(Seen { state: DomainState::Off(reason), since, .. }) if *since > ordered_at => persons_stop(*reason),
+            Some(Seen { state: DomainState::Off(reason), since, .. }) if *since > ordered_at && by_person(*reason) => {
+                persons_stop(*reason)
+            }
             _ => None,
         };
         let Some(how) = how.filter(|_| came_up) else { return false };

@@ -14,6 +14,9 @@ pub(super) struct Attempts {
     tries: Vec<Time>,
     /// Faults of hosts, people and commands that justify one more start each.
     disturbances: usize,
+    /// What the present policy allows, and what earlier ones allowed.
+    allowed: u32,
+    allowed_before: u32,
     reported: bool,
 }
 
@@ -24,6 +27,11 @@ impl Attempts {
     /// Something happened that is not the workload's own doing.
     pub fn disturbed(&mut self) {
         self.disturbances += 1;
+    }
+
+    /// The configuration is replaced.
+    pub fn policy_changed(&mut self) {
+        self.allowed_before += std::mem::take(&mut self.allowed);
     }
 }
 
@@ -58,6 +66,8 @@ impl Checker {
         if attempts.starts.last().is_some_and(|last| world.now.since(*last) > stable_after.times(2)) {
             *attempts = Attempts { tries: std::mem::take(&mut attempts.tries), ..Attempts::default() };
         }
+        attempts.allowed = allowed;
+        let allowed = allowed + attempts.allowed_before;
         attempts.starts.push(world.now);
         attempts.starts.retain(|start| world.now.since(*start) <= window);
         let (count, disturbances) = (attempts.starts.len(), attempts.disturbances);

@@ -2,8 +2,8 @@
 //! from the engine's on purpose; a start elsewhere while it holds a host is a start without proof.
 
 use mainstay_model::{
-    Action, ActionId, Command, Detail, DomainChange, Fact, HostId, Order, Outcome, PowerState, Proof, Span, Time,
-    WorkloadId,
+    Action, ActionId, Command, Detail, DomainChange, Fact, HostChannel, HostId, Order, Outcome, PowerState, Proof,
+    Span, Time, WorkloadId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +25,8 @@ pub(super) struct Evidence {
     listed: BTreeMap<HostId, Time>,
     /// When it was last seen executing there: a list that was asked for before does not say that it is gone.
     seen_at: BTreeMap<(HostId, WorkloadId), Time>,
+    /// When its hypervisor was last heard.
+    heard: BTreeMap<HostId, Time>,
 }
 
 #[derive(Clone, Debug)]
@@ -58,6 +60,26 @@ impl Evidence {
         let live = self.live.get(host).into_iter().flatten();
         let open = self.open.values().map(|open| &open.order.action).filter(|action| action.may_run_on() == Some(host));
         live.chain(open.filter_map(Action::workload)).cloned().collect()
+    }
+
+    /// True if the host is proved off, and was neither heard nor listed since.
+    pub fn is_off(&self, host: &HostId) -> bool {
+        let silent_since =
+            |off: &Time| [&self.listed, &self.heard].iter().all(|at| at.get(host).is_none_or(|at| at <= off));
+        self.off.get(host).is_some_and(silent_since)
+    }
+
+    /// True if it is proved off, and no order since brings the workload there.
+    pub fn is_off_for(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let sent = |open: &Open| {
+            open.order.action.workload() == Some(workload) && open.order.action.may_run_on() == Some(host)
+        };
+        self.is_off(host) && !self.open.values().any(sent)
+    }
+
+    /// True if it was seen there and not proved off since.
+    pub fn was_seen(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        self.live.get(host).is_some_and(|there| there.contains(workload))
     }
 
     /// True if an order about the workload is under way or unknown.
@@ -144,6 +166,7 @@ impl Evidence {
                 }
             }
             Fact::Power { host, state: PowerState::Off, .. } => self.proved_off(host, now),
+            Fact::HostHeard { host, channel: HostChannel::Hypervisor } => _ = self.heard.insert(host.clone(), now),
             _ => {}
         }
     }
@@ -176,6 +199,8 @@ impl Evidence {
                 self.live_on(host).remove(workload);
             }
             (Action::Migrate { workload, from, to }, _) => {
+                // A list of the source that was asked for before this says nothing.
+                self.proved_not_there(workload, from, now);
                 self.live_on(from).remove(workload);
                 self.live_on(to).insert(workload.clone());
             }

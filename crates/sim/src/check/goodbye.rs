@@ -20,8 +20,10 @@ pub(super) struct Goodbyes {
     live: BTreeMap<HostId, BTreeSet<WorkloadId>>,
     /// Of each guest the last such end.
     last: BTreeMap<WorkloadId, Time>,
-    /// And the last one that was in a row before the end of a connection.
-    went: BTreeMap<WorkloadId, Time>,
+    /// And the last one that was in a row before the end of a connection, with its host.
+    went: BTreeMap<WorkloadId, (Time, HostId)>,
+    /// When each host truly lost its power last.
+    down: BTreeMap<HostId, Time>,
 }
 
 impl Goodbyes {
@@ -63,13 +65,20 @@ impl Goodbyes {
                 break;
             }
             (next, allowed) = (*at, IN_A_ROW);
-            let went = self.went.entry(workload.clone()).or_insert(*at);
-            *went = (*at).max(*went);
+            let went = self.went.entry(workload.clone()).or_insert((*at, host.clone()));
+            *went = (*at, host.clone()).max(went.clone());
         }
     }
 
-    /// True if the workload's last end may have been its host's doing.
+    /// A host truly lost its power.
+    pub fn power_lost(&mut self, host: &HostId, now: Time) {
+        self.down.insert(host.clone(), now);
+    }
+
+    /// True if the workload's last end may have been its host's doing: the host did go down after it.
     pub fn took(&self, workload: &WorkloadId) -> bool {
-        self.went.get(workload).is_some_and(|went| self.last.get(workload) == Some(went))
+        self.went.get(workload).is_some_and(|(at, host)| {
+            self.last.get(workload) == Some(at) && self.down.get(host).is_some_and(|down| down >= at)
+        })
     }
 }

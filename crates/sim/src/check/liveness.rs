@@ -47,6 +47,7 @@ impl Checker {
             let text = format!("{name} does not run although faults have ceased; believed: {doing}");
             self.violate(world, Rule::Liveness, text);
         }
+        self.nothing_starts_alone(world);
     }
 
     /// Nothing was wrong any more since then, and yet something was moved or started.

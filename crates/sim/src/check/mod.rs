@@ -1,17 +1,21 @@
-//! The checker: after every step it holds the eight safety rules of the design against the true state of the world.
+//! The checker: after every step it holds the ten safety rules of the design against the true state of the world.
 //!
 //! It sees three things: what was told to the controller (so that it never blames it for what it could not know), what
 //! the controller ordered, and what truly happened. How often each rule was really at stake is counted: a rule never at
 //! stake was not tested.
 
+mod alone;
+mod belief;
 mod bounds;
 mod evidence;
 mod figures;
 mod goodbye;
+mod health;
 mod liveness;
 mod moves;
 mod order;
 mod points;
+mod reverts;
 mod room;
 mod rule;
 mod stops;
@@ -20,19 +24,23 @@ pub use rule::Rule;
 
 use crate::{
     store::Store,
-    world::{Guest, Power, Starter, Truth, World},
+    world::{Guest, Starter, Truth, World},
 };
+use alone::Alone;
+use belief::Waits;
 use bounds::Attempts;
 use evidence::Evidence;
 use figures::Figures;
 use goodbye::Goodbyes;
+use health::Signs;
 use mainstay_engine::{Change, Input, Table};
 use mainstay_model::{
     ActionId, Command, Detail, DomainChange, DomainSeen, DomainState, Epoch, Fact, HostId, Order, Outcome, PowerState,
-    Time, WorkloadId,
+    RecoveryPoint, Time, WorkloadId,
 };
 use moves::Moves;
 use points::Points;
+use reverts::Reverts;
 use room::Sizes;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -59,8 +67,17 @@ pub(crate) struct Checker {
     at_stake: BTreeMap<Rule, u64>,
     evidence: Evidence,
     figures: Figures,
-    /// Hosts that a lying device or a mistaken person called off while they had power: rule 1 can't be kept there.
-    falsely_off: BTreeSet<HostId>,
+    /// Where each workload may run, as the memory has it.
+    on_record: BTreeMap<WorkloadId, BTreeSet<HostId>>,
+    waits: Waits,
+    /// A backup of the memory was put back: what it has on record is of another time, and orders alone are judged.
+    memory_is_old: bool,
+    /// When that backup was made, and when it was put back.
+    alone: Alone,
+    signs: Signs,
+    reverts: Reverts,
+    /// Workloads that an operator took out of management.
+    unprotected: BTreeSet<WorkloadId>,
     goodbyes: Goodbyes,
     stops: Stops,
     /// States told of each workload that are not well, since when the controller knows.
@@ -111,6 +128,10 @@ impl Checker {
     pub fn memory_put_back(&mut self) {
         self.figures.memory_put_back();
         self.live_since_put_back.clear();
+        self.memory_is_old = true;
+        // What it was told since the backup it does not know.
+        self.unprotected.clear();
+        self.waits.clear();
         for rule in [Rule::NeverTwice, Rule::ProofBeforeStart, Rule::PersonsStop] {
             self.stake(rule);
         }
@@ -156,9 +177,9 @@ impl Checker {
             match input {
                 Input::Fact(fact) => self.told_fact(world, fact),
                 Input::Outcome { id, outcome } => self.told_outcome(world, *id, outcome),
-                // What the policy allowed before is no measure any more.
+                // The new ladder may be climbed from its beginning; what was used of the old one was allowed.
                 Input::Spec(_) => {
-                    self.attempts.clear();
+                    self.attempts.values_mut().for_each(Attempts::policy_changed);
                     self.moves.reloaded();
                 }
                 Input::Command { .. } | Input::Refused(_) | Input::Tick | Input::Behind => {}
@@ -170,15 +191,22 @@ impl Checker {
     pub fn accepted(&mut self, world: &World, command: &Command) {
         self.evidence.command(command, world.now);
         self.moves.command(command);
+        self.signs.command(command);
+        self.reverts.command(command);
         match command {
-            Command::ConfirmOff { host } => self.claimed_off(world, host),
+            Command::ConfirmOff { host } => self.alone.claimed_off(world, host),
+            Command::Unprotect { workload } => _ = self.unprotected.insert(workload.clone()),
+            Command::Protect { workload } => _ = self.unprotected.remove(workload),
             Command::StopWorkload { workload, .. } => {
                 self.stops.commanded(workload, world.now);
                 self.stake(Rule::PersonsStop);
             }
+            // It runs; that it is to run elsewhere says nothing of whether a person stops it meanwhile.
+            Command::MoveWorkload { workload, .. } => {
+                self.attempts.entry(workload.clone()).or_default().disturbed();
+            }
             Command::StartWorkload { workload, .. }
             | Command::RestartWorkload { workload, .. }
-            | Command::MoveWorkload { workload, .. }
             | Command::Revert { workload, .. } => {
                 self.stops.over(workload);
                 self.attempts.entry(workload.clone()).or_default().disturbed();
@@ -192,6 +220,8 @@ impl Checker {
         let of_guests = without_namesakes(world, fact);
         let fact = of_guests.as_ref().unwrap_or(fact);
         self.evidence.fact(fact, world.now);
+        self.alone.fact(fact, world.now);
+        self.signs.fact(fact, world.now);
         self.goodbyes.told(fact, world.now);
         match fact {
             Fact::Domain { host, workload, change: DomainChange::State(state) } => {
@@ -233,13 +263,7 @@ impl Checker {
         let says_off =
             matches!(outcome, Outcome::Done { detail: Detail::Fenced { .. } | Detail::Power(PowerState::Off) });
         if let Some(order) = order.filter(|_| says_off) {
-            self.claimed_off(world, order.action.host());
-        }
-    }
-
-    fn claimed_off(&mut self, world: &World, host: &HostId) {
-        if world.hosts.get(host).is_some_and(|host| host.power == Power::On) {
-            self.falsely_off.insert(host.clone());
+            self.alone.claimed_off(world, order.action.host());
         }
     }
 
@@ -255,13 +279,16 @@ impl Checker {
                 }
             }
             Truth::PowerLost { host } => {
-                self.falsely_off.remove(host);
+                self.alone.power_lost(host);
+                self.signs.power_lost(host);
+                self.goodbyes.power_lost(host, world.now);
                 self.disturb_guests_of(host);
             }
             Truth::Ended { guest, why, .. } => self.stops.ended(guest, *why, world.now),
             Truth::PersonStopped { guest } => self.stops.happened(guest, world.now),
             Truth::Redefined { guest, .. } => self.stops.redefined(guest, world.now),
-            Truth::PointDeleted { guest, point, .. } => self.points.gone(guest, point),
+            Truth::PointDeleted { guest, point, .. } => self.points.gone(guest, point, world.now),
+            Truth::Reverted { guest, .. } => self.reverts.reverted(guest),
             _ => {}
         }
     }
@@ -275,35 +302,14 @@ impl Checker {
             self.stops.started_by_person(guest);
         }
         self.stops.started(guest);
+        self.signs.started(guest);
         if by != Starter::Controller {
             self.attempts.entry(guest.clone()).or_default().disturbed();
         }
         if by == Starter::Controller {
             self.count_start(world, guest);
-            let others = self.true_others(world, guest, host);
-            if let Some(other) = others.first() {
-                self.violate(
-                    world,
-                    Rule::NeverTwice,
-                    format!("{guest} began to execute on {host} while it executes on {other}"),
-                );
-            }
         }
-    }
-
-    /// Other hosts on which the workload truly executes, and of which the controller could know.
-    fn true_others(&self, world: &World, guest: &WorkloadId, host: &HostId) -> Vec<HostId> {
-        let Some(guest) = world.guests.get(guest) else { return Vec::new() };
-        // Under its other name it would be the same disk, on the same host too.
-        let twin = guest.twin.as_ref().and_then(|twin| world.guests.get(twin));
-        let twins = twin.into_iter().flat_map(|twin| &twin.processes);
-        let twins = twins.filter(|(on, process)| !process.unannounced && !self.falsely_off.contains(*on));
-        let known = |other: &&HostId| {
-            *other != host
-                && !self.falsely_off.contains(*other)
-                && guest.processes.get(*other).is_some_and(|process| !process.unannounced)
-        };
-        guest.runs_on().filter(known).chain(twins.map(|(on, _)| on)).cloned().collect()
+        self.runs_once(world, guest, host, by);
     }
 
     fn disturb_guests_of(&mut self, host: &HostId) {
@@ -329,11 +335,27 @@ impl Checker {
 
     /// Checks memory after it changed.
     pub fn persisted(&mut self, world: &World, store: &Store, changes: &[Change]) {
-        for change in changes.iter().filter(|change| change.table == Table::Order) {
-            self.journaled(world, change);
+        for change in changes {
+            match change.table {
+                Table::Order => self.journaled(world, change),
+                Table::Workload => self.believed(world, change),
+                Table::Point => self.recorded(world, change),
+                _ => {}
+            }
         }
-        let wrong = self.points.persisted(world, store);
+        if !self.waits.is_empty() {
+            self.waits_end(world);
+        }
+        let wrong = self.points.persisted(store);
         for text in wrong {
+            self.violate(world, Rule::LastGoodPoint, text);
+        }
+    }
+
+    /// A recovery point is on record.
+    fn recorded(&mut self, world: &World, change: &Change) {
+        let point = change.body.as_deref().and_then(|body| serde_json::from_str::<RecoveryPoint>(body).ok());
+        if let Some(text) = point.and_then(|point| self.points.recorded(world, &point)) {
             self.violate(world, Rule::LastGoodPoint, text);
         }
     }
@@ -341,6 +363,9 @@ impl Checker {
     /// Unknown is never read as done: what the journal calls done was told to be done.
     fn journaled(&mut self, world: &World, change: &Change) {
         let entry = change.body.as_deref().and_then(|body| serde_json::from_str::<Journaled>(body).ok());
+        if let Some(Journaled { order, ended: None }) = &entry {
+            self.reverts.decided(&order.action, world.now); // also if the controller dies before it leaves
+        }
         let Some(Journaled { order, ended: Some((_, Outcome::Done { .. })) }) = entry else { return };
         if !self.done.contains(&order.id) {
             let text = format!("{} ({}) is on record as done, and nobody said so", order.id, order.action);

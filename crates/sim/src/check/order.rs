@@ -1,8 +1,8 @@
 //! Checks on an order at the moment at which it leaves the controller.
 
-use super::{Checker, Rule};
+use super::{Checker, Rule, alone::Known};
 use crate::{store::Store, world::World};
-use mainstay_model::{Action, HostId, Order, WorkloadId, spec::PersonStop};
+use mainstay_model::{Action, HostId, Order, StopHow, WorkloadId, spec::PersonStop};
 
 impl Checker {
     /// An order leaves a controller, which leads or believes so.
@@ -25,6 +25,21 @@ impl Checker {
             self.violate(world, Rule::OneEpoch, text);
         }
         self.epoch = self.epoch.max(order.epoch);
+        let of_points = matches!(order.action, Action::TakePoint { .. } | Action::DeletePoint { .. });
+        let left_alone = order.action.workload().filter(|workload| self.unprotected.contains(*workload));
+        if let Some(workload) = left_alone.filter(|_| !of_points) {
+            let text = format!("{} although an operator said to leave {workload} alone", order.action);
+            self.violate(world, Rule::PersonsStop, text);
+        }
+        match &order.action {
+            Action::Fence { host, .. } => self.fences(world, order, host),
+            Action::Stop { workload, host, how: StopHow::Force } => self.kills(world, order, workload, host),
+            Action::Revert { workload, host, point, .. } => {
+                self.reverts(world, store, order, workload, point);
+                self.kills(world, order, workload, host);
+            }
+            _ => {}
+        }
         match &order.action {
             Action::Start { workload, host } | Action::Revert { workload, host, .. } => {
                 self.person_stop_holds(world, order, workload);
@@ -47,7 +62,7 @@ impl Checker {
             }
             Action::DeletePoint { workload, point, .. } => {
                 self.stake(Rule::LastGoodPoint);
-                if let Some(text) = self.points.deleting(store, workload, point) {
+                if let Some(text) = self.points.deleting(world, store, workload, point) {
                     self.violate(world, Rule::LastGoodPoint, text);
                 }
             }
@@ -85,7 +100,8 @@ impl Checker {
             return;
         }
         let Some(host) = target else { return };
-        if let Some(other) = self.true_others(world, workload, host).into_iter().find(|other| !hosts.contains(&other)) {
+        let others = self.true_others(world, workload, host, Known::Now);
+        if let Some(other) = others.into_iter().find(|other| !hosts.contains(&other)) {
             let text = format!("{} while it truly executes on {other}", order.action);
             self.violate(world, Rule::ProofBeforeStart, text);
         }

@@ -1,8 +1,8 @@
 //! Rule 4: what counts as a good recovery point, and whether one is always left.
 
-use super::Checker;
+use super::{Checker, Rule};
 use crate::{store::Store, world::World};
-use mainstay_model::{PointId, PointState, Span, WorkloadId};
+use mainstay_model::{PointBy, PointId, PointState, RecoveryPoint, Span, Time, WorkloadId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What was known of recovery points when they were ordered.
@@ -12,8 +12,12 @@ pub(super) struct Points {
     of_sick: BTreeMap<(WorkloadId, PointId), String>,
     reported: BTreeSet<(WorkloadId, PointId)>,
     by_person: BTreeSet<(WorkloadId, PointId)>,
+    /// When points were truly gone, whoever deleted them.
+    gone: BTreeMap<(WorkloadId, PointId), Time>,
 }
 
+/// By then a point that somebody else deleted is missed: two lists of points, one after a move.
+const MISSED_WITHIN: Span = Span::minutes(4);
 /// The controller has this long beyond its own bound to see that a guest hangs.
 const HUNG_MARGIN: Span = Span::secs(5);
 
@@ -28,12 +32,13 @@ impl Points {
         self.by_person.insert((workload.clone(), point.clone()));
     }
 
-    pub fn gone(&mut self, workload: &WorkloadId, point: &PointId) {
+    pub fn gone(&mut self, workload: &WorkloadId, point: &PointId, now: Time) {
         self.of_sick.remove(&(workload.clone(), point.clone()));
+        self.gone.insert((workload.clone(), point.clone()), now);
     }
 
     /// A point is to be deleted: what is wrong with that.
-    pub fn deleting(&self, store: &Store, workload: &WorkloadId, point: &PointId) -> Option<String> {
+    pub fn deleting(&self, world: &World, store: &Store, workload: &WorkloadId, point: &PointId) -> Option<String> {
         if self.by_person.contains(&(workload.clone(), point.clone())) {
             return None;
         }
@@ -45,13 +50,52 @@ impl Points {
                 && kept.id == *point
                 && matches!(kept.state, PointState::Good | PointState::Deleting)
         });
-        let good_left = of_it().any(|kept| kept.state == PointState::Good);
+        let by_person = |kept: &&RecoveryPoint| kept.workload == *workload && kept.id == *point;
+        if points.iter().find(by_person).is_some_and(|kept| kept.by == PointBy::Person) {
+            return Some(format!("{point} of {workload} is deleted, a person took it, and no person said so"));
+        }
+        // What is gone counts as there for as long as the controller can't know.
+        let there = |kept: &&RecoveryPoint| {
+            let key = (kept.workload.clone(), kept.id.clone());
+            let unknown = |gone: &Time| world.now.since(*gone) < MISSED_WITHIN;
+            exists(world, &kept.workload, &kept.id) || self.gone.get(&key).is_some_and(unknown)
+        };
+        let good_left = of_it().filter(|kept| kept.state == PointState::Good).any(|kept| there(&kept));
         (was_good && !good_left)
             .then(|| format!("{point} of {workload} is deleted, and no good recovery point is left"))
     }
 
+    /// A good point is on record: it truly exists, or did.
+    pub fn recorded(&mut self, world: &World, point: &RecoveryPoint) -> Option<String> {
+        let key = (point.workload.clone(), point.id.clone());
+        let good = point.state == PointState::Good;
+        if !good || exists(world, &key.0, &key.1) || self.gone.contains_key(&key) || !self.reported.insert(key) {
+            return None;
+        }
+        Some(format!("{} of {} counts as good, and never existed", point.id, point.workload))
+    }
+
+    /// Good points on record that somebody else deleted long ago.
+    pub fn never_missed(&self, world: &World, store: &Store) -> Vec<String> {
+        let long_gone = |point: &RecoveryPoint| {
+            let gone = self.gone.get(&(point.workload.clone(), point.id.clone()));
+            let long = gone.is_some_and(|gone| world.now.since(*gone) > MISSED_WITHIN);
+            point.state == PointState::Good && long && !exists(world, &point.workload, &point.id)
+        };
+        let well = |point: &RecoveryPoint| {
+            let guest = world.guests.get(&point.workload);
+            guest
+                .and_then(|guest| Some((guest, guest.host()?)))
+                .is_some_and(|(guest, host)| world.is_well_on(guest, &host))
+        };
+        let missing = store.points().into_iter().filter(|point| long_gone(point) && well(point));
+        missing
+            .map(|point| format!("{} of {} counts as good, and is gone since long", point.id, point.workload))
+            .collect()
+    }
+
     /// Points of sick workloads that memory calls good.
-    pub fn persisted(&mut self, _world: &World, store: &Store) -> Vec<String> {
+    pub fn persisted(&mut self, store: &Store) -> Vec<String> {
         if self.of_sick.is_empty() {
             return Vec::new();
         }
@@ -67,7 +111,19 @@ impl Points {
     }
 }
 
+/// True if the point truly exists.
+fn exists(world: &World, workload: &WorkloadId, point: &PointId) -> bool {
+    world.guests.get(workload).is_some_and(|guest| guest.points.contains_key(point))
+}
+
 impl Checker {
+    /// Faults ceased long ago: what is gone is not on record as good any more.
+    pub fn points_are_missed(&mut self, world: &World, store: &Store) {
+        for text in self.points.never_missed(world, store) {
+            self.violate(world, Rule::LastGoodPoint, text);
+        }
+    }
+
     /// Why the workload was known to be sick by what was told; `None`: it was not.
     pub(super) fn known_sick(&self, world: &World, workload: &WorkloadId) -> Option<String> {
         let since = world.sick_since(workload)?;

@@ -1,4 +1,4 @@
-//! The eight safety rules of the design, by number and sentence; and what is held beside them.
+//! The ten safety rules of the design, by number and sentence; and what is held beside them.
 
 use serde::Serialize;
 use std::fmt;
@@ -23,15 +23,20 @@ pub enum Rule {
     Liveness,
     /// 8: Intent is durable before an action leaves; nothing is done twice after a crash.
     DurableIntent,
-    /// Beside the eight: nothing is sent where there is no room for it.
+    /// 9: A host that reported health within its bound is not fenced, and a healthy guest is not stopped by force, unless an
+    /// operator asked.
+    WellLeftAlone,
+    /// 10: No work is lost by a revert that no rung asked for.
+    WorkKept,
+    /// Beside the ten: nothing is sent where there is no room for it.
     Room,
-    /// Beside the eight: the downtime of an incident is not shorter than it was, and does not change afterwards.
+    /// Beside the ten: the downtime of an incident is not shorter than it was, and does not change afterwards.
     Figures,
 }
 
 impl Rule {
     /// Every rule, in order.
-    pub const ALL: [Rule; 10] = [
+    pub const ALL: [Rule; 12] = [
         Rule::NeverTwice,
         Rule::ProofBeforeStart,
         Rule::PersonsStop,
@@ -40,6 +45,8 @@ impl Rule {
         Rule::Bounded,
         Rule::Liveness,
         Rule::DurableIntent,
+        Rule::WellLeftAlone,
+        Rule::WorkKept,
         Rule::Room,
         Rule::Figures,
     ];
@@ -56,6 +63,8 @@ impl fmt::Display for Rule {
             Rule::Bounded => "rule 6 (bounded restarts, no oscillation)",
             Rule::Liveness => "rule 7 (runs again when faults cease)",
             Rule::DurableIntent => "rule 8 (intent durable before action)",
+            Rule::WellLeftAlone => "rule 9 (what is well is left alone)",
+            Rule::WorkKept => "rule 10 (no revert that no rung asked for)",
             Rule::Room => "room (nothing is sent where it does not fit)",
             Rule::Figures => "figures (an incident tells the true downtime)",
         })

@@ -15,8 +15,9 @@ const NAMED: usize = 15;
 /// Pages by file name. `of`: the run in words, such as its seeds, commit and date. Runs 300 seeds per sabotage.
 pub fn pages(report: &FuzzReport, jobs: usize, of: &str) -> BTreeMap<String, String> {
     let mut found_out: BTreeMap<Rule, Vec<(Sabotage, u64)>> = BTreeMap::new();
-    for sabotage in Sabotage::ALL {
-        let spec = FuzzSpec { jobs, sabotage: Some(sabotage), ..FuzzSpec::of(0..SABOTAGE_SEEDS) };
+    for sabotage in Sabotage::ALL.iter().copied() {
+        let profile = sabotage.profile();
+        let spec = FuzzSpec { jobs, profile, sabotage: Some(sabotage), ..FuzzSpec::of(0..SABOTAGE_SEEDS) };
         let seeds = fuzz(&spec).broken.get(&sabotage.breaks()).copied().unwrap_or(0);
         found_out.entry(sabotage.breaks()).or_default().push((sabotage, seeds));
     }
@@ -43,10 +44,14 @@ fn page(report: &FuzzReport, rule: Rule, found_out: Option<&Vec<(Sabotage, u64)>
     match found_out {
         None => text.push_str("None of its own: what breaks it breaks another rule before.\n"),
         Some(list) => {
-            text.push_str("| sabotage | found out by this rule | seeds until then, mean |\n|---|---|---|\n");
+            text.push_str("| sabotage | profile | found by this rule | seeds until then, mean |\n|---|---|---|---|\n");
             for (sabotage, seeds) in list {
                 let mean = SABOTAGE_SEEDS as f64 / (*seeds).max(1) as f64;
-                let _ = writeln!(text, "| `{sabotage}` | in {seeds} of {SABOTAGE_SEEDS} seeds | {mean:.1} |");
+                let _ = writeln!(
+                    text,
+                    "| `{sabotage}` | {} | in {seeds} of {SABOTAGE_SEEDS} seeds | {mean:.1} |",
+                    sabotage.profile()
+                );
             }
         }
     }

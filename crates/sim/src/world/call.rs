@@ -189,6 +189,9 @@ impl World {
             }
         }
         if fault == Some(CallFault::Fail) {
+            if let Action::Migrate { workload, .. } = &action {
+                self.drop_incoming(workload); // libvirt undoes what it began
+            }
             self.end(id);
             let proves = self.proof(&action);
             return self.reply(id, Outcome::failed_with(FailureKind::Other, "internal error (simulated)", proves));

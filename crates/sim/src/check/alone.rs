@@ -1,0 +1,130 @@
+//! Rule 1: at every start, by the controller or by a host alone, the workload truly executes nowhere else. Where the controller
+//! could not know, it is excused, and only as long as it could not.
+
+use super::{Checker, Rule};
+use crate::world::{Power, Starter, World};
+use mainstay_model::{Fact, HostId, Span, Time, WorkloadId, spec::Managed};
+use std::collections::BTreeMap;
+
+/// Autostart that the controller heard of this long ago is switched off by now, if its host was in sight.
+const AUTOSTART_IS_OFF_AFTER: Span = Span::minutes(3);
+
+/// That a host is off, and it is not.
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    since: Time,
+    /// The host listed since, so the controller knows better: orders that leave from now on are not excused.
+    refuted: bool,
+}
+
+/// What excuses two at once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Alone {
+    /// Hosts that a lying device or a mistaken person called off while they had power, and since when; until they are off.
+    falsely_off: BTreeMap<HostId, Claim>,
+    /// What each host would start by itself, since when the controller knows.
+    autostart: BTreeMap<HostId, BTreeMap<WorkloadId, Time>>,
+}
+
+/// When the controller had to know.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Known {
+    /// An order leaves now.
+    Now,
+    /// What was ordered some time ago happens now.
+    WhenOrdered,
+}
+
+impl Alone {
+    pub fn fact(&mut self, fact: &Fact, now: Time) {
+        let Fact::Inventory { host, asked_at, domains, .. } = fact else { return };
+        if let Some(claim) = self.falsely_off.get_mut(host) {
+            claim.refuted |= claim.since < *asked_at;
+        }
+        let marked = || domains.iter().filter(|(_, seen)| seen.autostart).map(|(workload, _)| workload);
+        if marked().next().is_none() && !self.autostart.contains_key(host) {
+            return; // as nearly always
+        }
+        let known = self.autostart.remove(host).unwrap_or_default();
+        let still = marked().map(|workload| (workload.clone(), known.get(workload).copied().unwrap_or(now))).collect();
+        self.autostart.insert(host.clone(), still);
+    }
+
+    /// Somebody says that a host is off.
+    pub fn claimed_off(&mut self, world: &World, host: &HostId) {
+        if world.hosts.get(host).is_some_and(|host| host.power == Power::On) {
+            self.falsely_off.insert(host.clone(), Claim { since: world.now, refuted: false });
+        }
+    }
+
+    pub fn power_lost(&mut self, host: &HostId) {
+        self.falsely_off.remove(host);
+    }
+
+    fn knows_autostart(&self, workload: &WorkloadId, host: &HostId, now: Time) -> bool {
+        let since = self.autostart.get(host).and_then(|marked| marked.get(workload));
+        since.is_some_and(|since| now.since(*since) > AUTOSTART_IS_OFF_AFTER)
+    }
+}
+
+impl Checker {
+    /// A process began to execute the workload.
+    pub(super) fn runs_once(&mut self, world: &World, guest: &WorkloadId, host: &HostId, by: Starter) {
+        let counts = match by {
+            Starter::Controller => true,
+            Starter::Autostart => self.alone.knows_autostart(guest, host, world.now) && self.is_managed(world, guest),
+            Starter::Person | Starter::Storage => false,
+        };
+        if let Some(other) = self.true_others(world, guest, host, Known::WhenOrdered).first().filter(|_| counts) {
+            let text = format!("{guest} began to execute on {host} (by {by}) while it executes on {other}");
+            self.violate(world, Rule::NeverTwice, text);
+        }
+    }
+
+    /// In the end nothing that is managed would be started by its host alone.
+    pub(super) fn nothing_starts_alone(&mut self, world: &World) {
+        let would = self.alone.autostart.iter().flat_map(|(host, marked)| marked.keys().map(move |it| (host, it)));
+        let would: Vec<(HostId, WorkloadId)> = would
+            .filter(|(host, workload)| {
+                let definition = world.hosts.get(*host).and_then(|host| host.domains.get(*workload));
+                let listens = world.hosts.get(*host).is_some_and(|host| host.connection.open);
+                let marked = definition.is_some_and(|definition| definition.autostart) && listens;
+                marked && self.alone.knows_autostart(workload, host, world.now) && self.is_managed(world, workload)
+            })
+            .map(|(host, workload)| (host.clone(), workload.clone()))
+            .collect();
+        for (host, workload) in would {
+            let text = format!("{workload} would be started by {host} alone, and the controller knew for long");
+            self.violate(world, Rule::NeverTwice, text);
+        }
+    }
+
+    fn is_managed(&self, world: &World, workload: &WorkloadId) -> bool {
+        let rule = world.guests.get(workload).and_then(|guest| world.spec.workload_rule(workload, &guest.tags));
+        rule.is_some_and(|rule| rule.policy.managed == Managed::Yes) && !self.unprotected.contains(workload)
+    }
+
+    /// Other hosts on which the workload truly executes, and of which the controller could know.
+    pub(super) fn true_others(&self, world: &World, guest: &WorkloadId, host: &HostId, known: Known) -> Vec<HostId> {
+        let Some(guest) = world.guests.get(guest) else { return Vec::new() };
+        // Under its other name it would be the same disk, on the same host too.
+        let twin = guest.twin.as_ref().and_then(|twin| world.guests.get(twin));
+        let told = |name: &WorkloadId, on: &HostId, unannounced: bool| {
+            let (announced, claim) = (!unannounced, self.alone.falsely_off.get(on));
+            match known {
+                Known::Now => {
+                    (announced || self.evidence.was_seen(name, on)) && claim.is_none_or(|claim| claim.refuted)
+                }
+                Known::WhenOrdered => announced && claim.is_none(),
+            }
+        };
+        let twins = twin.into_iter().flat_map(|twin| twin.processes.iter().map(move |(on, it)| (twin, on, it)));
+        // What a person started under the other name is not held against the controller.
+        let twins = twins.filter(|(twin, on, process)| !process.unannounced && told(&twin.name, on, false));
+        let known = |other: &&HostId| {
+            let process = guest.processes.get(*other);
+            *other != host && process.is_some_and(|process| told(&guest.name, other, process.unannounced))
+        };
+        guest.runs_on().filter(known).chain(twins.map(|(_, on, _)| on)).cloned().collect()
+    }
+}

@@ -1,0 +1,223 @@
+//! Rule 9: a host that reported health within its bound is not fenced, and a healthy guest is not stopped by force, unless an
+//! operator asked. Judged by what the controller heard; the checker adds it up by itself.
+
+use super::{Checker, Rule};
+use crate::world::World;
+use mainstay_model::{
+    Activity, Command, DomainChange, DomainState, Fact, GuestChannel, HostChannel, HostId, Order, Span, StopHow, Time,
+    WorkloadId, spec::RecoveryPolicy,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Hosts whose last signs are no further apart than this fell silent together.
+const TOGETHER: Span = Span::secs(2);
+/// So many reboots in a row without an answer, and a guest is not healthy, however busy it is.
+const REBOOTS: u32 = 5;
+
+/// Signs of life, as the controller heard them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Signs {
+    hosts: BTreeMap<HostId, HostSigns>,
+    guests: BTreeMap<WorkloadId, GuestSigns>,
+    /// Hosts that an operator wants fenced, until they are off.
+    to_fence: BTreeSet<HostId>,
+    /// Guests that an operator wants stopped by force, until they are started again.
+    to_stop: BTreeSet<WorkloadId>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct HostSigns {
+    heard: BTreeMap<HostChannel, Time>,
+    /// It was asked in vain since.
+    silent: bool,
+    /// It was listed, so the controller watches it; and listed since it was silent last.
+    known: bool,
+    listed: bool,
+    /// It closed its connection, as a host does that shuts down.
+    closed: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct GuestSigns {
+    /// When it answered, wrote or sent last.
+    last: Option<Time>,
+    /// When it was heard last over the network.
+    heard: Option<Time>,
+    activity: Option<Activity>,
+    states: BTreeMap<HostId, (DomainState, Time)>,
+    reboots: u32,
+}
+
+impl Signs {
+    pub fn command(&mut self, command: &Command) {
+        match command {
+            Command::FenceHost { host } => _ = self.to_fence.insert(host.clone()),
+            Command::StopWorkload { workload, how, within } if *how == StopHow::Force || within.is_some() => {
+                self.to_stop.insert(workload.clone());
+            }
+            Command::RestartWorkload { workload, how: StopHow::Force } | Command::Revert { workload, .. } => {
+                self.to_stop.insert(workload.clone());
+            }
+            _ => {}
+        }
+    }
+
+    pub fn fact(&mut self, fact: &Fact, now: Time) {
+        match fact {
+            Fact::HostHeard { host, channel } => {
+                let signs = self.host(host);
+                signs.heard.insert(*channel, now);
+                if *channel == HostChannel::Hypervisor {
+                    (signs.silent, signs.closed) = (false, false);
+                }
+            }
+            Fact::HostSilent { host, channel: HostChannel::Hypervisor, closed, .. } => {
+                let signs = self.host(host);
+                (signs.silent, signs.listed) = (true, false);
+                signs.closed |= closed;
+            }
+            Fact::Inventory { host, asked_at, domains, .. } => {
+                let signs = self.host(host);
+                (signs.known, signs.listed) = (true, true);
+                for (workload, seen) in &**domains {
+                    self.state(host, workload, seen.state, *asked_at);
+                }
+            }
+            Fact::Domain { host, workload, change: DomainChange::State(state) } => {
+                self.state(host, workload, *state, now)
+            }
+            Fact::Domain { workload, change: DomainChange::Rebooted, .. } => self.guest(workload).reboots += 1,
+            Fact::Activity { activities, .. } => {
+                for (workload, activity) in activities {
+                    let signs = self.guest(workload);
+                    let moves = |last: Activity| {
+                        let (last, new) = ([last.disk_read, last.disk_written, last.net_sent], activity);
+                        last != [new.disk_read, new.disk_written, new.net_sent]
+                    };
+                    if signs.activity.replace(*activity).is_some_and(moves) {
+                        signs.last = Some(now);
+                    }
+                }
+            }
+            Fact::GuestHeard { workload, channel } => {
+                let signs = self.guest(workload);
+                (signs.last, signs.reboots) = (Some(now), 0);
+                if *channel != GuestChannel::Agent {
+                    signs.heard = Some(now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn host(&mut self, host: &HostId) -> &mut HostSigns {
+        self.hosts.entry(host.clone()).or_default()
+    }
+
+    fn guest(&mut self, workload: &WorkloadId) -> &mut GuestSigns {
+        self.guests.entry(workload.clone()).or_default()
+    }
+
+    /// As of that time; what is older than the last that was heard says nothing.
+    fn state(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, at: Time) {
+        let signs = self.guest(workload);
+        let before = signs.states.get(host).copied();
+        if before.is_some_and(|(_, then)| then > at) {
+            return;
+        }
+        signs.states.insert(host.clone(), (state, at));
+        if before.is_some_and(|(before, _)| !before.is_live()) && state.is_live() {
+            (signs.last, signs.reboots, signs.activity) = (Some(at), 0, None);
+        }
+    }
+
+    /// A host lost its power, so an operator's wish is fulfilled.
+    pub fn power_lost(&mut self, host: &HostId) {
+        self.to_fence.remove(host);
+    }
+
+    /// A guest is started, so an operator's wish to stop it is over.
+    pub fn started(&mut self, workload: &WorkloadId) {
+        self.to_stop.remove(workload);
+    }
+}
+
+impl Checker {
+    /// A fence order leaves.
+    pub(super) fn fences(&mut self, world: &World, order: &Order, host: &HostId) {
+        self.stake(Rule::WellLeftAlone);
+        if self.signs.to_fence.contains(host) {
+            return;
+        }
+        if let Some(why) = self.reported_health(world, host).or_else(|| self.cut_off(world, host)) {
+            self.violate(world, Rule::WellLeftAlone, format!("{} although {why}", order.action));
+        }
+    }
+
+    /// Why the host counts as healthy by what was heard of it, if it does.
+    fn reported_health(&self, world: &World, host: &HostId) -> Option<String> {
+        let (now, detection) = (world.now, world.spec.detection);
+        let signs = self.signs.hosts.get(host)?;
+        let silence = |channel| signs.heard.get(&channel).map(|heard| now.since(*heard));
+        let hypervisor = silence(HostChannel::Hypervisor)?;
+        if !signs.silent && !signs.listed {
+            return None; // it answers again, and what it runs is not known before its list
+        }
+        if hypervisor < detection.host_lost_floor {
+            return Some(format!("its hypervisor answered {hypervisor} ago"));
+        }
+        // Its address answers and its hypervisor does not: it hangs, if that lasts for long and its guests are silent as long.
+        let ping = silence(HostChannel::Ping).filter(|ping| *ping < detection.host_lost_floor);
+        if let Some(ping) = ping.filter(|_| hypervisor < detection.host_hung_after) {
+            return Some(format!("its address answered {ping} ago"));
+        }
+        None
+    }
+
+    /// Why it is the controller that is cut off: all that it watches fell silent together.
+    fn cut_off(&self, world: &World, host: &HostId) -> Option<String> {
+        let last = |name: &HostId, signs: &HostSigns| {
+            let guests = self.on_record.iter().filter(|(_, hosts)| hosts.len() == 1 && hosts.contains(name));
+            let heard = guests.filter_map(|(workload, _)| self.signs.guests.get(workload)?.heard);
+            signs.heard.values().copied().chain(heard).max()
+        };
+        let fell = last(host, self.signs.hosts.get(host)?)?;
+        let watched: Vec<_> = self
+            .signs
+            .hosts
+            .iter()
+            .filter(|(name, signs)| {
+                signs.known && !signs.closed && world.spec.hosts.contains_key(*name) && !self.evidence.is_off(name)
+            })
+            .collect();
+        // By then each counts as lost, whatever its rhythm.
+        let bound = world.spec.detection.host_lost_after;
+        let together = |name: &HostId, signs: &HostSigns| {
+            signs.silent
+                && last(name, signs)
+                    .is_some_and(|at| at.max(fell).since(at.min(fell)) < TOGETHER && world.now.since(at) >= bound)
+        };
+        (watched.len() > 1 && watched.iter().all(|(name, signs)| together(name, signs)))
+            .then(|| format!("all {} hosts fell silent with it: the controller is cut off", watched.len()))
+    }
+
+    /// An order leaves that ends a guest by force.
+    pub(super) fn kills(&mut self, world: &World, order: &Order, workload: &WorkloadId, host: &HostId) {
+        let Some(signs) = self.signs.guests.get(workload) else { return };
+        let runs = signs.states.get(host).is_some_and(|(state, _)| *state == DomainState::Running);
+        if !runs || !self.evidence.was_seen(workload, host) {
+            return;
+        }
+        let (last, reboots) = (signs.last, signs.reboots);
+        self.stake(Rule::WellLeftAlone);
+        let Some(guest) = world.guests.get(workload) else { return };
+        let policy = world.spec.recovery_rule(workload, &guest.tags);
+        let patience = policy.map_or_else(|| RecoveryPolicy::default().hung_after, |rule| rule.policy.hung_after);
+        let silence = last.map(|last| world.now.since(last)).filter(|silence| *silence < patience);
+        let asked = self.signs.to_stop.contains(workload);
+        if let Some(silence) = silence.filter(|_| !asked && reboots < REBOOTS) {
+            let text = format!("{} although it gave a sign of life {silence} ago", order.action);
+            self.violate(world, Rule::WellLeftAlone, text);
+        }
+    }
+}
