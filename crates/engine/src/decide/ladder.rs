@@ -125,9 +125,13 @@ impl Engine {
             Ok(now) => now,
             Err(not_now) => return Next::Is(not_now),
         };
-        let stays = rung == Rung::Restart && self.in_service(host);
+        let able = self.in_service(host);
+        let mut stays = rung == Rung::Restart && able;
         if !stays && let Err(why) = self.could_go(workload, host, rung, cause) {
-            return Next::Is(self.nowhere(why));
+            if !able {
+                return Next::Is(self.nowhere(why));
+            }
+            stays = true; // no other host takes it, and this one may
         }
         self.count_attempt(workload, rung, Some(host.clone()));
         let (action, because) = if stays {
