@@ -17,6 +17,7 @@ pub mod control;
 mod decide;
 mod engine;
 pub mod explain;
+mod few;
 mod goodbye;
 mod groups;
 mod health;

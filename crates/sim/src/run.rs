@@ -289,9 +289,9 @@ impl Simulation {
         self.record.changes(now, &step);
         if !step.events.is_empty()
             && self.record.seen.is_due(now)
-            && let Some(view) = self.view()
+            && let Some(leader) = &self.leader
         {
-            self.record.seen.view(&view);
+            self.record.seen.words(leader.words());
         }
         for (id, reply) in &step.replies {
             if let Some(command) = self.commands.get(id).cloned() {

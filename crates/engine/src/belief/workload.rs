@@ -5,7 +5,7 @@
 //! leaves. It goes only by proof: a newer answer of that host that says so, or the host proved off. A workload is started
 //! on a host only if it may run nowhere else.
 
-use crate::{Table, ledger::Record};
+use crate::{Table, few::Few, ledger::Record};
 use mainstay_model::{
     Activity, Cause, DomainState, GuestChannel, HostId, IncidentId, PointId, Resources, Time, WorkloadId, spec::Rung,
 };
@@ -224,7 +224,7 @@ impl Record for WorkloadRecord {
 pub(crate) struct WorkloadSenses {
     /// State per host that has it, with the time of the sighting.
     pub seen: BTreeMap<HostId, Seen>,
-    pub channels: BTreeMap<GuestChannel, GuestSense>,
+    pub channels: Few<GuestChannel, GuestSense>,
     pub activity: Option<ActivitySense>,
     /// When it was last seen to start (or this term began).
     pub up_since: Option<Time>,

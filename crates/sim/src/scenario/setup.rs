@@ -146,6 +146,7 @@ impl VmSetup {
             failing_starts: Vec::new(),
             failing_migrations: 0,
             locked: false,
+            asked_on: None,
             random,
         }
     }
