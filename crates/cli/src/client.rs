@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use mainstay_model::{Command, Reply, Span};
 use mainstay_web::{Envelope, Notice, Problem};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, io::ErrorKind, path::PathBuf, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -62,6 +62,11 @@ impl Client {
         Client { endpoint, token: std::env::var("MAINSTAY_TOKEN").ok() }
     }
 
+    /// Where the controller is, as a text that stays the same.
+    pub fn endpoint(&self) -> String {
+        self.endpoint.to_string()
+    }
+
     /// To the controller behind a socket.
     pub fn at_socket(path: impl Into<PathBuf>) -> Client {
         Client { endpoint: Endpoint::Socket(path.into()), token: None }
@@ -70,8 +75,20 @@ impl Client {
     /// Reads something. Data that is too old is refused.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Envelope<T>, Failure> {
         let answer: Envelope<T> = self.call(Method::GET, path, Bytes::new()).await?;
-        let age = Span(answer.age_ms);
-        if age > DATA_AT_MOST { Err(Failure::TooOld { age: span(age) }) } else { Ok(answer) }
+        match too_old(&answer) {
+            Some(failure) => Err(failure),
+            None => Ok(answer),
+        }
+    }
+
+    /// Reads something however old it is; with what has to be said of that, if it is too old to be shown as if it were true.
+    pub async fn get_as_it_is<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<(Envelope<T>, Option<Failure>), Failure> {
+        let answer = self.call(Method::GET, path, Bytes::new()).await?;
+        let failure = too_old(&answer);
+        Ok((answer, failure))
     }
 
     /// Gives a command; a refusal is an error.
@@ -88,6 +105,10 @@ impl Client {
     /// Follows what happens.
     pub async fn watch(&self) -> Result<Watching, Failure> {
         let response = self.within(self.send(Method::GET, "/v1/watch", Bytes::new())).await?;
+        if !response.status().is_success() {
+            let body = async { response.into_body().collect().await.map_err(|error| self.no_answer(error)) };
+            return Err(self.problem("/v1/watch", &self.within(body).await?.to_bytes()));
+        }
         Ok(Watching { client: self.clone(), body: response.into_body(), unread: Vec::new() })
     }
 
@@ -103,7 +124,20 @@ impl Client {
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(not_understood);
         }
-        Err(Failure::Problem(serde_json::from_slice::<Problem>(&bytes).map_err(not_understood)?))
+        Err(self.problem(path, &bytes))
+    }
+
+    /// What the controller says is wrong.
+    fn problem(&self, path: &str, body: &[u8]) -> Failure {
+        match serde_json::from_slice::<Problem>(body) {
+            Ok(mut problem) => {
+                if problem.status == 401 {
+                    (problem.detail, problem.help) = self.turned_away(problem.detail);
+                }
+                Failure::Problem(problem)
+            }
+            Err(source) => Failure::Answer { path: path.to_owned(), source },
+        }
     }
 
     async fn within<T>(&self, exchange: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
@@ -112,7 +146,7 @@ impl Client {
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, Failure> {
-        let unreachable = |source| Failure::NoController { endpoint: self.endpoint.to_string(), source };
+        let unreachable = |source| self.unreachable(source);
         match &self.endpoint {
             Endpoint::Socket(path_of_socket) => {
                 let stream = UnixStream::connect(path_of_socket).await.map_err(unreachable)?;
@@ -149,9 +183,37 @@ impl Client {
         sender.send_request(request).await.map_err(|error| self.no_answer(error))
     }
 
+    fn unreachable(&self, source: std::io::Error) -> Failure {
+        let endpoint = self.endpoint.to_string();
+        match (&self.endpoint, source.kind()) {
+            (Endpoint::Socket(_), ErrorKind::PermissionDenied) => Failure::NotAllowed { endpoint, source },
+            _ => Failure::NoController { endpoint, source },
+        }
+    }
+
+    /// What is wrong with the token, and what to do. The controller can't tell a wrong one from none that it knows.
+    fn turned_away(&self, detail: String) -> (String, String) {
+        match self.token {
+            None => (detail, "put the controller's token into MAINSTAY_TOKEN".to_owned()),
+            Some(_) => (
+                format!("the controller at {} does not know the token in MAINSTAY_TOKEN", self.endpoint),
+                "use the token that the controller was started with".to_owned(),
+            ),
+        }
+    }
+
     fn no_answer(&self, reason: impl fmt::Display) -> Failure {
         Failure::NoAnswer { endpoint: self.endpoint.to_string(), reason: reason.to_string() }
     }
+}
+
+/// What is wrong with an answer that is too old.
+fn too_old<T>(answer: &Envelope<T>) -> Option<Failure> {
+    let age = Span(answer.age_ms);
+    (age > DATA_AT_MOST).then(|| match answer.leader.trouble.clone() {
+        Some(trouble) => Failure::NothingRemembered { age: span(age), trouble },
+        None => Failure::TooOld { age: span(age) },
+    })
 }
 
 /// A stream of notices (server-sent events).
@@ -213,6 +275,15 @@ mod tests {
         assert_eq!(notice(":").unwrap(), None);
         assert_eq!(notice("event: tea\ndata: {}").unwrap(), None);
         assert_eq!(notice("event: missed\ndata: 7").unwrap(), Some(Notice::Missed(7)));
+    }
+
+    #[test]
+    fn a_socket_that_may_not_be_used_is_not_a_controller_that_is_away() {
+        let client = Client::at_socket("/run/mainstay/api.sock");
+        let failed = |kind| client.unreachable(ErrorKind::into(kind));
+        let (denied, away) = (failed(ErrorKind::PermissionDenied), failed(ErrorKind::NotFound));
+        assert!(denied.to_string().starts_with("you may not talk to the controller at /run/mainstay/api.sock"));
+        assert_eq!((denied.exit(), away.exit()), (crate::failure::Exit::Failed, crate::failure::Exit::Stale));
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! Live names for the shell's completion, asked from the controller. A shell must not hang: whatever takes longer than
 //! a moment completes nothing.
 
-use crate::{arguments::SOCKET, client::Client, pages};
+use crate::{
+    arguments::SOCKET,
+    client::{Client, segment},
+    pages,
+};
 use clap_complete::CompletionCandidate;
 use mainstay_engine::view::ClusterView;
-use mainstay_model::Incident;
+use mainstay_model::{Incident, RecoveryPoint};
 use serde::de::DeserializeOwned;
 use std::{ffi::OsStr, time::Duration};
 
@@ -21,6 +25,22 @@ pub fn hosts(start: &OsStr) -> Vec<CompletionCandidate> {
 pub fn vms(start: &OsStr) -> Vec<CompletionCandidate> {
     let vms = ask::<ClusterView>("/v1/cluster").map(|view| view.workloads).unwrap_or_default();
     candidates(start, vms.into_iter().map(|vm| (vm.workload.to_string(), vm.health)))
+}
+
+/// The recovery points of the VM that was typed before.
+pub fn points(start: &OsStr) -> Vec<CompletionCandidate> {
+    let Some(vm) = vm_typed(std::env::args()) else { return Vec::new() };
+    let points = ask::<Vec<RecoveryPoint>>(&format!("/v1/vms/{}/points", segment(&vm))).unwrap_or_default();
+    candidates(
+        start,
+        points.into_iter().rev().map(|point| (point.id.to_string(), format!("{:?}", point.state).to_lowercase())),
+    )
+}
+
+/// The VM in `mainstay snapshot revert web-1 …`, among the words that the shell passes on.
+fn vm_typed(words: impl Iterator<Item = String>) -> Option<String> {
+    let mut words = words.skip_while(|word| word != "revert" && word != "delete").skip(1);
+    words.find(|word| !word.starts_with('-'))
 }
 
 /// Hosts and VMs.

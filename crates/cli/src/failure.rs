@@ -34,6 +34,16 @@ pub enum Failure {
         /// Why.
         source: std::io::Error,
     },
+    /// A controller may be there, but this user may not talk to it.
+    #[error(
+        "you may not talk to the controller at {endpoint}: its socket is for its owner and group; run this as one of them, or with sudo"
+    )]
+    NotAllowed {
+        /// Where.
+        endpoint: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Somebody listens, but does not answer properly.
     #[error("the controller at {endpoint} did not answer: {reason}; look at its log")]
     NoAnswer {
@@ -47,6 +57,17 @@ pub enum Failure {
     TooOld {
         /// How old.
         age: String,
+    },
+    /// It can make nothing durable, takes nothing in, and so knows only what was.
+    #[error(
+        "the controller can remember nothing ({}), so it starts nothing, and what it knows is {age} old: {trouble}; repair that, and it goes on by itself",
+        mainstay_model::Code::NOTHING_REMEMBERED
+    )]
+    NothingRemembered {
+        /// How old what it knows is.
+        age: String,
+        /// Why.
+        trouble: String,
     },
     /// The controller says what is wrong.
     #[error("{}", .0.detail)]
@@ -62,6 +83,9 @@ pub enum Failure {
     /// The command line says something that clap could not see.
     #[error("{0}")]
     Usage(String),
+    /// What was waited for failed.
+    #[error("{0}")]
+    Undone(String),
     /// A wait ended without what was waited for.
     #[error("{0}")]
     Blocked(String),
@@ -95,7 +119,10 @@ impl Failure {
     /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
-            Failure::NoController { .. } | Failure::NoAnswer { .. } | Failure::TooOld { .. } => Exit::Stale,
+            Failure::NoController { .. }
+            | Failure::NoAnswer { .. }
+            | Failure::TooOld { .. }
+            | Failure::NothingRemembered { .. } => Exit::Stale,
             Failure::Problem(problem) => match problem.status {
                 503 => Exit::Stale,
                 409 => Exit::Degraded,
@@ -105,9 +132,12 @@ impl Failure {
             Failure::Blocked(_) => Exit::Degraded,
             Failure::Deposed(why) if why.is_gone() => Exit::MemoryGone,
             Failure::Deposed(_) => Exit::Deposed,
-            Failure::Answer { .. } | Failure::Configuration(_) | Failure::File { .. } | Failure::Other { .. } => {
-                Exit::Failed
-            }
+            Failure::NotAllowed { .. }
+            | Failure::Undone(_)
+            | Failure::Answer { .. }
+            | Failure::Configuration(_)
+            | Failure::File { .. }
+            | Failure::Other { .. } => Exit::Failed,
         }
     }
 

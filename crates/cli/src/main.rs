@@ -3,9 +3,11 @@
 //! Data goes to stdout, talk to stderr. How it ended is the exit code: see [`failure::Exit`].
 
 mod arguments;
+mod broken;
 mod client;
 mod commands;
 mod completion;
+mod difference;
 mod failure;
 mod follow;
 mod output;

@@ -100,3 +100,16 @@ fn the_stream_begins_with_how_things_are() {
     }
     assert!(read.contains("text/event-stream") && read.contains("event: view\ndata: {\"version\":1"), "{read}");
 }
+
+#[test]
+fn a_wrong_token_and_none_are_told_apart() {
+    let token = Token::new("0123456789abcdef").unwrap();
+    let server = Server::start_with(Fixed::new(well()), Some(token));
+    let address = std::fs::read_to_string(server.folder.path().join("address")).unwrap();
+    let ran = |environment: &[(&str, &str)]| mainstay(&["status", "--api", &address], environment);
+    let none = ran(&[]);
+    assert!(none.exit == 1 && none.stderr.contains("put the controller's token into MAINSTAY_TOKEN"), "{none:?}");
+    let wrong = ran(&[("MAINSTAY_TOKEN", "fedcba9876543210")]);
+    assert!(wrong.exit == 1 && wrong.stderr.contains("does not know the token in MAINSTAY_TOKEN"), "{wrong:?}");
+    assert_eq!(ran(&[("MAINSTAY_TOKEN", "0123456789abcdef")]).exit, 0);
+}

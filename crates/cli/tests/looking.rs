@@ -3,6 +3,8 @@
 mod common;
 
 use common::*;
+use mainstay_engine::view::Verdict;
+use mainstay_model::Severity;
 
 #[test]
 fn all_is_well() {
@@ -66,4 +68,76 @@ fn every_listing_speaks_json_with_version_age_and_leader() {
         assert_eq!((answer["version"].as_u64(), answer["age_ms"].as_u64()), (Some(1), Some(0)), "{words:?}");
         assert!(answer["leader"]["name"] == "lab" && !answer["data"].is_null(), "{words:?}: {answer}");
     }
+}
+
+/// The scenario: the disk of the controller's state is full. The verdict names that, and not only that its data is old.
+#[test]
+fn a_controller_that_can_remember_nothing_says_so_first() {
+    let mut view = well();
+    view.verdict = Verdict {
+        severity: Severity::Red,
+        text: "the controller can remember nothing, so it starts nothing: disk full (MS1002)".to_owned(),
+        next: Some("mainstay explain MS1002".to_owned()),
+    };
+    let trouble = Some("disk full".to_owned());
+    let server = Server::start(Fixed { last_step: ago(60), trouble, ..Fixed::new(view) });
+    let status = server.run(&["status"]);
+    assert!(status.exit == 4 && status.stdout.contains("so it starts nothing: disk full (MS1002)"), "{status:?}");
+    let list = server.run(&["vm", "list"]);
+    assert!(list.exit == 4 && list.stderr.contains("MS1002") && list.stderr.contains("disk full"), "{list:?}");
+    let nagios = server.run(&["status", "--nagios"]);
+    assert!(
+        nagios.exit == 3 && nagios.stdout.starts_with("MAINSTAY UNKNOWN - the controller can remember"),
+        "{nagios:?}"
+    );
+}
+
+#[test]
+fn monitoring_gets_one_line_and_its_own_exit_codes() {
+    let line = |view| {
+        let ran = Server::start(Fixed::new(view)).run(&["status", "--nagios"]);
+        (ran.exit, ran.stdout)
+    };
+    let (exit, text) = line(well());
+    assert_eq!(exit, 0);
+    insta::assert_snapshot!(text, @"MAINSTAY OK - All 3 VMs run, on 2 hosts; each has a fresh recovery point. | hosts=2 hosts_in_service=2 vms=3 vms_well=3 alarms_red=0 alarms_yellow=0 incidents=0");
+    let (exit, text) = line(trouble());
+    assert_eq!(exit, 2);
+    insta::assert_snapshot!(text, @"MAINSTAY CRITICAL - 1 of 3 VMs is down: h2 was lost 12 s ago and nobody can fence it. | hosts=2 hosts_in_service=1 vms=4 vms_well=2 alarms_red=1 alarms_yellow=1 incidents=1");
+    let away = mainstay(&["status", "--nagios"], &[("MAINSTAY_SOCKET", "/nowhere/api.sock")]);
+    assert!(away.exit == 3 && away.stdout.starts_with("MAINSTAY UNKNOWN - no controller answers"), "{away:?}");
+}
+
+#[test]
+fn the_running_configuration_is_shown_without_its_secrets() {
+    let server = Server::start(Fixed::new(well()));
+    let ran = server.run(&["config", "show", "--running"]);
+    assert_eq!(ran.exit, 0, "{ran:?}");
+    assert!(ran.stdout.contains("fence_sim") && ran.stdout.contains("***"), "{ran:?}");
+    assert!(!ran.stdout.contains("hunter2"), "{ran:?}");
+}
+
+#[test]
+fn what_if_config_says_what_the_file_changes() {
+    let server = Server::start(Fixed::new(well()));
+    let file = server.folder.path().join("new.toml");
+    let run = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        server.run(&["what-if", "config", file.to_str().unwrap()]).stderr
+    };
+    assert_eq!(run(RUNNING), "the file says what is in force already\n");
+    let changed = RUNNING.replace("[[vm]]", "[detection]\nheartbeat_every = \"2s\"\n[site.lab.host.h2]\n[[vm]]");
+    let told = run(&changed);
+    assert!(told.contains("detection.heartbeat_every: ") && told.contains("hosts.h2: added"), "{told}");
+}
+
+#[test]
+fn the_way_to_a_console_is_a_command_that_can_be_typed() {
+    let server = Server::start(Fixed::new(well()));
+    let ran = server.run(&["vm", "console", "web-1", "--print"]);
+    assert_eq!((ran.exit, &*ran.stdout), (0, "virsh --connect qemu+tcp://10.0.0.1/system console 'a b'\n"), "{ran:?}");
+    let paused = server.run(&["vm", "pause", "web-1"]);
+    assert!(paused.exit == 0 && paused.stderr.contains("Pause"), "{paused:?}");
+    let reset = server.run(&["vm", "reset", "web-1"]);
+    assert!(reset.exit == 2 && reset.stderr.contains("What it has not written to disk is lost."), "{reset:?}");
 }

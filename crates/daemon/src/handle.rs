@@ -2,15 +2,16 @@
 //! and the sensors' latest statistics. Every call has a deadline; none can hold the loop up.
 
 use crate::{
-    executors::{Disaster, Tools},
+    executors::{ByHand, Console, Disaster, Tools, console},
     news::News,
     stats::{StatsBoard, WorkloadStats},
 };
 use mainstay_engine::{
     control::Controller,
-    view::{ClusterView, Points, ReadyView},
+    view::{ClusterView, OrderView, Points, ReadyView},
     whatif::{Foreseen, Hypothesis},
 };
+use mainstay_model::spec::ClusterSpec;
 use mainstay_model::{Command, Event, Incident, IncidentId, Reply, Severity, Span, Subject, Time, WorkloadId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -120,6 +121,7 @@ pub(crate) enum Request {
     /// Where workloads could start now; `None` for all.
     Ready(Option<String>, oneshot::Sender<Option<Vec<ReadyView>>>),
     Incidents(oneshot::Sender<Vec<Incident>>),
+    Orders(Option<Subject>, Time, oneshot::Sender<Vec<OrderView>>),
     Copy(oneshot::Sender<Box<Controller>>),
 }
 
@@ -184,6 +186,27 @@ impl Handle {
         Ok(disaster.strike(&self.tools, &*self.view().await?).await)
     }
 
+    /// Pauses, resumes or resets a VM at its hypervisor, as a person would with virsh.
+    ///
+    /// # Errors
+    /// The outer one if the controller does not answer, the inner one says why it was not done.
+    pub async fn by_hand(&self, what: &ByHand) -> Result<Result<String, String>, NoAnswer> {
+        Ok(what.done(&self.tools, &*self.view().await?).await)
+    }
+
+    /// How a person gets to a VM's console.
+    ///
+    /// # Errors
+    /// The outer one if the controller does not answer, the inner one says why there is none.
+    pub async fn console(&self, workload: &WorkloadId) -> Result<Result<Console, String>, NoAnswer> {
+        Ok(console(&self.tools, &*self.view().await?, workload))
+    }
+
+    /// The configuration in force.
+    pub fn spec(&self) -> Arc<ClusterSpec> {
+        self.tools.spec.borrow().clone()
+    }
+
     /// Recovery points of a workload, oldest first.
     ///
     /// # Errors
@@ -198,6 +221,14 @@ impl Handle {
     /// If the controller is stopping or does not answer.
     pub async fn ready(&self, subject: Option<&str>) -> Result<Option<Vec<ReadyView>>, NoAnswer> {
         self.ask(|answer| Request::Ready(subject.map(str::to_owned), answer)).await
+    }
+
+    /// The newest orders about a subject (`None`: about anything) that left at `since` or later, oldest first.
+    ///
+    /// # Errors
+    /// If the controller is stopping or does not answer.
+    pub async fn orders(&self, subject: Option<Subject>, since: Time) -> Result<Vec<OrderView>, NoAnswer> {
+        self.ask(|answer| Request::Orders(subject, since, answer)).await
     }
 
     /// Incidents on record, oldest first.

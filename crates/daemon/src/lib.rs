@@ -29,7 +29,7 @@ mod workbench;
 
 pub use clock::Clock;
 pub use config::{ConfigError, read_text};
-pub use executors::{DeviceProblem, Disaster, check_devices};
+pub use executors::{ByHand, Console, DeviceProblem, Disaster, Touch, check_devices};
 pub use handle::{EventQuery, Handle, Health, NoAnswer, ReloadRefused, ReloadReport};
 pub use news::News;
 pub use rehearse::{DieAt, Moment};

@@ -249,6 +249,9 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
             Request::Points(workload, answer) => drop(answer.send(self.controller.points(&workload))),
             Request::Ready(subject, answer) => drop(answer.send(self.controller.ready(subject.as_deref()))),
             Request::Incidents(answer) => drop(answer.send(self.controller.incidents())),
+            Request::Orders(subject, since, answer) => {
+                drop(answer.send(self.controller.orders(subject.as_ref(), since)));
+            }
             Request::Copy(answer) => drop(answer.send(Box::new(self.controller.clone()))),
             Request::Command(command, answer) => return Some(commands.enter(command, answer)),
         }

@@ -11,7 +11,8 @@ use std::{
 };
 use tokio::time::timeout;
 
-const SOON: Duration = Duration::from_secs(30);
+/// Far longer than anything here takes, also on a machine that is overloaded many times.
+const SOON: Duration = Duration::from_secs(300);
 
 /// Hosts at a port of this machine where nobody listens.
 fn configure(directory: &Path, hosts: &[&str], more: &str) -> PathBuf {
@@ -127,7 +128,9 @@ async fn a_clock_that_was_set_ahead_between_two_terms_is_noticed() {
         let running = begin(&config).await.unwrap();
         let events = running.handle.events(EventQuery::default()).await.unwrap();
         end(running).await;
-        events.iter().filter(|event| event.text.contains("the clock was set ahead by 1h")).count()
+        // By an hour, more or less by what passes between two looks at a clock on a loaded machine.
+        let about_an_hour = ["the clock was set ahead by 1h", "the clock was set ahead by 59m"];
+        events.iter().filter(|event| about_an_hour.iter().any(|text| event.text.contains(text))).count()
     };
     assert_eq!(told().await, 1);
     assert_eq!(told().await, 1, "once");

@@ -410,6 +410,7 @@ impl Engine {
         };
         self.commanded(Subject::Workload(workload.clone()), &format!("a person asked to revert it to {point}"));
         self.answered(workload);
+        let off_since = self.off_since(workload);
         let keep_broken = self.protection(workload).is_none_or(|rule| rule.policy.keep_broken);
         let record = self.belief.workloads.get_mut(workload).expect("checked above");
         record.want = Want::Running;
@@ -424,12 +425,13 @@ impl Engine {
         });
         let action = Action::Revert { workload: workload.clone(), host, point: point.clone(), keep_broken };
         self.order(action, mainstay_model::Span::minutes(5), crate::belief::Purpose::Life);
-        self.trouble_by_revert(workload);
+        self.trouble_by_revert(workload, off_since);
         accepted(format!("{workload} is being reverted to {point}"))
     }
 
-    /// A revert makes an incident of its own, so that its downtime and loss are on record.
-    fn trouble_by_revert(&mut self, workload: &WorkloadId) {
+    /// A revert makes an incident of its own, so that its downtime and loss are on record. `off_since`: what was off already has
+    /// written nothing since.
+    fn trouble_by_revert(&mut self, workload: &WorkloadId, off_since: Option<mainstay_model::Time>) {
         let well_until = self.now;
         let record = self.belief.workloads.get_mut(workload).expect("checked by the caller");
         record.trouble = Some(crate::belief::Trouble {
@@ -439,10 +441,20 @@ impl Engine {
             started_at: None,
             pictured: true,
         });
-        if record.incident.is_none() {
+        if record.incident.is_some() {
+            self.down_again(workload, well_until); // one that is down stays so
+        } else {
             let cause = mainstay_model::IncidentCause::Reverted;
             self.open_incident(Subject::Workload(workload.clone()), cause, well_until);
         }
+        self.wrote_until(workload, off_since);
+    }
+
+    /// Since when it is off, if it is: it has written nothing since.
+    fn off_since(&self, workload: &WorkloadId) -> Option<mainstay_model::Time> {
+        let record = self.belief.workloads.get(workload).filter(|record| record.may_run_on.is_empty())?;
+        let seen = self.belief.workload_senses.get(workload)?.seen.get(record.host.as_ref()?)?;
+        Some(seen.since)
     }
 
     fn delete_point_now(&mut self, workload: &WorkloadId, point: PointId) -> Reply {

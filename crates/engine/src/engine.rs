@@ -103,6 +103,8 @@ impl Engine {
     fn finish(&mut self) -> Step {
         let mut step = std::mem::take(&mut self.out);
         step.changes = self.belief.take_changes();
+        self.belief.meta.is_alive(self.now, !step.changes.is_empty());
+        self.belief.meta.take_changes(&mut step.changes);
         let pulse = self.now + self.spec.detection.heartbeat_every.max(Span::millis(50));
         step.wake_at = Some(self.agenda.next_wake().map_or(pulse, |wake| wake.min(pulse)).max(self.now + Span(1)));
         step

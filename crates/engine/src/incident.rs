@@ -1,7 +1,10 @@
 //! Incidents: the story of a trouble, from the last moment of health until all is well or a person took over. A lost host
 //! and all its workloads are one incident.
 
-use crate::{belief::PointKey, engine::Engine};
+use crate::{
+    belief::{PointKey, WorkloadRecord},
+    engine::Engine,
+};
 use mainstay_model::{
     Event, HostId, Incident, IncidentCause, IncidentWorkload, PointState, RecoveryPoint, Span, Subject, Time,
     WorkloadId,
@@ -39,7 +42,7 @@ impl Engine {
             Subject::Workload(workload) => {
                 if let Some(record) = self.belief.workloads.get_mut(workload) {
                     record.incident = Some(id);
-                    incident.workloads.push(hit(workload, record.host.clone(), well_until));
+                    incident.workloads.push(hit(record, well_until, self.now));
                 }
             }
             Subject::Cluster => {}
@@ -71,11 +74,39 @@ impl Engine {
         }
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.incident = Some(id);
-        let from = record.host.clone();
+        let new = hit(record, well_until, self.now);
         let Some(incident) = self.belief.incidents.get_mut(&id) else { return };
-        if !incident.workloads.iter().any(|hit| hit.workload == *workload) {
-            incident.workloads.push(hit(workload, from, well_until));
+        if incident.workloads.iter().any(|hit| hit.workload == *workload) {
+            self.down_again(workload, well_until);
+        } else {
+            incident.workloads.push(new);
         }
+    }
+
+    /// A workload that is in an incident fell, or fell again: what it was down before counts, what it ran between does not.
+    pub(crate) fn down_again(&mut self, workload: &WorkloadId, well_until: Time) {
+        let now = self.now;
+        let Some(hit) = self.part_in_incident(workload) else { return };
+        hit.wrote_until = Some(now);
+        if let Some(back) = hit.back_at().or(hit.left_at) {
+            hit.down_before = hit.downtime(back);
+            hit.down_since = Some(well_until.max(back));
+        }
+        (hit.running_at, hit.answering_at, hit.left_at) = (None, None, None);
+    }
+
+    /// It is known that it wrote nothing since then.
+    pub(crate) fn wrote_until(&mut self, workload: &WorkloadId, until: Option<Time>) {
+        if let (Some(until), Some(hit)) = (until, self.part_in_incident(workload)) {
+            hit.wrote_until = Some(hit.wrote_until.map_or(until, |at| at.min(until)));
+        }
+    }
+
+    /// What is on record of a workload in the incident it is in.
+    fn part_in_incident(&mut self, workload: &WorkloadId) -> Option<&mut IncidentWorkload> {
+        let id = self.belief.workloads.get(workload)?.incident?;
+        let incident = self.belief.incidents.get_mut(&id)?;
+        incident.workloads.iter_mut().find(|hit| hit.workload == *workload)
     }
 
     /// Adds an event to the incident it belongs to.
@@ -95,24 +126,26 @@ impl Engine {
         running_at: Time,
         answering_at: Option<Time>,
     ) {
-        let Some(id) = self.belief.workloads.get(workload).and_then(|record| record.incident) else { return };
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let (Some(id), probed) = (record.incident, record.answers) else { return };
         let Some(incident) = self.belief.incidents.get(&id) else { return };
-        let Some(index) = incident.workloads.iter().position(|hit| hit.workload == *workload) else { return };
-        let known = &incident.workloads[index];
-        if known.running_at == Some(running_at) && known.answering_at == answering_at && known.to.as_ref() == Some(host)
-        {
+        let Some(known) = incident.workloads.iter().find(|hit| hit.workload == *workload) else { return };
+        // When it was first back is what counts: a move, or a new term that sees it for the first time, changes nothing.
+        let running_at = known.running_at.unwrap_or(running_at);
+        let (was_answering, answering_at) = (known.answering_at, known.answering_at.or(answering_at));
+        let is_known = known.running_at.is_some() && was_answering == answering_at && known.probed == probed;
+        if is_known && known.to.as_ref() == Some(host) {
             return;
         }
-        let incident = self.belief.incidents.get_mut(&id).expect("looked up above");
-        let hit = &mut incident.workloads[index];
+        let Some(hit) = self.part_in_incident(workload) else { return };
         hit.to = Some(host.clone());
         hit.running_at = Some(running_at);
         hit.answering_at = answering_at;
+        hit.probed = probed;
         hit.data_loss.get_or_insert_default();
-        if let Some(answering_at) = answering_at {
+        if let Some(answering_at) = answering_at.filter(|_| was_answering.is_none()) {
             let subject = Subject::Workload(workload.clone());
-            let down = answering_at
-                .since(self.belief.incidents.get(&id).expect("looked up above").workloads[index].well_until);
+            let down = answering_at.since(hit.down_since.unwrap_or(hit.well_until));
             self.note(
                 mainstay_model::EventKind::Seen,
                 mainstay_model::Severity::Green,
@@ -124,17 +157,22 @@ impl Engine {
 
     /// A workload of an incident was brought back to a recovery point: what came after that is lost.
     pub(crate) fn data_lost(&mut self, workload: &WorkloadId, point_taken_at: Option<Time>) {
-        let Some(id) = self.belief.workloads.get(workload).and_then(|record| record.incident) else { return };
-        let Some(incident) = self.belief.incidents.get_mut(&id) else { return };
-        if let Some(hit) = incident.workloads.iter_mut().find(|hit| hit.workload == *workload) {
-            hit.data_loss = point_taken_at.map(|taken_at| hit.well_until.since(taken_at));
-        }
+        let Some(hit) = self.part_in_incident(workload) else { return };
+        let wrote_until = hit.wrote_until.unwrap_or(hit.well_until);
+        let before = hit.data_loss.unwrap_or(Span::ZERO);
+        hit.data_loss = point_taken_at.map(|taken_at| wrote_until.since(taken_at).max(before));
     }
 
     /// The workload's part in its incident is over.
     pub(crate) fn leave_incident_of(&mut self, workload: &WorkloadId) {
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let Some(id) = record.incident else { return };
+        let now = self.now;
+        if let Some(hit) = self.part_in_incident(workload)
+            && hit.back_at().is_none()
+        {
+            hit.left_at = Some(now);
+        }
         self.belief.workloads.get_mut(workload).expect("looked up above").incident = None;
         let others = |incident: &Incident| {
             incident
@@ -144,7 +182,7 @@ impl Engine {
         };
         let Some(incident) = self.belief.incidents.get(&id) else { return };
         if !others(incident) {
-            let end = incident.workloads.iter().filter_map(|hit| hit.answering_at.or(hit.running_at)).max();
+            let end = incident.workloads.iter().filter_map(|hit| hit.back_at().or(hit.left_at)).max();
             let end = end.unwrap_or(self.now);
             let incident = self.belief.incidents.get_mut(&id).expect("looked up above");
             incident.closed_at = Some(end);
@@ -158,9 +196,11 @@ impl Engine {
             && let Some(hit) = incident.workloads.iter_mut().find(|hit| hit.workload == *workload)
         {
             hit.to = Some(host.clone());
-            hit.running_at = Some(hit.well_until);
-            hit.answering_at = record.answers.then_some(hit.well_until);
-            hit.data_loss = Some(Span::ZERO);
+            let from = hit.down_since.unwrap_or(hit.well_until);
+            hit.probed = record.answers;
+            hit.running_at = Some(from);
+            hit.answering_at = record.answers.then_some(from);
+            hit.data_loss.get_or_insert_default();
         }
         self.leave_incident_of(workload);
     }
@@ -213,14 +253,19 @@ impl Engine {
     }
 }
 
-fn hit(workload: &WorkloadId, from: Option<HostId>, well_until: Time) -> IncidentWorkload {
+fn hit(record: &WorkloadRecord, well_until: Time, now: Time) -> IncidentWorkload {
     IncidentWorkload {
-        workload: workload.clone(),
-        from,
+        workload: record.workload.clone(),
+        from: record.host.clone(),
         to: None,
         well_until,
         running_at: None,
         answering_at: None,
         data_loss: None,
+        probed: record.answers,
+        down_since: None,
+        down_before: Span::ZERO,
+        wrote_until: Some(now),
+        left_at: None,
     }
 }

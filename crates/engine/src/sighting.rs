@@ -77,6 +77,9 @@ impl Engine {
         if before.is_some_and(|seen| seen.at > at) {
             return;
         }
+        if state == DomainState::Running {
+            senses.running_seen = senses.running_seen.max(Some(at));
+        }
         if state == DomainState::Off(OffReason::Undefined) {
             senses.seen.remove(host);
         } else {

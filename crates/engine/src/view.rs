@@ -2,8 +2,8 @@
 //! HTTP API and by `--json`, so its field names are a public contract (`version` grows with every breaking change).
 
 use mainstay_model::{
-    Alarm, HostId, Incident, IncidentId, Obstacle, PointId, RecoveryPoint, Resources, Severity, SiteId, Span, Time,
-    WorkloadId,
+    ActionId, Alarm, HostId, Incident, IncidentId, Obstacle, PointId, RecoveryPoint, Resources, Severity, SiteId, Span,
+    Subject, Time, WorkloadId,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -151,6 +151,62 @@ pub struct PointSummary {
     pub id: PointId,
     /// When it was taken.
     pub taken_at: Time,
+}
+
+/// An order on record: something that the controller told a host or device to do, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderView {
+    /// Its number.
+    pub id: ActionId,
+    /// About what.
+    pub subject: Subject,
+    /// What is to be done.
+    pub kind: OrderKind,
+    /// The same in words.
+    pub text: String,
+    /// The recovery point it is about, if it is about one.
+    pub point: Option<PointId>,
+    /// When it left.
+    pub ordered_at: Time,
+    /// When it ended.
+    pub ended_at: Option<Time>,
+    /// How it ended.
+    pub result: OrderResult,
+    /// Why it failed, or why its outcome is unknown.
+    pub reason: Option<String>,
+}
+
+/// What is to be done by an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "each is the action of its name")]
+pub enum OrderKind {
+    CheckPower,
+    Fence,
+    PowerOn,
+    Start,
+    Stop,
+    Resume,
+    Migrate,
+    TakePoint,
+    DeletePoint,
+    Revert,
+    /// Leftovers removed, autostart switched off, a picture taken.
+    Housekeeping,
+}
+
+/// How an order stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderResult {
+    /// Nothing has come of it yet.
+    UnderWay,
+    /// It is so now.
+    Done,
+    /// It is certain that it was not done.
+    Failed,
+    /// It may have been done or not: the controller finds out.
+    Unknown,
 }
 
 /// The recovery points of one workload.

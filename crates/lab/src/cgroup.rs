@@ -56,7 +56,7 @@ impl Cgroups {
         let path = self.root.join(member);
         let what = format!("freezing or thawing {}", path.display());
         std::fs::write(path.join(file), value).at("writing", path.join(file))?;
-        poll_until(what, "", Duration::from_secs(10), || async {
+        poll_until(what, "", Duration::from_secs(120), || async {
             std::fs::read_to_string(path.join(shown.0)).ok().filter(|text| text.contains(shown.1))
         })
         .await
@@ -69,7 +69,7 @@ impl Cgroups {
             return Ok(());
         }
         let hint = format!("; look at the processes in {}", self.root.join(member).display());
-        poll_until(format!("the end of {member}"), hint, Duration::from_secs(20), || async {
+        poll_until(format!("the end of {member}"), hint, Duration::from_secs(120), || async {
             let living = self.processes(member);
             for pid in &living {
                 // A process that ended in between needs no signal; what was forked meanwhile is met in the next round.

@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use crate::error::{AtPath, LabError, Result};
 
 /// Far more than any of the tools needs on a loaded machine; a call past it hangs.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Runs a command to its end and returns what it printed on standard output.
 pub(crate) async fn run(argv: &[&str]) -> Result<String> {

@@ -24,7 +24,7 @@ const INIT: &str = include_str!("../host/init.sh");
 pub(crate) const BOOT_SCRIPT: &str = "rc.local";
 
 /// A loaded machine starts a libvirtd in well under a second; ten times that means that it will not start.
-const LIBVIRT_LIMIT: Duration = Duration::from_secs(30);
+const LIBVIRT_LIMIT: Duration = Duration::from_secs(180);
 
 /// Process id of the host's PID 1 as this machine numbers it, if the host is on.
 pub(crate) fn init_process(layout: &Layout, host: &str) -> Option<Pid> {
@@ -68,7 +68,7 @@ pub(crate) async fn power_on(layout: &Layout, host: &str) -> Result<()> {
     tokio::spawn(async move { launcher.wait().await });
     network::set_cable(layout, host, true).await?;
     let hint = format!("; see {}", log.display());
-    poll_until(format!("power on of {host}"), hint, Duration::from_secs(10), || async { init_process(layout, host) })
+    poll_until(format!("power on of {host}"), hint, Duration::from_secs(120), || async { init_process(layout, host) })
         .await
         .map(|_| ())
 }

@@ -18,8 +18,8 @@ use crate::power::{self, PowerRunner};
 use crate::spec::LabSpec;
 use crate::{guest, host, host_disk, network, removal};
 
-/// A dozen emulated guests booting at once on two slow cores stay well below it.
-const BOOT_LIMIT: Duration = Duration::from_secs(120);
+/// A dozen emulated guests booting at once on two slow cores stay well below it, also if others want these cores.
+const BOOT_LIMIT: Duration = Duration::from_secs(400);
 
 /// A lab that is there.
 #[derive(Debug)]

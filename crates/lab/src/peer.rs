@@ -21,7 +21,7 @@ use crate::layout;
 
 const BOOT_SCRIPT: &str = include_str!("../host/pacemaker.sh");
 /// Corosync forms a ring and Pacemaker elects within ten seconds here; a resource start follows.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(400);
 
 /// How Pacemaker is set up; what is not here is as its documentation recommends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use crate::layout::Layout;
 
 const FENCE_AGENT: &str = include_str!("../host/fence_mainstay_lab");
 /// A client that says nothing must not hold a connection for ever.
-const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 /// Between off and on of a reboot, as a machine's firmware takes a moment.
 const REBOOT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -122,7 +122,7 @@ pub(crate) async fn start(layout: &Layout, runner: PowerRunner) -> Result<Option
         }
     };
     let hint = format!("; see {}", layout.dir.join("power.err").display());
-    poll_until("start of the power controller", hint, Duration::from_secs(10), || async {
+    poll_until("start of the power controller", hint, Duration::from_secs(120), || async {
         UnixStream::connect(layout.power_socket()).await.ok()
     })
     .await?;

@@ -1,18 +1,24 @@
 //! A lab leaves nothing behind: neither after `down`, nor after its creator was killed in the middle of building it.
 
-#![allow(clippy::unwrap_used, reason = "in a test, a failure is the report")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "in a test, a failure is the report; a creator tells its name"
+)]
 
 mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use mainstay_lab::{DiskKind, Lab, LabSpec, ScratchLab};
 use support::{SOON, up};
 
 const CREATOR: &str = "MAINSTAY_LAB_TEST_CREATOR";
+/// Instead of a name: the creator chooses it as every test does.
+const OWN: &str = "own";
 
 fn spec_with_every_kind_of_disk(name: &str) -> LabSpec {
     let mut spec = LabSpec::new(name, 2, 2);
@@ -25,9 +31,43 @@ fn spec_with_every_kind_of_disk(name: &str) -> LabSpec {
 #[tokio::test]
 async fn creator() {
     if let Ok(name) = std::env::var(CREATOR) {
-        up(spec_with_every_kind_of_disk(&name)).await;
+        let spec = if name == OWN { ScratchLab::spec("own", 1, 0) } else { spec_with_every_kind_of_disk(&name) };
+        println!("lab {}", spec.name);
+        let _lab = up(spec).await;
         std::future::pending::<()>().await;
     }
+}
+
+/// Starts a creator that builds a lab with its own process in the name; returns when its host is on.
+fn own_lab_built() -> (Child, String) {
+    let mut creator = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "creator", "--nocapture"])
+        .env(CREATOR, OWN)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(creator.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let name = lines.find_map(|line| line.split("lab ").nth(1).map(str::to_owned)).expect("it says its lab's name");
+    assert!(lines.any(|line| line.contains("host h1 is on")), "the creator ended before its host was on");
+    (creator, name)
+}
+
+/// Ctrl-C and SIGTERM end a test program with its labs; what a killed one left, the next one removes.
+#[test]
+fn no_end_of_a_test_program_leaves_a_lab_for_ever() {
+    let (mut killed, left) = own_lab_built();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let dir = |name: &str| Lab::attach(name).unwrap().layout().dir.clone();
+    let left_dir = dir(&left);
+    assert!(!traces(&left, &left_dir).is_empty());
+
+    let (mut ended, own) = own_lab_built();
+    let own_dir = dir(&own);
+    assert_eq!(traces(&left, &left_dir), [""; 0], "the next test program removes it");
+    assert!(Command::new("kill").args(["-TERM", &ended.id().to_string()]).status().unwrap().success());
+    assert_eq!(ended.wait().unwrap().code(), Some(130));
+    assert_eq!(traces(&own, &own_dir), [""; 0]);
 }
 
 #[tokio::test]

@@ -85,12 +85,43 @@ pub struct IncidentWorkload {
     pub from: Option<HostId>,
     /// Where it runs now.
     pub to: Option<HostId>,
-    /// Last moment at which it was known to be well.
+    /// Last moment at which it was known to be well, before the incident.
     pub well_until: Time,
-    /// When it was seen running again.
+    /// When it was seen running again after it was last down. It does not change once it is set, unless the workload falls
+    /// again.
     pub running_at: Option<Time>,
-    /// When it answered again (only workloads that are probed).
+    /// When it answered again after it was last down (only workloads that are probed).
     pub answering_at: Option<Time>,
-    /// The most that can have been lost: zero if it went on from its disk, else the age of the recovery point.
+    /// The most that can have been lost: zero if it went on from its disk, else what it may have written since the recovery
+    /// point.
     pub data_loss: Option<Span>,
+    /// True if it answers probes: then it is down until it answers.
+    #[serde(default)]
+    pub probed: bool,
+    /// It fell again in the same incident: the last moment at which it was known to be well before that.
+    #[serde(default)]
+    pub down_since: Option<Time>,
+    /// Downtime in this incident before `down_since`.
+    #[serde(default)]
+    pub down_before: Span,
+    /// When its outage was believed: it may have written until then.
+    #[serde(default)]
+    pub wrote_until: Option<Time>,
+    /// When its part in the incident ended although it was down: a person took over.
+    #[serde(default)]
+    pub left_at: Option<Time>,
+}
+
+impl IncidentWorkload {
+    /// When it was back after it was last down: answering if it is probed, running otherwise.
+    pub fn back_at(&self) -> Option<Time> {
+        if self.probed { self.answering_at } else { self.answering_at.or(self.running_at) }
+    }
+
+    /// How long it was down in this incident, until `now` if it still is.
+    pub fn downtime(&self, now: Time) -> Span {
+        let from = self.down_since.unwrap_or(self.well_until);
+        let until = self.back_at().or(self.left_at).unwrap_or(now);
+        Span(self.down_before.0.saturating_add(until.since(from).0))
+    }
 }

@@ -167,6 +167,7 @@ impl Simulation {
             self.checker.happened(&self.world, truth);
         }
         self.record.outages(&self.world);
+        self.checker.who_is_well(&self.world);
     }
 
     /// Plans a deed.
@@ -286,6 +287,8 @@ impl Simulation {
         self.ahead_on_record = self.ahead;
         self.checker.told(&self.world, inputs);
         self.checker.persisted(&self.world, &self.store, &step.changes);
+        let one_clock = self.term.is_first() && self.wall_clock.ahead_ms == 0;
+        self.checker.figures(&self.world, &step.changes, one_clock);
         self.record.changes(now, &step);
         if !step.events.is_empty()
             && self.record.seen.is_due(now)

@@ -20,6 +20,13 @@ pub(crate) struct Store {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Term(u64);
 
+impl Term {
+    /// True of the first controller there ever was.
+    pub fn is_first(self) -> bool {
+        self.0 <= 1
+    }
+}
+
 /// Another controller has begun since: nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Superseded;

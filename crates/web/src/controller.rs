@@ -1,13 +1,14 @@
 //! What the API asks of a controller. The daemon's [`Handle`] is one; tests bring a small one of their own.
 
 use mainstay_daemon::{
-    Disaster, EventQuery, Handle, Health, News, NoAnswer, ReloadRefused, ReloadReport, WorkloadStats,
+    ByHand, Console, Disaster, EventQuery, Handle, Health, News, NoAnswer, ReloadRefused, ReloadReport, WorkloadStats,
 };
 use mainstay_engine::{
-    view::{ClusterView, Points, ReadyView},
+    view::{ClusterView, OrderView, Points, ReadyView},
     whatif::{Foreseen, Hypothesis},
 };
-use mainstay_model::{Command, Event, Incident, Reply, Time, WorkloadId};
+use mainstay_model::spec::ClusterSpec;
+use mainstay_model::{Command, Event, Incident, Reply, Subject, Time, WorkloadId};
 use std::{future::Future, sync::Arc};
 use tokio::sync::broadcast;
 
@@ -29,10 +30,22 @@ pub trait Controller: Clone + Send + Sync + 'static {
     fn what_if(&self, hypotheses: Vec<Hypothesis>) -> impl Future<Output = Result<Foreseen, NoAnswer>> + Send;
     /// Makes a disaster happen, for a live drill.
     fn strike(&self, disaster: &Disaster) -> impl Future<Output = Result<Result<String, String>, NoAnswer>> + Send;
+    /// Pauses, resumes or resets a VM.
+    fn by_hand(&self, what: &ByHand) -> impl Future<Output = Result<Result<String, String>, NoAnswer>> + Send;
+    /// How a person gets to a VM's console.
+    fn console(&self, workload: &WorkloadId) -> impl Future<Output = Result<Result<Console, String>, NoAnswer>> + Send;
+    /// The configuration in force.
+    fn spec(&self) -> Arc<ClusterSpec>;
     /// Recovery points of a workload.
     fn points(&self, workload: &WorkloadId) -> impl Future<Output = Result<Points, NoAnswer>> + Send;
     /// On which hosts workloads could start now.
     fn ready(&self, subject: Option<&str>) -> impl Future<Output = Result<Option<Vec<ReadyView>>, NoAnswer>> + Send;
+    /// The newest orders about a subject (`None`: about anything) that left at `since` or later, oldest first.
+    fn orders(
+        &self,
+        subject: Option<Subject>,
+        since: Time,
+    ) -> impl Future<Output = Result<Vec<OrderView>, NoAnswer>> + Send;
     /// Incidents on record.
     fn incidents(&self) -> impl Future<Output = Result<Vec<Incident>, NoAnswer>> + Send;
     /// Events on record.
@@ -68,11 +81,24 @@ impl Controller for Handle {
     async fn strike(&self, disaster: &Disaster) -> Result<Result<String, String>, NoAnswer> {
         Handle::strike(self, disaster).await
     }
+    async fn by_hand(&self, what: &ByHand) -> Result<Result<String, String>, NoAnswer> {
+        Handle::by_hand(self, what).await
+    }
+    async fn console(&self, workload: &WorkloadId) -> Result<Result<Console, String>, NoAnswer> {
+        Handle::console(self, workload).await
+    }
+    fn spec(&self) -> Arc<ClusterSpec> {
+        Handle::spec(self)
+    }
     async fn points(&self, workload: &WorkloadId) -> Result<Points, NoAnswer> {
         Handle::points(self, workload).await
     }
     async fn ready(&self, subject: Option<&str>) -> Result<Option<Vec<ReadyView>>, NoAnswer> {
         Handle::ready(self, subject).await
+    }
+
+    async fn orders(&self, subject: Option<Subject>, since: Time) -> Result<Vec<OrderView>, NoAnswer> {
+        Handle::orders(self, subject, since).await
     }
     async fn incidents(&self) -> Result<Vec<Incident>, NoAnswer> {
         Handle::incidents(self).await

@@ -2,9 +2,9 @@
 //! as docs/openapi.json; a test fails when that is out of date.
 
 use crate::{Envelope, Explanation, Problem, VERSION};
-use mainstay_daemon::{Disaster, ReloadReport, WorkloadStats};
+use mainstay_daemon::{ByHand, Console, Disaster, ReloadReport, WorkloadStats};
 use mainstay_engine::{
-    view::{ClusterView, HostView, Points, ReadyView, WorkloadView},
+    view::{ClusterView, HostView, OrderView, Points, ReadyView, WorkloadView},
     whatif::{Foreseen, Hypothesis},
 };
 use mainstay_model::{Alarm, Command, Event, Incident, Reply};
@@ -30,6 +30,14 @@ pub fn openapi() -> Value {
     document.get::<WorkloadView>("/v1/vms/{vm}", "One VM", &[VM]);
     document.get::<Points>("/v1/vms/{vm}/points", "A VM's recovery points, oldest first", &[VM]);
     document.get::<Vec<WorkloadStats>>("/v1/stats", "What people look for in VMs", &[("vm", "query", "Only this VM")]);
+    document.get::<Console>("/v1/vms/{vm}/console", "How to get to a VM's console", &[VM]);
+    document.get::<Value>("/v1/config", "The configuration in force, its secrets hidden", &[]);
+    document.post::<ByHand, Reply>("/v1/by-hand", "Pause, resume or reset a VM; 409 if it can't be done");
+    document.get::<Vec<OrderView>>(
+        "/v1/orders",
+        "The newest orders and what came of them, oldest first",
+        &EVENT_FILTER[..2],
+    );
     document.get::<Vec<Alarm>>("/v1/alarms", "Alarms, worst first", &[]);
     document.get::<Vec<Incident>>("/v1/incidents", "Incidents on record, oldest first", &[]);
     let number = ("incident", "path", "Its number, such as i7");

@@ -12,7 +12,7 @@ use mainstay_model::{
     config::{self, Loaded, Problem},
 };
 use miette::{GraphicalReportHandler, GraphicalTheme, Report};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -31,6 +31,7 @@ Examples:
   mainstay config example > mainstay.toml
   mainstay config check --config mainstay.toml     all errors at once, each with its line
   mainstay config show                             with every default filled in
+  mainstay config show --running                   what the running controller goes by
   mainstay config schema > mainstay.schema.json
   mainstay config reload                           the running controller reads its file again")]
 pub struct Config {
@@ -47,7 +48,13 @@ enum Verb {
     /// Print the JSON schema, for editors
     Schema,
     /// Print what the controller makes of the file, with every default filled in (JSON)
-    Show(File),
+    Show {
+        #[command(flatten)]
+        file: File,
+        /// What is in force in the running controller instead, its secrets hidden
+        #[arg(long, conflicts_with = "config")]
+        running: bool,
+    },
     /// Make the running controller read its file again; a bad one changes nothing
     Reload,
 }
@@ -71,7 +78,11 @@ pub(super) async fn run(context: &Context<'_>, arguments: Config) -> Result<Exit
             context.output.document(&config::schema());
             Ok(Exit::Done)
         }
-        Verb::Show(file) => {
+        Verb::Show { running: true, .. } => {
+            context.output.document(&context.client.get::<Value>("/v1/config").await?);
+            Ok(Exit::Done)
+        }
+        Verb::Show { file, .. } => {
             let Loaded { spec, controller, .. } = read(context, &file.config).await?;
             context
                 .output

@@ -2,6 +2,7 @@
 
 use super::{Context, what_if::foresee};
 use crate::{
+    broken::{Broken, Note},
     client::Watching,
     completion::subjects,
     failure::{Exit, Failure},
@@ -15,7 +16,10 @@ use mainstay_lab::{Lab, LabError};
 use mainstay_model::{Incident, Reply, Span, Subject, Time, WorkloadId};
 use mainstay_web::{Envelope, Notice};
 use std::collections::BTreeSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, timeout_at},
+};
 
 /// Rehearse a disaster: foreseen, or live on the real thing
 #[derive(Debug, Args)]
@@ -29,14 +33,17 @@ Examples:
   mainstay drill --live cut-network web-1      the cable is plugged in again at the end
   mainstay drill --live freeze web-1 --lab lab
   mainstay drill --live power-cut h1 --yes
+  mainstay drill --take-back                   after a drill that was killed: plug the cable in again
 
-Exit codes: 0 recovered, 3 not recovered within --timeout.")]
+Ended early (Ctrl-C, SIGTERM) it takes back what it broke. If it is killed it can't: then `status` and the next drill say so.
+
+Exit codes: 0 recovered, 3 not recovered within --timeout, or ended early.")]
 pub struct Drill {
-    /// What happens
-    kind: Kind,
-    /// To which VM (or, for power-cut, host)
-    #[arg(add = ArgValueCompleter::new(subjects))]
-    target: String,
+    #[command(flatten)]
+    blow: Option<Blow>,
+    /// Take back what a drill left broken that was killed
+    #[arg(long, conflicts_with_all = ["kind", "target", "live"])]
+    take_back: bool,
     /// On the real thing
     #[arg(long)]
     live: bool,
@@ -46,6 +53,17 @@ pub struct Drill {
     /// Stop watching after this long
     #[arg(long, default_value = "3m", value_name = "SPAN")]
     timeout: Span,
+}
+
+/// What is to happen, to what.
+#[derive(Debug, Args)]
+#[group(id = "blow")]
+struct Blow {
+    /// What happens
+    kind: Kind,
+    /// To which VM (or, for power-cut, host)
+    #[arg(add = ArgValueCompleter::new(subjects))]
+    target: String,
 }
 
 /// Disasters.
@@ -62,8 +80,14 @@ enum Kind {
 }
 
 pub(super) async fn run(context: &Context<'_>, arguments: Drill) -> Result<Exit, Failure> {
-    let Drill { kind, target, .. } = &arguments;
+    if arguments.take_back {
+        return take_back_all(context).await;
+    }
+    let Some(Blow { kind, target }) = &arguments.blow else {
+        return Err(Failure::Usage("what is to happen, and to what? See `mainstay drill --help`".to_owned()));
+    };
     if !arguments.live {
+        say_leftovers(context);
         return match kind {
             Kind::PowerCut => {
                 let lost = Hypothesis::HostLost { host: target.as_str().into() };
@@ -72,26 +96,131 @@ pub(super) async fn run(context: &Context<'_>, arguments: Drill) -> Result<Exit,
             _ => Err(Failure::Usage("a VM's disaster can only be rehearsed live: say --live".to_owned())),
         };
     }
+    if say_leftovers(context) {
+        return Err(Failure::Blocked("take that back first, or it spoils this drill".to_owned()));
+    }
     let before = context.client.get::<ClusterView>("/v1/cluster").await?.data;
     let (subject, hit) = affected(&before, *kind, target)?;
     let names = hit.iter().map(WorkloadId::as_str).collect::<Vec<_>>().join(", ");
     let hit_too = if matches!(subject, Subject::Host(_)) { format!(", with {names}") } else { String::new() };
     context.confirm(&format!("{} {target}{hit_too}, really and now?", kind.verb()))?;
 
+    let mut end = End::listen()?;
     let watching = context.client.watch().await?;
-    let struck = strike(context, &arguments).await?;
+    let broken = kind.breaks(target, arguments.lab.as_deref());
+    let note = broken.map(|broken| Note::write(broken, context.client.endpoint())).transpose()?;
+    let struck = match strike(context, *kind, target, arguments.lab.as_deref()).await {
+        Ok(struck) => struck,
+        Err(refused @ (Failure::Problem(_) | Failure::Usage(_))) => {
+            note.inspect(Note::remove);
+            return Err(refused);
+        }
+        Err(unsure) => {
+            // Whether it is broken is not known.
+            if let Some(note) = &note {
+                take_back(context, note).await?;
+            }
+            return Err(unsure);
+        }
+    };
     let watch = Watch { context, subject: &subject, hit: &hit, struck, seen_sick: false };
-    let recovered = watch.until_well(watching, arguments.timeout).await;
-    if *kind == Kind::CutNetwork && arguments.lab.is_none() {
-        // Back in any case; if the VM was restarted or moved, this changes nothing.
-        let mend = Disaster::Network { workload: target.as_str().into(), up: true };
-        context.output.talk(&text(&context.client.post::<Reply>("/v1/drill", &mend).await?.data));
+    let recovered = tokio::select! {
+        recovered = watch.until_well(watching, arguments.timeout) => recovered,
+        () = end.wanted() => Err(Failure::Blocked(match &note {
+            Some(_) => "ended early; what the drill broke was taken back".to_owned(),
+            None => format!("ended early; the recovery goes on: mainstay explain {target}"),
+        })),
+    };
+    if let Some(note) = &note {
+        // In any case; if the VM was restarted or moved, this changes nothing.
+        take_back(context, note).await?;
     }
     report(context, &subject, &hit, struck).await?;
     recovered
 }
 
+/// Says what drills left broken that were killed; true if there is anything.
+pub(super) fn say_leftovers(context: &Context<'_>) -> bool {
+    let notes = Note::leftovers(&context.client.endpoint());
+    for note in &notes {
+        let broken = &note.broken;
+        context.output.talk(&format!("A drill was killed, and {broken} since. Next: mainstay drill --take-back"));
+    }
+    !notes.is_empty()
+}
+
+async fn take_back_all(context: &Context<'_>) -> Result<Exit, Failure> {
+    let notes = Note::leftovers(&context.client.endpoint());
+    if notes.is_empty() {
+        context.output.talk("no drill left anything broken");
+    }
+    for note in &notes {
+        take_back(context, note).await?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Takes back what was broken; if that is not possible now, says that it is broken still.
+async fn take_back(context: &Context<'_>, note: &Note) -> Result<(), Failure> {
+    let done = match &note.broken {
+        Broken::Cable { vm } => {
+            let repair = Disaster::Network { workload: vm.as_str().into(), up: true };
+            context.client.post::<Reply>("/v1/drill", &repair).await.map(|answer| text(&answer.data))
+        }
+        Broken::Frozen { vm, lab } => {
+            let failed = |error: LabError| Failure::other("the lab", error);
+            match Lab::attach(lab) {
+                // Its process may have been killed and started anew meanwhile: then it does not stand still.
+                Ok(lab) => lab.guest_cont(vm).await.map(|_| format!("{vm} goes on")).map_err(failed),
+                Err(error) => Err(failed(error)),
+            }
+        }
+    };
+    match done {
+        Ok(text) => {
+            note.remove();
+            context.output.talk(&text);
+            Ok(())
+        }
+        Err(failure) => {
+            let broken = &note.broken;
+            context.output.talk(&format!("{broken}, and could not be repaired. Try again: mainstay drill --take-back"));
+            Err(failure)
+        }
+    }
+}
+
+/// A person or the system wants the drill to end.
+struct End {
+    signals: [Signal; 3],
+}
+
+impl End {
+    fn listen() -> Result<End, Failure> {
+        let on = |kind| signal(kind).map_err(|error| Failure::other("signals can't be heard", error));
+        Ok(End { signals: [on(SignalKind::interrupt())?, on(SignalKind::terminate())?, on(SignalKind::hangup())?] })
+    }
+
+    async fn wanted(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
 impl Kind {
+    /// What stays broken by it until it is taken back.
+    fn breaks(self, target: &str, lab: Option<&str>) -> Option<Broken> {
+        match (self, lab) {
+            (Kind::CutNetwork, None) => Some(Broken::Cable { vm: target.to_owned() }),
+            (Kind::Freeze, Some(lab)) => Some(Broken::Frozen { vm: target.to_owned(), lab: lab.to_owned() }),
+            _ => None,
+        }
+    }
+
     fn verb(self) -> &'static str {
         match self {
             Kind::Crash => "Crash",
@@ -117,12 +246,11 @@ fn affected(view: &ClusterView, kind: Kind, target: &str) -> Result<(Subject, BT
 }
 
 /// Breaks it; returns when that was, by the controller's clock.
-async fn strike(context: &Context<'_>, arguments: &Drill) -> Result<Time, Failure> {
-    let Drill { kind, target, .. } = arguments;
+async fn strike(context: &Context<'_>, kind: Kind, target: &str, lab: Option<&str>) -> Result<Time, Failure> {
     let failed = |error: LabError| Failure::other("the lab", error);
     // The clock is read before: what follows the blow must not seem to come before it.
     let struck = context.client.get::<ClusterView>("/v1/cluster").await?.now();
-    if let Some(name) = &arguments.lab {
+    if let Some(name) = lab {
         let lab = Lab::attach(name).map_err(failed)?;
         let done = match kind {
             Kind::Crash => lab.guest_kill(target).await.map(drop),
@@ -133,9 +261,9 @@ async fn strike(context: &Context<'_>, arguments: &Drill) -> Result<Time, Failur
         return done.map(|()| struck).map_err(failed);
     }
     let disaster = match kind {
-        Kind::Crash => Disaster::Crash { workload: target.as_str().into() },
-        Kind::CutNetwork => Disaster::Network { workload: target.as_str().into(), up: false },
-        Kind::PowerCut => Disaster::PowerCut { host: target.as_str().into() },
+        Kind::Crash => Disaster::Crash { workload: target.into() },
+        Kind::CutNetwork => Disaster::Network { workload: target.into(), up: false },
+        Kind::PowerCut => Disaster::PowerCut { host: target.into() },
         Kind::Freeze => {
             let why = "libvirt can't freeze a VM so that it does not know; stop its QEMU on the host with `kill -STOP`";
             return Err(Failure::Usage(why.to_owned()));

@@ -3,13 +3,14 @@
 use super::{Change, Context, Listing, listing};
 use crate::{
     client::segment,
-    completion::vms,
+    completion::{points, vms},
     failure::{Exit, Failure},
     follow::Goal,
     render,
 };
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
+use mainstay_engine::view::WorkloadView;
 use mainstay_model::{Command, PointId, RecoveryPoint, WorkloadId};
 
 /// Recovery points: list, take, go back to, delete
@@ -50,6 +51,7 @@ enum Verb {
         #[command(flatten)]
         vm: Of,
         /// To which; the last good one if not given
+        #[arg(add = ArgValueCompleter::new(points))]
         point: Option<PointId>,
         #[command(flatten)]
         change: Change,
@@ -59,6 +61,7 @@ enum Verb {
         #[command(flatten)]
         vm: Of,
         /// Which
+        #[arg(add = ArgValueCompleter::new(points))]
         point: PointId,
         #[command(flatten)]
         change: Change,
@@ -85,13 +88,21 @@ pub(super) async fn run(context: &Context<'_>, arguments: Snapshot) -> Result<Ex
         }
         Verb::Revert { vm: Of { vm: workload }, point, change } => {
             let to = point.as_ref().map_or("its last good recovery point".to_owned(), |point| point.to_string());
-            let question = Some(format!("Bring {workload} back to {to}? What it wrote since is lost."));
-            let goal = Goal::RunsAnew(workload.clone());
-            change.give(context, Command::Revert { workload, point }, question, Some(goal)).await
+            let vm = context.client.get::<WorkloadView>(&format!("/v1/vms/{}", segment(workload.as_str()))).await?.data;
+            let question = match vm.wanted {
+                true => format!("Bring {workload} back to {to}? What it wrote since is lost."),
+                // Being off may be what somebody wants: starting it is a decision of its own.
+                false => format!(
+                    "{workload} was stopped by a person. Bring it back to {to} and start it? What it wrote since is lost."
+                ),
+            };
+            let goal = Goal::Reverted(workload.clone());
+            change.give(context, Command::Revert { workload, point }, Some(question), Some(goal)).await
         }
         Verb::Delete { vm: Of { vm: workload }, point, change } => {
             let question = Some(format!("Delete the recovery point {point} of {workload}?"));
-            change.give(context, Command::DeletePoint { workload, point }, question, None).await
+            let goal = Goal::Deleted(workload.clone(), point.clone());
+            change.give(context, Command::DeletePoint { workload, point }, question, Some(goal)).await
         }
     }
 }

@@ -10,8 +10,11 @@ use crate::{
 };
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
+use mainstay_daemon::{ByHand, Console, Touch};
 use mainstay_engine::view::WorkloadView;
-use mainstay_model::{Command, HostId, Span, StopHow, WorkloadId};
+use mainstay_model::{Command, HostId, Reply, Span, StopHow, WorkloadId};
+use mainstay_web::Envelope;
+use std::os::unix::process::CommandExt;
 
 /// Look at VMs; start, stop, restart, move, protect them
 #[derive(Debug, Args)]
@@ -21,6 +24,8 @@ Examples:
   mainstay vm show web-1
   mainstay vm move web-1 --to h2 --wait
   mainstay vm stop web-1 --dry-run
+  mainstay vm pause web-1              and `vm resume web-1`
+  mainstay vm console web-1
   mainstay vm rebalance --dry-run      what it would gain, and which VMs would move
   mainstay vm unprotect web-1          leave it alone until `vm protect`")]
 pub struct Vm {
@@ -66,6 +71,20 @@ enum Verb {
         cold: bool,
         #[command(flatten)]
         change: Change,
+    },
+    /// Let a VM stand still until it is resumed
+    Pause(One),
+    /// Let a paused VM go on
+    Resume(One),
+    /// Press a VM's reset button: what it has not written to disk is lost
+    Reset(One),
+    /// Attach to a VM's serial console with virsh (leave it with Ctrl-])
+    Console {
+        #[command(flatten)]
+        vm: One,
+        /// Only print the command
+        #[arg(long)]
+        print: bool,
     },
     /// Even out load between hosts by a few live migrations, if that is worth it
     Rebalance(Change),
@@ -147,7 +166,14 @@ pub(super) async fn run(context: &Context<'_>, arguments: Vm) -> Result<Exit, Fa
             let question = cold.then(|| format!("Shut {workload} down and start it elsewhere?"));
             change.give(context, Command::MoveWorkload { workload, to, cold }, question, goal).await
         }
-        Verb::Rebalance(change) => change.give(context, Command::Rebalance, None, None).await,
+        Verb::Pause(One { vm }) => by_hand(context, vm, Touch::Pause).await,
+        Verb::Resume(One { vm }) => by_hand(context, vm, Touch::Resume).await,
+        Verb::Reset(One { vm }) => {
+            context.confirm(&format!("Reset {vm}? What it has not written to disk is lost."))?;
+            by_hand(context, vm, Touch::Reset).await
+        }
+        Verb::Console { vm: One { vm }, print } => console(context, &vm, print).await,
+        Verb::Rebalance(change) => change.give(context, Command::Rebalance, None, Some(Goal::Rebalanced)).await,
         Verb::Protect { vm: One { vm: workload }, change } => {
             change.give(context, Command::Protect { workload }, None, None).await
         }
@@ -156,6 +182,38 @@ pub(super) async fn run(context: &Context<'_>, arguments: Vm) -> Result<Exit, Fa
             change.give(context, Command::Unprotect { workload }, question, None).await
         }
     }
+}
+
+/// Does something to a VM at its hypervisor.
+async fn by_hand(context: &Context<'_>, workload: WorkloadId, touch: Touch) -> Result<Exit, Failure> {
+    let answer: Envelope<Reply> = context.client.post("/v1/by-hand", &ByHand { workload, touch }).await?;
+    let (Reply::Accepted { text } | Reply::Nothing { text } | Reply::Refused { text }) = &answer.data;
+    match context.output.json {
+        true => context.output.document(&answer),
+        false => context.output.talk(text),
+    }
+    Ok(Exit::Done)
+}
+
+/// Becomes virsh at the VM's console; prints how, where there is no terminal or no virsh.
+async fn console(context: &Context<'_>, vm: &WorkloadId, print: bool) -> Result<Exit, Failure> {
+    let path = format!("/v1/vms/{}/console", segment(vm.as_str()));
+    let answer = context.client.get::<Console>(&path).await?;
+    if context.output.json {
+        context.output.document(&answer);
+        return Ok(Exit::Done);
+    }
+    let [program, words @ ..] = &answer.data.command[..] else {
+        return Err(Failure::Undone(format!("{vm} has no console")));
+    };
+    if print || !context.output.is_terminal() {
+        let words: Vec<String> = answer.data.command.iter().map(mainstay_model::shell_word).collect();
+        context.output.data(&format!("{}\n", words.join(" ")));
+        return Ok(Exit::Done);
+    }
+    // Returns only if it can't become that program.
+    let source = std::process::Command::new(program).args(words).exec();
+    Err(Failure::other(format!("{program} can't be run; see `mainstay vm console {vm} --print`"), source))
 }
 
 /// The goal of a move without a destination: away from where it is.

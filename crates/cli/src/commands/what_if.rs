@@ -3,13 +3,15 @@
 use super::{Context, config};
 use crate::{
     completion::hosts,
+    difference::difference,
     failure::{Exit, Failure},
     render,
 };
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use mainstay_engine::whatif::{Foreseen, Hypothesis};
-use mainstay_model::{Command, HostId};
+use mainstay_model::{Command, HostId, spec::ClusterSpec};
+use serde_json::Value;
 use std::{path::PathBuf, sync::Arc};
 
 /// What would happen: the plan for a failure, a maintenance, a changed configuration
@@ -64,10 +66,23 @@ pub(super) async fn run(context: &Context<'_>, arguments: WhatIf) -> Result<Exit
         }
         Verb::Config { file } => {
             let spec = Arc::new(config::read(context, &file).await?.spec);
+            let in_force = context.client.get::<Value>("/v1/config").await?.data;
+            say_difference(context, &in_force, &spec)?;
             let supposed = format!("{} were in force", file.display());
             foresee(context, &supposed, vec![Hypothesis::Configuration { spec }]).await
         }
     }
+}
+
+/// What the file says otherwise than what is in force; the plan alone does not tell that nothing is changed.
+fn say_difference(context: &Context<'_>, in_force: &Value, spec: &ClusterSpec) -> Result<(), Failure> {
+    let new = serde_json::to_value(spec).map_err(|error| Failure::other("the configuration", error))?;
+    let lines = difference(in_force, &new);
+    if lines.is_empty() {
+        context.output.talk("the file says what is in force already");
+    }
+    lines.iter().for_each(|line| context.output.talk(line));
+    Ok(())
 }
 
 /// Asks what would happen, and prints it.

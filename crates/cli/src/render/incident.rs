@@ -1,7 +1,7 @@
 //! Incidents: the list, and one told as a story with times counted from the last moment at which all was well.
 
 use super::{Cell, Look, Table, Tone, count, events, span};
-use mainstay_model::{Event, Incident, IncidentCause, IncidentWorkload, Severity, Span, Time};
+use mainstay_model::{Event, Incident, IncidentCause, Severity, Span, Time};
 
 /// The list, newest last.
 pub fn incidents(incidents: &[Incident], look: &Look) -> String {
@@ -27,7 +27,7 @@ pub fn incidents(incidents: &[Incident], look: &Look) -> String {
 /// One incident as a story.
 pub fn incident(incident: &Incident, look: &Look) -> String {
     let title = format!("Incident {}: {} {}", incident.id, incident.subject, cause(incident));
-    let all_back = incident.workloads.iter().all(|vm| back(vm).is_some());
+    let all_back = incident.workloads.iter().all(|vm| vm.back_at().is_some());
     let end = match incident.closed_at {
         Some(closed) => format!("over after {}", span(closed.since(incident.well_until))),
         None if all_back => "brought back, watched until it is stable".to_owned(),
@@ -48,7 +48,7 @@ pub fn incident(incident: &Incident, look: &Look) -> String {
         text.push_str(&format!("{at:>10}  {kind}{subject:<subjects$}{words}\n"));
     }
     text.push_str(&format!("\n{}", workloads(incident, look)));
-    let total: u64 = incident.workloads.iter().map(|vm| downtime(vm, look.now).0).sum();
+    let total: u64 = incident.workloads.iter().map(|vm| vm.downtime(look.now).0).sum();
     let total = format!("\nDown in all: {}, {}", span(Span(total)), count(incident.workloads.len(), "VM"));
     text.push_str(&format!("{total}; the longest {}.", span(longest(incident, look.now))));
     text.push_str(&match worst_loss(incident) {
@@ -64,14 +64,18 @@ fn workloads(incident: &Incident, look: &Look) -> String {
     for vm in &incident.workloads {
         let after =
             |at: Option<Time>| at.map_or(String::new(), |at| format!("+{}", span(at.since(incident.well_until))));
-        let down = span(downtime(vm, look.now));
+        let down = span(vm.downtime(look.now));
         table.row([
             Cell::from(vm.workload.as_str()),
             vm.from.as_ref().map_or("", |host| host.as_str()).into(),
             vm.to.as_ref().map_or("", |host| host.as_str()).into(),
             after(vm.running_at).into(),
             after(vm.answering_at).into(),
-            if back(vm).is_some() { down.into() } else { Cell::toned(Tone::Bad, format!("{down} so far")) },
+            match (vm.back_at(), vm.left_at) {
+                (Some(_), _) => down.into(),
+                (None, Some(_)) => format!("{down}, then a person took over").into(),
+                (None, None) => Cell::toned(Tone::Bad, format!("{down} so far")),
+            },
             vm.data_loss.map_or(String::new(), loss).into(),
         ]);
     }
@@ -87,17 +91,8 @@ pub(super) fn cause(incident: &Incident) -> String {
     }
 }
 
-/// When it was back: answering if it is probed, running otherwise.
-fn back(vm: &IncidentWorkload) -> Option<Time> {
-    vm.answering_at.or(vm.running_at)
-}
-
-fn downtime(vm: &IncidentWorkload, now: Time) -> Span {
-    back(vm).unwrap_or(now).since(vm.well_until)
-}
-
 fn longest(incident: &Incident, now: Time) -> Span {
-    incident.workloads.iter().map(|vm| downtime(vm, now)).max().unwrap_or(Span::ZERO)
+    incident.workloads.iter().map(|vm| vm.downtime(now)).max().unwrap_or(Span::ZERO)
 }
 
 fn worst_loss(incident: &Incident) -> Option<Span> {

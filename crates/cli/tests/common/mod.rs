@@ -6,7 +6,7 @@
 )]
 
 use mainstay_daemon::{
-    Disaster, EventQuery, Health, News, NoAnswer, Rates, ReloadRefused, ReloadReport, WorkloadStats,
+    ByHand, Console, Disaster, EventQuery, Health, News, NoAnswer, Rates, ReloadRefused, ReloadReport, WorkloadStats,
 };
 use mainstay_engine::{view::*, whatif::*};
 use mainstay_model::*;
@@ -21,6 +21,20 @@ use tokio::sync::{broadcast, oneshot};
 /// When the picture was made: 2026-11-20 06:00:00 UTC.
 pub const AT: Time = Time(1_795_154_400_000);
 
+/// The configuration in force.
+pub const RUNNING: &str = r#"
+[site.lab]
+shared_storage = true
+[site.lab.libvirt]
+[site.lab.host.h1]
+fence = "power"
+[fence.power]
+agent = "fence_sim"
+options = { password = "hunter2" }
+[[vm]]
+match = "*"
+"#;
+
 /// Before that, in seconds.
 pub fn ago(seconds: u64) -> Time {
     AT - Span::secs(seconds)
@@ -31,13 +45,26 @@ pub fn ago(seconds: u64) -> Time {
 pub struct Fixed {
     pub view: Arc<ClusterView>,
     pub last_step: Time,
+    pub trouble: Option<String>,
     pub given: Arc<Mutex<Vec<Command>>>,
     pub news: broadcast::Sender<News>,
+    /// Disasters that were made to happen.
+    pub struck: Arc<Mutex<Vec<Disaster>>>,
+    /// What came of what was asked for.
+    pub orders: Arc<Mutex<Vec<OrderView>>>,
 }
 
 impl Fixed {
     pub fn new(view: ClusterView) -> Fixed {
-        Fixed { view: Arc::new(view), last_step: AT, given: Arc::default(), news: broadcast::channel(16).0 }
+        Fixed {
+            view: Arc::new(view),
+            last_step: AT,
+            trouble: None,
+            given: Arc::default(),
+            news: broadcast::channel(16).0,
+            orders: Arc::default(),
+            struck: Arc::default(),
+        }
     }
 }
 
@@ -46,7 +73,7 @@ impl Controller for Fixed {
         AT
     }
     fn health(&self) -> Health {
-        Health { ready: true, storage_trouble: None, last_step: self.last_step }
+        Health { ready: true, storage_trouble: self.trouble.clone(), last_step: self.last_step }
     }
     async fn view(&self) -> Result<Arc<ClusterView>, NoAnswer> {
         Ok(self.view.clone())
@@ -97,7 +124,23 @@ impl Controller for Fixed {
         })
     }
     async fn strike(&self, disaster: &Disaster) -> Result<Result<String, String>, NoAnswer> {
-        Ok(Err(format!("{disaster:?} is not for tests")))
+        self.struck.lock().unwrap().push(disaster.clone());
+        Ok(match disaster {
+            Disaster::Network { up, .. } => Ok(if *up { "plugged in" } else { "pulled" }.to_owned()),
+            disaster => Err(format!("{disaster:?} is not for tests")),
+        })
+    }
+    async fn by_hand(&self, what: &ByHand) -> Result<Result<String, String>, NoAnswer> {
+        Ok(Ok(format!("{what:?}")))
+    }
+    async fn console(&self, workload: &WorkloadId) -> Result<Result<Console, String>, NoAnswer> {
+        let (workload, uri) = (workload.clone(), "qemu+tcp://10.0.0.1/system".to_owned());
+        let command =
+            vec!["virsh".to_owned(), "--connect".to_owned(), uri.clone(), "console".to_owned(), "a b".to_owned()];
+        Ok(Ok(Console { workload, uri, command }))
+    }
+    fn spec(&self) -> Arc<mainstay_model::spec::ClusterSpec> {
+        Arc::new(mainstay_model::config::load("running.toml", RUNNING).unwrap().spec)
     }
     async fn points(&self, _: &WorkloadId) -> Result<Points, NoAnswer> {
         Ok(vec![point("ms-0540", 1_200, PointBy::Schedule), point("before-upgrade", 240, PointBy::Person)])
@@ -125,6 +168,10 @@ impl Controller for Fixed {
             },
         ];
         Ok((subject != Some("nobody")).then_some(all))
+    }
+
+    async fn orders(&self, _: Option<Subject>, _: Time) -> Result<Vec<OrderView>, NoAnswer> {
+        Ok(self.orders.lock().unwrap().clone())
     }
     async fn incidents(&self) -> Result<Vec<Incident>, NoAnswer> {
         Ok(vec![incident()])
@@ -403,6 +450,11 @@ pub fn incident() -> Incident {
             running_at: Some(begin + Span(3_750)),
             answering_at: Some(begin + Span(5_610)),
             data_loss: Some(Span::ZERO),
+            probed: true,
+            down_since: None,
+            down_before: Span::ZERO,
+            wrote_until: Some(begin + Span(2_500)),
+            left_at: None,
         }],
         timeline: vec![
             event(540, EventKind::Seen, h2.clone(), Severity::Yellow, "h2 is silent on hypervisor and ping"),

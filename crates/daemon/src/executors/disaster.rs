@@ -60,7 +60,7 @@ impl Disaster {
     }
 }
 
-async fn find(
+pub(super) async fn find(
     tools: &Tools,
     view: &ClusterView,
     name: &WorkloadId,

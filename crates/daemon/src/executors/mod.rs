@@ -12,6 +12,7 @@
 mod disaster;
 mod failure;
 mod fence;
+mod hand;
 mod hooks;
 mod migrate;
 mod point;
@@ -33,6 +34,8 @@ use crate::{
 };
 pub use disaster::Disaster;
 pub use fence::{DeviceProblem, check_devices};
+pub(crate) use hand::console;
+pub use hand::{ByHand, Console, Touch};
 pub(crate) use hooks::HookTurns;
 use mainstay_engine::Input;
 use mainstay_model::{Action, ActionId, Epoch, FailureKind, HostId, Order, Outcome, spec::ClusterSpec};

@@ -30,7 +30,7 @@ fn order(executors: &Executors, id: u64, epoch: u64) -> Order {
 }
 
 async fn outcome(received: &mut mpsc::Receiver<Input>) -> (ActionId, Outcome) {
-    match timeout(Duration::from_secs(10), received.recv()).await.unwrap().unwrap() {
+    match timeout(Duration::from_secs(300), received.recv()).await.unwrap().unwrap() {
         Input::Outcome { id, outcome } => (id, outcome),
         other => panic!("{other:?}"),
     }

@@ -81,7 +81,7 @@ async fn file(path: &Path, holds: &str) -> String {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let limit = tokio::time::timeout(Duration::from_secs(30), found);
+    let limit = tokio::time::timeout(Duration::from_secs(300), found);
     limit.await.unwrap_or_else(|_| panic!("no {holds:?} in {:?}", fs::read_to_string(path)))
 }
 
@@ -107,7 +107,7 @@ async fn a_program_that_hangs_is_killed_with_all_it_started_and_the_next_runs() 
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("what it started is killed as well");
+    tokio::time::timeout(Duration::from_secs(300), gone).await.expect("what it started is killed as well");
 
     let failed = notice("h1", "echo 'no mail today' >&2; exit 75").run().await.unwrap_err();
     assert_eq!(failed, "/bin/sh: exit status: 75: no mail today");

@@ -18,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(300);
 /// Ways to misbehave, with the words in which each is told.
 const WAYS: [(&str, &str); 7] = [
     ("hangs up", "libvirtd closed it"),

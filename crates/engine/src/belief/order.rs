@@ -1,7 +1,7 @@
 //! The journal: every order with its reason, and what came of it. An order is written here before it leaves.
 
 use crate::{Change, Row, Table, control::BadRow, ledger::Record, restored::Restored};
-use mainstay_model::{Action, ActionId, Epoch, HostId, IncidentId, Order, Outcome, Subject, Time};
+use mainstay_model::{Action, ActionId, Epoch, HostId, IncidentId, Order, Outcome, Span, Subject, Time};
 use serde::{Deserialize, Serialize};
 
 /// An order in the journal.
@@ -66,9 +66,18 @@ pub(crate) struct Meta {
     /// Set while the memory is known to be older than the world.
     #[serde(default)]
     restored: Option<Restored>,
+    /// When the controller was last at work: what ends while none is there ended after this.
+    #[serde(default)]
+    pub alive_at: Option<Time>,
+    /// `alive_at` of the term before this one.
+    #[serde(skip)]
+    pub alive_before: Option<Time>,
     #[serde(skip)]
     changed: bool,
 }
+
+/// `alive_at` is written at least so often. Each write is a commit, also when all is well.
+const ALIVE_EVERY: Span = Span::secs(10);
 
 const META_KEY: &str = "counters";
 /// Numbers that a forgotten time may have used are skipped: it lasted for fewer terms, orders and incidents than this.
@@ -78,8 +87,17 @@ impl Meta {
     /// Begins the next term.
     pub(crate) fn next_epoch(&mut self) -> Epoch {
         self.changed = true;
+        self.alive_before = self.alive_at;
         self.epoch = Epoch(self.epoch.0 + 1);
         self.epoch
+    }
+
+    /// A step ends; `writes`: it changes something else as well.
+    pub(crate) fn is_alive(&mut self, now: Time, writes: bool) {
+        if writes || self.alive_at.is_none_or(|at| now.since(at) >= ALIVE_EVERY) {
+            self.changed = true;
+            self.alive_at = Some(now);
+        }
     }
     pub(crate) fn new_order(&mut self) -> ActionId {
         self.changed = true;

@@ -2,7 +2,7 @@
 //! windows, waits and ages count the time that passed, and not the jump. History (events, orders that ended) keeps its times.
 
 use super::{Belief, HostPhase, HostRecord, Trouble, Want, WorkloadRecord};
-use mainstay_model::{Alarm, Incident, RecoveryPoint, Span, Time};
+use mainstay_model::{Alarm, Incident, IncidentWorkload, RecoveryPoint, Span, Time};
 
 impl Belief {
     /// All times that something is decided or told by are later by this.
@@ -11,6 +11,7 @@ impl Belief {
             return;
         }
         let later = |time: &mut Time| *time = *time + by;
+        self.meta.alive_at.iter_mut().for_each(later);
         self.hosts.change_all(|record| host_times(record).for_each(later));
         self.workloads.change_all(|record| workload_times(record).for_each(later));
         self.points.change_all(|RecoveryPoint { taken_at, proved_at, .. }| {
@@ -48,8 +49,15 @@ fn workload_times(record: &mut WorkloadRecord) -> impl Iterator<Item = &mut Time
 
 fn incident_times(incident: &mut Incident) -> impl Iterator<Item = &mut Time> {
     let Incident { well_until, opened_at, closed_at, workloads, .. } = incident;
-    let of_workloads = workloads
-        .iter_mut()
-        .flat_map(|hit| [&mut hit.well_until].into_iter().chain(&mut hit.running_at).chain(&mut hit.answering_at));
+    let of_workloads = workloads.iter_mut().flat_map(|hit| {
+        let IncidentWorkload { well_until, running_at, answering_at, down_since, wrote_until, left_at, .. } = hit;
+        [well_until]
+            .into_iter()
+            .chain(running_at)
+            .chain(answering_at)
+            .chain(down_since)
+            .chain(wrote_until)
+            .chain(left_at)
+    });
     [well_until, opened_at].into_iter().chain(closed_at).chain(of_workloads)
 }

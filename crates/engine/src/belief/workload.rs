@@ -224,6 +224,8 @@ impl Record for WorkloadRecord {
 pub(crate) struct WorkloadSenses {
     /// State per host that has it, with the time of the sighting.
     pub seen: BTreeMap<HostId, Seen>,
+    /// When a host last said that it runs.
+    pub running_seen: Option<Time>,
     pub channels: Few<GuestChannel, GuestSense>,
     pub activity: Option<ActivitySense>,
     /// When it was last seen to start (or this term began).

@@ -68,25 +68,32 @@ impl Engine {
 
     /// Trouble that began now.
     pub(crate) fn trouble(&mut self, workload: &WorkloadId, cause: Cause) {
-        let well_until = self.last_well(workload).unwrap_or(self.now);
+        // If an end was not seen in this term, it may have come at any time since the last one.
+        let well_until = self.last_well(workload).or(self.belief.meta.alive_before).unwrap_or(self.now);
         self.trouble_since(workload, cause, well_until);
     }
 
-    /// The last moment at which a workload is known to have been well: its last answer, or any sign of life if it is not
-    /// asked.
+    /// The last moment at which a workload is known to have been well: its last answer; if it is not asked, any sign of life, or
+    /// its host's last word that it runs.
     pub(crate) fn last_well(&self, workload: &WorkloadId) -> Option<Time> {
         let senses = self.belief.workload_senses.get(workload)?;
-        senses.heard().or_else(|| senses.last_sign())
+        senses.heard().or_else(|| senses.last_sign().max(senses.running_seen))
     }
 
-    pub(crate) fn trouble_since(&mut self, workload: &WorkloadId, cause: Cause, well_until: Time) {
+    pub(crate) fn trouble_since(&mut self, workload: &WorkloadId, cause: Cause, last_sign: Time) {
         let subject = Subject::Workload(workload.clone());
         let Some(record) = self.belief.workloads.get(workload) else { return };
+        // It may have answered nobody for long before it hung or ended: it was as little there then as it is now.
+        let answered = self.belief.workload_senses.get(workload).and_then(|senses| senses.heard());
+        let well_until = answered.filter(|_| record.answers).map_or(last_sign, |answered| answered.min(last_sign));
         let host = record.host.clone();
         let relapse = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_some());
         let first_well_until = record.trouble.as_ref().map_or(well_until, |trouble| trouble.well_until);
+        let in_incident = record.incident.is_some();
         let managed = self.manages(workload);
-        if managed && record.incident.is_none() {
+        if in_incident {
+            self.down_again(workload, well_until);
+        } else if managed {
             self.open_incident(subject.clone(), IncidentCause::Workload(cause), well_until);
         }
         let place = host.map(|host| format!(" on {host}")).unwrap_or_default();
@@ -97,7 +104,7 @@ impl Engine {
             self.blame_point(workload);
         }
         if cause == Cause::Hung {
-            self.blame_points_since(workload, well_until);
+            self.blame_points_since(workload, last_sign);
         }
         let now = self.now;
         let record = self.belief.workloads.get_mut(workload).expect("looked up above");

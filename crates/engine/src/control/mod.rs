@@ -4,6 +4,7 @@
 //! The contract of a [`Step`]: make its changes durable, then let its orders leave, then send its replies. Since an order
 //! is in the journal before it leaves, a controller that dies anywhere knows afterwards what may be under way.
 
+mod orders;
 mod report;
 mod verdict;
 
@@ -12,7 +13,7 @@ use crate::{
     belief::Belief,
     engine::Engine,
     place::{Rebalance, RebalanceLimits},
-    view::{ClusterView, Points, ReadyView},
+    view::{ClusterView, OrderView, Points, ReadyView},
 };
 use mainstay_model::{
     Alarm, Epoch, EventKind, HostId, Incident, Severity, Span, Subject, Time, WorkloadId, spec::ClusterSpec,
@@ -154,6 +155,11 @@ impl Controller {
     /// Incidents on record, oldest first, closed ones included.
     pub fn incidents(&self) -> Vec<Incident> {
         self.engine.belief.incidents.values().cloned().collect()
+    }
+
+    /// The newest orders about a subject (`None`: about anything) that left at `since` or later, oldest first.
+    pub fn orders(&self, subject: Option<&Subject>, since: Time) -> Vec<OrderView> {
+        orders::orders(&self.engine, subject, since)
     }
 
     /// What is believed of a host or workload on which evidence, what is done or waited for and why, which line of the

@@ -187,11 +187,14 @@ pub(super) fn verdict(engine: &Engine, alarms: &[Alarm]) -> Verdict {
         (true, 1) => "all is well, but for one acknowledged alarm".to_owned(),
         (true, count) => format!("all is well, but for {count} acknowledged alarms"),
     };
-    let first = shouting.first().filter(|_| of_alarms > Severity::Green).map(|alarm| &alarm.subject);
-    let next = first.or_else(|| shorts.first().map(|(_, subject)| subject)).map(|subject| match subject {
-        Subject::Cluster => "mainstay alarm list".to_owned(),
-        subject => format!("mainstay explain {}", shell_word(subject)),
-    });
+    let next = match (shouting.first().filter(|_| of_alarms > Severity::Green), shorts.first()) {
+        // Its page is always there, also while nothing else is answered.
+        (Some(alarm), _) if alarm.subject == Subject::Cluster => Some(format!("mainstay explain {}", alarm.code)),
+        (Some(Alarm { subject, .. }), _) | (None, Some((_, subject))) => {
+            Some(format!("mainstay explain {}", shell_word(subject)))
+        }
+        (None, None) => None,
+    };
     Verdict { severity, text, next }
 }
 

@@ -2,6 +2,7 @@
 
 mod configuration;
 mod endings;
+mod figures;
 mod goodbye;
 mod harness;
 mod hosts;

@@ -42,6 +42,7 @@ pub use files::{NamedFile, unreadable};
 pub use problem::{Problem, Problems};
 pub use reference::reference;
 pub use schema::schema;
+pub use secret::is_secret;
 
 use crate::SiteId;
 use crate::spec::ClusterSpec;

@@ -6,6 +6,7 @@
 
 mod bounds;
 mod evidence;
+mod figures;
 mod goodbye;
 mod liveness;
 mod order;
@@ -22,6 +23,7 @@ use crate::{
 };
 use bounds::Attempts;
 use evidence::Evidence;
+use figures::Figures;
 use goodbye::Goodbyes;
 use mainstay_engine::{Change, Input, Table};
 use mainstay_model::{
@@ -54,6 +56,7 @@ pub(crate) struct Checker {
     violations: Vec<Violation>,
     at_stake: BTreeMap<Rule, u64>,
     evidence: Evidence,
+    figures: Figures,
     /// Hosts that a lying device or a mistaken person called off while they had power: rule 1 can't be kept there.
     falsely_off: BTreeSet<HostId>,
     goodbyes: Goodbyes,
@@ -99,6 +102,7 @@ impl Checker {
 
     /// The controller's memory was put back from a backup.
     pub fn memory_put_back(&mut self) {
+        self.figures.memory_put_back();
         for rule in [Rule::NeverTwice, Rule::ProofBeforeStart, Rule::PersonsStop] {
             self.stake(rule);
         }

@@ -25,11 +25,13 @@ pub enum Rule {
     DurableIntent,
     /// Beside the eight: nothing is sent where there is no room for it.
     Room,
+    /// Beside the eight: the downtime of an incident is not shorter than it was, and does not change afterwards.
+    Figures,
 }
 
 impl Rule {
     /// Every rule, in order.
-    pub const ALL: [Rule; 9] = [
+    pub const ALL: [Rule; 10] = [
         Rule::NeverTwice,
         Rule::ProofBeforeStart,
         Rule::PersonsStop,
@@ -39,6 +41,7 @@ impl Rule {
         Rule::Liveness,
         Rule::DurableIntent,
         Rule::Room,
+        Rule::Figures,
     ];
 }
 
@@ -54,6 +57,7 @@ impl fmt::Display for Rule {
             Rule::Liveness => "rule 7 (runs again when faults cease)",
             Rule::DurableIntent => "rule 8 (intent durable before action)",
             Rule::Room => "room (nothing is sent where it does not fit)",
+            Rule::Figures => "figures (an incident tells the true downtime)",
         })
     }
 }

@@ -6,7 +6,7 @@ use axum::{
     Json,
     extract::{State, rejection::JsonRejection},
 };
-use mainstay_daemon::{Disaster, ReloadReport};
+use mainstay_daemon::{ByHand, Disaster, ReloadReport};
 use mainstay_model::{Command, Reply};
 
 pub(super) async fn command<C: Controller>(
@@ -23,6 +23,16 @@ pub(super) async fn command<C: Controller>(
 
 pub(super) async fn reload<C: Controller>(State(api): State<Api<C>>) -> Answer<ReloadReport> {
     api.answer(api.controller.reload().await??)
+}
+
+pub(super) async fn by_hand<C: Controller>(
+    State(api): State<Api<C>>,
+    what: Result<Json<ByHand>, JsonRejection>,
+) -> Answer<Reply> {
+    let Json(what) = what?;
+    tracing::info!(?what, "done by hand, as an operator asked");
+    let text = api.controller.by_hand(&what).await?.map_err(Problem::refused)?;
+    api.answer(Reply::Accepted { text })
 }
 
 pub(super) async fn drill<C: Controller>(

@@ -9,11 +9,12 @@ use axum::{
         rejection::{JsonRejection, QueryRejection},
     },
 };
-use mainstay_daemon::{EventQuery, WorkloadStats};
+use mainstay_daemon::{Console, EventQuery, WorkloadStats};
 use mainstay_engine::{
-    view::{ClusterView, HostView, Points, ReadyView, WorkloadView},
+    view::{ClusterView, HostView, OrderView, Points, ReadyView, WorkloadView},
     whatif::{Foreseen, Hypothesis},
 };
+use mainstay_model::config::is_secret;
 use mainstay_model::{Alarm, Event, Incident, IncidentId, Subject, Time, WorkloadId};
 use serde::Deserialize;
 
@@ -78,6 +79,56 @@ pub(super) async fn stats<C: Controller>(
 
 pub(super) async fn alarms<C: Controller>(State(api): Ask<C>) -> Answer<Vec<Alarm>> {
     api.answer(api.controller.view().await?.alarms.clone())
+}
+
+pub(super) async fn console<C: Controller>(State(api): Ask<C>, Path(name): Path<String>) -> Answer<Console> {
+    let view = api.controller.view().await?;
+    let vm = &find_vm(&view, &name)?.workload;
+    api.answer(api.controller.console(vm).await?.map_err(Problem::refused)?)
+}
+
+/// The configuration in force, with every default filled in and every secret hidden.
+pub(super) async fn config<C: Controller>(State(api): Ask<C>) -> Answer<serde_json::Value> {
+    let mut spec = serde_json::to_value(&*api.controller.spec())
+        .map_err(|error| Problem::bad_request(format!("the configuration can't be written as JSON: {error}")))?;
+    hide_secrets(&mut spec);
+    api.answer(spec)
+}
+
+/// Replaces what stands under a key that names a secret.
+fn hide_secrets(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(entries) => {
+            for (key, value) in entries.iter_mut() {
+                match value {
+                    serde_json::Value::String(text) if is_secret(key) => *text = "***".to_owned(),
+                    value => hide_secrets(value),
+                }
+            }
+        }
+        serde_json::Value::Array(values) => values.iter_mut().for_each(hide_secrets),
+        _ => {}
+    }
+}
+
+/// Which orders are wanted; the newest of all if nothing is said.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OrderFilter {
+    subject: Option<String>,
+    since: Option<u64>,
+}
+
+pub(super) async fn orders<C: Controller>(
+    State(api): Ask<C>,
+    filter: Result<Query<OrderFilter>, QueryRejection>,
+) -> Answer<Vec<OrderView>> {
+    let Query(OrderFilter { subject: name, since }) = filter?;
+    let about = match name {
+        Some(name) => Some(subject(&*api.controller.view().await?, &name)?),
+        None => None,
+    };
+    api.answer(api.controller.orders(about, Time(since.unwrap_or(0))).await?)
 }
 
 pub(super) async fn incidents<C: Controller>(State(api): Ask<C>) -> Answer<Vec<Incident>> {

@@ -15,7 +15,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
 };
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// What the server answers to a call, as raw bytes; nothing if empty.
 type Script = fn(Procedure, Header) -> Vec<u8>;
@@ -160,9 +160,9 @@ async fn a_server_that_never_answers_can_not_hold_open_up() {
     let socket = folder.path().join("socket");
     let _listener = UnixListener::bind(&socket).unwrap();
     let uri = format!("qemu+unix:///system?socket={}", socket.display()).parse().unwrap();
-    let options = Options { limit: Duration::from_millis(200), ..Options::default() };
+    let options = Options { limit: Duration::from_secs(1), ..Options::default() };
     let error = Connection::open(&uri, &options).await.unwrap_err();
-    assert!(matches!(error, Error::Connect { .. }) && error.to_string().contains("auth_list, 200ms"), "{error}");
+    assert!(matches!(error, Error::Connect { .. }) && error.to_string().contains("auth_list, 1s"), "{error}");
 }
 
 proptest! {

@@ -7,9 +7,9 @@ use mainstay_libvirt::{Connection, DomainEvent, DomainRef, Event, Events, Lifecy
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// For a call; far above what any takes on a loaded machine.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMIT: Duration = Duration::from_secs(120);
 /// For what takes a guest's boot.
-pub const BOOT: Duration = Duration::from_secs(60);
+pub const BOOT: Duration = Duration::from_secs(400);
 
 /// A lab of this test, with ways to its hosts.
 pub struct TestLab(ScratchLab);

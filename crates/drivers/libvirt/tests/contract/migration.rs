@@ -1,7 +1,5 @@
 //! Live migration between two real hosts.
 
-use std::time::Duration;
-
 use mainstay_libvirt::{
     Error, EventKind, Lifecycle,
     domain::{
@@ -83,5 +81,5 @@ async fn progress_is_seen_and_an_abort_leaves_it_where_it_is() {
     let state = here.domain_state(&web, LIMIT).await.unwrap();
     assert!(matches!(state, DomainState::Running(_)), "{state:?}");
     assert_eq!(here.job_stats(&web, LIMIT).await.unwrap().kind, JobKind::None);
-    tokio::time::timeout(Duration::from_secs(60), lab.wait_guest_answers("web-1", BOOT)).await.unwrap().unwrap();
+    tokio::time::timeout(BOOT, lab.wait_guest_answers("web-1", BOOT)).await.unwrap().unwrap();
 }

@@ -1,0 +1,88 @@
+//! Figures: what an incident says of a downtime is held against the true world. It may be longer than the truth, since nothing is seen
+//! at once and nothing at all of a host that can't be reached; it is never shorter, and once the incident is over it stays.
+
+use super::{Checker, Rule};
+use crate::world::World;
+use mainstay_engine::{Change, Table};
+use mainstay_model::{Incident, IncidentId, IncidentWorkload, Span, Time, WorkloadId};
+use std::collections::BTreeMap;
+
+/// Signs of life take this long to arrive, on a path that loses and delays.
+const SENSED_WITHIN: Span = Span::secs(6);
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Figures {
+    /// What incidents said when they were over.
+    over: BTreeMap<IncidentId, BTreeMap<WorkloadId, Span>>,
+    /// When each workload was truly well: from, until (`None`: it still is).
+    well: BTreeMap<WorkloadId, Vec<(Time, Option<Time>)>>,
+}
+
+impl Figures {
+    /// True if the workload was well at some moment of the time that ends at `until`.
+    fn was_well(&self, workload: &WorkloadId, until: Time) -> bool {
+        let from = until - SENSED_WITHIN;
+        let periods = self.well.get(workload).into_iter().flatten();
+        periods.rev().any(|(begin, end)| *begin <= until && end.is_none_or(|end| end >= from))
+    }
+
+    /// A memory that was put back holds incidents that are not over.
+    pub fn memory_put_back(&mut self) {
+        self.over.clear();
+    }
+
+    /// What is wrong with the figures of a workload in an incident that is over.
+    fn wrong(&self, hit: &IncidentWorkload) -> Option<String> {
+        let (vm, from) = (&hit.workload, hit.down_since.unwrap_or(hit.well_until));
+        let seconds = |time: Time| time.0 as f64 / 1_000.0;
+        if !self.was_well(vm, from) {
+            return Some(format!("{vm} is down since {} s by its incident, and was down before", seconds(from)));
+        }
+        let back = hit.back_at().filter(|back| !self.was_well(vm, *back))?;
+        Some(format!("{vm} is back at {} s by its incident, and was not", seconds(back)))
+    }
+}
+
+impl Checker {
+    /// The world changed: who is well, by what can be known of it?
+    pub fn who_is_well(&mut self, world: &World) {
+        for guest in world.guests.values() {
+            let rule = world.spec.workload_rule(&guest.name, &guest.tags);
+            let probed = rule.is_some_and(|rule| rule.policy.probes.any());
+            let well = guest.processes.iter().any(|(host, process)| match probed {
+                true => world.is_well_on(guest, host),
+                false => process.writes() && world.hosts.get(host).is_some_and(|host| host.executes()),
+            });
+            let periods = self.figures.well.entry(guest.name.clone()).or_default();
+            let open = periods.last_mut().filter(|(_, end)| end.is_none());
+            match (well, open) {
+                (true, None) => periods.push((world.now, None)),
+                (false, Some((_, end))) => *end = Some(world.now),
+                _ => {}
+            }
+        }
+    }
+
+    /// Incidents as they are put on record. `one_clock`: this is the first term, and its clock was never set.
+    pub fn figures(&mut self, world: &World, changes: &[Change], one_clock: bool) {
+        for change in changes.iter().filter(|change| change.table == Table::Incident) {
+            let row = change.body.as_deref().and_then(|body| serde_json::from_str::<Incident>(body).ok());
+            let Some(incident) = row.filter(|incident| incident.closed_at.is_some()) else { continue };
+            let said = |hit: &IncidentWorkload| (hit.workload.clone(), hit.downtime(Time(u64::MAX)));
+            let said: BTreeMap<_, _> = incident.workloads.iter().map(said).collect();
+            self.stake(Rule::Figures);
+            let wrong = match self.figures.over.insert(incident.id, said.clone()) {
+                Some(before) if before != said => Some(format!(
+                    "the downtimes of {} changed after it was over: {before:?}, now {said:?}",
+                    incident.id
+                )),
+                Some(_) => None,
+                None if !one_clock => None,
+                None => incident.workloads.iter().find_map(|hit| self.figures.wrong(hit)),
+            };
+            if let Some(text) = wrong {
+                self.violate(world, Rule::Figures, text);
+            }
+        }
+    }
+}
