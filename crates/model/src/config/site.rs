@@ -144,6 +144,7 @@ fn device(table: &Table, report: &Report) -> FenceDevice {
         timeout: table.span("timeout"),
         verify_within: table.span("verify_within"),
         retries: table.whole("retries"),
+        settle: table.span("settle"),
         delay: table.span("delay"),
         origin: report.origin(&table.at, &table.path),
     }

@@ -176,8 +176,8 @@ impl World {
             return self.reply(id, Outcome::failed(FailureKind::Other, "internal error (simulated)"));
         }
         let effect = match &action {
-            Action::CheckPower { host } => self.check_power(host),
-            Action::Fence { host, level } => self.fence(host, *level),
+            Action::CheckPower { host } => self.check_power(host, begun_at.is_some()),
+            Action::Fence { host, level } => self.fence(host, *level, begun_at.is_some()),
             Action::PowerOn { host } => self.switch_on(host),
             _ if self.stalls(&action) => Effect::Wait(Span::millis(500)),
             _ if self.is_locked(&action) => Effect::Answer(Outcome::failed(
@@ -193,7 +193,13 @@ impl World {
                 self.end(id);
                 self.reply(id, outcome);
             }
-            Effect::Wait(after) => self.plan(after, Planned::Effect(id)),
+            Effect::Wait(after) => {
+                let now = self.now;
+                if let Some(call) = self.calls.get_mut(&id).filter(|call| call.connection.is_none()) {
+                    call.begun_at = Some(now); // the driver looks a second time
+                }
+                self.plan(after, Planned::Effect(id));
+            }
             Effect::Never => {}
         }
     }
