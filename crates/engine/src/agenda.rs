@@ -94,10 +94,15 @@ impl Agenda {
     }
     /// What is to be looked at by now; it stays on the agenda.
     pub(crate) fn hosts(&self) -> Vec<HostId> {
-        self.hosts.iter().cloned().collect()
+        if self.hosts.is_empty() { Vec::new() } else { self.hosts.iter().cloned().collect() }
     }
     pub(crate) fn workloads(&self) -> Vec<WorkloadId> {
-        self.workloads.iter().cloned().collect()
+        if self.workloads.is_empty() { Vec::new() } else { self.workloads.iter().cloned().collect() }
+    }
+    /// True if nothing is to be looked at by now, as after most signs of life.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && self.workloads.is_empty()
     }
     pub(crate) fn take_hosts(&mut self) -> BTreeSet<HostId> {
         std::mem::take(&mut self.hosts)
@@ -109,6 +114,9 @@ impl Agenda {
     pub(crate) fn next_wake(&self) -> Option<Time> {
         let timer = self.timers.first().map(|(at, _)| *at);
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        timer.into_iter().chain(deadline).min()
+        match (timer, deadline) {
+            (Some(timer), Some(deadline)) => Some(timer.min(deadline)),
+            (timer, deadline) => timer.or(deadline),
+        }
     }
 }

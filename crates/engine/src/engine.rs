@@ -18,7 +18,7 @@ use mainstay_model::{
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 /// Longer than this many heartbeats between two steps, and it was the controller that slept.
@@ -197,10 +197,11 @@ impl Engine {
     }
 
     /// How the workload is brought back.
-    pub(crate) fn recovery(&self, workload: &WorkloadId) -> RecoveryPolicy {
+    pub(crate) fn recovery(&self, workload: &WorkloadId) -> &RecoveryPolicy {
+        static DEFAULT: LazyLock<RecoveryPolicy> = LazyLock::new(RecoveryPolicy::default);
         let record = self.belief.workloads.get(workload);
         let rule = record.and_then(|record| self.spec.recovery_rule(workload, &self.tags(record)));
-        rule.map(|rule| rule.policy.clone()).unwrap_or_default()
+        rule.map_or(&DEFAULT, |rule| &rule.policy)
     }
 
     /// How the workload is protected, if it is.

@@ -82,11 +82,15 @@ impl<R: Record> Ledger<R> {
         Ok(())
     }
 
-    /// What changed since the last call.
+    /// What changed since the last call: nothing, most of the time.
+    #[inline]
     pub(crate) fn take_changes(&mut self, changes: &mut Vec<Change>) {
-        if self.changed.is_empty() {
-            return; // as it is most of the time
+        if !self.changed.is_empty() {
+            self.write_changes(changes);
         }
+    }
+
+    fn write_changes(&mut self, changes: &mut Vec<Change>) {
         for key in std::mem::take(&mut self.changed) {
             let body = self
                 .records

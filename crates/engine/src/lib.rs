@@ -19,6 +19,7 @@ mod decide;
 mod devices;
 mod engine;
 pub mod explain;
+mod few;
 mod goodbye;
 mod groups;
 mod health;

@@ -77,7 +77,7 @@ impl Engine {
     fn host_heard(&mut self, host: &HostId, channel: HostChannel) {
         let now = self.now;
         let Some(senses) = self.senses(host) else { return };
-        let sense = senses.channels.entry(channel).or_default();
+        let sense = senses.channels.of(channel);
         let was_heard = sense.heard.is_some() && sense.silent_since.is_none();
         let earlier = sense.heard.replace(now);
         if let Some(earlier) = earlier {
@@ -112,7 +112,7 @@ impl Engine {
     fn host_silent(&mut self, host: &HostId, channel: HostChannel, error: String, asked: bool) {
         let now = self.now;
         let Some(senses) = self.senses(host) else { return };
-        let sense = senses.channels.entry(channel).or_default();
+        let sense = senses.channels.of(channel);
         sense.silent_since.get_or_insert(now);
         (sense.error, sense.unasked) = (Some(error), !asked);
         if channel == HostChannel::Hypervisor {
@@ -265,22 +265,23 @@ impl Engine {
         let now = self.now;
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let news = !record.answers || record.trouble.is_some();
+        if record.may_run_on.len() == 1
+            && let Some(senses) = record.may_run_on.first().and_then(|host| self.belief.host_senses.get_mut(host))
+        {
+            senses.guest_heard = Some(now);
+        }
         if !record.answers
             && let Some(record) = self.belief.workloads.get_mut(workload)
         {
             record.answers = true;
         }
-        let record = self.belief.workloads.get(workload).expect("looked up above");
-        if record.may_run_on.len() == 1
-            && let Some(host) = record.may_run_on.first().cloned()
-            && let Some(senses) = self.belief.host_senses.get_mut(&host)
-        {
-            senses.guest_heard = Some(now);
-        }
-        let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        let senses = match self.belief.workload_senses.get_mut(workload) {
+            Some(senses) => senses,
+            None => self.belief.workload_senses.entry(workload.clone()).or_default(),
+        };
         let was_silent = senses.silent().is_some();
         senses.reboots = 0;
-        senses.channels.entry(channel).or_default().heard = Some(now);
+        senses.channels.of(channel).heard = Some(now);
         let first_answer = senses.up_since.is_some() && senses.answered_since.is_none();
         if first_answer {
             senses.answered_since = Some(now);
@@ -298,7 +299,7 @@ impl Engine {
             return;
         }
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
-        senses.channels.entry(channel).or_default().silent = Some(self.now);
+        senses.channels.of(channel).silent = Some(self.now);
         self.agenda.touch(workload);
     }
 }

@@ -39,12 +39,23 @@ impl From<Arc<str>> for Name {
 impl Ord for Name {
     #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
+        match self.head.cmp(&other.head) {
+            Ordering::Equal => self.cmp_rest(other),
+            order => order,
+        }
+    }
+}
+
+impl Name {
+    /// As names of one head compare.
+    #[inline]
+    fn cmp_rest(&self, other: &Self) -> Ordering {
         let (length, others) = (self.text.len(), other.text.len());
-        self.head.cmp(&other.head).then_with(|| match length.max(others) {
+        match length.max(others) {
             0..=HEAD => length.cmp(&others),
             _ if Arc::ptr_eq(&self.text, &other.text) => Ordering::Equal,
             _ => self.text.cmp(&other.text),
-        })
+        }
     }
 }
 

@@ -72,6 +72,10 @@ impl Leader for Clocked {
         self.leader.view(self.ahead.shows(now))
     }
 
+    fn words(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        self.leader.words()
+    }
+
     fn explain(&self, subject: &str, now: Time) -> Option<String> {
         self.leader.explain(subject, self.ahead.shows(now))
     }

@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub(crate) trait Leader {
     fn step(&mut self, now: Time, inputs: Vec<Input>) -> Step;
     fn view(&self, now: Time) -> ClusterView;
+    /// The words for the health of hosts and workloads, as the view has them.
+    fn words(&self) -> (Vec<&'static str>, Vec<&'static str>);
     fn explain(&self, subject: &str, now: Time) -> Option<String>;
 }
 
@@ -63,6 +65,9 @@ impl Leader for Controller {
     }
     fn view(&self, now: Time) -> ClusterView {
         Controller::view(self, now)
+    }
+    fn words(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        Controller::words(self)
     }
     fn explain(&self, subject: &str, now: Time) -> Option<String> {
         Controller::explain(self, subject, now)

@@ -298,9 +298,9 @@ impl Simulation {
         self.record.changes(now, &step);
         if !step.events.is_empty()
             && self.record.seen.is_due(now)
-            && let Some(view) = self.view()
+            && let Some(leader) = &self.leader
         {
-            self.record.seen.view(&view);
+            self.record.seen.words(leader.words());
         }
         let mut orders = step.orders;
         if let Some(crash) = strikes(CrashPoint::AfterPersist) {

@@ -1,6 +1,6 @@
 //! Which states and doings of the engine a run has seen, so that it can be told which no run ever saw.
 
-use mainstay_engine::{Change, Table, view::ClusterView};
+use mainstay_engine::{Change, Table};
 use mainstay_model::{Action, Code, Span, Time, spec::Rung};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,7 +71,7 @@ impl Seen {
         self.states.iter().flat_map(|(kind, words)| words.iter().map(move |word| format!("{kind} {word}")))
     }
 
-    /// The whole view is looked at now and then: it costs more than a step.
+    /// All words are looked at now and then: it costs more than a step.
     pub fn is_due(&mut self, now: Time) -> bool {
         let due = self.viewed.is_none_or(|viewed| now.since(viewed) >= LOOK_EVERY);
         if due {
@@ -80,13 +80,9 @@ impl Seen {
         due
     }
 
-    pub fn view(&mut self, view: &ClusterView) {
-        for host in &view.hosts {
-            self.add("host", &host.health);
-        }
-        for workload in &view.workloads {
-            self.add("vm", &workload.health);
-        }
+    pub fn words(&mut self, (hosts, workloads): (Vec<&'static str>, Vec<&'static str>)) {
+        hosts.into_iter().for_each(|word| self.add("host", word));
+        workloads.into_iter().for_each(|word| self.add("vm", word));
     }
 
     pub fn alarm(&mut self, code: Code) {

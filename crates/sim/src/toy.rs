@@ -83,6 +83,9 @@ impl Leader for Careless {
             incidents: vec![],
         }
     }
+    fn words(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        (vec![], vec![])
+    }
     fn explain(&self, _: &str, _: Time) -> Option<String> {
         None
     }

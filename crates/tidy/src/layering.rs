@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// From the roof to the ground. Crates on one floor do not know each other.
 const FLOORS: &[&[&str]] = &[
-    &["bench", "fuzzing", "scale", "soak", "tidy"],
+    &["bench", "fuzzing", "scale", "soak", "tidy", "traces"],
     &["cli"],
     &["web"],
     &["daemon"],

@@ -43,7 +43,8 @@ fn the_engine_the_model_and_the_simulator_are_pure() {
 }
 
 /// Where talking to a terminal is the purpose.
-const TALKERS: &[&str] = &["crates/cli/", "crates/bench/", "crates/scale/", "crates/soak/", "/examples/"];
+const TALKERS: &[&str] =
+    &["crates/cli/", "crates/bench/", "crates/scale/", "crates/soak/", "crates/traces/", "/examples/"];
 
 #[test]
 fn only_the_command_line_prints() {

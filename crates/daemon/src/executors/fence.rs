@@ -57,6 +57,7 @@ fn device(id: &DeviceId, configured: &FenceDevice) -> Result<Device, Outcome> {
         timeout: configured.timeout.as_duration(),
         verify_within: configured.verify_within.as_duration(),
         retries: configured.retries,
+        settle: configured.settle.as_duration(),
         delay: configured.delay.as_duration(),
     })
 }

@@ -46,6 +46,8 @@ pub struct Device {
     pub verify_within: Duration,
     /// How often an order that had no effect is given again.
     pub retries: u32,
+    /// Before a device that said off is asked again, whose second answer counts; zero: it is not.
+    pub settle: Duration,
     /// Before `off`, so that of two hosts that fence each other one is first.
     pub delay: Duration,
 }
@@ -134,7 +136,12 @@ impl Device {
     /// # Errors
     /// If the device cannot tell; the host is then to be taken as running.
     pub async fn status(&self, host: &str) -> Result<PowerState, Error> {
-        self.look(&self.options_for(host).await, self.timeout).await
+        let options = self.options_for(host).await;
+        let seen = self.look(&options, self.timeout).await?;
+        match self.settles(&options, seen).await {
+            Ok(()) => Ok(seen),
+            Err(second) => second,
+        }
     }
 
     /// Asks for the power state of `host` before anything depends on it, and whether the agent answers in words, as it must
@@ -183,13 +190,16 @@ impl Device {
 
     /// The longest that [`Device::off`] takes: what a deadline around it must leave.
     pub fn longest(&self) -> Duration {
-        let attempt = RETRY_PAUSE + self.timeout + self.verify_within + POLL_PAUSE + self.timeout;
-        self.delay + METADATA_TIMEOUT + self.timeout / FIRST_LOOK + attempt * (self.retries + 1)
+        let again = if self.settle.is_zero() { Duration::ZERO } else { self.settle + self.timeout };
+        let attempt = RETRY_PAUSE + self.timeout + self.verify_within + POLL_PAUSE + self.timeout + again;
+        self.delay + METADATA_TIMEOUT + self.timeout / FIRST_LOOK + again + attempt * (self.retries + 1)
     }
 
     async fn switch(&self, host: &str, want: PowerState) -> Result<Done, NotDone> {
         let options = self.options_for(host).await;
-        if matches!(self.look(&options, self.timeout / FIRST_LOOK).await, Ok(state) if state == want) {
+        if matches!(self.look(&options, self.timeout / FIRST_LOOK).await, Ok(state) if state == want)
+            && self.settles(&options, want).await.is_ok()
+        {
             return Ok(Done::Already);
         }
         let mut attempt = 0;
@@ -223,12 +233,24 @@ impl Device {
         loop {
             let seen = self.look(options, self.timeout).await;
             if matches!(&seen, Ok(state) if *state == want) {
-                return Ok(());
+                return self.settles(options, want).await;
             }
             if Instant::now() >= until {
                 return Err(seen);
             }
             sleep(POLL_PAUSE).await;
+        }
+    }
+
+    /// Off is looked at a second time, if the device is known to say so too early; else what was seen then.
+    async fn settles(&self, options: &Options, seen: PowerState) -> Result<(), Result<PowerState, Error>> {
+        if seen == PowerState::On || self.settle.is_zero() {
+            return Ok(());
+        }
+        sleep(self.settle).await;
+        match self.look(options, self.timeout).await {
+            Ok(PowerState::Off) => Ok(()),
+            second => Err(second),
         }
     }
 

@@ -32,6 +32,7 @@ fn bench(name: &str) -> Bench {
         timeout: Duration::from_secs(60),
         verify_within: Duration::from_secs(5),
         retries: 0,
+        settle: Duration::ZERO,
         delay: Duration::ZERO,
     };
     Bench { dir, device }
@@ -86,6 +87,28 @@ async fn power_that_follows_late_is_waited_for() {
     let (report, _dir) = bench("slow").fence().await;
     assert!(report.is_fenced(), "{report:?}");
     assert!(report.devices[0].took_ms >= 500);
+}
+
+#[tokio::test]
+async fn a_device_with_a_time_to_settle_is_asked_twice() {
+    let mut bench = bench("good");
+    bench.device.settle = Duration::from_millis(10);
+    assert!(matches!(bench.device.off("h1").await.unwrap(), Done::Switched { despite: None }));
+    assert_eq!(bench.calls(), "status off status status ");
+    assert!(matches!(bench.device.off("h1").await.unwrap(), Done::Already));
+    assert_eq!(bench.calls(), "status off status status status status ");
+}
+
+#[tokio::test]
+async fn off_that_is_not_said_a_second_time_is_not_off() {
+    let hasty = bench("bouncing");
+    assert!(matches!(hasty.device.off("h1").await.unwrap(), Done::Switched { despite: None }));
+    let mut bench = bench("bouncing");
+    bench.device.settle = Duration::from_millis(10);
+    let not_done = bench.device.off("h1").await.unwrap_err();
+    assert!(matches!(not_done, NotDone::Stayed { order_failed: None, .. }), "{not_done}");
+    fs::write(bench.file("p1"), "off").unwrap();
+    assert_eq!(bench.device.status("h1").await.unwrap(), PowerState::On, "the second answer counts");
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ fn dummy(state: &Path) -> Device {
         timeout: Duration::from_secs(20),
         verify_within: Duration::from_secs(5),
         retries: 0,
+        settle: Duration::ZERO,
         delay: Duration::ZERO,
     }
 }

@@ -9,7 +9,7 @@
 //! ```
 
 use super::silence::Beat;
-use crate::{Table, ledger::Record};
+use crate::{Table, few::Few, ledger::Record};
 use mainstay_model::{DeviceId, DomainSeen, HostChannel, HostId, IncidentId, PowerState, Resources, Time, WorkloadId};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -129,7 +129,7 @@ impl Record for HostRecord {
 pub(crate) struct HostSenses {
     /// When watching began: silence is never longer than this.
     pub watched_since: Time,
-    pub channels: BTreeMap<HostChannel, ChannelSense>,
+    pub channels: Few<HostChannel, ChannelSense>,
     /// When any guest believed to run here was last heard.
     pub guest_heard: Option<Time>,
     /// `asked_at` of the newest inventory.
@@ -198,7 +198,7 @@ impl HostSenses {
     pub(crate) fn new(now: Time) -> HostSenses {
         HostSenses {
             watched_since: now,
-            channels: BTreeMap::new(),
+            channels: Few::default(),
             guest_heard: None,
             inventory: None,
             listed: Arc::default(),

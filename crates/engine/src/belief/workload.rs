@@ -5,7 +5,7 @@
 //! leaves. It goes only by proof: a newer answer of that host that says so, or the host proved off. A workload is started
 //! on a host only if it may run nowhere else.
 
-use crate::{Table, ledger::Record};
+use crate::{Table, few::Few, ledger::Record};
 use mainstay_model::{
     Activity, Cause, DomainState, GuestChannel, HostId, HostState, IncidentId, PointId, Resources, StopHow, Time,
     WorkloadId, spec::Rung,
@@ -368,7 +368,7 @@ pub(crate) struct WorkloadSenses {
     pub seen: BTreeMap<HostId, Seen>,
     /// When a host last said that it runs.
     pub running_seen: Option<Time>,
-    pub channels: BTreeMap<GuestChannel, GuestSense>,
+    pub channels: Few<GuestChannel, GuestSense>,
     pub activity: Option<ActivitySense>,
     /// When it was last seen to start (or this term began).
     pub up_since: Option<Time>,

@@ -54,7 +54,8 @@ impl Engine {
             |guest: &&WorkloadId| self.belief.workloads.get(*guest).is_some_and(|it| it.may_run_on.len() == 1);
         let guests = self.belief.on_host(host).filter(only_here);
         let guests = guests.filter_map(|guest| self.belief.workload_senses.get(guest));
-        let channels = guests.flat_map(|guest| &guest.channels).filter(|(channel, _)| **channel != GuestChannel::Agent);
+        let channels =
+            guests.flat_map(|guest| guest.channels.iter()).filter(|(channel, _)| **channel != GuestChannel::Agent);
         channels.filter_map(|(_, sense)| sense.heard).filter(|heard| *heard >= answering_since).max()
     }
 

@@ -75,7 +75,7 @@ impl Engine {
                 if let Some(since) = senses.reboots_since().filter(|since| *since + policy.answer_within <= self.now) {
                     return Some((Cause::Hung, since));
                 }
-                (senses.hung_at(record.answers, &policy)? <= self.now).then_some((Cause::Hung, last_sign))
+                (senses.hung_at(record.answers, policy)? <= self.now).then_some((Cause::Hung, last_sign))
             }
             DomainState::Paused(reason) => Some((pause_cause(reason)?, seen.at)),
             DomainState::Panicked => Some((Cause::Panicked, seen.at)),

@@ -119,6 +119,11 @@ impl Controller {
         report::cluster(&self.engine, now, alarms)
     }
 
+    /// Of each host and then of each workload the word for its health, as [`Controller::view`] has it.
+    pub fn words(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        report::words(&self.engine)
+    }
+
     /// The recovery points of a workload, oldest first.
     pub fn points(&self, workload: &WorkloadId) -> Points {
         let mut points: Points = self.engine.belief.points_of(workload).cloned().collect();

@@ -15,6 +15,12 @@ use std::fmt::Write;
 /// Of the contract in `view`.
 const VERSION: u32 = 1;
 
+pub(super) fn words(engine: &Engine) -> (Vec<&'static str>, Vec<&'static str>) {
+    let host = |record: &HostRecord| engine.host_health(&record.host).word();
+    let workload = |record: &WorkloadRecord| workload_health(engine, record).0.word();
+    (engine.belief.hosts.values().map(host).collect(), engine.belief.workloads.values().map(workload).collect())
+}
+
 pub(super) fn cluster(engine: &Engine, now: Time, more: Vec<Alarm>) -> ClusterView {
     let belief = &engine.belief;
     let policy = &engine.spec.alarms;
@@ -217,7 +223,7 @@ fn workload_evidence(engine: &Engine, record: &WorkloadRecord, now: Time) -> Vec
     for (host, seen) in &senses.seen {
         lines.push(format!("{host} says: {}, as of {} ago", seen.state, ago(seen.at, now)));
     }
-    for (channel, sense) in &senses.channels {
+    for (channel, sense) in senses.channels.iter() {
         match (sense.heard, sense.silent) {
             (Some(heard), silent) if silent.is_none_or(|silent| silent < heard) => {
                 lines.push(format!("{channel}: answered {} ago", ago(heard, now)));

@@ -214,7 +214,10 @@ impl Engine {
     fn fence_bound(&self, host: &HostId, level: usize) -> Span {
         let devices = self.host_spec(host).and_then(|spec| spec.fence.get(level)).into_iter().flatten();
         let bounds = devices.filter_map(|id| self.spec.fence_devices.get(id)).map(|device| {
-            device.delay + (device.timeout + device.verify_within).times(u64::from(device.retries) + 1) + device.timeout
+            let again = if device.settle == Span::ZERO { Span::ZERO } else { device.settle + device.timeout };
+            let attempts = u64::from(device.retries) + 1;
+            let attempt = device.timeout + device.verify_within + again;
+            device.delay + attempt.times(attempts) + device.timeout + again
         });
         bounds.fold(Span::secs(2), |sum, bound| sum + bound)
     }

@@ -194,8 +194,7 @@ impl Engine {
     }
 
     fn choose_rung(&mut self, workload: &WorkloadId, cause: Cause, running_on: Option<&HostId>) -> Chosen {
-        let policy = self.recovery(workload);
-        let oldest = self.now - policy.window;
+        let oldest = self.now - self.recovery(workload).window;
         if self
             .belief
             .workloads
@@ -205,6 +204,7 @@ impl Engine {
             let record = self.belief.workloads.get_mut(workload).expect("looked up above");
             record.attempts.retain(|attempt| attempt.at > oldest);
         }
+        let policy = self.recovery(workload);
         let record = self.belief.workloads.get(workload).expect("decided on record");
         let mut tried: BTreeMap<Rung, usize> = BTreeMap::new();
         record.attempts.iter().for_each(|attempt| *tried.entry(attempt.rung).or_default() += 1);

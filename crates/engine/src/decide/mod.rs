@@ -19,7 +19,10 @@ use crate::{
 use mainstay_model::{HostId, Span, Subject, Time, WorkloadId};
 pub(crate) use mend::Broken;
 use placing::PlaceFor;
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// Whoever waits is looked at again when something changes that may concern it; and after this long in any case, so that
 /// no change which nobody thought of can hold a workload up for ever.
@@ -39,12 +42,16 @@ impl Engine {
             self.relations = Relations::resolve(&self.spec, &self.belief);
         }
         self.cluster_alarms();
-        for host in self.agenda.take_hosts() {
+        let hosts = if self.agenda.is_empty() { BTreeSet::new() } else { self.agenda.take_hosts() };
+        for host in hosts {
             let doing = self.decide_host(&host);
             self.decided_host(&host, doing);
         }
         if !self.memory_in_doubt() {
             self.mend();
+        }
+        if self.agenda.is_empty() {
+            return;
         }
         let mut to_place = BTreeMap::new();
         for workload in self.by_priority() {
@@ -122,7 +129,7 @@ impl Engine {
         let record = self.belief.workloads.get(workload)?;
         let senses = self.belief.workload_senses.get(workload)?;
         let policy = self.recovery(workload);
-        let hung = senses.hung_at(record.answers, &policy);
+        let hung = senses.hung_at(record.answers, policy);
         let stable = record.trouble.as_ref().and_then(|trouble| trouble.started_at).map(|at| at + policy.stable_after);
         // The ladder's window moves on, and what is too old no longer counts: a slow, bounded retry.
         let again =

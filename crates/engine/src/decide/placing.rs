@@ -481,7 +481,7 @@ impl Engine {
         if !live {
             self.note_what_stays(workload, host);
         }
-        let policy = self.recovery(workload);
+        let start_timeout = self.recovery(workload).start_timeout;
         let (workload_name, host_name) = (workload.clone(), host.clone());
         match what {
             PlaceFor::LiveMove { why: reason, .. } => {
@@ -511,7 +511,7 @@ impl Engine {
                     record.left.insert(from);
                 }
                 let action = Action::Start { workload: workload_name, host: host_name };
-                self.order_life(action, policy.start_timeout, "it was stopped to be moved")
+                self.order_life(action, start_timeout, "it was stopped to be moved")
             }
             PlaceFor::GoBack { .. } => {
                 self.is_stuck(workload, host);
@@ -530,12 +530,12 @@ impl Engine {
                 match revert_to {
                     Some(point) => {
                         let action = Action::Revert { workload: workload_name, host: host_name, point, keep_broken };
-                        let bound = self.protection(workload).map_or(policy.start_timeout, |rule| rule.policy.timeout);
-                        self.order_life(action, bound.max(policy.start_timeout), &because)
+                        let bound = self.protection(workload).map_or(start_timeout, |rule| rule.policy.timeout);
+                        self.order_life(action, bound.max(start_timeout), &because)
                     }
                     None => {
                         let action = Action::Start { workload: workload_name, host: host_name };
-                        self.order_life(action, policy.start_timeout, &because)
+                        self.order_life(action, start_timeout, &because)
                     }
                 }
             }

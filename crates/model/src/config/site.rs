@@ -178,6 +178,7 @@ fn device(table: &Table, report: &Report) -> FenceDevice {
         timeout: table.span("timeout"),
         verify_within: table.span("verify_within"),
         retries: table.whole("retries"),
+        settle: table.span("settle"),
         delay: table.span("delay"),
         probe_every: table.span("probe_every"),
         origin: report.origin(&table.at, &table.path),

@@ -74,6 +74,8 @@ pub struct FenceDevice {
     pub verify_within: Span,
     /// Attempts beyond the first.
     pub retries: u32,
+    /// A device that said off is asked again after this, and only the second answer counts; zero: it is not asked again.
+    pub settle: Span,
     /// Wait before `off`, so that of two who would fence each other one wins.
     pub delay: Span,
     /// How often it is asked although nothing depends on it; zero: never.

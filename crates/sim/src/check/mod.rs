@@ -72,7 +72,6 @@ pub(crate) struct Checker {
     waits: Waits,
     /// A backup of the memory was put back: what it has on record is of another time, and orders alone are judged.
     memory_is_old: bool,
-    /// When that backup was made, and when it was put back.
     alone: Alone,
     signs: Signs,
     reverts: Reverts,

@@ -104,7 +104,7 @@ impl StorageState {
 
 words!(
     /// What a fence device does.
-    DeviceState { Ok = "ok", DoesNothing = "does-nothing", Slow = "slow", Fails = "fails", Dead = "dead", Lies = "lies", Hangs = "hangs" }
+    DeviceState { Ok = "ok", DoesNothing = "does-nothing", Slow = "slow", Fails = "fails", Dead = "dead", Lies = "lies", Hangs = "hangs", Early = "early", Confused = "confused" }
 );
 words!(
     /// How a call to a hypervisor or fence device can go wrong.
@@ -350,6 +350,7 @@ mod tests {
             "storage san power-cut",
             "guest-slow-boot web-1 20",
             "fence-device ipmi lies",
+            "fence-device ipmi early",
             "virsh destroy web-1",
             "virsh start web-1 h2",
             "virsh autostart web-1 h2 on",

@@ -102,8 +102,10 @@ impl Cluster {
                 true => "lacks = [\"br7\"]\n",
                 false => "",
             };
+            let starts = Stream::new(seed, &format!("draw/on-boot/{name}")).chance(100);
+            let on_boot = if starts { "guests_on_boot = \"start\"\n" } else { "" };
             self.say(format_args!(
-                "[world.host.{name}]\nmemory = \"{memory}GiB\"\ncpus = 64\nboot_time = \"{boot}s\"\nguests_on_shutdown = \"{guests}\"\n{lacks}"
+                "[world.host.{name}]\nmemory = \"{memory}GiB\"\ncpus = 64\nboot_time = \"{boot}s\"\nguests_on_shutdown = \"{guests}\"\n{on_boot}{lacks}"
             ));
             let mut levels = Vec::new();
             if !(unfenceable && random.chance(500)) {
@@ -122,7 +124,9 @@ impl Cluster {
                         String::new()
                     };
                     self.say(format_args!("[world.fence_device.{device}]\ntakes = \"{takes}ms\"\n{dies}"));
-                    fences += &format!("[fence.{device}]\nagent = \"fence_sim\"\n");
+                    let settles = Stream::new(seed, &format!("draw/settle/{device}")).chance(100);
+                    let settle = if settles { "settle = \"6s\"\n" } else { "" };
+                    fences += &format!("[fence.{device}]\nagent = \"fence_sim\"\n{settle}");
                     self.devices.push(device);
                 }
             }

@@ -239,6 +239,9 @@ impl Leader for Sabotaged {
     fn view(&self, now: Time) -> ClusterView {
         self.controller.view(now)
     }
+    fn words(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        self.controller.words()
+    }
     fn explain(&self, subject: &str, now: Time) -> Option<String> {
         self.controller.explain(subject, now)
     }

@@ -55,6 +55,9 @@ pub(crate) struct HostSetup {
     /// What becomes of its guests when its owner shuts it down.
     #[serde(default)]
     pub guests_on_shutdown: GuestsOnShutdown,
+    /// What libvirt-guests does when the host boots.
+    #[serde(default)]
+    pub guests_on_boot: GuestsOnBoot,
 }
 
 /// What becomes of a host's guests when its owner shuts it down.
@@ -68,6 +71,17 @@ pub(crate) enum GuestsOnShutdown {
     Save,
     /// Nobody looks after them: systemd ends their processes by a signal.
     Signal,
+}
+
+/// What libvirt-guests does with the guests that ran when it shut the host down, when the host boots (`ON_BOOT`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum GuestsOnBoot {
+    /// Nothing.
+    #[default]
+    Ignore,
+    /// It starts them, wherever they may run by now.
+    Start,
 }
 
 /// Table `[world.vm.NAME]`.
@@ -146,6 +160,8 @@ impl VmSetup {
             failing_starts: Vec::new(),
             failing_migrations: 0,
             locked: false,
+            saved_on: BTreeMap::new(),
+            asked_on: None,
             random,
         }
     }

@@ -197,8 +197,8 @@ impl World {
             return self.reply(id, Outcome::failed_with(FailureKind::Other, "internal error (simulated)", proves));
         }
         let effect = match &action {
-            Action::CheckPower { host } => self.check_power(host),
-            Action::Fence { host, level } => self.fence(host, *level),
+            Action::CheckPower { host } => self.check_power(host, begun_at.is_some()),
+            Action::Fence { host, level } => self.fence(host, *level, begun_at.is_some()),
             Action::PowerOn { host } => self.switch_on(host),
             _ if self.is_so(&action) => Effect::Answer(Outcome::done()),
             _ if self.waits_for_lock(id) => self.wait_for_lock(begun_at),
@@ -212,7 +212,13 @@ impl World {
                 self.end(id);
                 self.reply(id, outcome);
             }
-            Effect::Wait(after) => self.plan(after, Planned::Effect(id)),
+            Effect::Wait(after) => {
+                let now = self.now;
+                if let Some(call) = self.calls.get_mut(&id).filter(|call| call.connection.is_none()) {
+                    call.begun_at = Some(now); // the driver looks a second time
+                }
+                self.plan(after, Planned::Effect(id));
+            }
             Effect::Never => {}
         }
     }

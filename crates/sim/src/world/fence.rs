@@ -1,10 +1,12 @@
 //! Fence devices at work: they are asked over their own network, whatever becomes of the host's.
 
-use super::{DeviceState, News, Power, World, call::Effect};
+use super::{DeviceState, News, Planned, Power, World, call::Effect};
 use mainstay_model::{Action, Detail, Fact, FailureKind, HostId, Outcome, PowerState, Span};
 
 /// The driver asks for the state of the power for so long after it switched.
 const VERIFY_WITHIN: Span = Span::secs(5);
+/// An early device says off for so long before it is.
+const EARLY_BY: Span = Span::secs(5);
 
 /// A device is asked so often, and one that did not say *on* so soon again.
 const ASK_AGAIN: Span = Span::minutes(10);
@@ -30,14 +32,22 @@ impl World {
         let waits = matches!(action, Action::Fence { .. }) && on;
         let takes = devices.iter().map(|(state, takes)| match state {
             DeviceState::DoesNothing if waits => takes.0 + VERIFY_WITHIN.0,
-            DeviceState::Ok | DeviceState::Lies | DeviceState::DoesNothing => takes.0,
+            DeviceState::Ok | DeviceState::Lies | DeviceState::DoesNothing | DeviceState::Early => takes.0,
             DeviceState::Slow => takes.0 * 8,
-            DeviceState::Fails | DeviceState::Dead | DeviceState::Hangs => takes.0 * 3,
+            DeviceState::Fails | DeviceState::Confused | DeviceState::Dead | DeviceState::Hangs => takes.0 * 3,
         });
         Span(takes.sum::<u64>().max(5) * jitter / 100)
     }
 
-    pub(super) fn fence(&mut self, host: &HostId, level: usize) -> Effect {
+    /// How long the driver waits before it looks a second time whether a level's devices still say off.
+    fn time_to_settle(&self, host: &HostId, level: usize) -> Span {
+        let devices = self.spec.hosts.get(host).and_then(|spec| spec.fence.get(level)).into_iter().flatten();
+        let settle = devices.filter_map(|device| self.spec.fence_devices.get(device)).map(|device| device.settle);
+        settle.max().unwrap_or(Span::ZERO)
+    }
+
+    /// `settled`: the devices were seen to say off before, and this is the second look.
+    pub(super) fn fence(&mut self, host: &HostId, level: usize, settled: bool) -> Effect {
         let devices = self.level(host, level);
         if let Some(effect) = unusable(&devices) {
             return effect;
@@ -51,11 +61,17 @@ impl World {
             ));
         }
         // Each device of a level feeds one supply: where one was not cut, the host goes on.
-        if !does(DeviceState::Lies) {
+        if does(DeviceState::Early) && !does(DeviceState::Lies) {
+            self.switches_off_later(host);
+        } else if !does(DeviceState::Lies) {
             self.power_off(host);
         }
+        let settle = self.time_to_settle(host, level);
+        if settle > Span::ZERO && !settled {
+            return Effect::Wait(settle);
+        }
         let by = format!("level {}", level + 1);
-        Effect::Answer(Outcome::Done { detail: Detail::Fenced { already_off, by } })
+        Effect::Answer(Outcome::Done { detail: Detail::Fenced { already_off: already_off && !settled, by } })
     }
 
     /// Each fence device of a host is asked for its power although nothing depends on it. Says when to ask again.
@@ -68,6 +84,8 @@ impl World {
                 let answer = match state {
                     DeviceState::Ok | DeviceState::Slow | DeviceState::DoesNothing => Ok(on),
                     DeviceState::Lies => Ok(false),
+                    DeviceState::Early => Ok(on),
+                    DeviceState::Confused => Err("the fence agent ended as if for `off`, and did not say it"),
                     DeviceState::Fails => Err("the fence agent failed"),
                     DeviceState::Dead | DeviceState::Hangs => Err("the fence device does not answer"),
                 };
@@ -83,15 +101,34 @@ impl World {
         again
     }
 
-    pub(super) fn check_power(&mut self, host: &HostId) -> Effect {
+    fn switches_off_later(&mut self, host: &HostId) {
+        let on = self.hosts.get_mut(host).filter(|host| host.power != Power::Off && !host.power_goes);
+        let Some(on) = on else { return };
+        on.power_goes = true;
+        let boots = on.boots;
+        self.plan(EARLY_BY, Planned::PowerGoes(host.clone(), boots));
+    }
+
+    pub(super) fn power_goes(&mut self, host: &HostId, boots: u64) {
+        if self.hosts.get(host).is_some_and(|host| host.boots == boots) {
+            self.power_off(host);
+        }
+    }
+
+    /// `settled`: as of [`World::fence`].
+    pub(super) fn check_power(&mut self, host: &HostId, settled: bool) -> Effect {
         let levels = self.spec.hosts.get(host).map_or(0, |spec| spec.fence.len());
-        let able = (0..levels).map(|level| self.level(host, level)).find(|devices| unusable(devices).is_none());
-        let Some(devices) = able else {
+        let able = (0..levels).find(|level| unusable(&self.level(host, *level)).is_none());
+        let Some(level) = able else {
             return unusable(&self.level(host, 0)).unwrap_or(Effect::Never);
         };
-        let on = self.hosts.get(host).is_some_and(|host| host.power != Power::Off);
-        let lies = devices.iter().any(|(state, _)| *state == DeviceState::Lies);
+        let on = self.hosts.get(host).is_some_and(|host| host.power != Power::Off && !host.power_goes);
+        let lies = self.level(host, level).iter().any(|(state, _)| *state == DeviceState::Lies);
         let said = if on && !lies { PowerState::On } else { PowerState::Off };
+        let settle = self.time_to_settle(host, level);
+        if said == PowerState::Off && settle > Span::ZERO && !settled {
+            return Effect::Wait(settle);
+        }
         Effect::Answer(Outcome::Done { detail: Detail::Power(said) })
     }
 
@@ -119,6 +156,8 @@ fn unusable(devices: &[(DeviceState, Span)]) -> Option<Effect> {
         Some(Effect::Never)
     } else if any(DeviceState::Dead) {
         failed(FailureKind::Unreachable, "the fence device does not answer")
+    } else if any(DeviceState::Confused) {
+        failed(FailureKind::Other, "the fence agent ended with the code of off and did not say that it is off")
     } else if any(DeviceState::Fails) {
         failed(FailureKind::Other, "the fence agent failed")
     } else {

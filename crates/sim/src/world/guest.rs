@@ -2,8 +2,14 @@
 //! never be two.
 
 use crate::random::Stream;
-use mainstay_model::{Activity, DomainState, HostId, PauseReason, PointId, Resources, Span, Time, WorkloadId};
-use std::collections::{BTreeMap, BTreeSet};
+use mainstay_model::spec::ClusterSpec;
+use mainstay_model::{
+    Activity, DomainState, GuestChannel, HostId, PauseReason, PointId, Resources, Span, Time, WorkloadId,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A workload as it truly is.
 #[derive(Clone, Debug)]
@@ -37,6 +43,10 @@ pub(crate) struct Guest {
     pub failing_migrations: u32,
     /// Somebody else's job holds it (a backup, a block copy): nothing can be changed about it.
     pub locked: bool,
+    /// Memory that a host saved with its guests when it was shut down (managed save), and what was written to the disk by then.
+    pub saved_on: BTreeMap<HostId, u64>,
+    /// On which channels it is asked, and by which configuration: looked up again only when that changes.
+    pub asked_on: Option<(Arc<ClusterSpec>, Arc<[GuestChannel]>)>,
     pub random: Stream,
 }
 
@@ -101,6 +111,23 @@ impl Guest {
     /// Hosts with a process that executes or may go on executing.
     pub fn runs_on(&self) -> impl Iterator<Item = &HostId> {
         self.processes.iter().filter(|(_, process)| process.condition != Condition::Incoming).map(|(host, _)| host)
+    }
+
+    /// The channels on which this configuration has it asked; empty: none.
+    pub fn channels(&mut self, spec: &Arc<ClusterSpec>) -> Arc<[GuestChannel]> {
+        if let Some((_, channels)) = self.asked_on.as_ref().filter(|(by, _)| Arc::ptr_eq(by, spec)) {
+            return channels.clone();
+        }
+        let rule = spec.workload_rule(&self.name, &self.tags);
+        let wanted = rule.map_or([false; 4], |rule| {
+            let probes = &rule.policy.probes;
+            [probes.ping, probes.agent, !probes.tcp.is_empty(), !probes.http.is_empty()]
+        });
+        let channels = [GuestChannel::Ping, GuestChannel::Agent, GuestChannel::Tcp, GuestChannel::Http];
+        let asked = channels.into_iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|(channel, _)| channel);
+        let asked: Arc<[GuestChannel]> = asked.collect();
+        self.asked_on = Some((spec.clone(), asked.clone()));
+        asked
     }
 
     /// The one that runs, if exactly one does.

@@ -173,6 +173,9 @@ impl World {
             true => on.domains.get_mut(guest).map(|definition| definition.persistent = false).is_some(),
             false => on.domains.remove(guest).is_some(),
         };
+        if let Some(guest) = self.guests.get_mut(guest).filter(|_| !runs) {
+            guest.saved_on.remove(host); // as with `--managed-save`
+        }
         if known {
             self.push(host, guest, DomainChange::Undefined);
         }

@@ -1,6 +1,9 @@
 //! A host as it truly is, and the connection the controller has to it.
 
-use crate::{random::Stream, scenario::setup::GuestsOnShutdown};
+use crate::{
+    random::Stream,
+    scenario::setup::{GuestsOnBoot, GuestsOnShutdown},
+};
 use mainstay_model::{ActionId, HostId, OffReason, Resources, Span, Time, WorkloadId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +30,11 @@ pub(crate) struct Host {
     /// Bridges that it lacks.
     pub lacks: BTreeSet<String>,
     pub guests_on_shutdown: GuestsOnShutdown,
+    pub guests_on_boot: GuestsOnBoot,
+    /// Guests that libvirt-guests found running when it shut the host down: it starts them again if it is to.
+    pub ran_at_shutdown: Vec<WorkloadId>,
+    /// A fence device has switched it off and says so already; its power goes a moment later.
+    pub power_goes: bool,
     /// Since when its owner shuts it down.
     pub going_down: Option<Time>,
     pub domains: BTreeMap<WorkloadId, Definition>,
@@ -107,6 +115,9 @@ impl Host {
             management: Management::Runs,
             lacks: BTreeSet::new(),
             guests_on_shutdown: GuestsOnShutdown::default(),
+            guests_on_boot: GuestsOnBoot::default(),
+            ran_at_shutdown: Vec::new(),
+            power_goes: false,
             going_down: None,
             domains: BTreeMap::new(),
             namesakes: BTreeSet::new(),

@@ -1,7 +1,7 @@
 //! How the true state changes: processes begin and end, guests boot and fall over, hosts lose power and come up.
 
 use super::{Condition, Definition, Management, Planned, Power, Process, StorageState, Truth, World, truth::Starter};
-use crate::scenario::setup::GuestsOnShutdown;
+use crate::scenario::setup::{GuestsOnBoot, GuestsOnShutdown};
 use mainstay_model::{DomainChange, DomainState, FailureKind, HostId, OffReason, Span, Time, WorkloadId};
 
 /// From booting to answering takes as long as the setup says, more or less by a fifth.
@@ -66,6 +66,7 @@ impl World {
         }
         let fresh = !host.domains.contains_key(name);
         host.domains.entry(name.clone()).or_insert_with(Definition::new);
+        self.wake(name, on);
         self.begin_process(name, on, by);
         if fresh {
             self.push(on, name, DomainChange::Defined);
@@ -230,6 +231,7 @@ impl World {
         let Some(host) = self.hosts.get_mut(name).filter(|host| host.power != Power::Off) else { return };
         host.power = Power::Off;
         host.going_down = None;
+        host.power_goes = false;
         host.boots += 1;
         host.frozen = false;
         host.management = Management::Dead;
@@ -255,7 +257,8 @@ impl World {
         true
     }
 
-    /// The host is up: its management runs, and starts what is marked for autostart.
+    /// The host is up: its management runs and starts what is marked for autostart, and libvirt-guests what ran before it shut
+    /// the host down, if it is to.
     pub(super) fn host_up(&mut self, name: &HostId, boots: u64) {
         let Some(host) = self.hosts.get_mut(name) else { return };
         if host.boots != boots || host.power != Power::Booting {
@@ -264,11 +267,15 @@ impl World {
         host.power = Power::On;
         host.booted_at = self.now;
         host.management = Management::Runs;
+        let by_host = std::mem::take(&mut host.ran_at_shutdown);
+        let starts = host.guests_on_boot == GuestsOnBoot::Start;
+        let by_host = by_host.into_iter().filter(|guest| starts && host.domains.contains_key(guest));
         let autostart: Vec<WorkloadId> = host
             .domains
             .iter()
             .filter(|(_, definition)| definition.autostart)
             .map(|(guest, _)| guest.clone())
+            .chain(by_host)
             .collect();
         self.truths.push(Truth::HostUp { host: name.clone() });
         for guest in autostart {
@@ -283,14 +290,40 @@ impl World {
         let Some(host) = self.hosts.get_mut(name).filter(|host| host.going_down.is_none()) else { return };
         host.going_down = Some(now);
         let how = host.guests_on_shutdown;
-        for guest in self.guests_on(name) {
+        let guests = self.guests_on(name);
+        if how != GuestsOnShutdown::Signal
+            && let Some(host) = self.hosts.get_mut(name)
+        {
+            host.ran_at_shutdown.clone_from(&guests);
+        }
+        for guest in guests {
             match how {
                 GuestsOnShutdown::Shutdown => self.begin_shutdown(&guest, name, false),
-                GuestsOnShutdown::Save => self.end_process(&guest, name, OffReason::Saved),
+                GuestsOnShutdown::Save => self.save(&guest, name),
                 GuestsOnShutdown::Signal => self.end_process(&guest, name, OffReason::Signalled),
             }
         }
         self.plan(HOST_SHUTDOWN, Planned::HostDown(name.clone(), again));
+    }
+
+    /// The guest's memory goes into a file of its host, from which the next start there wakes it.
+    fn save(&mut self, name: &WorkloadId, on: &HostId) {
+        self.end_process(name, on, OffReason::Saved);
+        if let Some(guest) = self.guests.get_mut(name) {
+            guest.saved_on.insert(on.clone(), guest.disk.written_ms);
+        }
+    }
+
+    /// A start where its memory is saved wakes that memory. If the disk has moved on since, what it knows of it is wrong, and
+    /// it spoils it.
+    fn wake(&mut self, name: &WorkloadId, on: &HostId) {
+        let Some(guest) = self.guests.get_mut(name) else { return };
+        let Some(written_ms) = guest.saved_on.remove(on).filter(|saved| *saved != guest.disk.written_ms) else {
+            return;
+        };
+        guest.disk.corrupted = true;
+        let lost_ms = guest.disk.written_ms.saturating_sub(written_ms);
+        self.truths.push(Truth::StaleMemory { guest: name.clone(), host: on.clone(), lost_ms });
     }
 
     pub(super) fn host_down(&mut self, name: &HostId, again: bool) {

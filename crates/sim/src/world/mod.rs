@@ -77,6 +77,8 @@ enum Planned {
     Arrival(u64, News),
     /// A host is through with booting, if it was not cut off from power since.
     HostUp(HostId, u64),
+    /// The power goes that a device said to be off, if it was not lost since.
+    PowerGoes(HostId, u64),
     /// A host goes down in good order; true: and comes up again.
     HostDown(HostId, bool),
     /// A guest answers, if its process is still that one.
@@ -178,6 +180,7 @@ impl World {
         for (name, host) in &setup.host {
             let mut made = Host::new(name.clone(), host.capacity(), host.boot_time, seed);
             made.guests_on_shutdown = host.guests_on_shutdown;
+            made.guests_on_boot = host.guests_on_boot;
             made.lacks = host.lacks.clone();
             if !host.on {
                 made.power = Power::Off;
@@ -293,6 +296,7 @@ impl World {
         match planned {
             Planned::HostUp(host, boots) => self.host_up(&host, boots),
             Planned::HostDown(host, again) => self.host_down(&host, again),
+            Planned::PowerGoes(host, boots) => self.power_goes(&host, boots),
             Planned::GuestUp(guest, host, number) => self.guest_up(&guest, &host, number),
             Planned::GuestFalls(guest, host, number) => self.guest_falls(&guest, &host, number),
             Planned::GuestOff(guest, host, number, person) => self.guest_off(&guest, &host, number, person),

@@ -97,7 +97,7 @@ impl World {
         guest.twin = Some(new.clone());
         guest.undefined_by_person = true;
         let mut renamed = guest.clone();
-        (renamed.name, renamed.twin) = (new.clone(), Some(old.clone()));
+        (renamed.name, renamed.twin, renamed.asked_on) = (new.clone(), Some(old.clone()), None);
         renamed.stopped_by_person.get_or_insert(self.now);
         self.guests.insert(new.clone(), renamed);
         if let Some(host) = self.hosts.get_mut(&at)

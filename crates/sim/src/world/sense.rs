@@ -2,7 +2,7 @@
 //! with the delays, losses and half-truths that they have in life.
 
 use super::{Condition, Definition, Guest, Host, Management, News, Planned, World};
-use crate::deed::Weather;
+use crate::deed::{StorageState, Weather};
 use mainstay_model::{
     Activity, DomainChange, DomainSeen, DomainState, Fact, GuestChannel, HostChannel, HostId, Obstacle, ObstacleKind,
     Outcome, Span, Time, WorkloadId,
@@ -244,34 +244,34 @@ impl World {
 
     /// Asks a guest on every channel that its policy names; gives when it is to be asked again.
     pub(super) fn probe(&mut self, name: &WorkloadId) -> Span {
-        let spec = self.spec.clone();
-        let policy = self.guests.get(name).and_then(|guest| spec.workload_rule(name, &guest.tags));
-        let asked = policy.is_some_and(|rule| rule.policy.probes.any());
-        let (Some(guest), Some(rule), true) = (self.guests.get(name), policy, asked) else {
+        let Some(guest) = self.guests.get_mut(name) else { return PROBES_CHANGE_WITHIN };
+        let (mut by_network, mut by_management) = (false, false);
+        let asked = guest.channels(&self.spec);
+        if asked.is_empty() {
             return PROBES_CHANGE_WITHIN;
-        };
-        let probes = &rule.policy.probes;
-        let wanted = [
-            (GuestChannel::Ping, probes.ping),
-            (GuestChannel::Agent, probes.agent),
-            (GuestChannel::Tcp, !probes.tcp.is_empty()),
-            (GuestChannel::Http, !probes.http.is_empty()),
-        ];
-        let answering = |reach: fn(&Host) -> bool| {
-            guest.runs_on().any(|host| self.hosts.get(host).is_some_and(reach) && self.is_well_on(guest, host))
-        };
-        let (by_network, by_management) =
-            (answering(Host::carries_guests), answering(|host| host.connection.open && host.answers_management()));
-        let host = guest.runs_on().next().cloned();
-        for channel in wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(channel, _)| channel) {
-            let workload = name.clone();
-            let answers = if channel == GuestChannel::Agent { by_management } else { by_network };
-            if answers {
-                let delay = self.guests.get_mut(name).map_or(1, |guest| guest.random.between(1, 30));
-                self.tell(host.as_ref(), Span(delay), Fact::GuestHeard { workload, channel });
+        }
+        for (host, _) in guest.processes.iter().filter(|(_, process)| process.is_well()) {
+            let Some(on) = self.hosts.get(host).filter(|on| on.executes()) else { continue };
+            let datastore = self.storage.get(&guest.datastore);
+            if datastore.is_none_or(|datastore| datastore.at(host) != StorageState::Hang) {
+                by_network |= on.carries_guests();
+                by_management |= on.connection.open && on.answers_management();
+            }
+        }
+        // Only the weather asks where it comes from.
+        let host = if self.weather.is_empty() { None } else { guest.runs_on().next().cloned() };
+        let mut random = guest.random.clone();
+        for channel in asked.iter() {
+            let (workload, channel) = (name.clone(), *channel);
+            if if channel == GuestChannel::Agent { by_management } else { by_network } {
+                let delay = Span(random.between(1, 30));
+                self.tell(host.as_ref(), delay, Fact::GuestHeard { workload, channel });
             } else {
                 self.tell(host.as_ref(), PROBE_TIMEOUT, Fact::GuestSilent { workload, channel });
             }
+        }
+        if let Some(guest) = self.guests.get_mut(name).filter(|_| by_network || by_management) {
+            guest.random = random;
         }
         PROBE_EVERY
     }

@@ -30,6 +30,8 @@ pub(crate) enum Truth {
     Reverted { guest: WorkloadId, point: PointId, lost_ms: u64 },
     /// What a guest had written last was not durable, and is lost with power.
     WorkLost { guest: WorkloadId, lost_ms: u64 },
+    /// A start woke memory that was saved before its disk went on elsewhere: the disk is spoilt.
+    StaleMemory { guest: WorkloadId, host: HostId, lost_ms: u64 },
     /// A host was given more than it has room for.
     NoRoom { guest: WorkloadId, host: HostId },
     /// A guest fell into trouble by itself.
@@ -66,6 +68,9 @@ impl fmt::Display for Truth {
             }
             Truth::Reverted { guest, point, lost_ms } => write!(f, "{guest} is back at {point}, {lost_ms} ms are lost"),
             Truth::WorkLost { guest, lost_ms } => write!(f, "{guest} lost {lost_ms} ms that its storage had not kept"),
+            Truth::StaleMemory { guest, host, lost_ms } => {
+                write!(f, "{guest} wakes on {host} with memory that its disk is {lost_ms} ms ahead of")
+            }
             Truth::NoRoom { guest, host } => write!(f, "{host} has no room for {guest}"),
             Truth::Trouble { guest, host, what } => write!(f, "{guest} on {host} {what}"),
         }

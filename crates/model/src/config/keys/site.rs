@@ -94,6 +94,8 @@ pub static FENCE: Section = section(
         key("verify_within", Text(&SPAN_ABOVE_ZERO), "Bound for the device to say that the host is off.")
             .or(r#""20s""#),
         key("retries", Whole(0, 100), "Attempts beyond the first.").or("1"),
+        key("settle", Text(&SPAN), "A device that says off is asked again after this time, and the second answer counts. For boards that say off before they are.")
+            .or(r#""0s""#),
         key("delay", Text(&SPAN), "Wait before switching off, so that of two who would fence each other one wins.")
             .or(r#""0s""#),
         key("probe_every", Text(&SPAN), "How often the device is asked for the power of each of its hosts although nothing depends on it, so that a dead one is found before it is needed. \"0s\": never.").or(r#""10m""#),

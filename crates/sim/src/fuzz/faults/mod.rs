@@ -124,6 +124,7 @@ pub(super) fn draw(seed: u64, cluster: &Cluster, cease: Time, profile: &Profile)
     }
     put_back(seed, cluster, cease, profile, &mut deeds);
     later_kinds(seed, density, cluster, cease, profile, &mut deeds);
+    boards(seed, cluster, cease, &mut deeds);
     mend::all(cluster, cease, &mut deeds);
     deeds.sort_by_key(|(at, _)| *at);
     deeds
@@ -180,6 +181,22 @@ fn later_kinds(
             Draw { cluster, random, at, until, deeds }.fault(kind);
         }
     }
+}
+
+/// In some seeds a fence device is early or confused while what it feeds fails. A stream of its own, so that other seeds stay
+/// what they are.
+fn boards(seed: u64, cluster: &Cluster, cease: Time, deeds: &mut Vec<(Time, Deed)>) {
+    let mut random = Stream::new(seed, "draw/boards");
+    let device = random.pick(&cluster.devices).cloned().filter(|_| random.chance(120));
+    let Some(device) = device else { return };
+    let at = Time(random.between(BEGIN_MS, cease.0 - 1_000));
+    let until = Time((at.0 + lasts(&mut random)).min(cease.0));
+    let mut draw = Draw { cluster, random, at, until, deeds };
+    let (name, state) = (DeviceId::from(device.as_str()), draw.one_of(&[DeviceState::Early, DeviceState::Confused]));
+    draw.pair(Deed::Device(name.clone(), state), Deed::Device(name, DeviceState::Ok));
+    let host = device.strip_prefix("bmc-").map_or_else(|| draw.host(), HostId::from);
+    let kind = draw.one_of(&[Kind::Network, Kind::Freeze, Kind::Power]);
+    draw.on_host(kind, host);
 }
 
 /// Names of the kinds of deed among these, for coverage; what is mended for all in the end does not count.
@@ -362,7 +379,7 @@ impl Draw<'_> {
     }
 
     fn devices(&mut self) {
-        let state = self.one_of(DeviceState::ALL.get(1..).expect("the first is `ok`"));
+        let state = self.one_of(DeviceState::ALL.get(1..=6).expect("the first is `ok`"));
         if let Some(device) = self.random.pick(&self.cluster.devices).map(DeviceId::new) {
             self.pair(Deed::Device(device.clone(), state), Deed::Device(device, DeviceState::Ok));
         }
