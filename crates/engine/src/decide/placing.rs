@@ -516,7 +516,7 @@ impl Engine {
             PlaceFor::GoBack { .. } => {
                 self.is_stuck(workload, host);
                 let action = Action::Start { workload: workload_name, host: host_name };
-                self.order_life(action, policy.start_timeout, "it could not be started elsewhere, and goes back")
+                self.order_life(action, start_timeout, "it could not be started elsewhere, and goes back")
             }
             PlaceFor::Recovery { rung, cause } => {
                 self.count_attempt(workload, *rung, Some(host.clone()));
