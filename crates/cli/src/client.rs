@@ -13,10 +13,11 @@ use hyper::{
     header,
 };
 use hyper_util::rt::TokioIo;
-use mainstay_model::{Command, Reply, Span};
+use mainstay_model::{Command, Reply, Span, plain};
 use mainstay_web::{Envelope, Notice, Problem, TlsClient};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt, io::ErrorKind, net::IpAddr, path::PathBuf, time::Duration};
+use serde_json::Value;
+use std::{borrow::Cow, fmt, io::ErrorKind, net::IpAddr, path::PathBuf, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -151,14 +152,14 @@ impl Client {
         let (status, bytes) = self.within(limit, exchange).await?;
         let not_understood = |source| Failure::Answer { path: path.to_owned(), source };
         if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(not_understood);
+            return read(&bytes).map_err(not_understood);
         }
         Err(self.problem(path, &bytes))
     }
 
     /// What the controller says is wrong.
     fn problem(&self, path: &str, body: &[u8]) -> Failure {
-        match serde_json::from_slice::<Problem>(body) {
+        match read::<Problem>(body) {
             Ok(mut problem) => {
                 if problem.status == 401 {
                     (problem.detail, problem.help) = self.turned_away(problem.detail);
@@ -296,14 +297,44 @@ impl Watching {
     }
 }
 
+/// What a controller says. Names, errors and reasons in it come from hypervisors, agents and guests: this is the one place where
+/// they enter the command line, so it is here that nothing is left in them that could steer a terminal.
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    let mut value: Value = serde_json::from_slice(bytes)?;
+    make_plain(&mut value);
+    serde_json::from_value(value)
+}
+
+fn make_plain(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(shown) = plain(text) {
+                *text = shown;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(make_plain),
+        Value::Object(fields) => {
+            let names: Vec<String> =
+                fields.keys().filter(|name| matches!(plain(name), Cow::Owned(_))).cloned().collect();
+            for name in names {
+                if let Some(value) = fields.remove(&name) {
+                    fields.insert(plain(&name).into_owned(), value);
+                }
+            }
+            fields.values_mut().for_each(make_plain);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 /// One message of the stream; comments (keep-alive) and kinds not known here are nothing.
 fn notice(message: &str) -> Result<Option<Notice>, Failure> {
     let field = |name: &str| message.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_start);
     let (Some(kind), Some(data)) = (field("event:"), field("data:")) else { return Ok(None) };
     let read = match kind {
-        "view" => serde_json::from_str(data).map(Notice::View),
-        "event" => serde_json::from_str(data).map(Notice::Event),
-        "missed" => serde_json::from_str(data).map(Notice::Missed),
+        "view" => read(data.as_bytes()).map(Notice::View),
+        "event" => read(data.as_bytes()).map(Notice::Event),
+        "missed" => read(data.as_bytes()).map(Notice::Missed),
         _ => return Ok(None),
     };
     read.map(Some).map_err(|source| Failure::Answer { path: "/v1/watch".to_owned(), source })

@@ -141,3 +141,41 @@ fn the_way_to_a_console_is_a_command_that_can_be_typed() {
     let reset = server.run(&["vm", "reset", "web-1"]);
     assert!(reset.exit == 2 && reset.stderr.contains("What it has not written to disk is lost."), "{reset:?}");
 }
+
+/// A guest's owner chose its name, and a hypervisor its errors. What they hold must not reach the terminal of whoever looks.
+#[test]
+fn no_byte_of_others_steers_a_terminal() {
+    let evil = "x\u{1b}[2J\u{1b}]0;owned\u{7}\ry\u{202e}z\u{9b}31m";
+    let mut view = trouble();
+    view.name = evil.to_owned();
+    view.hosts[0].evidence = vec![evil.to_owned()];
+    view.hosts[0].doing = Some(evil.to_owned());
+    view.workloads[0].workload = evil.into();
+    view.workloads[0].evidence = vec![evil.to_owned()];
+    for alarm in &mut view.alarms {
+        (alarm.text, alarm.advice) = (evil.to_owned(), evil.to_owned());
+    }
+    view.verdict.text = evil.to_owned();
+    let server = Server::start(Fixed::new(view));
+    let host = server.run(&["host", "list", "--json"]).json()["data"][0]["host"].as_str().unwrap().to_owned();
+    for words in [
+        &["status"][..],
+        &["status", "--json"],
+        &["host", "list"],
+        &["host", "show", &host],
+        &["vm", "list"],
+        &["vm", "list", "--json"],
+        &["alarm", "list"],
+        &["vm", "show", evil],
+        &["explain", evil],
+    ] {
+        let ran = server.run(words);
+        for said in [&ran.stdout, &ran.stderr] {
+            let wrong: Vec<char> = said
+                .chars()
+                .filter(|c| c.is_control() && *c != '\n' || ('\u{202a}'..='\u{202e}').contains(c))
+                .collect();
+            assert!(wrong.is_empty(), "{words:?}: {wrong:?} in {said}");
+        }
+    }
+}

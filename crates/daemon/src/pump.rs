@@ -18,6 +18,7 @@ use crate::{
 use mainstay_engine::{Input, Step, control::Controller};
 use mainstay_model::{
     Actor, Alarm, Code, Command, CommandId, Event, FailureKind, Order, Outcome, Reply, Severity, Span, Subject, Time,
+    plain,
 };
 use rustix::time::{ClockId, clock_gettime};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -290,10 +291,11 @@ pub(crate) fn log(event: &Event) {
     }
 }
 
-/// An error and all that is behind it, in one line.
+/// An error and all that is behind it, in one line. Much of that was said by a hypervisor, an agent or another machine, so
+/// nothing in it may steer a terminal.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    plain(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")).into_owned()
 }
 
 #[cfg(test)]

@@ -59,7 +59,8 @@ impl Engine {
                     self.activity(&host, &workload, activity);
                 }
             }
-            Fact::GuestHeard { workload, channel } => self.guest_heard(&workload, channel),
+            Fact::GuestHeard { workload, channel } => self.guest_heard(&workload, channel, true),
+            Fact::GuestHeardAtItsWord { workload, channel } => self.guest_heard(&workload, channel, false),
             Fact::GuestSilent { workload, channel } => self.guest_silent(&workload, channel),
             Fact::Power { host, asked_at, state } => self.power_seen(&host, asked_at, state),
             Fact::FenceProbe { host, device, state, error } => self.fence_probed(&host, device, state, error),
@@ -261,14 +262,17 @@ impl Engine {
         senses.activity = Some(sense);
     }
 
-    fn guest_heard(&mut self, workload: &WorkloadId, channel: GuestChannel) {
+    fn guest_heard(&mut self, workload: &WorkloadId, channel: GuestChannel, vouches: bool) {
         let now = self.now;
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let news = !record.answers || record.trouble.is_some();
         if record.may_run_on.len() == 1
             && let Some(senses) = record.may_run_on.first().and_then(|host| self.belief.host_senses.get_mut(host))
         {
-            senses.guest_heard = Some(now);
+            senses.guest_told = Some(now);
+            if vouches {
+                senses.guest_heard = Some(now);
+            }
         }
         if !record.answers
             && let Some(record) = self.belief.workloads.get_mut(workload)
@@ -281,7 +285,8 @@ impl Engine {
         };
         let was_silent = senses.silent().is_some();
         senses.reboots = 0;
-        senses.channels.of(channel).heard = Some(now);
+        let sense = senses.channels.of(channel);
+        (sense.heard, sense.vouches) = (Some(now), vouches);
         let first_answer = senses.up_since.is_some() && senses.answered_since.is_none();
         if first_answer {
             senses.answered_since = Some(now);

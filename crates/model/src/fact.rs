@@ -84,6 +84,14 @@ pub enum Fact {
         /// Where it was heard.
         channel: GuestChannel,
     },
+    /// As [`Fact::GuestHeard`], but at an address that the guest itself gave: whoever answers there may be another machine. It
+    /// counts for the guest, and does not vouch for its host.
+    GuestHeardAtItsWord {
+        /// The guest.
+        workload: WorkloadId,
+        /// Where it was heard.
+        channel: GuestChannel,
+    },
     /// A guest was asked and gave no answer.
     GuestSilent {
         /// The guest.

@@ -11,6 +11,8 @@ pub mod config;
 mod event;
 mod fact;
 mod id;
+mod network;
+mod plain;
 mod point;
 mod readiness;
 mod resources;
@@ -27,6 +29,8 @@ pub use fact::{
     PauseReason, PowerState,
 };
 pub use id::{ActionId, CommandId, DeviceId, Epoch, HostId, IncidentId, PointId, SiteId, WorkloadId, shell_word};
+pub use network::{Network, NotANetwork, is_nobodys};
+pub use plain::plain;
 pub use point::{PointBy, PointState, RecoveryPoint};
 pub use readiness::{Obstacle, ObstacleKind};
 pub use resources::{ResourceKind, Resources};

@@ -6,6 +6,7 @@ use mainstay_fence::{Agent, Device, DeviceResult, Level, LevelReport, Options, f
 use mainstay_model::{
     Detail, DeviceId, FailureKind, HostId, Outcome,
     config::{FENCE_OPTION, Loaded, Problem},
+    plain,
     spec::{ClusterSpec, FenceDevice},
 };
 
@@ -21,13 +22,10 @@ pub(super) async fn fence(tools: &Tools, host: &HostId, level: usize) -> Act {
     let report = fence_level(&Level(devices), host.as_str()).await;
     if report.is_fenced() {
         let already_off = report.devices.iter().all(|device| device.result == DeviceResult::AlreadyOff);
-        return Ok(Detail::Fenced { already_off, by: report.to_string() });
+        return Ok(Detail::Fenced { already_off, by: plain(&report.to_string()).into_owned() });
     }
-    Err(if is_certain(&report) {
-        Outcome::failed(FailureKind::Other, report.to_string())
-    } else {
-        Outcome::unknown(report.to_string())
-    })
+    let told = plain(&report.to_string()).into_owned();
+    Err(if is_certain(&report) { Outcome::failed(FailureKind::Other, told) } else { Outcome::unknown(told) })
 }
 
 /// True if some device says that the host has power still.
@@ -81,7 +79,8 @@ async fn check_device(loaded: &Loaded, id: &DeviceId, configured: &FenceDevice) 
     };
     let problem = |problem: &mainstay_fence::Problem| {
         let option = problem.option().and_then(|name| loaded.places.options.get(&(id.clone(), name.to_owned())));
-        let (place, message) = (option.unwrap_or(place), format!("fence device `{id}`: {problem}"));
+        let (place, message) =
+            (option.unwrap_or(place), plain(&format!("fence device `{id}`: {problem}")).into_owned());
         let help = format!("`{} -o metadata` lists what the agent takes", configured.agent);
         match problem.is_warning() {
             true => place.warning(FENCE_OPTION, message, help),

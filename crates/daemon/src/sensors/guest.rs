@@ -5,7 +5,7 @@ use super::{Context, Present, STUCK, ping::NoPong};
 use crate::{link::Links, supervise::Pulse};
 use mainstay_libvirt::{Connection, DomainRef, Error, domain::agent::AddressSource, resolve};
 use mainstay_model::{
-    Fact, GuestChannel, WorkloadId,
+    Fact, GuestChannel, WorkloadId, is_nobodys, plain,
     spec::{ClusterSpec, Probes},
 };
 use std::{collections::BTreeMap, io, net::IpAddr, sync::Arc, time::Duration};
@@ -29,6 +29,9 @@ const IDENTIFY_EVERY: Duration = Duration::from_secs(60);
 const IDENTIFY_SOON: Duration = Duration::from_secs(5);
 /// libvirt waits so much longer for an agent than we do: asking again before would only fill its workers.
 const AGENT_REST: Duration = Duration::from_secs(6);
+
+/// A guest may claim any number.
+const ADDRESSES_SHOWN: usize = 16;
 
 /// What is remembered of a guest between rounds.
 #[derive(Default)]
@@ -67,7 +70,8 @@ pub(crate) async fn watch_guests(
         let due = due(&context, &spec, &mut turns);
         let count = u32::try_from(due.len()).unwrap_or(u32::MAX).max(1);
         for (position, Due { workload, present, probes, identify, ask_agent }) in (0_u32..).zip(due) {
-            let guest = Guest { workload, present, context: context.clone(), links: links.clone() };
+            let (context, links, spec) = (context.clone(), links.clone(), Arc::clone(&spec));
+            let guest = Guest { workload, present, context, links, spec };
             // Spread over the second, so that hosts and this process are not hit at once.
             let later = (EVERY - LIMIT) * position / count;
             rounds.spawn(async move {
@@ -127,12 +131,15 @@ struct Guest {
     present: Present,
     context: Context,
     links: Links,
+    spec: Arc<ClusterSpec>,
 }
 
 impl Guest {
     /// Probes on all channels at once. Returns whether the agent was asked and did not answer in time.
     async fn probe(&self, probes: Probes, ask_agent: bool) -> bool {
         let address = probes.address.as_deref().or(self.present.address.as_deref());
+        // At an address that the guest gave itself, another machine may answer.
+        let at_its_word = probes.address.is_none();
         let pinged = async {
             if let (true, Some(address)) = (probes.ping, address) {
                 let answer = match self.context.pings.ping(address, LIMIT).await {
@@ -140,12 +147,13 @@ impl Guest {
                     Err(NoPong::Silent(_)) => Some(false),
                     Err(NoPong::Unresolved(_)) => None,
                 };
-                self.tell(GuestChannel::Ping, answer).await;
+                self.tell(GuestChannel::Ping, answer, at_its_word).await;
             }
         };
         let connected = async {
             if let (false, Some(address)) = (probes.tcp.is_empty(), address) {
-                self.tell(GuestChannel::Tcp, any_port(address, &probes.tcp, Instant::now() + LIMIT).await).await;
+                let answer = any_port(address, &probes.tcp, Instant::now() + LIMIT).await;
+                self.tell(GuestChannel::Tcp, answer, at_its_word).await;
             }
         };
         let fetched = async {
@@ -155,7 +163,8 @@ impl Guest {
             };
             let urls: Vec<String> = probes.http.iter().filter_map(filled).collect();
             if !urls.is_empty() {
-                self.tell(GuestChannel::Http, any_url(&urls, Instant::now() + LIMIT).await).await;
+                let its_own = at_its_word && probes.http.iter().any(|url| url.contains("{address}"));
+                self.tell(GuestChannel::Http, any_url(&urls, Instant::now() + LIMIT).await, its_own).await;
             }
         };
         let asked = async {
@@ -165,7 +174,7 @@ impl Guest {
             match self.ask_agent().await {
                 Some(answers) => {
                     self.context.stats.learn(&self.workload, |stats| stats.agent = Some(answers));
-                    self.tell(GuestChannel::Agent, Some(answers)).await;
+                    self.tell(GuestChannel::Agent, Some(answers), false).await;
                     !answers
                 }
                 None => false,
@@ -176,9 +185,12 @@ impl Guest {
     }
 
     /// `None`: the question did not reach the guest (its name does not resolve), which says nothing about it.
-    async fn tell(&self, channel: GuestChannel, answer: Option<bool>) {
+    async fn tell(&self, channel: GuestChannel, answer: Option<bool>, at_its_word: bool) {
         let workload = self.workload.clone();
         match answer {
+            Some(true) if at_its_word => {
+                self.context.report(Fact::GuestHeardAtItsWord { workload, channel }).await;
+            }
             Some(true) => self.context.report(Fact::GuestHeard { workload, channel }).await,
             Some(false) => self.context.report(Fact::GuestSilent { workload, channel }).await,
             None => tracing::debug!(%workload, %channel, "could not be probed: its name does not resolve"),
@@ -206,8 +218,7 @@ impl Guest {
                 Ok(info) => {
                     let told: Vec<String> = [info.system, info.kernel].into_iter().flatten().collect();
                     if !told.is_empty() {
-                        // A guest's own words: nothing in them may steer a terminal.
-                        let told = told.join(", ").replace(char::is_control, " ");
+                        let told = plain(&told.join(", ")).into_owned();
                         self.context.stats.learn(&self.workload, |stats| stats.guest_system = Some(told));
                     }
                 }
@@ -226,9 +237,16 @@ impl Guest {
             link.give_back(connection);
         }
         if !addresses.is_empty() {
-            self.context.roster.learn(&self.workload, |present| present.address = addresses.first().cloned());
+            // Asked anew each time, so that a changed configuration counts.
+            let probed = addresses.iter().find(|address| self.may_be_probed(address)).cloned();
+            self.context.roster.learn(&self.workload, |present| present.address = probed);
             self.context.stats.learn(&self.workload, |stats| stats.addresses = addresses);
         }
+    }
+
+    /// True if the configuration lets guests be probed there. A guest could name any machine.
+    fn may_be_probed(&self, address: &str) -> bool {
+        may_be_probed(&self.spec, address)
     }
 
     async fn at_host(&self) -> Option<(Connection, DomainRef)> {
@@ -239,12 +257,20 @@ impl Guest {
     }
 }
 
+/// An address that a guest gave itself: in a network that the configuration allows, and no host's.
+fn may_be_probed(spec: &ClusterSpec, address: &str) -> bool {
+    let Ok(ip) = address.parse::<IpAddr>() else { return false };
+    let allowed = spec.guest_networks.iter().any(|network| network.contains(ip));
+    let is_a_host = spec.hosts.values().any(|host| host.address.parse() == Ok(ip));
+    allowed && !is_a_host && !is_nobodys(ip)
+}
+
 async fn usable(connection: &Connection, domain: &DomainRef, source: AddressSource) -> Vec<String> {
     let cards = connection.addresses(domain, source, IDENTIFY_LIMIT).await.unwrap_or_default();
     let addresses = cards.into_iter().flat_map(|card| card.addresses).map(|(address, _)| address);
     addresses
-        .filter(|address| address.parse::<IpAddr>().is_ok())
-        .filter(|address| !address.starts_with("127.") && address != "::1" && !address.starts_with("fe80:"))
+        .filter(|address| address.parse::<IpAddr>().is_ok_and(|address| !is_nobodys(address)))
+        .take(ADDRESSES_SHOWN)
         .collect()
 }
 
@@ -328,6 +354,35 @@ mod tests {
             stream.write_all(answer.as_bytes()).await.unwrap();
         });
         address
+    }
+
+    /// A guest's agent says whatever the guest's owner likes.
+    #[test]
+    fn a_guest_cannot_steer_probes_to_other_machines() {
+        let text = "[cluster]\nguest_networks = [\"10.20.0.0/16\", \"fd00::/8\", \"0.0.0.0/0\"]\n[site.a]\nlibvirt = {}\n\
+                    host.h1.address = \"10.20.0.1\"";
+        let spec = mainstay_model::config::load("mainstay.toml", text).unwrap().spec;
+        for address in ["10.20.3.4", "fd12::7", "203.0.113.9"] {
+            assert!(may_be_probed(&spec, address), "{address}");
+        }
+        for address in [
+            "10.20.0.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "224.0.0.251",
+            "::ffff:10.20.3.4",
+            "2001:db8::1",
+            "h1",
+            "",
+        ] {
+            assert!(!may_be_probed(&spec, address), "{address}");
+        }
+        let spec = mainstay_model::config::load("mainstay.toml", "[site.a]\nlibvirt = {}\nhost.h1 = {}").unwrap().spec;
+        assert!(
+            may_be_probed(&spec, "192.168.122.7") && !may_be_probed(&spec, "203.0.113.9"),
+            "private ones, if not told"
+        );
     }
 
     fn soon() -> Instant {

@@ -132,6 +132,8 @@ pub(crate) struct HostSenses {
     pub channels: Few<HostChannel, ChannelSense>,
     /// When any guest believed to run here was last heard.
     pub guest_heard: Option<Time>,
+    /// The same with those heard at addresses that they gave themselves, where another machine may answer for them.
+    pub guest_told: Option<Time>,
     /// `asked_at` of the newest inventory.
     pub inventory: Option<Time>,
     /// The newest inventory, to notice what is new or missing in the next.
@@ -200,6 +202,7 @@ impl HostSenses {
             watched_since: now,
             channels: Few::default(),
             guest_heard: None,
+            guest_told: None,
             inventory: None,
             listed: Arc::default(),
             well_since: None,
@@ -215,7 +218,9 @@ impl HostSenses {
     }
     /// When it was last heard on any channel, guests included.
     pub(crate) fn heard(&self) -> Option<Time> {
-        self.channels.values().filter_map(|sense| sense.heard).chain(self.guest_heard).max()
+        // Of a host that is not pinged, nothing else could tell that only its management is down.
+        let told = self.guest_told.filter(|_| !self.channels.contains_key(&HostChannel::Ping));
+        self.channels.values().filter_map(|sense| sense.heard).chain(self.guest_heard).chain(told).max()
     }
     /// True if the hypervisor's last answer is newer than its last silence.
     pub(crate) fn hypervisor_answers(&self) -> bool {

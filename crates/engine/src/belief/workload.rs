@@ -415,6 +415,8 @@ pub(crate) struct Seen {
 pub(crate) struct GuestSense {
     pub heard: Option<Time>,
     pub silent: Option<Time>,
+    /// False if it was heard at an address that it gave itself.
+    pub vouches: bool,
 }
 
 /// Counters and when they last moved.

@@ -16,10 +16,11 @@ const GUEST_ANSWERED_WITHIN: Span = Span::secs(10);
 impl Engine {
     pub(super) fn see_host(&mut self, host: &HostId) {
         let (now, detection) = (self.now, self.spec.detection);
-        let guest_heard = self.guest_heard_beside_hypervisor(host);
+        let [guest_heard, guest_told] =
+            [true, false].map(|vouching| self.guest_heard_beside_hypervisor(host, vouching));
         let Some(senses) = self.belief.host_senses.get_mut(host) else { return };
         if !senses.hypervisor_answers() {
-            senses.guest_heard = guest_heard;
+            (senses.guest_heard, senses.guest_told) = (guest_heard, guest_told);
         }
         let before = senses.sight;
         senses.sight = sight(senses, &detection, now);
@@ -44,8 +45,9 @@ impl Engine {
     }
 
     /// When any guest on a host with a silent hypervisor was last heard. Only those count that still answered when the
-    /// hypervisor fell silent, and not through it: nothing follows from the silence of the others.
-    fn guest_heard_beside_hypervisor(&self, host: &HostId) -> Option<Time> {
+    /// hypervisor fell silent, and not through it: nothing follows from the silence of the others. `vouching`: only guests at addresses
+    /// of the configuration; at one that a guest gave itself, another machine may answer while the host is dead.
+    fn guest_heard_beside_hypervisor(&self, host: &HostId, vouching: bool) -> Option<Time> {
         let senses = self.belief.host_senses.get(host).filter(|senses| !senses.hypervisor_answers())?;
         // A hypervisor that was never heard in this term says nothing of when its guests answered: all since count.
         let heard = senses.heard_on(HostChannel::Hypervisor);
@@ -56,6 +58,7 @@ impl Engine {
         let guests = guests.filter_map(|guest| self.belief.workload_senses.get(guest));
         let channels =
             guests.flat_map(|guest| guest.channels.iter()).filter(|(channel, _)| **channel != GuestChannel::Agent);
+        let channels = channels.filter(|(_, sense)| sense.vouches || !vouching);
         channels.filter_map(|(_, sense)| sense.heard).filter(|heard| *heard >= answering_since).max()
     }
 
@@ -205,7 +208,7 @@ fn sight(senses: &HostSenses, detection: &Detection, now: Time) -> Sight {
         return Sight::Suspect;
     }
     let guests_silent =
-        !hypervisor.unasked && senses.guest_heard.is_some_and(|heard| now.since(heard) >= detection.host_hung_after);
+        !hypervisor.unasked && senses.guest_told.is_some_and(|heard| now.since(heard) >= detection.host_hung_after);
     if guests_silent && hypervisor_silence >= detection.host_hung_after {
         return Sight::Hung;
     }
@@ -231,7 +234,7 @@ impl HostSenses {
             Some(hypervisor + lost_after),
             Some(hypervisor + detection.management_fault_after),
             Some(hypervisor + detection.host_hung_after),
-            self.guest_heard.map(|heard| heard + detection.host_hung_after),
+            self.guest_told.map(|heard| heard + detection.host_hung_after),
             stable,
         ];
         looks.into_iter().flatten().filter(|at| *at > now).min()

@@ -79,7 +79,7 @@ fn host_evidence(engine: &Engine, record: &HostRecord, senses: &HostSenses, now:
             ),
         })
         .collect();
-    if let Some(heard) = senses.guest_heard {
+    if let Some(heard) = senses.guest_told {
         lines.push(format!("its guests: heard {} ago", ago(heard, now)));
     }
     if let Some(asked) = senses.inventory {

@@ -98,7 +98,7 @@ impl Engine {
         self.note(EventKind::Believed, Severity::Yellow, Subject::Host(host.clone()), text);
         if let Some(senses) = self.belief.host_senses.get_mut(host) {
             senses.listed = std::sync::Arc::default();
-            senses.guest_heard = None;
+            (senses.guest_heard, senses.guest_told) = (None, None);
             senses.devices.values_mut().for_each(|device| device.off_at = None);
         }
         let workloads: Vec<WorkloadId> = self.belief.on_host(host).cloned().collect();

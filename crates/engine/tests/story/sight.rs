@@ -2,7 +2,9 @@
 
 use crate::harness::{Story, domain};
 use mainstay_engine::Input;
-use mainstay_model::{Action, Code, Command, Detail, DomainState, Fact, HostChannel, Outcome, PowerState, Span};
+use mainstay_model::{
+    Action, Code, Command, Detail, DomainState, Fact, GuestChannel, HostChannel, Outcome, PowerState, Span,
+};
 
 /// No fact comes any more, as from a host whose connection hangs: the engine looks by itself when it said it would.
 #[test]
@@ -159,5 +161,30 @@ fn a_host_that_flapped_an_hour_ago_is_powered_on_again() {
         story.pass(Span::secs(10));
         let switched_on = story.ordered().contains(&Action::PowerOn { host: "h1".into() });
         assert_eq!(switched_on, powered_on, "turn {turn}: {}", story.said.join("\n"));
+    }
+}
+
+/// A guest told its hypervisor the address of a machine that lives. Its host died, and "the guest answers" kept it from being
+/// fenced: nothing was started elsewhere.
+#[test]
+fn a_guest_cannot_keep_its_dead_host_from_being_fenced() {
+    let heard = |workload: &str, at_its_word: bool| {
+        let (workload, channel) = (workload.into(), GuestChannel::Ping);
+        if at_its_word {
+            Fact::GuestHeardAtItsWord { workload, channel }
+        } else {
+            Fact::GuestHeard { workload, channel }
+        }
+    };
+    for (at_its_word, fenced) in [(true, true), (false, false)] {
+        let mut story = Story::new();
+        story.fact(heard("web-1", at_its_word));
+        story.silent.push("h1".into());
+        for _ in 0..20 {
+            story.pass(Span::millis(500));
+            story.fact(heard("web-1", at_its_word));
+        }
+        let is_fenced = story.ordered().iter().any(|action| matches!(action, Action::Fence { .. }));
+        assert_eq!(is_fenced, fenced, "at its word: {at_its_word}");
     }
 }

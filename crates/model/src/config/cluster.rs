@@ -44,6 +44,8 @@ const PLAIN_TOKEN: &str = "api_token_file";
 pub fn read(document: &Table, spec: &mut ClusterSpec, report: &mut Report) -> ControllerConfig {
     if let Some(cluster) = document.table("cluster") {
         spec.name = cluster.text("name").to_owned();
+        spec.guest_networks =
+            cluster.items("guest_networks").iter().filter_map(|item| item.text()?.parse().ok()).collect();
     }
     if let Some(table) = document.table("detection") {
         spec.detection = detection(table, report);

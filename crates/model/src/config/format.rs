@@ -2,7 +2,7 @@
 
 use super::nearest::{nearest, suggest};
 use crate::spec::{LadderStep, Rung};
-use crate::{Code, Span};
+use crate::{Code, Network, Span};
 use std::net::{IpAddr, SocketAddr};
 
 /// A format of texts.
@@ -102,6 +102,13 @@ pub static ADDRESS: Format = Format {
     what: "an address such as \"10.0.0.11\" or \"2001:db8::11\", or a host's name",
     pattern: "",
     check: address,
+};
+
+/// A network.
+pub static NETWORK: Format = Format {
+    what: "a network such as \"10.0.0.0/8\"",
+    pattern: r"^[0-9a-fA-F.:]+/[0-9]+$",
+    check: |text| text.parse::<Network>().map(drop).map_err(|error| error.to_string()),
 };
 
 /// A URL that is asked for a sign of life.

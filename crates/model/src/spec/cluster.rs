@@ -1,7 +1,7 @@
 //! The cluster as a whole: sites, hosts, detection, limits, and the policies in order.
 
 use super::*;
-use crate::{DeviceId, HostId, SiteId, Span, WorkloadId};
+use crate::{DeviceId, HostId, Network, SiteId, Span, WorkloadId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +16,9 @@ pub struct ClusterSpec {
     pub hosts: BTreeMap<HostId, HostSpec>,
     /// Fence devices by name; hosts refer to them.
     pub fence_devices: BTreeMap<DeviceId, FenceDevice>,
+    /// Where guests are probed at addresses that they give themselves.
+    #[serde(default)]
+    pub guest_networks: Vec<Network>,
     /// When silence becomes loss.
     pub detection: Detection,
     /// How much may be under way at once.

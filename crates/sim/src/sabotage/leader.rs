@@ -139,7 +139,7 @@ impl Sabotaged {
                 let called = step.changes.iter().filter(|change| change.table == Table::Alarm && change.body.is_some());
                 let called: Vec<_> = called.filter_map(|change| change.key.strip_suffix(&exhausted)).collect();
                 for workload in called.into_iter().filter_map(|subject| subject.strip_prefix("vm/")) {
-                    let command = Command::StartWorkload { workload: WorkloadId::from(workload), host: None };
+                    let command = Command::StartWorkload { workload: WorkloadId::from(workload), host: None, leave_state: false };
                     self.commands += 1;
                     self.made_up.push(Input::Command { id: CommandId(self.commands), command });
                 }

@@ -1,12 +1,15 @@
 //! `[cluster]`, `[detection]`, `[limits]`, `[controller]`.
 
-use crate::config::format::{LISTEN, NAME, SOME, SPAN_ABOVE_ZERO};
+use crate::config::format::{LISTEN, NAME, NETWORK, SOME, SPAN_ABOVE_ZERO};
 use crate::config::key::{Kind::*, Section, key, section};
 
 pub static CLUSTER: Section = section(
     "[cluster]",
     "The cluster itself.",
-    &[key("name", Text(&SOME), "Name shown to people.").or(r#""mainstay""#)],
+    &[
+        key("name", Text(&SOME), "Name shown to people.").or(r#""mainstay""#),
+        key("guest_networks", List(&Text(&NETWORK)), "Where a guest is probed at an address that it gives itself (by its agent, a DHCP lease, ARP). Addresses of a rule's `probe` are always probed. Loopback, link-local, group and metadata addresses never are.").or(r#"["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]"#),
+    ],
 );
 
 pub static DETECTION: Section = section(
