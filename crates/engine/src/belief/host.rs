@@ -219,7 +219,7 @@ impl HostSenses {
     /// When it was last heard on any channel, guests included.
     pub(crate) fn heard(&self) -> Option<Time> {
         // Of a host that is not pinged, nothing else could tell that only its management is down.
-        let told = self.guest_told.filter(|_| !self.channels.contains_key(&HostChannel::Ping));
+        let told = self.guest_told.filter(|_| self.channels.get(&HostChannel::Ping).is_none());
         self.channels.values().filter_map(|sense| sense.heard).chain(self.guest_heard).chain(told).max()
     }
     /// True if the hypervisor's last answer is newer than its last silence.

@@ -121,6 +121,7 @@ fn a_stop_does_not_settle_a_start_that_hangs() {
         }
     }
     story.pass(Span::secs(5));
-    let reply = story.command(Command::StartWorkload { workload: "web-1".into(), host: Some("h2".into()), leave_state: false });
+    let reply =
+        story.command(Command::StartWorkload { workload: "web-1".into(), host: Some("h2".into()), leave_state: false });
     assert!(matches!(reply, Reply::Refused { .. }), "{reply:?}");
 }

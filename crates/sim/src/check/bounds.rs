@@ -15,8 +15,8 @@ pub(super) struct Attempts {
     /// Faults of hosts, people and commands that justify one more start each.
     disturbances: usize,
     /// What the present policy allows, and what earlier ones allowed.
-    allowed: u32,
-    allowed_before: u32,
+    allowed: usize,
+    allowed_before: usize,
     reported: bool,
 }
 
@@ -47,7 +47,7 @@ impl Checker {
         let attempts = self.attempts.entry(workload.clone()).or_default();
         attempts.tries.push(world.now);
         attempts.tries.retain(|tried| world.now.since(*tried) <= window);
-        let bound = 2 * (allowed + SLACK + 2 * attempts.disturbances) + waits as usize + 1;
+        let bound = 2 * (allowed + attempts.allowed_before + SLACK + 2 * attempts.disturbances) + waits as usize + 1;
         let count = attempts.tries.len();
         if count > bound && !attempts.reported {
             attempts.reported = true;

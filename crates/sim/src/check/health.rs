@@ -51,7 +51,7 @@ struct GuestSigns {
 impl Signs {
     pub fn command(&mut self, command: &Command) {
         match command {
-            Command::FenceHost { host } => _ = self.to_fence.insert(host.clone()),
+            Command::FenceHost { host } | Command::CycleHost { host, .. } => _ = self.to_fence.insert(host.clone()),
             Command::StopWorkload { workload, how, within } if *how == StopHow::Force || within.is_some() => {
                 self.to_stop.insert(workload.clone());
             }

@@ -156,11 +156,6 @@ impl Stops {
         self.told.get(workload).copied()
     }
 
-    /// When a person stopped it, if nobody started it since.
-    pub fn off_since(&self, workload: &WorkloadId) -> Option<Time> {
-        self.true_since.get(workload).max(self.told.get(workload)).copied()
-    }
-
     /// True if a person wants it off, whether the controller knows or not.
     pub fn wanted_off(&self, workload: &WorkloadId) -> bool {
         self.true_since.contains_key(workload) || self.told.contains_key(workload)

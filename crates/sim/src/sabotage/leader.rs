@@ -101,7 +101,7 @@ impl Sabotaged {
                     told.push(Input::Outcome { id, outcome });
                 }
             }
-            Input::Command { id, command: Command::Unprotect { workload } }
+            Input::Command { id, command: Command::Unprotect { workload }, .. }
                 if self.how == Sabotage::UnprotectIgnored =>
             {
                 self.replies.push((id, Reply::Accepted { text: format!("{workload} is left alone") }));
@@ -139,9 +139,10 @@ impl Sabotaged {
                 let called = step.changes.iter().filter(|change| change.table == Table::Alarm && change.body.is_some());
                 let called: Vec<_> = called.filter_map(|change| change.key.strip_suffix(&exhausted)).collect();
                 for workload in called.into_iter().filter_map(|subject| subject.strip_prefix("vm/")) {
-                    let command = Command::StartWorkload { workload: WorkloadId::from(workload), host: None, leave_state: false };
+                    let command =
+                        Command::StartWorkload { workload: WorkloadId::from(workload), host: None, leave_state: false };
                     self.commands += 1;
-                    self.made_up.push(Input::Command { id: CommandId(self.commands), command });
+                    self.made_up.push(Input::Command { id: CommandId(self.commands), by: None, command });
                 }
             }
             _ => step.orders.iter_mut().for_each(|order| self.bend(&mut order.action)),
@@ -219,7 +220,7 @@ impl Sabotaged {
         for workload in domains.filter(|(_, seen)| seen.state.is_live()).map(|(workload, _)| workload.clone()) {
             self.commands += 1;
             let command = Command::MoveWorkload { workload, to: None, cold: false };
-            told.push(Input::Command { id: CommandId(self.commands), command });
+            told.push(Input::Command { id: CommandId(self.commands), by: None, command });
         }
     }
 }
