@@ -10,7 +10,7 @@ use crate::{
 };
 use mainstay_model::{
     Activity, DomainSeen, DomainState, EventKind, Fact, GuestChannel, HostChannel, HostId, OffReason, PowerState,
-    Resources, Severity, Subject, Time, WorkloadId,
+    Resources, Severity, Span, Subject, Time, WorkloadId,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -256,7 +256,14 @@ impl Engine {
         let live_here = |senses: &&mut WorkloadSenses| senses.seen.get(host).is_some_and(|seen| seen.state.is_live());
         let Some(senses) = senses.filter(live_here) else { return };
         let sense = match senses.activity {
-            None => ActivitySense { last: activity, at: now, moved_at: now, cpu_percent: 0.0, rates: [0.0; 4] },
+            None => ActivitySense {
+                last: activity,
+                at: now,
+                moved_at: now,
+                moved_from: now,
+                cpu_percent: 0.0,
+                rates: [0.0; 4],
+            },
             Some(before) => before.next(activity, now),
         };
         senses.activity = Some(sense);
@@ -309,6 +316,9 @@ impl Engine {
     }
 }
 
+/// Counters that were read no longer apart than this tell when they grew.
+const IN_SIGHT: Span = Span::secs(6);
+
 impl ActivitySense {
     fn next(self, activity: Activity, now: Time) -> ActivitySense {
         let seconds = now.since(self.at).as_secs_f64();
@@ -324,6 +334,11 @@ impl ActivitySense {
             last: activity,
             at: now,
             moved_at: if moved { now } else { self.moved_at },
+            moved_from: match moved {
+                true if now.since(self.at) <= IN_SIGHT => now,
+                true => self.at,
+                false => self.moved_from,
+            },
             cpu_percent: rate(activity.cpu_ms, last.cpu_ms) / 10.0,
             rates: [
                 rate(activity.disk_read, last.disk_read),

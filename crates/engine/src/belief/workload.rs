@@ -426,6 +426,8 @@ pub(crate) struct ActivitySense {
     pub at: Time,
     /// When disk counters or sent bytes last grew. Received bytes do not count: others send them.
     pub moved_at: Time,
+    /// When they had not grown yet by what was counted before: over a gap in sight, they may have grown at any time since then.
+    pub moved_from: Time,
     /// Rates over the last interval, for people: CPU percent; disk read, written, net received, sent in bytes a second.
     pub cpu_percent: f64,
     pub rates: [f64; 4],

@@ -96,7 +96,8 @@ impl Engine {
     /// its host's last word that it runs.
     pub(crate) fn last_well(&self, workload: &WorkloadId) -> Option<Time> {
         let senses = self.belief.workload_senses.get(workload)?;
-        senses.heard().or_else(|| senses.last_sign().max(senses.running_seen))
+        let moved = senses.activity.map(|activity| activity.moved_from);
+        senses.heard().or_else(|| moved.max(senses.up_since).max(senses.running_seen))
     }
 
     pub(crate) fn trouble_since(&mut self, workload: &WorkloadId, cause: Cause, last_sign: Time) {

@@ -210,12 +210,13 @@ pub fn ladder_step(text: &str) -> Result<LadderStep, String> {
 }
 
 fn address(text: &str) -> Result<(), String> {
+    let text = super::address::without_brackets(text);
     let looks_like = |allowed: fn(char) -> bool| text.chars().all(allowed);
     if text.is_empty() || text.parse::<IpAddr>().is_ok() {
         return Ok(());
     }
     if text.contains(':') {
-        let help = "an IPv6 address is written like 2001:db8::11, without brackets or port; a port belongs into `uri`";
+        let help = "an IPv6 address is written like 2001:db8::11, without a port; a port belongs into `uri`";
         return Err(help.to_owned());
     }
     if looks_like(|c| c.is_ascii_digit() || c == '.') {
@@ -292,7 +293,17 @@ mod tests {
 
     #[test]
     fn an_address_that_cannot_be_is_refused() {
-        for text in ["", "10.0.0.11", "h1", "rack-2.h1.example.org", "h1.", "2001:db8::11", "my_host", "1host"] {
+        for text in [
+            "",
+            "10.0.0.11",
+            "h1",
+            "rack-2.h1.example.org",
+            "h1.",
+            "2001:db8::11",
+            "[2001:db8::11]",
+            "my_host",
+            "1host",
+        ] {
             assert_eq!(address(text), Ok(()), "{text}");
         }
         for text in [
@@ -300,7 +311,7 @@ mod tests {
             "10.0.0",
             "010.0.0.1",
             "10.0.0.1:22",
-            "[2001:db8::11]",
+            "[2001:db8::11]:22",
             "2001:db8::g",
             "h1:22",
             "a b",

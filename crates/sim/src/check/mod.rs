@@ -35,8 +35,8 @@ use goodbye::Goodbyes;
 use health::Signs;
 use mainstay_engine::{Change, Input, Table};
 use mainstay_model::{
-    ActionId, Command, Detail, DomainChange, DomainSeen, DomainState, Epoch, Fact, HostId, Order, Outcome, PowerState,
-    RecoveryPoint, Time, WorkloadId,
+    Action, ActionId, Command, Detail, DomainChange, DomainSeen, DomainState, Epoch, Fact, HostId, Order, Outcome,
+    PowerState, RecoveryPoint, Time, WorkloadId,
 };
 use moves::Moves;
 use points::Points;
@@ -261,7 +261,11 @@ impl Checker {
         let order = self.evidence.outcome(id, outcome, world.now);
         let says_off =
             matches!(outcome, Outcome::Done { detail: Detail::Fenced { .. } | Detail::Power(PowerState::Off) });
-        if let Some(order) = order.filter(|_| says_off) {
+        let Some(order) = order else { return };
+        if let (Action::Revert { workload, .. }, Outcome::Done { .. }) = (&order.action, outcome) {
+            self.reverts.reverted(workload);
+        }
+        if says_off {
             self.alone.claimed_off(world, order.action.host());
         }
     }
@@ -287,7 +291,6 @@ impl Checker {
             Truth::PersonStopped { guest } => self.stops.happened(guest, world.now),
             Truth::Redefined { guest, .. } => self.stops.redefined(guest, world.now),
             Truth::PointDeleted { guest, point, .. } => self.points.gone(guest, point, world.now),
-            Truth::Reverted { guest, .. } => self.reverts.reverted(guest),
             _ => {}
         }
     }

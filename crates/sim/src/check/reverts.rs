@@ -15,7 +15,7 @@ const STARTS_WITHIN: Span = Span::secs(35);
 /// Who asked for a revert.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reverts {
-    /// Operators, until the workload is started.
+    /// Operators, until the controller knows that it was done: it carries on with what it was asked for.
     asked: BTreeSet<WorkloadId>,
     /// When the controller tried to bring a workload back.
     tries: BTreeMap<WorkloadId, Vec<Try>>,
@@ -35,7 +35,7 @@ impl Reverts {
         }
     }
 
-    /// The workload was brought back to a point.
+    /// The controller was told that the workload was brought back to a point.
     pub fn reverted(&mut self, workload: &WorkloadId) {
         self.asked.remove(workload);
     }
