@@ -427,7 +427,7 @@ pub(crate) struct ActivitySense {
     /// When disk counters or sent bytes last grew. Received bytes do not count: others send them.
     pub moved_at: Time,
     /// When they had not grown yet by what was counted before: over a gap in sight, they may have grown at any time since then.
-    pub moved_from: Time,
+    pub moved_from: Option<Time>,
     /// Rates over the last interval, for people: CPU percent; disk read, written, net received, sent in bytes a second.
     pub cpu_percent: f64,
     pub rates: [f64; 4],

@@ -96,7 +96,7 @@ impl Engine {
     /// its host's last word that it runs.
     pub(crate) fn last_well(&self, workload: &WorkloadId) -> Option<Time> {
         let senses = self.belief.workload_senses.get(workload)?;
-        let moved = senses.activity.map(|activity| activity.moved_from);
+        let moved = senses.activity.and_then(|activity| activity.moved_from);
         senses.heard().or_else(|| moved.max(senses.up_since).max(senses.running_seen))
     }
 

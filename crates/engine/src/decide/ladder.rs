@@ -168,7 +168,7 @@ impl Engine {
         let point =
             if rung == Rung::Revert { self.last_good_point(workload).map(|point| point.id.clone()) } else { None };
         let now = self.now;
-        let kept = attempts_kept(&self.recovery(workload));
+        let kept = attempts_kept(self.recovery(workload));
         let record = self.belief.workloads.get_mut(workload).expect("decided on record");
         if record.trying.is_none() {
             if record.attempts.len() > kept {
@@ -216,8 +216,8 @@ impl Engine {
             open && self.applies(workload, step.rung, cause, running_on)
         });
         match next.filter(|step| step.rung != Rung::Alarm) {
-            None => Chosen::Exhausted(self.goes_on(workload, &policy, cause, running_on)),
-            Some(step) => match backoff(&policy, &record.attempts).filter(|at| *at > self.now) {
+            None => Chosen::Exhausted(self.goes_on(workload, policy, cause, running_on)),
+            Some(step) => match backoff(policy, &record.attempts).filter(|at| *at > self.now) {
                 Some(at) => Chosen::At(step.rung, at),
                 None => Chosen::Now(step.rung),
             },
