@@ -7,7 +7,11 @@ use crate::{
     supervise::Pulse,
 };
 use mainstay_model::{DeviceId, HostId, Span, spec::ClusterSpec};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior},
@@ -88,10 +92,10 @@ fn refresh(due: &mut BTreeMap<Pair, Due>, spec: &ClusterSpec) {
     }
     due.retain(|pair, _| wanted.contains_key(pair));
     for (pair, level) in wanted {
-        if !due.contains_key(&pair) {
-            let within = every(spec, &pair.1).min(SOON);
-            let at = Instant::now() + within.mul_f64(scatter(&pair, 0));
-            due.insert(pair, Due { at, level, under_way: false, round: 0 });
+        if let Entry::Vacant(new) = due.entry(pair) {
+            let within = every(spec, &new.key().1).min(SOON);
+            let at = Instant::now() + within.mul_f64(scatter(new.key(), 0));
+            new.insert(Due { at, level, under_way: false, round: 0 });
         }
     }
 }

@@ -53,7 +53,8 @@ impl Checker {
             let probed = rule.is_some_and(|rule| rule.policy.probes.any());
             let well = guest.processes.iter().any(|(host, process)| match probed {
                 true => world.is_well_on(guest, host),
-                false => process.writes() && world.hosts.get(host).is_some_and(|host| host.executes()),
+                // Of a guest that is not probed, only its host can tell that it panicked, and it may be out of sight.
+                false => !process.halted && world.hosts.get(host).is_some_and(|host| host.executes()),
             });
             let periods = self.figures.well.entry(guest.name.clone()).or_default();
             let open = periods.last_mut().filter(|(_, end)| end.is_none());
