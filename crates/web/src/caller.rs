@@ -89,7 +89,7 @@ pub(crate) fn by_token(tokens: &[Token], headers: &HeaderMap) -> Result<Caller, 
     let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = header.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
     // All are compared, so that the time taken does not tell which is near.
-    let found = tokens.iter().filter(|token| token.is(given)).last();
+    let found = tokens.iter().fold(None, |found, token| if token.is(given) { Some(token) } else { found });
     found.map(|token| token.caller.clone()).ok_or_else(Problem::no_token)
 }
 
