@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// Far longer than anything here takes, also on a machine that is overloaded many times.
 const SOON: Duration = Duration::from_secs(300);
 
-/// Hosts at a port of this machine where nobody listens.
+/// Hosts at addresses of this machine, at a port where nothing listens: `h3` is at 127.0.0.3.
 fn configure(directory: &Path, hosts: &[&str], more: &str) -> PathBuf {
     let mut text = format!(
         "[controller]\nstate_directory = \"{0}\"\napi_socket = \"{0}/api.sock\"\n[site.lab]\nshared_storage = true\n\
@@ -22,7 +22,8 @@ fn configure(directory: &Path, hosts: &[&str], more: &str) -> PathBuf {
         directory.display()
     );
     for host in hosts {
-        text += &format!("[site.lab.host.{host}]\naddress = \"127.0.0.1\"\n");
+        let number = host.trim_start_matches('h');
+        text += &format!("[site.lab.host.{host}]\naddress = \"127.0.0.{number}\"\n");
     }
     let path = directory.join("mainstay.toml");
     std::fs::write(&path, text + more).unwrap();

@@ -66,9 +66,12 @@ impl Lab {
         Cgroups::of_lab(&self.layout().name)?.freeze(host, false).await
     }
 
-    /// Kills the host's libvirtd; guests run on.
+    /// Kills the host's libvirtd, and waits until its process has ended (its lock on the file of its number goes
+    /// with it: a start before that is refused); guests run on.
     pub async fn libvirtd_kill(&self, host: &str) -> Result<()> {
-        self.signal_libvirtd(host, "-KILL").await
+        self.signal_libvirtd(host, "-KILL").await?;
+        let ended = r#"while grep -qs '^State:.[^Z]' "/proc/$(cat "$0")/status"; do sleep 0.02; done"#;
+        host::run_inside(self.layout(), host, &["sh", "-c", ended, LIBVIRTD_PID_FILE]).await.map(|_| ())
     }
 
     /// Stops the host's libvirtd (SIGSTOP): it takes connections and says nothing.

@@ -49,6 +49,8 @@ fn own_lab_built() -> (Child, String) {
     let mut lines = BufReader::new(creator.stdout.take().unwrap()).lines().map_while(Result::ok);
     let name = lines.find_map(|line| line.split("lab ").nth(1).map(str::to_owned)).expect("it says its lab's name");
     assert!(lines.any(|line| line.contains("host h1 is on")), "the creator ended before its host was on");
+    // What it says later is read too: a line into a closed pipe would end it before it has removed its lab.
+    std::thread::spawn(move || lines.for_each(drop));
     (creator, name)
 }
 
