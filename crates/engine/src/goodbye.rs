@@ -126,10 +126,15 @@ impl Engine {
         }
     }
 
-    /// True if nothing was left running there, or most had ended: a guest that hangs does not shut down, and is killed.
+    /// True if nothing was left running there, or most had ended: a guest that hangs does not shut down, and is killed. If
+    /// one was saved, that is libvirt-guests at work: persons save a guest seldom, and not just before its host closes.
     fn in_good_order(&self, host: &HostId, went: &[(WorkloadId, Time)]) -> bool {
         let running = self.left_running(host);
-        running == 0 || went.len() > running
+        let saved = |workload: &WorkloadId| {
+            let record = self.belief.workloads.get(workload);
+            record.is_some_and(|record| matches!(record.want, Want::Stopped { how: StoppedHow::Saved, .. }))
+        };
+        running == 0 || went.len() > running || went.iter().any(|(workload, _)| saved(workload))
     }
 
     /// Workloads that may still run there, but for those of which the host said itself that they shut down: what else is in
@@ -178,11 +183,11 @@ impl Engine {
         }
     }
 
-    /// Managed workloads that ended by themselves in a row that leads up to `until`, the last no earlier than `gap` before it.
+    /// Workloads that ended by themselves in a row that leads up to `until`, the last no earlier than `gap` before it. What no
+    /// rule manages goes with its host like any other: a rule may be written for it later.
     fn went_with(&self, host: &HostId, until: Time, gap: Span) -> Vec<(WorkloadId, Time)> {
         let stopped = self.belief.workloads.values().filter(|record| record.host.as_ref() == Some(host));
         let mut ended: Vec<(Time, &WorkloadId)> = stopped
-            .filter(|record| self.manages(&record.workload))
             .filter(|record| !record.may_run_on.contains(host) || self.shut_down_there(&record.workload, host))
             .filter_map(|record| match record.want {
                 Want::Stopped { at, how: StoppedHow::Shutdown | StoppedHow::Saved } => Some((at, &record.workload)),

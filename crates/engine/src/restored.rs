@@ -73,17 +73,20 @@ impl Engine {
 
     /// Hosts that the memory put back still waits for.
     pub(crate) fn unlisted(&self) -> Vec<HostId> {
-        let Some(restored) = self.belief.meta.restored().filter(|restored| !restored.listed) else { return vec![] };
-        let listed_after = restored.since + FORGOTTEN_ORDER_MAY_COME;
-        let told = |host: &&HostId| {
-            let off =
-                self.belief.hosts.get(*host).is_some_and(|record| {
-                    matches!(record.phase, HostPhase::Off { .. }) && record.since >= restored.since
-                });
-            let list = self.belief.host_senses.get(*host).and_then(|senses| senses.inventory);
-            off || list.is_some_and(|asked_at| asked_at > listed_after)
-        };
-        self.spec.hosts.keys().filter(|host| !told(host)).cloned().collect()
+        self.spec.hosts.keys().filter(|host| self.may_carry_out_what_was_forgotten(host)).cloned().collect()
+    }
+
+    /// True until a host has listed its VMs, or was proved off, after the last moment at which it may carry out an order that
+    /// the memory put back has forgotten. What ends there until then may have been ended by such an order.
+    pub(crate) fn may_carry_out_what_was_forgotten(&self, host: &HostId) -> bool {
+        let Some(restored) = self.belief.meta.restored().filter(|restored| !restored.listed) else { return false };
+        let off = self
+            .belief
+            .hosts
+            .get(host)
+            .is_some_and(|record| matches!(record.phase, HostPhase::Off { .. }) && record.since >= restored.since);
+        let list = self.belief.host_senses.get(host).and_then(|senses| senses.inventory);
+        !off && list.is_none_or(|asked_at| asked_at <= restored.since + FORGOTTEN_ORDER_MAY_COME)
     }
 
     /// VMs of which an operator must say whether they should run. That no rule speaks of one now is no answer.

@@ -140,8 +140,10 @@ impl Engine {
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         // A start may be seen halfway: libvirt holds it for a moment, or a person lets it begin paused.
         let by_person = wanted_stopped && !ours && (!still || senses.coming_up.as_ref() == Some(host));
-        senses.coming_up = (by_person && state != DomainState::Running).then(|| host.clone());
-        if by_person && state == DomainState::Running {
+        // What panicked had been running.
+        let ran = matches!(state, DomainState::Running | DomainState::Panicked);
+        senses.coming_up = (by_person && !ran).then(|| host.clone());
+        if by_person && ran {
             let known_off = !first || record.host.is_some();
             let record = self.belief.workloads.get_mut(workload).expect("looked up above");
             record.want = Want::Running;
@@ -326,8 +328,12 @@ impl Engine {
     }
 
     pub(crate) fn stopped_by_person(&mut self, host: &HostId, workload: &WorkloadId, how: StoppedHow) {
-        if self.belief.workloads.get(workload).is_some_and(|record| record.in_question) {
-            return; // the stop may be one of ours that was forgotten: an operator is asked
+        // The stop may be one of ours that was forgotten: an operator is asked.
+        let forgotten = self.may_carry_out_what_was_forgotten(host);
+        let Some(record) = self.belief.workloads.get_mut(workload) else { return };
+        record.in_question |= forgotten;
+        if record.in_question {
+            return self.agenda.touch(workload);
         }
         let policy = self.rule(workload).map(|rule| rule.policy.on_person_stop);
         let word = match how {

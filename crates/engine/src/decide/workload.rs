@@ -118,8 +118,22 @@ impl Engine {
             _ if self.belief.workloads.get(workload).and_then(|record| self.runs_twice(record)).is_some() => {
                 Next::Is(Doing::Blocked { by: Blocked::RunsTwice })
             }
-            _ => Next::Is(waiting(WaitingOn::Arrival)),
+            _ => Next::Is(self.end_hanging_starts(workload, &hosts).unwrap_or(waiting(WaitingOn::Arrival))),
         }
+    }
+
+    /// It is on one host, and another was told to start it and never answered: that start may still be carried out. The
+    /// removal of the definition there waits for the start, and ends it (scenario 280).
+    fn end_hanging_starts(&mut self, workload: &WorkloadId, hosts: &[HostId]) -> Option<Doing> {
+        let record = self.belief.workloads.get(workload)?;
+        let (there, hanging): (Vec<&HostId>, Vec<&HostId>) =
+            hosts.iter().partition(|host| self.seen_live(workload, host));
+        let one = !there.is_empty() && hanging.iter().all(|host| record.pending_on.contains(*host));
+        let host = hanging.first().filter(|_| one && self.manages(workload))?;
+        for host in &hanging {
+            self.order_side(Action::Undefine { workload: workload.clone(), host: (*host).clone() });
+        }
+        Some(waiting(WaitingOn::Answer { host: (*host).clone() }))
     }
 
     // ---- off everywhere -------------------------------------------------------------------------------------------

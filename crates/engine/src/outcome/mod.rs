@@ -129,7 +129,12 @@ impl Engine {
                             self.belief.runs_not(&workload, &host);
                         }
                     }
-                } else if self.belief.workloads.get(&workload).is_some_and(|record| record.pending_on.contains(&host)) {
+                } else if self
+                    .belief
+                    .workloads
+                    .get(&workload)
+                    .is_some_and(|record| record.pending_on.contains(&host) && record.trying.is_some())
+                {
                     self.rung_failed(&workload, &host); // the start that hangs there still holds it
                 } else {
                     if self.seen_live(&workload, &host)
