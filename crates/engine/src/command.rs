@@ -506,6 +506,7 @@ impl Engine {
             at: self.now,
             host: Some(host.clone()),
             failed: false,
+            only_stopped: false,
             ran: false,
         });
         let action = Action::Revert { workload: workload.clone(), host, point: point.clone(), keep_broken };

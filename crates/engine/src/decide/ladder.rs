@@ -95,6 +95,9 @@ impl Engine {
         if let Some(trying) = &record.trying {
             return Ok((trying.rung, cause));
         }
+        if let Some(rung) = self.only_stopped(workload).filter(|_| running_on.is_none()) {
+            return Ok((rung, cause));
+        }
         match self.choose_rung(workload, cause, running_on) {
             Chosen::Now(rung) => Ok((rung, cause)),
             Chosen::At(rung, at) => Err(waiting_until(WaitingOn::Backoff { rung }, at)),
@@ -107,6 +110,15 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// The rung for which it was stopped, if what came of that was unknown or refused, and it was not started since: the start
+    /// belongs to the same attempt, or the ladder would be used up by stops (scenario 302).
+    fn only_stopped(&self, workload: &WorkloadId) -> Option<Rung> {
+        let record = self.belief.workloads.get(workload)?;
+        let since = record.trouble.as_ref()?.since;
+        let stopped = record.attempts.last().filter(|attempt| attempt.only_stopped && attempt.at >= since)?;
+        (stopped.rung != Rung::Revert || self.last_good_point(workload).is_some()).then_some(stopped.rung)
     }
 
     fn call_a_person(&mut self, workload: &WorkloadId) {
@@ -163,22 +175,26 @@ impl Engine {
         Some(waiting_until(on, order.order.deadline))
     }
 
-    /// Counts an attempt, unless it is the one under way already.
+    /// Counts an attempt, unless it is the one under way already. Without a host it is only stopped for now.
     pub(super) fn count_attempt(&mut self, workload: &WorkloadId, rung: Rung, host: Option<HostId>) {
         let point =
             if rung == Rung::Revert { self.last_good_point(workload).map(|point| point.id.clone()) } else { None };
         let now = self.now;
         let kept = attempts_kept(self.recovery(workload));
+        let stops = host.is_none();
+        let goes_on = !stops && self.only_stopped(workload) == Some(rung);
         let record = self.belief.workloads.get_mut(workload).expect("decided on record");
-        if record.trying.is_none() {
+        if record.trying.is_none() && !goes_on {
             if record.attempts.len() > kept {
                 record.attempts.pop(); // of the tries beyond the ladder only the newest counts
             }
-            record.attempts.push(Attempt { rung, at: now, host, failed: false, ran: false });
-            record.trying = Some(Trying { rung, point });
+            record.attempts.push(Attempt { rung, at: now, host, failed: false, only_stopped: stops, ran: false });
         } else if let Some(attempt) = record.attempts.last_mut() {
             attempt.host = host.or_else(|| attempt.host.clone());
+            attempt.only_stopped &= stops;
+            attempt.failed &= !goes_on;
         }
+        record.trying.get_or_insert(Trying { rung, point });
     }
 
     /// The rung of the attempt before goes on, without being counted again.
