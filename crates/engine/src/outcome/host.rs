@@ -117,7 +117,8 @@ impl Engine {
                 open.may_happen_until = open.may_happen_until.min(now);
             }
             record.left.insert(host.clone());
-            if home_counts {
+            // Where it was only to be started it never was.
+            if home_counts && record.host.as_ref().is_none_or(|home| home == host) {
                 record.came_from.get_or_insert_with(|| host.clone());
             }
             if record.want == Want::Running && record.may_run_on.is_empty() {
