@@ -17,6 +17,8 @@ const GUEST_ANSWERED_WITHIN: Span = Span::secs(10);
 const FELL_TOGETHER: Span = Span::secs(5);
 /// A host that lives is heard within this after the question.
 const ANSWER_TAKES: Span = Span::millis(250);
+/// A host of which this long after that no question is known to be in vain is not asked at all: nothing waits for it.
+const UNASKED_AFTER: Span = Span::secs(1);
 
 impl Engine {
     pub(super) fn see_host(&mut self, host: &HostId) {
@@ -142,7 +144,7 @@ impl Engine {
             if counts || silence > answered_within {
                 silent += 1;
             }
-            if !counts && silence > answered_within {
+            if !counts && silence > answered_within && silence < counts_after + UNASKED_AFTER {
                 unclear.get_or_insert_with(|| record.host.clone());
             }
         }

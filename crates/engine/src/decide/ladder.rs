@@ -52,6 +52,9 @@ impl Engine {
                 Next::Is(self.order_life(action, bound, &format!("it {cause}")))
             }
             (_, Some(host)) => {
+                if let Some(hung_again_at) = self.woke_up(workload, cause) {
+                    return Next::Is(waiting_until(WaitingOn::Guest, hung_again_at));
+                }
                 if let Some(doing) = self.picture(workload, host, cause) {
                     return Next::Is(doing);
                 }
@@ -60,6 +63,15 @@ impl Engine {
             }
             (_, None) => Next::Place(PlaceFor::Recovery { rung, cause }),
         }
+    }
+
+    /// It counted as hung, and gave a sign of life since: until when it is waited for. A guest may wake up while what is done
+    /// about its hang waits for a stop that is not answered (scenario 306).
+    fn woke_up(&self, workload: &WorkloadId, cause: Cause) -> Option<Time> {
+        let trouble = self.belief.workloads.get(workload)?.trouble.as_ref().filter(|_| cause == Cause::Hung)?;
+        let senses = self.belief.workload_senses.get(workload).filter(|senses| senses.reboots_since().is_none())?;
+        let last_sign = senses.last_sign().filter(|last| *last > trouble.since)?;
+        Some(last_sign + self.recovery(workload).hung_after).filter(|at| *at > self.now)
     }
 
     /// True if it is paused there because no space is left for its disk.
