@@ -4,8 +4,8 @@
 use super::{Checker, Rule};
 use crate::world::World;
 use mainstay_model::{
-    Activity, Command, DomainChange, DomainState, Fact, GuestChannel, HostChannel, HostId, Order, Span, StopHow, Time,
-    WorkloadId, spec::RecoveryPolicy,
+    Action, Activity, Command, DomainChange, DomainState, Fact, GuestChannel, HostChannel, HostId, Order, Span,
+    StopHow, Time, WorkloadId, spec::RecoveryPolicy,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -235,7 +235,9 @@ impl Checker {
         let policy = world.spec.recovery_rule(workload, &guest.tags);
         let patience = policy.map_or_else(|| RecoveryPolicy::default().hung_after, |rule| rule.policy.hung_after);
         let silence = last.map(|last| world.now.since(last)).filter(|silence| *silence < patience);
-        let asked = self.signs.to_stop.contains(workload);
+        // It carries on with a revert that it was asked for until it knows that it was done.
+        let reverts = matches!(order.action, Action::Revert { .. }) && self.reverts.is_asked(workload);
+        let asked = reverts || self.signs.to_stop.contains(workload);
         if let Some(silence) = silence.filter(|_| !asked && reboots < REBOOTS) {
             let text = format!("{} although it gave a sign of life {silence} ago", order.action);
             self.violate(world, Rule::WellLeftAlone, text);
