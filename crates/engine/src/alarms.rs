@@ -372,6 +372,12 @@ impl Engine {
                 format!("no host takes {workload}: {why}"),
                 "make room, bring in a host, or loosen the constraint that is named",
             )),
+            Doing::Blocked { by: Blocked::RunsAs { name: other, host } } => drafts.push(draft(
+                Code::NO_HOST_FITS,
+                Severity::Yellow,
+                format!("{workload} is not started: the same VM, by its uuid, runs as {other} on {host}"),
+                format!("if it was renamed, leave the old name alone: mainstay vm unprotect {name}"),
+            )),
             Doing::Waiting { on: WaitingOn::Predecessor { workload: other, .. }, .. } => drafts.push(draft(
                 Code::ORDER_BLOCKED,
                 Severity::Yellow,

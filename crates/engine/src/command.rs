@@ -229,6 +229,9 @@ impl Engine {
         if let Some(at) = self.runs_on(workload) {
             return nothing(format!("{workload} runs on {at}"));
         }
+        if let Some(reply) = self.runs_renamed_already(workload) {
+            return reply;
+        }
         if self.start_hangs_there(workload, host.as_ref()) {
             self.commanded(
                 Subject::Workload(workload.clone()),
@@ -445,6 +448,11 @@ impl Engine {
         }
     }
 
+    fn runs_renamed_already(&self, workload: &WorkloadId) -> Option<Reply> {
+        let (name, host) = self.runs_under_another_name(workload)?;
+        Some(refused(format!("the same VM, by its uuid, runs as {name} on {host}: it was renamed")))
+    }
+
     // ---- recovery points ------------------------------------------------------------------------------------------
 
     fn point_now(&mut self, workload: &WorkloadId, name: Option<PointId>) -> Reply {
@@ -482,6 +490,9 @@ impl Engine {
                 "{workload} has no recovery point {point}; see: mainstay snapshot list {workload}"
             ));
         }
+        if let Some(reply) = self.runs_renamed_already(workload) {
+            return reply;
+        }
         let record = self.belief.workloads.get(workload).expect("checked above");
         let place = match record.may_run_on.len() {
             0 => record.host.clone().filter(|host| self.in_service(host)),
@@ -507,6 +518,7 @@ impl Engine {
             at: self.now,
             host: Some(host.clone()),
             failed: false,
+            only_stopped: false,
             ran: false,
         });
         let action = Action::Revert { workload: workload.clone(), host, point: point.clone(), keep_broken };

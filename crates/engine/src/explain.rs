@@ -184,6 +184,13 @@ pub enum Blocked {
     },
     /// It runs in two places; nothing may be touched but by a person.
     RunsTwice,
+    /// The same VM, by its uuid, runs under another name.
+    RunsAs {
+        /// That name.
+        name: WorkloadId,
+        /// Where it runs, or may run.
+        host: HostId,
+    },
     /// The host was powered on too often.
     Flapping {
         /// How often within an hour.
@@ -295,6 +302,7 @@ impl fmt::Display for Blocked {
             Blocked::Exhausted { cause } => write!(f, "it {cause}, and every way of bringing it back was tried"),
             Blocked::WatchOnly { cause } => write!(f, "it {cause}, but is only watched (manage = \"watch-only\")"),
             Blocked::RunsTwice => write!(f, "it is seen running in two places; a person must stop one of them"),
+            Blocked::RunsAs { name, host } => write!(f, "the same VM runs as {name} on {host}: it was renamed"),
             Blocked::Flapping { power_ons } => {
                 write!(f, "it was powered on {power_ons} times within an hour and does not stay on")
             }

@@ -91,17 +91,36 @@ impl Engine {
         self.went_with_their_host(host, "it was shut down in good order", went);
     }
 
+    fn boot_time_off_by(&self, at: Time) -> Span {
+        BOOT_TIME_OFF_BY + Span(self.now.since(at).0 / 20)
+    }
+
+    /// An operator asked to fence it, and its kernel began to run after that: it was off, though no device answered so. It is
+    /// not fenced once more (scenario 300).
+    fn booted_since_fence_was_asked(&mut self, host: &HostId, at: Time) {
+        let Some(record) = self.belief.hosts.get(host).filter(|record| record.fence_asked) else { return };
+        if at <= record.since + self.boot_time_off_by(at) {
+            return;
+        }
+        if let Some(record) = self.belief.hosts.get_mut(host) {
+            record.fence_asked = false;
+        }
+        let text = "it booted since an operator asked to fence it: it was off, and is not fenced again";
+        self.note(EventKind::Believed, Severity::Green, Subject::Host(host.clone()), text);
+        self.agenda.touch_host(host);
+    }
+
     /// The host's hypervisor is heard anew, and tells when its kernel began to run. If its guests had ended in a row before
     /// that, they went with it.
     pub(crate) fn host_booted(&mut self, host: &HostId, at: Time) {
-        let (Some(record), Some(senses)) = (self.belief.hosts.get(host), self.belief.host_senses.get(host)) else {
-            return;
-        };
+        self.booted_since_fence_was_asked(host, at);
+        let Some(record) = self.belief.hosts.get(host) else { return };
         let (known, ours) = (record.booted_at, matches!(record.phase, HostPhase::Off { proof: OffProof::Fenced, .. }));
-        let same = |known: Time| at <= known + BOOT_TIME_OFF_BY + Span(self.now.since(at).0 / 20);
+        let same = |known: Time| at <= known + self.boot_time_off_by(at);
         if known.is_some_and(same) {
             return;
         }
+        let Some(senses) = self.belief.host_senses.get(host) else { return };
         let (heard_before, closed) = (senses.heard_before, senses.closed_before >= senses.heard_before);
         if let Some(record) = self.belief.hosts.get_mut(host) {
             record.booted_at = Some(at);

@@ -36,7 +36,8 @@ impl Engine {
         }
         match &order.action {
             Action::Start { workload, host } | Action::Revert { workload, host, .. } => {
-                self.runs_elsewhere(workload, &[host]).or_else(|| self.overload(workload, host))
+                let elsewhere = self.runs_elsewhere(workload, &[host]);
+                elsewhere.or_else(|| self.runs_renamed(workload)).or_else(|| self.overload(workload, host))
             }
             Action::Migrate { workload, from, to } => {
                 self.runs_elsewhere(workload, &[from, to]).or_else(|| self.overload(workload, to))
@@ -58,6 +59,13 @@ impl Engine {
         let record = self.belief.workloads.get(workload)?;
         let other = record.may_run_on.iter().find(|host| !allowed.contains(host))?;
         Some(format!("{workload} may still run on {other}"))
+    }
+
+    /// Rules 1 and 2 again: nor may it be executing under another name.
+    fn runs_renamed(&self, workload: &WorkloadId) -> Option<String> {
+        let record = self.belief.workloads.get(workload)?;
+        let other = self.belief.other_names(record).find(|other| !other.may_run_on.is_empty())?;
+        Some(format!("it may run under the name {}", other.workload))
     }
 
     /// Capacity holds, except for a workload that goes back to where it was.

@@ -1,6 +1,9 @@
 //! A workload is known by its name, and two hosts may each have a VM of one name. Only one of them is the workload: what
 //! another host has under that name, with another uuid, is a namesake. Nothing that is seen of a namesake is believed of
 //! the workload, nothing is ever done to it, and where it is the workload can't go: its name is taken there.
+//!
+//! The other way round, one VM may be known by two names: it was renamed. While it may run under one, it is not started under
+//! the other.
 
 use crate::{belief::WorkloadRecord, engine::Engine};
 use mainstay_model::{EventKind, HostId, Severity, Subject, WorkloadId};
@@ -19,6 +22,7 @@ impl Engine {
             return true;
         }
         self.belief.workloads.get_mut(workload).expect("looked up above").uuid = uuid.to_owned();
+        self.belief.has_uuid(workload, uuid);
         let text = format!("was made anew on {host}: it has another uuid now");
         self.note(EventKind::Seen, Severity::Green, Subject::Workload(workload.clone()), text);
         false
@@ -47,6 +51,14 @@ impl Engine {
     /// Hosts on which the workload's name is taken.
     pub(crate) fn namesakes(&self, workload: &WorkloadId) -> BTreeSet<HostId> {
         self.belief.workload_senses.get(workload).map(|senses| senses.namesakes.clone()).unwrap_or_default()
+    }
+
+    /// The name and a host under which the same VM may run, if it has another name too: it was renamed, and the memory that was
+    /// put back does not know that. It is not started a second time.
+    pub(crate) fn runs_under_another_name(&self, workload: &WorkloadId) -> Option<(WorkloadId, HostId)> {
+        let record = self.belief.workloads.get(workload)?;
+        let mut others = self.belief.other_names(record);
+        others.find_map(|other| Some((other.workload.clone(), other.may_run_on.first()?.clone())))
     }
 
     /// The hosts on which one workload executes, if these are several and that is certain: each has listed it, and none

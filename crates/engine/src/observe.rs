@@ -203,6 +203,7 @@ impl Engine {
     fn domain_listed(&mut self, host: &HostId, workload: &WorkloadId, asked_at: Time, domain: &DomainSeen) {
         if !self.belief.workloads.contains(workload) {
             self.belief.workloads.put(WorkloadRecord::new(workload.clone(), domain.uuid.clone(), self.now));
+            self.belief.has_uuid(workload, &domain.uuid);
             self.relations.outdated = true;
             let text = format!("found on {host}, {}", domain.state);
             self.note(EventKind::Seen, Severity::Green, Subject::Workload(workload.clone()), text);

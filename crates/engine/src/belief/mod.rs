@@ -23,7 +23,7 @@ use crate::{
     ledger::{Ledger, Record},
 };
 use mainstay_model::{
-    ActionId, Alarm, Code, HostId, Incident, IncidentId, PointId, RecoveryPoint, Resources, Subject, WorkloadId,
+    ActionId, Alarm, Code, HostId, Incident, IncidentId, PointId, RecoveryPoint, Resources, Subject, Time, WorkloadId,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,9 +48,13 @@ pub(crate) struct Belief {
     pub silent: BTreeSet<HostId>,
     /// True while too many hosts are silent at once: the controller is cut off.
     pub cut_off: bool,
+    /// When that was judged last.
+    pub cut_off_since: Time,
     on_host: BTreeMap<HostId, BTreeSet<WorkloadId>>,
     /// What is taken on a host, from when it was summed up until something changes there.
     pub taken: BTreeMap<HostId, Resources>,
+    /// Workloads by the uuid that they have or had. What has one uuid is one VM, also under another name.
+    named: BTreeMap<String, BTreeSet<WorkloadId>>,
     in_flight: BTreeMap<Subject, BTreeSet<ActionId>>,
     under_way: BTreeSet<ActionId>,
     /// Orders in the journal that started or stopped a workload.
@@ -122,6 +126,7 @@ impl Belief {
             }
         }
         for record in belief.workloads.values() {
+            belief.named.entry(record.uuid.clone()).or_default().insert(record.workload.clone());
             for host in &record.may_run_on {
                 belief.on_host.entry(host.clone()).or_default().insert(record.workload.clone());
             }
@@ -153,6 +158,18 @@ impl Belief {
         changes
     }
 
+    /// A workload has this uuid from now on.
+    pub(crate) fn has_uuid(&mut self, workload: &WorkloadId, uuid: &str) {
+        self.named.entry(uuid.to_owned()).or_default().insert(workload.clone());
+    }
+
+    /// Records of the same VM under other names.
+    pub(crate) fn other_names<'a>(&'a self, record: &'a WorkloadRecord) -> impl Iterator<Item = &'a WorkloadRecord> {
+        let names = self.named.get(&record.uuid).filter(|names| names.len() > 1 && !record.uuid.is_empty());
+        let records = names.into_iter().flatten().filter_map(|other| self.workloads.get(other));
+        records.filter(|other| other.uuid == record.uuid && other.workload != record.workload)
+    }
+
     /// From now on the workload may be executing there.
     pub(crate) fn may_run(&mut self, workload: &WorkloadId, host: &HostId) {
         let known = self.workloads.get(workload).is_some_and(|record| record.may_run_on.contains(host));
@@ -177,6 +194,9 @@ impl Belief {
 
     /// Forgets a workload with all that belongs to it.
     pub(crate) fn forget(&mut self, workload: &WorkloadId) {
+        if let Some(names) = self.workloads.get(workload).and_then(|record| self.named.get_mut(&record.uuid)) {
+            names.remove(workload);
+        }
         self.workloads.remove(workload);
         self.workload_senses.remove(workload);
         self.taken.clear();

@@ -204,6 +204,9 @@ pub(crate) struct Attempt {
     /// It did not even start there.
     #[serde(default)]
     pub failed: bool,
+    /// It was to be stopped for this, and was not started yet.
+    #[serde(default)]
+    pub only_stopped: bool,
     /// The guest came up. If it is in trouble again, it ran and fell over.
     #[serde(default)]
     pub ran: bool,

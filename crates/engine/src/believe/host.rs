@@ -13,6 +13,13 @@ use mainstay_model::{
 /// A guest heard this shortly before its host's hypervisor fell silent was answering then: a few probes' time.
 const GUEST_ANSWERED_WITHIN: Span = Span::secs(10);
 
+/// Hosts whose last signs of life are no further apart than this may have been lost by one cause.
+const FELL_TOGETHER: Span = Span::secs(5);
+/// A host that lives is heard within this after the question.
+const ANSWER_TAKES: Span = Span::millis(250);
+/// A host of which this long after that no question is known to be in vain is not asked at all: nothing waits for it.
+const UNASKED_AFTER: Span = Span::secs(1);
+
 impl Engine {
     pub(super) fn see_host(&mut self, host: &HostId) {
         let (now, detection) = (self.now, self.spec.detection);
@@ -77,7 +84,9 @@ impl Engine {
                 continue; // known to be off, shut down, never reached, or taken out of the configuration
             }
             watched += 1;
-            let fell_before = matches!(record.phase, HostPhase::Lost { .. });
+            // Lost a moment before the controller counted as cut off, it fell with the others.
+            let fell_with = self.belief.cut_off && record.since + FELL_TOGETHER >= self.belief.cut_off_since;
+            let fell_before = matches!(record.phase, HostPhase::Lost { .. }) && !fell_with;
             let falls_now = !senses.hypervisor_answers() && senses.silence(self.now) >= falling_silent;
             if !fell_before && falls_now {
                 silent += 1;
@@ -90,6 +99,7 @@ impl Engine {
             return;
         }
         self.belief.cut_off = cut_off;
+        self.belief.cut_off_since = self.now;
         let (severity, text) = if cut_off {
             let text = format!(
                 "{silent} of {watched} hosts fell silent together: the controller is cut off, and acts on nothing"
@@ -107,6 +117,38 @@ impl Engine {
         self.note(EventKind::Believed, severity, Subject::Cluster, text);
         self.agenda.touch_all_workloads(&self.belief);
         self.agenda.touch_all_hosts(&self.belief);
+    }
+
+    /// A host of which it is not clear yet whether it fell silent together with this one, if the controller would be cut off with
+    /// all of these. A fence waits for them: each answers, or counts as silent, in a moment (scenario 301).
+    pub(crate) fn may_be_cut_off_with(&self, host: &HostId) -> Option<HostId> {
+        let detection = self.spec.detection;
+        let counts_after = detection.heartbeat_every.times(2).min(detection.host_lost_floor);
+        let answered_within = detection.heartbeat_every + ANSWER_TAKES;
+        let fell = self.belief.host_senses.get(host)?.heard()?;
+        let (mut watched, mut silent, mut unclear) = (1u64, 1u64, None);
+        for record in self.belief.hosts.values().filter(|record| record.host != *host) {
+            let Some(senses) = self.belief.host_senses.get(&record.host) else { continue };
+            let watched_at_all = self.host_spec(&record.host).is_some() && record.capacity != Default::default();
+            if matches!(record.phase, HostPhase::Off { .. }) || !watched_at_all || record.closed_at.is_some() {
+                continue;
+            }
+            let heard = senses.heard().unwrap_or(senses.watched_since);
+            let silence = senses.silence(self.now);
+            let together = heard.max(fell).since(heard.min(fell)) <= FELL_TOGETHER;
+            if matches!(record.phase, HostPhase::Lost { .. }) && !together {
+                continue; // lost at another time, by itself
+            }
+            watched += 1;
+            let counts = !senses.hypervisor_answers() && silence >= counts_after;
+            if counts || silence > answered_within {
+                silent += 1;
+            }
+            if !counts && silence > answered_within && silence < counts_after + UNASKED_AFTER {
+                unclear.get_or_insert_with(|| record.host.clone());
+            }
+        }
+        unclear.filter(|_| watched > 1 && silent * 100 > watched * u64::from(detection.cut_off_percent))
     }
 
     pub(super) fn believe_host(&mut self, host: &HostId) {

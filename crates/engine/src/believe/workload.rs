@@ -296,7 +296,7 @@ impl WorkloadSenses {
     }
 
     /// Since when it boots and boots and never answers, if it does; however busy it looks.
-    fn reboots_since(&self) -> Option<Time> {
+    pub(crate) fn reboots_since(&self) -> Option<Time> {
         self.silent()?;
         self.heard().max(self.up_since).filter(|_| self.reboots >= BOOT_LOOP)
     }

@@ -24,6 +24,8 @@ const BOOT_PATIENCE: Span = Span::minutes(15);
 const POWER_CHECK_EVERY: Span = Span::secs(15);
 /// How long an operator's wish to fence a host is carried on with.
 const FENCE_WANTED_FOR: Span = Span::minutes(5);
+/// How soon a fence is looked at again that waits until it is clear whether other hosts fall silent too.
+const CLARITY_EVERY: Span = Span::millis(100);
 /// Bound for asking about power, and for switching on.
 const POWER_TIMEOUT: Span = Span::secs(60);
 
@@ -113,6 +115,9 @@ impl Engine {
             Sight::Unknown | Sight::Heard | Sight::Suspect => {
                 return waiting(WaitingOn::Clarity { host: host.clone() });
             }
+        }
+        if let Some(other) = self.may_be_cut_off_with(host).filter(|_| !asked) {
+            return waiting_until(WaitingOn::Clarity { host: other }, self.now + CLARITY_EVERY);
         }
         if self.now < try_at {
             return waiting_until(WaitingOn::FenceRetry, try_at);

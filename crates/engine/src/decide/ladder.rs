@@ -52,6 +52,9 @@ impl Engine {
                 Next::Is(self.order_life(action, bound, &format!("it {cause}")))
             }
             (_, Some(host)) => {
+                if let Some(hung_again_at) = self.woke_up(workload, cause) {
+                    return Next::Is(waiting_until(WaitingOn::Guest, hung_again_at));
+                }
                 if let Some(doing) = self.picture(workload, host, cause) {
                     return Next::Is(doing);
                 }
@@ -60,6 +63,15 @@ impl Engine {
             }
             (_, None) => Next::Place(PlaceFor::Recovery { rung, cause }),
         }
+    }
+
+    /// It counted as hung, and gave a sign of life since: until when it is waited for. A guest may wake up while what is done
+    /// about its hang waits for a stop that is not answered (scenario 306).
+    fn woke_up(&self, workload: &WorkloadId, cause: Cause) -> Option<Time> {
+        let trouble = self.belief.workloads.get(workload)?.trouble.as_ref().filter(|_| cause == Cause::Hung)?;
+        let senses = self.belief.workload_senses.get(workload).filter(|senses| senses.reboots_since().is_none())?;
+        let last_sign = senses.last_sign().filter(|last| *last > trouble.since)?;
+        Some(last_sign + self.recovery(workload).hung_after).filter(|at| *at > self.now)
     }
 
     /// True if it is paused there because no space is left for its disk.
@@ -95,6 +107,9 @@ impl Engine {
         if let Some(trying) = &record.trying {
             return Ok((trying.rung, cause));
         }
+        if let Some(rung) = self.only_stopped(workload).filter(|_| running_on.is_none()) {
+            return Ok((rung, cause));
+        }
         match self.choose_rung(workload, cause, running_on) {
             Chosen::Now(rung) => Ok((rung, cause)),
             Chosen::At(rung, at) => Err(waiting_until(WaitingOn::Backoff { rung }, at)),
@@ -107,6 +122,15 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// The rung for which it was stopped, if what came of that was unknown or refused, and it was not started since: the start
+    /// belongs to the same attempt, or the ladder would be used up by stops (scenario 302).
+    fn only_stopped(&self, workload: &WorkloadId) -> Option<Rung> {
+        let record = self.belief.workloads.get(workload)?;
+        let since = record.trouble.as_ref()?.since;
+        let stopped = record.attempts.last().filter(|attempt| attempt.only_stopped && attempt.at >= since)?;
+        (stopped.rung != Rung::Revert || self.last_good_point(workload).is_some()).then_some(stopped.rung)
     }
 
     fn call_a_person(&mut self, workload: &WorkloadId) {
@@ -163,22 +187,26 @@ impl Engine {
         Some(waiting_until(on, order.order.deadline))
     }
 
-    /// Counts an attempt, unless it is the one under way already.
+    /// Counts an attempt, unless it is the one under way already. Without a host it is only stopped for now.
     pub(super) fn count_attempt(&mut self, workload: &WorkloadId, rung: Rung, host: Option<HostId>) {
         let point =
             if rung == Rung::Revert { self.last_good_point(workload).map(|point| point.id.clone()) } else { None };
         let now = self.now;
         let kept = attempts_kept(self.recovery(workload));
+        let stops = host.is_none();
+        let goes_on = !stops && self.only_stopped(workload) == Some(rung);
         let record = self.belief.workloads.get_mut(workload).expect("decided on record");
-        if record.trying.is_none() {
+        if record.trying.is_none() && !goes_on {
             if record.attempts.len() > kept {
                 record.attempts.pop(); // of the tries beyond the ladder only the newest counts
             }
-            record.attempts.push(Attempt { rung, at: now, host, failed: false, ran: false });
-            record.trying = Some(Trying { rung, point });
+            record.attempts.push(Attempt { rung, at: now, host, failed: false, only_stopped: stops, ran: false });
         } else if let Some(attempt) = record.attempts.last_mut() {
             attempt.host = host.or_else(|| attempt.host.clone());
+            attempt.only_stopped &= stops;
+            attempt.failed &= !goes_on;
         }
+        record.trying.get_or_insert(Trying { rung, point });
     }
 
     /// The rung of the attempt before goes on, without being counted again.

@@ -223,6 +223,9 @@ impl Engine {
     /// Another host that told of its end there and has not listed it as off since: an event may be a late one, of a process
     /// before the one that runs.
     fn only_hearsay(&self, workload: &WorkloadId, target: &HostId) -> Option<HostId> {
+        if let Some(home) = self.not_listed_in_this_term(workload).filter(|home| home != target) {
+            return Some(home);
+        }
         let seen = &self.belief.workload_senses.get(workload)?.seen;
         let mut told = seen.iter().filter(|(host, seen)| *host != target && !seen.state.is_live());
         let unlisted = |(host, seen): &(&HostId, &Seen)| {
@@ -232,6 +235,17 @@ impl Engine {
             self.sight(host) == Sight::Heard && listed.is_none_or(|asked_at| asked_at <= since)
         };
         told.find(unlisted).map(|(host, _)| host.clone())
+    }
+
+    /// The host where it ran last, if that was neither proved off nor lost, and has not listed its VMs since this term began. That
+    /// it was off there an earlier term may have had from a late event (scenario 305).
+    fn not_listed_in_this_term(&self, workload: &WorkloadId) -> Option<HostId> {
+        let home = self.belief.workloads.get(workload)?.host.as_ref()?;
+        self.host_spec(home)?;
+        let in_use = matches!(self.belief.hosts.get(home)?.phase, HostPhase::Online | HostPhase::Returning);
+        let may_answer = matches!(self.sight(home), Sight::Heard | Sight::Unknown | Sight::Suspect);
+        let listed = self.belief.host_senses.get(home).and_then(|senses| senses.inventory);
+        (in_use && may_answer && listed.is_none()).then(|| home.clone())
     }
 
     fn send_to(&mut self, workload: &WorkloadId, what: &PlaceFor, host: &HostId, why: &str) -> Doing {

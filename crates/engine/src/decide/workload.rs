@@ -17,10 +17,22 @@ const TIDY_TIMEOUT: Span = Span::secs(30);
 
 impl Engine {
     pub(super) fn decide_workload(&mut self, workload: &WorkloadId) -> Next {
+        if let Some((name, host)) = self.runs_under_another_name(workload).filter(|_| self.is_to_start(workload)) {
+            return Next::Is(Doing::Blocked { by: Blocked::RunsAs { name, host } });
+        }
         match self.may_act(workload) {
             Some(reason) => Next::Is(self.start_again_where_unknown(workload).unwrap_or(reason)),
             None => self.where_is_it(workload),
         }
+    }
+
+    /// True if the next thing to do for it would be to start it: it is wanted, looked after, and not seen running.
+    fn is_to_start(&self, workload: &WorkloadId) -> bool {
+        let record = self.belief.workloads.get(workload);
+        let wanted = record.is_some_and(|record| record.want == Want::Running && !record.unprotected);
+        wanted
+            && self.rule(workload).is_some()
+            && !self.belief.may_run_on(workload).iter().any(|host| self.seen_live(workload, host))
     }
 
     /// A start of unknown outcome can be waited for until its deadline, or be given again to the same host: a host works

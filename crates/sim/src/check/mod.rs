@@ -82,6 +82,8 @@ pub(crate) struct Checker {
     /// States told of each workload that are not well, since when the controller knows.
     told_sick: BTreeMap<WorkloadId, Time>,
     last_ran: BTreeMap<WorkloadId, HostId>,
+    /// When the newest order left that may start it.
+    last_start: BTreeMap<WorkloadId, Time>,
     /// Known to be stopped when the backup was made: these stay so.
     stopped_in_backup: BTreeSet<WorkloadId>,
     /// Told to run since the controller's memory was put back.
@@ -267,6 +269,7 @@ impl Checker {
         }
         if says_off {
             self.alone.claimed_off(world, order.action.host());
+            self.signs.told_off(order.action.host());
         }
     }
 
@@ -283,7 +286,7 @@ impl Checker {
             }
             Truth::PowerLost { host } => {
                 self.alone.power_lost(host);
-                self.signs.power_lost(host);
+                self.signs.power_lost(host, world.now);
                 self.goodbyes.power_lost(host, world.now);
                 self.disturb_guests_of(host);
             }

@@ -68,6 +68,9 @@ impl Checker {
             }
             _ => {}
         }
+        if let Some(workload) = order.action.workload().filter(|_| order.action.may_run_on().is_some()) {
+            self.last_start.insert(workload.clone(), world.now);
+        }
         self.stops.ordered(order, world.now);
         self.evidence.left(order, world.now);
     }

@@ -35,6 +35,11 @@ impl Reverts {
         }
     }
 
+    /// True while an operator wants it reverted, as far as the controller can know.
+    pub fn is_asked(&self, workload: &WorkloadId) -> bool {
+        self.asked.contains(workload)
+    }
+
     /// The controller was told that the workload was brought back to a point.
     pub fn reverted(&mut self, workload: &WorkloadId) {
         self.asked.remove(workload);
@@ -69,7 +74,7 @@ impl Checker {
         point: &PointId,
     ) {
         self.stake(Rule::WorkKept);
-        if self.reverts.asked.contains(workload) {
+        if self.reverts.is_asked(workload) {
             return;
         }
         let wrong = self.rungs_left(world, workload).or_else(|| newer_point(store, workload, point));
