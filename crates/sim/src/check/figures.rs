@@ -16,6 +16,8 @@ pub(super) struct Figures {
     over: BTreeMap<IncidentId, BTreeMap<WorkloadId, Span>>,
     /// When each workload was truly well.
     well: BTreeMap<WorkloadId, Periods>,
+    /// When an operator asked for a start of what had shut down with its host, as far as anybody can tell by a person.
+    asked: BTreeMap<WorkloadId, Time>,
     /// When each was off because a person wanted it so: that is no downtime.
     left_off: BTreeMap<WorkloadId, Periods>,
 }
@@ -45,7 +47,13 @@ impl Figures {
     }
 
     fn was_left_off(&self, workload: &WorkloadId, until: Time) -> bool {
-        held(self.left_off.get(workload), until)
+        let asked = self.asked.get(workload).is_some_and(|at| *at <= until && until.since(*at) <= SENSED_WITHIN);
+        asked || held(self.left_off.get(workload), until)
+    }
+
+    /// An operator asked for a start of it.
+    pub fn asked(&mut self, workload: &WorkloadId, now: Time) {
+        self.asked.insert(workload.clone(), now);
     }
 
     /// A memory that was put back holds incidents that are not over.

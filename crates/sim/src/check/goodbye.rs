@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// No end in the row is further than this from the next: guests are shut down one after the other.
 const IN_A_ROW: Span = Span::minutes(5);
+/// An end is told this long after it at most, also after its host lost its power (scenario 340).
+const TOLD_WITHIN: Span = Span::secs(6);
 /// Nor the last from the end of the connection.
 const CLOSES_WITHIN: Span = Span::secs(30);
 /// Nor the last from the start of its host's kernel.
@@ -44,6 +46,11 @@ impl Goodbyes {
         }
     }
 
+    /// A start there was told to be done: its event may be lost.
+    pub fn came_up(&mut self, host: &HostId, workload: &WorkloadId) {
+        self.live.entry(host.clone()).or_default().insert(workload.clone());
+    }
+
     fn state(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, now: Time) {
         let live = self.live.entry(host.clone()).or_default();
         if state.is_live() {
@@ -78,7 +85,7 @@ impl Goodbyes {
     /// True if the workload's last end may have been its host's doing: the host did go down after it.
     pub fn took(&self, workload: &WorkloadId) -> bool {
         self.went.get(workload).is_some_and(|(at, host)| {
-            self.last.get(workload) == Some(at) && self.down.get(host).is_some_and(|down| down >= at)
+            self.last.get(workload) == Some(at) && self.down.get(host).is_some_and(|down| *down + TOLD_WITHIN >= *at)
         })
     }
 }

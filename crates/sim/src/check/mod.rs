@@ -118,6 +118,7 @@ impl Checker {
             self.stake(Rule::DurableIntent);
         }
         self.oldest_allowed = Epoch(self.epoch.0 + 1);
+        self.stops.controller_begins(|workload| self.evidence.has_open(workload));
     }
 
     /// A controller whose term is over goes on as if it were not.
@@ -209,6 +210,9 @@ impl Checker {
             Command::StartWorkload { workload, .. }
             | Command::RestartWorkload { workload, .. }
             | Command::Revert { workload, .. } => {
+                if self.stops.went_with_its_host(workload) {
+                    self.figures.asked(workload, world.now);
+                }
                 self.stops.over(workload);
                 self.attempts.entry(workload.clone()).or_default().disturbed();
             }
@@ -266,6 +270,11 @@ impl Checker {
         let Some(order) = order else { return };
         if let (Action::Revert { workload, .. }, Outcome::Done { .. }) = (&order.action, outcome) {
             self.reverts.reverted(workload);
+        }
+        if let (Outcome::Done { .. }, Some(workload), Some(host)) =
+            (outcome, order.action.workload(), order.action.may_run_on())
+        {
+            self.goodbyes.came_up(host, workload);
         }
         if says_off {
             self.alone.claimed_off(world, order.action.host());

@@ -18,6 +18,11 @@ pub(super) struct Stops {
     told: BTreeMap<WorkloadId, Time>,
     /// By a command of the controller's own: no policy powers these on again.
     commanded: BTreeSet<WorkloadId>,
+    /// In question after the memory was put back, and an operator asked for a start: what was said of it before is no stop.
+    may_start: BTreeSet<WorkloadId>,
+    /// In doubt when the controller began, which does not remember what hosts said before: a person's stop after an order in
+    /// doubt looks like one from before it, until it is seen to run.
+    in_doubt_since_begin: BTreeSet<WorkloadId>,
     /// The last word of each host on each workload.
     words: BTreeMap<WorkloadId, BTreeMap<HostId, DomainState>>,
     /// The last stop of the controller's own since the workload was started last.
@@ -39,6 +44,14 @@ impl Stops {
     /// A person truly stopped it.
     pub fn happened(&mut self, workload: &WorkloadId, now: Time) {
         self.true_since.insert(workload.clone(), now);
+        self.may_start.remove(workload);
+    }
+
+    /// A controller begins.
+    pub fn controller_begins(&mut self, in_doubt: impl Fn(&WorkloadId) -> bool) {
+        let untold = self.true_since.keys().filter(|workload| !self.told.contains_key(*workload));
+        let in_doubt: Vec<_> = untold.filter(|workload| in_doubt(workload)).cloned().collect();
+        self.in_doubt_since_begin.extend(in_doubt);
     }
 
     /// It runs again, or a person wants it to: what was not told by now is over.
@@ -46,11 +59,14 @@ impl Stops {
         self.true_since.remove(workload);
         self.told.remove(workload);
         self.commanded.remove(workload);
+        self.may_start.remove(workload);
+        self.in_doubt_since_begin.remove(workload);
         self.redefined.remove(workload);
     }
 
     /// The controller may start it, though it need not.
     pub fn may_start(&mut self, workload: &WorkloadId) {
+        self.may_start.insert(workload.clone());
         self.told.remove(workload);
         self.commanded.remove(workload);
     }
@@ -142,6 +158,7 @@ impl Stops {
     ) -> bool {
         if state.is_live() {
             self.started_unseen.remove(workload);
+            self.in_doubt_since_begin.remove(workload);
         }
         let before = self.words.get(workload).and_then(|words| words.get(host)).copied();
         if before == Some(state) && state.is_live() {
@@ -152,6 +169,8 @@ impl Stops {
         let changed = before.is_some_and(|before| !before.is_live() && !of_person(before));
         let learned = of_person(state)
             && !self.ended_beside_own.contains(workload)
+            && !self.may_start.contains(workload)
+            && !self.in_doubt_since_begin.contains(workload)
             && self.true_since.contains_key(workload)
             && (!in_doubt || changed)
             && !self.told.contains_key(workload);
