@@ -444,7 +444,7 @@ impl Engine {
     }
 
     /// Where it runs or ran; what never ran in our sight is where it is defined.
-    fn home(&self, record: &WorkloadRecord) -> Option<HostId> {
+    pub(crate) fn home(&self, record: &WorkloadRecord) -> Option<HostId> {
         let defined_on = || self.belief.workload_senses.get(&record.workload)?.seen.keys().next().cloned();
         record.host.clone().or_else(defined_on)
     }

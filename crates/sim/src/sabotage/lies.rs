@@ -84,9 +84,9 @@ impl Sabotaged {
             (Sabotage::CapacityIgnored, Fact::Inventory { host, asked_at, domains, .. }) => {
                 Fact::Inventory { host, asked_at, capacity: Resources::of(1 << 30, 1 << 20), domains }
             }
-            (Sabotage::PointNeverMissed, Fact::PointsSeen { workload, asked_at, mut points }) => {
+            (Sabotage::PointNeverMissed, Fact::PointsSeen { workload, asked_at, mut points, set_aside }) => {
                 points.extend(self.points_on_record(&workload));
-                Fact::PointsSeen { workload, asked_at, points }
+                Fact::PointsSeen { workload, asked_at, points, set_aside }
             }
             (Sabotage::WritersAreKilled, Fact::Activity { host, activities }) => {
                 let none = activities.into_iter().map(|(workload, _)| (workload, Activity::default())).collect();
@@ -147,7 +147,7 @@ impl Sabotaged {
                 Outcome::Failed { error } if error.kind == FailureKind::Unreachable => {
                     Outcome::failed(FailureKind::Other, error.message)
                 }
-                Outcome::Unknown { reason }
+                Outcome::Unknown { reason, .. }
                     if reason.starts_with("connection") && matches!(action, Action::Start { .. }) =>
                 {
                     Outcome::failed(FailureKind::Other, reason)
