@@ -376,6 +376,22 @@ fn a_point_of_a_stopped_guest_is_taken() {
     assert!(matches!(story.command(start), Reply::Accepted { .. }));
 }
 
+/// A revert that would ruin another point is refused, and would be again. The guest runs on, and is started if it crashes.
+#[test]
+fn a_revert_that_is_refused_is_given_up_and_keeps_no_guest_down() {
+    let mut story = Story::new();
+    story.point("one");
+    story.command(Command::Revert { workload: "web-1".into(), point: Some("one".into()) });
+    let (revert, _) = story.only_order();
+    story.ends(revert, Outcome::failed(FailureKind::Refused, "going back to one would write over d1"));
+    assert!(story.said.iter().any(|said| said.contains("given up: going back to one")), "{:?}", story.said);
+    story.pass(Span::secs(20));
+    assert_eq!(story.ordered(), [], "it runs as before");
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    let (_, action) = story.only_order();
+    assert!(matches!(action, Action::Start { .. }), "{action}");
+}
+
 /// Half of a saved guest's state is in its memory.
 #[test]
 fn no_point_is_taken_of_a_saved_guest() {

@@ -6,7 +6,7 @@ use mainstay_model::{
     Action, ActionId, Activity, Detail, DomainChange, DomainState, Fact, FailureKind, HostChannel, HostId, OffReason,
     Order, Outcome, PauseReason, PowerState, Resources, Span, WorkloadId, spec::ClusterSpec,
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// A host that was silent for this long has fallen.
 const FALLS_AFTER: Span = Span::secs(10);
@@ -88,6 +88,9 @@ impl Sabotaged {
                 points.extend(self.points_on_record(&workload));
                 Fact::PointsSeen { workload, asked_at, points, set_aside }
             }
+            (Sabotage::SetAsideForgotten, Fact::PointsSeen { workload, asked_at, points, .. }) => {
+                Fact::PointsSeen { workload, asked_at, points, set_aside: BTreeSet::new() }
+            }
             (Sabotage::WritersAreKilled, Fact::Activity { host, activities }) => {
                 let none = activities.into_iter().map(|(workload, _)| (workload, Activity::default())).collect();
                 Fact::Activity { host, activities: none }
@@ -153,6 +156,10 @@ impl Sabotaged {
                     Outcome::failed(FailureKind::Other, reason)
                 }
                 outcome => outcome,
+            }),
+            (Sabotage::SetAsideForgotten, Action::Revert { .. }) => Some(match outcome {
+                Outcome::Done { .. } => Outcome::done(),
+                outcome => outcome.having(Detail::None),
             }),
             (Sabotage::FailedPointIsGood, Action::TakePoint { .. }) if unknown || failed => Some(Outcome::done()),
             (Sabotage::FailedStopIsOff, Action::Stop { .. }) if failed => Some(Outcome::done()),
