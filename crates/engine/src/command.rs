@@ -513,6 +513,7 @@ impl Engine {
         record.trouble = None;
         record.moving = None;
         record.trying = None;
+        record.reverted_to = None; // the point of the last revert is not to blame for what comes of this one
         record.attempts.push(crate::belief::Attempt {
             rung: Rung::Revert,
             at: self.now,
