@@ -8,8 +8,8 @@ use crate::{
     restored::named,
 };
 use mainstay_model::{
-    Alarm, Cause, Code, DomainState, EventKind, HostChannel, HostId, PauseReason, PointId, Severity, Subject,
-    WorkloadId, shell_word,
+    Alarm, Cause, Code, DomainState, EventKind, HostChannel, HostId, PauseReason, PointId, PointState, Severity,
+    Subject, WorkloadId, shell_word,
 };
 
 /// A stop that an operator asked for, and that failed so often, needs a person.
@@ -482,7 +482,7 @@ impl Engine {
         let verb = if reverted.certain { "was reverted" } else { "may have been reverted" };
         let (fate, advice) = match &reverted.set_aside {
             Some(kept) => (
-                format!("what it wrote after that is set aside as {kept}"),
+                format!("what it wrote after that is set aside as {kept}{}", self.also_set_aside(workload, kept)),
                 format!(
                     "go back to it: mainstay snapshot revert {name} {kept}; or, when nothing in it is needed: mainstay snapshot delete {name} {kept}"
                 ),
@@ -494,6 +494,14 @@ impl Engine {
         };
         let text = format!("{workload} {verb} to recovery point {to}; {fate}");
         Some(draft(Code::REVERTED, Severity::Red, text, advice))
+    }
+
+    /// What other reverts set aside.
+    fn also_set_aside(&self, workload: &WorkloadId, kept: &PointId) -> String {
+        let others = self.belief.points_of(workload);
+        let others = others.filter(|point| point.state == PointState::SetAside && point.id != *kept);
+        let others: Vec<&str> = others.map(|point| point.id.as_str()).collect();
+        if others.is_empty() { String::new() } else { format!(", and before other reverts as {}", others.join(", ")) }
     }
 
     fn protection_alarms(&self, workload: &WorkloadId) -> Vec<Draft> {

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //!   accepted ──▶ order ──▶ done: over
+//!      ▲           ├ refused: given up
 //!      ▲           ├ failed: again after a pause; too often, or too long ago: given up
 //!      └───────────┤
 //!                  └ unknown: the host is asked. Off: carried on with. It runs: was it reverted? A person is asked (MS1305),
@@ -94,20 +95,23 @@ impl Engine {
             AskedFor::Restart { .. } => (error.kind != FailureKind::Unreachable, RESTART_TRIES),
         };
         let tries = asked.tries + u32::from(counts);
-        let hopeless = matches!(error.kind, FailureKind::NotThere | FailureKind::OldEpoch);
+        let now = self.now;
+        if self.runs_on(workload).is_some()
+            && let Some(trouble) = self.belief.workloads.get_mut(workload).and_then(|record| record.trouble.as_mut())
+        {
+            trouble.started_at.get_or_insert(now); // it runs as before
+        }
+        // What refuses a revert would refuse it again: the point lies within another one's image, say. A guest that falls over
+        // meanwhile would not be started for that.
+        let refused = error.kind == FailureKind::Refused && matches!(asked.what, AskedFor::Revert { .. });
+        let hopeless = refused || matches!(error.kind, FailureKind::NotThere | FailureKind::OldEpoch);
         if hopeless || tries >= most || self.now.since(asked.at) > WANTED_FOR {
             return self.asked_is_given_up(workload, &error.message);
         }
         let pause = PAUSE.times(1 << asked.tries.min(8)).min(LONGEST_PAUSE);
         self.belief.workload_senses.entry(workload.clone()).or_default().asked_again_at = Some(self.now + pause);
-        let runs_on = self.runs_on(workload).is_some();
-        let now = self.now;
-        let Some(record) = self.belief.workloads.get_mut(workload) else { return };
-        if let Some(asked) = &mut record.asked {
+        if let Some(asked) = self.belief.workloads.get_mut(workload).and_then(|record| record.asked.as_mut()) {
             asked.tries = tries;
-        }
-        if let Some(trouble) = record.trouble.as_mut().filter(|_| runs_on) {
-            trouble.started_at.get_or_insert(now); // it runs as before
         }
     }
 

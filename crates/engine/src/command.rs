@@ -214,7 +214,7 @@ impl Engine {
         if let Err(reply) = self.free_workload(workload) {
             return reply;
         }
-        if let Some(reply) = self.wake_now(workload) {
+        if let Some(reply) = self.wake_now(workload).or_else(|| self.point_of_stopped_first(workload)) {
             return reply;
         }
         if host.is_none() && self.stands_there_in_trouble(workload) {
@@ -367,9 +367,7 @@ impl Engine {
             return reply;
         }
         let Some(from) = self.runs_on(workload).cloned() else {
-            return refused(format!(
-                "{workload} does not run; start it there: mainstay vm start {workload} --host HOST"
-            ));
+            return refused(format!("{workload} does not run; start it there: mainstay vm start {workload} --on HOST"));
         };
         if to.as_ref() == Some(&from) {
             return nothing(format!("{workload} runs on {from}"));
@@ -459,12 +457,16 @@ impl Engine {
         if let Err(reply) = self.free_workload(workload) {
             return reply;
         }
-        let Some(host) = self.runs_on(workload).cloned() else {
-            return refused(format!("{workload} does not run; a recovery point is taken of a running workload"));
+        let host = match self.runs_on(workload).cloned() {
+            Some(_) if !self.is_well(workload) => {
+                return refused(format!("{workload} is not well, and no recovery point is taken of a sick workload"));
+            }
+            Some(host) => host,
+            None => match self.stopped_on(workload) {
+                Ok(host) => host,
+                Err(why) => return refused(format!("{why}; no recovery point is taken of it")),
+            },
         };
-        if !self.is_well(workload) {
-            return refused(format!("{workload} is not well, and no recovery point is taken of a sick workload"));
-        }
         if self.point_order(workload) {
             return refused(format!("a recovery point of {workload} is being taken or deleted; try again in a moment"));
         }
@@ -477,8 +479,17 @@ impl Engine {
         accepted(format!("recovery point {name} of {workload} is being taken"))
     }
 
+    /// While a point of a stopped workload is taken, its images are no others': nothing may start it, here or elsewhere.
+    fn point_of_stopped_first(&self, workload: &WorkloadId) -> Option<Reply> {
+        let order = self.point_order_of(workload).filter(|_| self.stopped_on(workload).is_ok())?;
+        Some(refused(format!("{workload} is busy: {}; try again when that has ended", order.order.action)))
+    }
+
     fn revert_now(&mut self, workload: &WorkloadId, point: Option<PointId>) -> Reply {
         if let Err(reply) = self.free_workload(workload) {
+            return reply;
+        }
+        if let Some(reply) = self.point_of_stopped_first(workload) {
             return reply;
         }
         let Some(point) = point.or_else(|| self.last_good_point(workload).map(|point| point.id.clone())) else {

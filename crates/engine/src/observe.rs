@@ -64,7 +64,10 @@ impl Engine {
             Fact::GuestSilent { workload, channel } => self.guest_silent(&workload, channel),
             Fact::Power { host, asked_at, state } => self.power_seen(&host, asked_at, state),
             Fact::FenceProbe { host, device, state, error } => self.fence_probed(&host, device, state, error),
-            Fact::PointsSeen { workload, asked_at, points } => self.points_seen(&workload, asked_at, &points),
+            Fact::PointsSeen { workload, asked_at, points, set_aside } => {
+                self.points_seen(&workload, asked_at, &points);
+                self.set_aside_seen(&workload, asked_at, &set_aside);
+            }
             Fact::Readiness { host, asked_at, workloads } => self.readiness_seen(&host, asked_at, workloads),
         }
     }

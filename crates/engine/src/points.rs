@@ -2,12 +2,12 @@
 //! was known to exist; what is lost is said until there is another good one.
 
 use crate::{
-    belief::{PointKey, Reverted},
+    belief::{PointKey, Reverted, Sight, Want},
     engine::Engine,
 };
 use mainstay_model::{
-    Action, Detail, EventKind, FailureKind, HostId, Outcome, PointBy, PointId, PointKind, PointState, RecoveryPoint,
-    Severity, Span, Subject, Time, WorkloadId, spec::Rung,
+    Action, Detail, EventKind, FailureKind, HostId, HostState, Outcome, PointBy, PointId, PointKind, PointState,
+    RecoveryPoint, Severity, Span, Subject, Time, WorkloadId, spec::Rung,
 };
 use std::collections::BTreeSet;
 
@@ -24,6 +24,28 @@ impl Engine {
             | Action::Revert { point: other, .. } => other == point,
             _ => false,
         })
+    }
+
+    /// The host on which a workload that a person stopped is off for certain, with its disks at rest; else why a recovery point of it
+    /// can't be taken.
+    pub(crate) fn stopped_on(&self, workload: &WorkloadId) -> Result<HostId, String> {
+        let not_certain = || format!("it is not certain where {workload} is");
+        let record = self.belief.workloads.get(workload).ok_or_else(not_certain)?;
+        if record.want == Want::Running {
+            return Err(format!("{workload} does not run, and no person stopped it"));
+        }
+        let settled = record.may_run_on.is_empty() && record.unsettled.is_empty() && record.moving.is_none();
+        let Some(host) = self.home(record).filter(|host| settled && self.sight(host) == Sight::Heard) else {
+            return Err(not_certain());
+        };
+        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(&host));
+        let off = seen.is_some_and(|seen| !seen.state.is_live());
+        if record.only_here.contains(&HostState::SavedMemory) {
+            return Err(format!(
+                "the memory of {workload} is saved on {host}, and its disks alone are half of its state"
+            ));
+        }
+        if off { Ok(host) } else { Err(not_certain()) }
     }
 
     pub(crate) fn point_taken(&mut self, workload: &WorkloadId, point: &PointId, outcome: Outcome) {
@@ -50,7 +72,7 @@ impl Engine {
     /// It was taken, that is certain now. If its workload fell sick meanwhile it may hold the sickness. Silence alone tells
     /// nothing: taking the point holds the guest still for a moment, longer the more memory it has.
     fn point_exists(&mut self, key: &PointKey) {
-        let sound = self.runs_on(&key.0).is_some()
+        let sound = (self.runs_on(&key.0).is_some() || self.stopped_on(&key.0).is_ok())
             && self.belief.workloads.get(&key.0).is_some_and(|record| {
                 record.trouble.as_ref().is_none_or(|trouble| trouble.started_at.is_some())
                     && record.unsettled.is_empty()
@@ -77,8 +99,10 @@ impl Engine {
             Outcome::Failed { error } => error.kind == FailureKind::NotThere,
             Outcome::Unknown { .. } => false,
         };
+        let now = self.now;
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         if gone {
+            senses.point_deleted_at = Some(now);
             senses.stuck_points.remove(point);
             self.belief.points.remove(&PointKey(workload.clone(), point.clone()));
         } else {
@@ -90,13 +114,19 @@ impl Engine {
     /// What a revert set aside goes on record. If a rung of the ladder asked for the revert, a person has to know of it.
     pub(crate) fn revert_ended(&mut self, workload: &WorkloadId, host: &HostId, point: &PointId, outcome: &Outcome) {
         let by_ladder = self.belief.workloads.get(workload).is_some_and(|record| record.trying.is_some());
-        let (certain, kept) = match outcome {
-            Outcome::Done { detail: Detail::Reverted { set_aside, handle } } => {
-                (true, set_aside.clone().map(|name| (name, handle.clone())))
+        // Its disks may have been switched although it could not be started after that.
+        let is_reverted = |did: &Detail| matches!(did, Detail::Reverted { .. });
+        let (certain, did) = match outcome {
+            Outcome::Done { detail } => (true, detail),
+            Outcome::Unknown { did, .. } => (is_reverted(did), did),
+            Outcome::Failed { error } if error.did == Detail::None => return,
+            Outcome::Failed { error } => (is_reverted(&error.did), &error.did),
+        };
+        let kept = match did {
+            Detail::Reverted { set_aside: Some(name), handle } | Detail::SetAside { name, handle } => {
+                Some((name.clone(), handle.clone()))
             }
-            Outcome::Done { .. } => (true, None),
-            Outcome::Unknown { .. } => (false, None),
-            Outcome::Failed { .. } => return,
+            _ => None,
         };
         let set_aside = kept.as_ref().map(|(name, _)| name.clone());
         if let Some((name, handle)) = kept {
@@ -118,6 +148,29 @@ impl Engine {
             record.reverted = None;
         }
         self.agenda.touch(workload);
+    }
+
+    /// What a revert of unknown outcome set aside, or one whose controller ended, goes on record when it is seen.
+    pub(crate) fn set_aside_seen(&mut self, workload: &WorkloadId, asked_at: Time, names: &BTreeSet<PointId>) {
+        let host = self.belief.workloads.get(workload).and_then(|record| record.host.clone());
+        let Some(host) = host.filter(|_| self.life_order(workload).is_none()) else { return };
+        for name in names {
+            let known = self.belief.points.contains(&PointKey(workload.clone(), name.clone()));
+            // A list that was asked for before its deletion ended may come after that.
+            let deleted = self.belief.workload_senses.get(workload).and_then(|senses| senses.point_deleted_at);
+            if known || self.point_in_flight(workload, name) || deleted.is_some_and(|at| at >= asked_at) {
+                continue;
+            }
+            self.set_aside(workload, &host, name.clone(), name.to_string());
+            let text = format!("{name} is there, which a revert had set aside");
+            self.note(EventKind::Seen, Severity::Yellow, Subject::Workload(workload.clone()), text);
+            if let Some(record) = self.belief.workloads.get_mut(workload)
+                && let Some(reverted) = record.reverted.as_mut().filter(|it| !it.certain && it.set_aside.is_none())
+            {
+                reverted.set_aside = Some(name.clone());
+            }
+            self.agenda.touch(workload);
+        }
     }
 
     fn set_aside(&mut self, workload: &WorkloadId, host: &HostId, name: PointId, handle: String) {

@@ -126,7 +126,9 @@ impl Lab {
         poll_until(format!("guest {guest} counting from {number}"), "", limit, || async {
             // The write under way when it was told may still have counted on from the old number.
             match self.ask(address, "?").await.ok().flatten() {
-                Some(heartbeat) if heartbeat.disk_counter > number => Some(heartbeat),
+                // The first count may be that write's too, with the old number on disk; the second one is not.
+                Some(heartbeat) if heartbeat.disk_counter > number + 1 => Some(heartbeat),
+                Some(heartbeat) if heartbeat.disk_counter > number => None,
                 Some(_) => {
                     let _ = self.tell_guest(guest, &format!("count {number}")).await;
                     None

@@ -158,6 +158,9 @@ pub enum Outcome {
     Unknown {
         /// Why.
         reason: String,
+        /// What is certain all the same.
+        #[serde(default)]
+        did: Detail,
     },
 }
 
@@ -195,6 +198,13 @@ pub enum Detail {
         /// What the driver needs to find that state again, opaque.
         handle: String,
     },
+    /// The state before a revert is kept; whether the revert itself was done is another question.
+    SetAside {
+        /// The name under which it is kept.
+        name: PointId,
+        /// What the driver needs to find that state again, opaque.
+        handle: String,
+    },
     /// Where a picture was stored.
     File(String),
 }
@@ -210,6 +220,9 @@ pub struct Failure {
     /// says about orders before it.
     #[serde(default)]
     pub proves: Proof,
+    /// What was done all the same: a revert that has switched the disks, and whose start failed, has reverted.
+    #[serde(default)]
+    pub did: Detail,
 }
 
 /// What a failed action proves about its workload on its host (of a migration: on the target).
@@ -328,11 +341,19 @@ impl Outcome {
     }
     /// Failed, with what that proves.
     pub fn failed_with(kind: FailureKind, message: impl Into<String>, proves: Proof) -> Outcome {
-        Outcome::Failed { error: Failure { kind, message: message.into(), proves } }
+        Outcome::Failed { error: Failure { kind, message: message.into(), proves, did: Detail::None } }
     }
     /// Unknown.
     pub fn unknown(reason: impl Into<String>) -> Outcome {
-        Outcome::Unknown { reason: reason.into() }
+        Outcome::Unknown { reason: reason.into(), did: Detail::None }
+    }
+    /// The same outcome of the whole; this much was done all the same.
+    pub fn having(self, did: Detail) -> Outcome {
+        match self {
+            Outcome::Done { .. } => self,
+            Outcome::Failed { error } => Outcome::Failed { error: Failure { did, ..error } },
+            Outcome::Unknown { reason, .. } => Outcome::Unknown { reason, did },
+        }
     }
 }
 
@@ -344,7 +365,7 @@ impl fmt::Display for Outcome {
             Outcome::Done { detail: Detail::Power(state) } => write!(f, "power is {state}"),
             Outcome::Done { .. } => f.write_str("done"),
             Outcome::Failed { error } => write!(f, "failed: {}", error.message),
-            Outcome::Unknown { reason } => write!(f, "outcome unknown: {reason}"),
+            Outcome::Unknown { reason, .. } => write!(f, "outcome unknown: {reason}"),
         }
     }
 }

@@ -127,6 +127,9 @@ pub enum Fact {
         asked_at: Time,
         /// Their names.
         points: BTreeSet<PointId>,
+        /// Those of them under which reverts keep what was there before.
+        #[serde(default)]
+        set_aside: BTreeSet<PointId>,
     },
     /// Which workloads a host could start now, and what it lacks for the others. It replaces all that the host said before.
     Readiness {

@@ -114,6 +114,7 @@ fn the_simulated_world_behaves_as_listed() {
         behaviour::starting_and_stopping_is_idempotent(&mut world).await;
         behaviour::a_crash_is_told_as_one(&mut world).await;
         behaviour::points_come_and_go(&mut world).await;
+        behaviour::points_of_what_is_off(&mut world).await;
         behaviour::a_guest_moves_with_its_points(&mut world).await;
         behaviour::a_dead_hosts_guest_starts_elsewhere(&mut world).await;
         behaviour::disk_points_follow_their_guest(&mut world).await;

@@ -43,6 +43,12 @@ pub(super) async fn migrate(task: &Task<'_>, workload: &WorkloadId, to: &HostId)
         .expect(workload)
         .await
         .map_err(|_| Outcome::unknown(format!("it left, and {to} does not tell of it")))?;
+    // Memory that was saved there before is older than the disks now.
+    if target.connection.has_managed_save(&moved, target.short()).await.unwrap_or(false)
+        && let Err(error) = task.tools.memory.note_save(workload, to, true).await
+    {
+        tracing::error!(%workload, error = with_causes(&error), "that its saved memory is stale can't be kept");
+    }
     target.capture_done(workload, &moved).await?;
     target.end();
     Ok(Detail::None)

@@ -42,6 +42,7 @@ use mainstay_engine::Input;
 use mainstay_model::{Action, ActionId, Epoch, FailureKind, HostId, Order, Outcome, spec::ClusterSpec};
 pub use probe::DeviceAnswer;
 pub(crate) use probe::{Boards, of_host, probe, probe_all};
+pub(crate) use revert::is_set_aside;
 use std::{
     collections::BTreeMap,
     path::PathBuf,

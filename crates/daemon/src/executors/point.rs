@@ -28,12 +28,15 @@ pub(super) async fn take(
     kind: PointKind,
     freeze: bool,
 ) -> Act {
-    let domain = task.expect(workload).await?;
-    let state = task.state(&domain).await?;
-    if !state.is_live() {
-        return Err(Outcome::failed(FailureKind::Other, format!("{workload} is {state}: nothing to take a point of")));
+    let mut domain = task.expect(workload).await?;
+    let off = !task.state(&domain).await?.is_live();
+    if off {
+        // What is defined here may be a leftover.
+        (domain, _) = task.ready(workload).await?;
+        task.no_saved_memory(workload, &domain).await?;
+    } else {
+        task.settle(workload, &domain).await?;
     }
-    task.settle(workload, &domain).await?;
     if let Some(taken) = find(task, &domain, point).await? {
         return Ok(described(&taken, false));
     }
@@ -43,7 +46,9 @@ pub(super) async fn take(
         PointKind::Disk => false,
         PointKind::Auto => Defined::read(&xml).map_err(failure::before)?.internal_snapshots,
     };
-    let _changing = task.begin_point(workload, internal, &format!("recovery point {point} was being taken")).await?;
+    let doing = format!("recovery point {point} was being taken");
+    // Of one that is off, the host's own tools write to its images: until they are done, it may start nowhere else.
+    let _changing = task.begin_point(workload, internal && !off, &doing).await?;
     let new = |kind| NewSnapshot { name: point.to_string(), description: DESCRIPTION.to_owned(), kind };
     let frozen = if internal {
         let taken = task.connection.create_snapshot(&domain, &new(SnapshotKind::Internal), task.left()).await;
@@ -51,7 +56,8 @@ pub(super) async fn take(
         false
     } else {
         let overlays = overlays(&Definition::parse(&xml).map_err(failure::before)?, point)?;
-        let quiesce = freeze && task.connection.agent_ping(&domain, AGENT_ANSWERS.min(task.left())).await.is_ok();
+        let quiesce =
+            freeze && !off && task.connection.agent_ping(&domain, AGENT_ANSWERS.min(task.left())).await.is_ok();
         let external = |quiesce| new(SnapshotKind::External { overlays: overlays.clone(), quiesce });
         match task.connection.create_snapshot(&domain, &external(quiesce), task.left()).await {
             Ok(_) => quiesce,

@@ -24,6 +24,8 @@ pub(super) async fn revert(task: &Task<'_>, workload: &WorkloadId, wanted: &Poin
     let (domain, _) = task.ready(workload).await?;
     let missing = || Outcome::failed(FailureKind::NotThere, format!("{workload} has no snapshot {wanted} here"));
     let snapshot = point::find(task, &domain, wanted).await?.ok_or_else(missing)?;
+    // A start would wake the saved memory over older disks; without it, it would be lost.
+    task.no_saved_memory(workload, &domain).await?;
     // Before the guest is stopped for nothing.
     task.connection.check_revert(&domain, &snapshot, task.short()).await.map_err(failure::before)?;
     let _changing = task.begin_change(workload, &format!("it was being brought back to {wanted}")).await?;
@@ -40,7 +42,7 @@ pub(super) async fn revert(task: &Task<'_>, workload: &WorkloadId, wanted: &Poin
         let suffix = format!("{wanted}-{}", at.0);
         let reverted = match task.connection.revert_external(&domain, &snapshot, &suffix, task.left()).await {
             Ok(reverted) => reverted,
-            Err(error) => return Err(failure::of_start(task, &domain, error).await),
+            Err(error) => return Err(set_aside(failure::of_start(task, &domain, error).await, kept, &aside)),
         };
         if keep_broken && !kept_within {
             let on_record =
@@ -51,23 +53,29 @@ pub(super) async fn revert(task: &Task<'_>, workload: &WorkloadId, wanted: &Poin
                 tracing::warn!(%domain, error = with_causes(&error), "its broken state is kept, but not on record");
             }
         }
-        task.capture(workload, &domain).await?;
-        start::start(task, workload).await?;
+        let started = async {
+            task.capture(workload, &domain).await?;
+            start::start(task, workload).await
+        };
+        // Its disks are switched, whatever comes of its start.
+        started.await.map_err(|outcome| outcome.having(reverted_with(kept, &aside)))?;
         if !keep_broken {
             let left = reverted.iter().map(|disk| disk.left_aside.as_str());
             delete_unused(task, &domain, left).await;
         }
     } else {
         if let Err(error) = task.connection.revert(&snapshot.reference, RevertFlags::RUNNING, task.left()).await {
-            return Err(failure::of_start(task, &domain, error).await);
+            return Err(set_aside(failure::of_start(task, &domain, error).await, kept, &aside));
         }
     }
-    task.capture_done(workload, &domain).await?;
-    match task.connection.domain_state(&domain, task.short()).await.map(crate::sensors::state) {
-        Ok(DomainState::Running) => {
-            let set_aside = kept.then(|| PointId::new(&aside));
-            Ok(Detail::Reverted { set_aside, handle: aside })
-        }
+    ended(task, workload, &domain).await.map_err(|outcome| outcome.having(reverted_with(kept, &aside)))?;
+    Ok(reverted_with(kept, &aside))
+}
+
+async fn ended(task: &Task<'_>, workload: &WorkloadId, domain: &DomainRef) -> Result<(), Outcome> {
+    task.capture_done(workload, domain).await?;
+    match task.connection.domain_state(domain, task.short()).await.map(crate::sensors::state) {
+        Ok(DomainState::Running) => Ok(()),
         Ok(state) if state.is_live() => Err(Outcome::unknown(format!("{workload} was brought back, but is {state}"))),
         Ok(state) => {
             let why = format!("{workload} was brought back, but is {state}");
@@ -75,6 +83,21 @@ pub(super) async fn revert(task: &Task<'_>, workload: &WorkloadId, wanted: &Poin
         }
         Err(error) => Err(failure::during(error)),
     }
+}
+
+fn reverted_with(kept: bool, aside: &str) -> Detail {
+    Detail::Reverted { set_aside: kept.then(|| PointId::new(aside)), handle: aside.to_owned() }
+}
+
+/// The outcome of a revert that may have changed nothing, with what was set aside for it.
+fn set_aside(outcome: Outcome, kept: bool, aside: &str) -> Outcome {
+    let did = Detail::SetAside { name: PointId::new(aside), handle: aside.to_owned() };
+    if kept { outcome.having(did) } else { outcome }
+}
+
+/// True if a snapshot of this name holds what a revert set aside. A person may call one `broken-disk`; ours have the time in it.
+pub(crate) fn is_set_aside(name: &str) -> bool {
+    name.strip_prefix(BROKEN).is_some_and(|at| at.len() >= 12 && at.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Keeps the disks as they are in a snapshot of the domain that is off, within the images. False if that can't be: the

@@ -8,7 +8,7 @@ use crate::{
     sensors::{capture, state},
 };
 use mainstay_libvirt::{Connection, DomainRef, domain::power::DefineFlags};
-use mainstay_model::{Detail, DomainState, FailureKind, HostId, Outcome, WorkloadId};
+use mainstay_model::{Detail, DomainState, FailureKind, HostId, Outcome, WorkloadId, shell_word};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -107,6 +107,22 @@ impl<'a> Task<'a> {
                 format!("{workload} is not defined on {}, and its definition was never seen", self.link.host),
             )),
         }
+    }
+
+    /// Fails if memory of the workload is saved here which a start would go on from.
+    pub async fn no_saved_memory(&self, workload: &WorkloadId, domain: &DomainRef) -> Result<(), Outcome> {
+        let here = &self.link.host;
+        if self.tools.memory.stale_saves(workload).contains(here)
+            || !self.connection.has_managed_save(domain, self.short()).await.map_err(failure::before)?
+        {
+            return Ok(());
+        }
+        let why = format!(
+            "its memory is saved on {here}, and its disks alone are half of its state: start it first, or throw that \
+             memory away: virsh managedsave-remove {}",
+            shell_word(workload)
+        );
+        Err(Outcome::failed(FailureKind::Refused, why))
     }
 
     /// The workload's definition as it was last known.

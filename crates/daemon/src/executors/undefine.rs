@@ -9,7 +9,7 @@ use mainstay_libvirt::{
     definition::Definition,
     domain::{inventory::XmlFlags, power::UndefineFlags},
 };
-use mainstay_model::{Detail, FailureKind, Outcome, WorkloadId};
+use mainstay_model::{Detail, FailureKind, Outcome, WorkloadId, shell_word};
 
 pub(super) async fn undefine(task: &Task<'_>, workload: &WorkloadId) -> Act {
     let Some(domain) = task.find(workload).await? else { return Ok(Detail::None) };
@@ -20,6 +20,15 @@ pub(super) async fn undefine(task: &Task<'_>, workload: &WorkloadId) -> Act {
     // Defined nowhere, it could be started nowhere.
     if task.kept(workload).await?.is_none_or(|kept| kept.doubt.is_some()) {
         let why = format!("the definition of {workload} on {} may be the only good one: it stays", task.link.host);
+        return Err(Outcome::failed(FailureKind::Refused, why));
+    }
+    if task.connection.has_managed_save(&domain, task.short()).await.map_err(failure::before)? {
+        let why = format!(
+            "memory of {workload} is saved on {}, and its definition stays with it; to throw both away: virsh undefine \
+             --managed-save {}",
+            task.link.host,
+            shell_word(workload)
+        );
         return Err(Outcome::failed(FailureKind::Refused, why));
     }
     let undefined = match task.connection.undefine(&domain, UndefineFlags::LEAVE_DATA, task.short()).await {

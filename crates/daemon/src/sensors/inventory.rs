@@ -4,6 +4,7 @@
 use super::{Context, STUCK, domain::explained};
 use crate::{
     definition::Defined,
+    executors::is_set_aside,
     link::{Changed, Link},
     memory::{Definition, KeptSnapshot},
     pump::with_causes,
@@ -37,6 +38,9 @@ const TRUSTED: Duration = Duration::from_secs(60);
 /// change of names (a parent that is deleted is one) only if somebody writes one again under the name that it has.
 const RECORDS_TRUSTED: Duration = Duration::from_secs(600);
 
+/// A guest that is seen running for this long although its memory is saved was not woken from that.
+const SAVED_FOR_LONG: Duration = Duration::from_secs(2);
+
 /// So many inventories may fail one after the other before the connection is given up.
 const MISSED: u32 = 2;
 
@@ -45,6 +49,8 @@ const MISSED: u32 = 2;
 struct Picture {
     capacity: Option<Resources>,
     known: BTreeMap<Uuid, Known>,
+    /// Domains that run although memory of theirs is saved here, and since when they are seen so.
+    run_saved: BTreeMap<Uuid, Instant>,
     /// As it was told last: a list that is the same again is told without making it anew.
     told: Arc<BTreeMap<WorkloadId, DomainSeen>>,
 }
@@ -125,7 +131,7 @@ async fn look(
     context: &Context,
     part: &Part,
     connection: &Connection,
-    Picture { capacity, known, told }: &mut Picture,
+    Picture { capacity, known, run_saved, told }: &mut Picture,
     changed: &Changed,
 ) -> Result<(), Error> {
     let limit = link.limit();
@@ -180,8 +186,9 @@ async fn look(
             domains.insert(workload, seen(one, state, defined));
         }
     }
+    run_saved.retain(|uuid, _| uuids.contains(uuid));
     for one in &found {
-        note_saved_memory(link, context, one).await;
+        note_saved_memory(link, context, one, run_saved).await;
     }
     let own = |one: &&Inventoried| !context.memory.is_namesake(&WorkloadId::new(&one.domain.name), one.domain.uuid);
     for one in found.iter().filter(own) {
@@ -203,8 +210,9 @@ async fn look(
         // Of a domain that is off, another host may hold the snapshots; of one that was moved, no host may have them yet.
         let told = is_active(one) && !context.memory.owes(&workload);
         if let (true, Some(whole)) = (told, &known.whole) {
-            let points = whole.names.all.iter().map(PointId::new).collect();
-            context.report(Fact::PointsSeen { workload, asked_at, points }).await;
+            let points: BTreeSet<PointId> = whole.names.all.iter().map(PointId::new).collect();
+            let set_aside = points.iter().filter(|name| is_set_aside(name.as_str())).cloned().collect();
+            context.report(Fact::PointsSeen { workload, asked_at, points, set_aside }).await;
         }
     }
     Ok(())
@@ -279,10 +287,17 @@ async fn read_definition(
     Ok(Some(Known { defined, read_at, persistent: one.persistent, whole }))
 }
 
-/// Saved memory of a guest that runs is older than its disks, and stays so.
-async fn note_saved_memory(link: &Link, context: &Context, one: &Inventoried) {
+/// Saved memory of a guest that runs is older than its disks, and stays so. Its states are asked for by other calls than what is
+/// saved: one that is being saved, or woken from it, may be seen once as running with its memory saved.
+async fn note_saved_memory(link: &Link, context: &Context, one: &Inventoried, run_saved: &mut BTreeMap<Uuid, Instant>) {
     let workload = WorkloadId::new(&one.domain.name);
-    if (one.managed_save && !is_active(one)) || context.memory.is_namesake(&workload, one.domain.uuid) {
+    if !(one.managed_save && is_running(one)) {
+        run_saved.remove(&one.domain.uuid);
+    }
+    if (one.managed_save && !is_running(one)) || context.memory.is_namesake(&workload, one.domain.uuid) {
+        return;
+    }
+    if one.managed_save && run_saved.entry(one.domain.uuid).or_insert_with(Instant::now).elapsed() < SAVED_FOR_LONG {
         return;
     }
     if let Err(error) = context.memory.note_save(&workload, &link.host, one.managed_save).await {

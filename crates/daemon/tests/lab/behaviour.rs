@@ -121,6 +121,18 @@ pub async fn points_come_and_go(world: &mut impl World) {
     done(world, delete(h1(), "p1")).await;
 }
 
+/// Of a guest that is off a point of its disks is taken; going back to it starts the guest.
+pub async fn points_of_what_is_off(world: &mut impl World) {
+    done(world, stop(h1())).await;
+    let Detail::Point { kind, frozen, .. } = done(world, take(h1(), "off")).await else { panic!("no detail") };
+    assert_eq!((kind, frozen), (PointKind::Disk, false));
+    done(world, take(h1(), "off")).await;
+    assert!(world.runs_on(&web()).is_empty(), "it stays off");
+    done(world, revert(h1(), "off")).await;
+    assert_eq!(world.runs_on(&web()), [h1()]);
+    done(world, delete(h1(), "off")).await;
+}
+
 /// A guest moves with its recovery points; a definition that is in use stays.
 pub async fn a_guest_moves_with_its_points(world: &mut impl World) {
     done(world, take(h1(), "p2")).await;

@@ -75,6 +75,8 @@ async fn the_real_parts_behave_as_listed() {
         behaviour::a_crash_is_told_as_one(&mut world).await;
         println!("points");
         behaviour::points_come_and_go(&mut world).await;
+        println!("points of what is off");
+        behaviour::points_of_what_is_off(&mut world).await;
         println!("migration");
         behaviour::a_guest_moves_with_its_points(&mut world).await;
         println!("dead host");

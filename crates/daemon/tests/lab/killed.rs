@@ -89,7 +89,7 @@ impl Doomed {
         Doomed { child, log }
     }
 
-    async fn obey(&mut self, command: &Command) {
+    pub async fn obey(&mut self, command: &Command) {
         let line = serde_json::to_string(command).unwrap() + "\n";
         self.child.stdin.as_mut().unwrap().write_all(line.as_bytes()).await.unwrap();
     }

@@ -4,11 +4,14 @@
 
 mod behaviour;
 mod contract;
+mod data;
 mod deposed;
 mod doors;
 mod guests;
 mod hypervisors;
+mod idle;
 mod killed;
+mod moves;
 mod points;
 mod recovery;
 mod support;

@@ -12,10 +12,10 @@
 
 use crate::support::{SOON, TestLab};
 use mainstay_daemon::{EventQuery, Handle, Options, start};
-use mainstay_model::{Command, EventKind, PointId, PointState, RecoveryPoint, Reply, Subject, Time};
+use mainstay_model::{Command, EventKind, PointId, PointState, RecoveryPoint, Reply, StopHow, Subject, Time};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     process::Stdio,
     sync::{
@@ -292,6 +292,10 @@ struct Model {
     points: BTreeMap<PointId, Promise>,
     /// Retention may delete the scheduled point.
     tight: bool,
+    /// The point that it was brought back to last.
+    reverted_to: Option<PointId>,
+    /// Points after which it fell over: they count as doubtful, and give back what they promised all the same.
+    doubted: BTreeSet<PointId>,
 }
 
 /// Numbers from a seed (splitmix64).
@@ -339,6 +343,7 @@ impl Sequence {
 
     async fn fail(&self, why: &str) -> ! {
         let listed = self.records().await;
+        let log = self.controller.log.lock().unwrap().clone();
         panic!(
             "{}: {why}\n  done: {}\n  age {} counter {}, promised {:#?}\n  on record with libvirt: {listed:?}\n{}\n{}",
             self.guest,
@@ -347,14 +352,7 @@ impl Sequence {
             self.model.counter,
             self.model.points,
             self.controller.story(&self.guest).await,
-            self.controller
-                .log
-                .lock()
-                .unwrap()
-                .lines()
-                .filter(|line| line.contains(&self.guest))
-                .collect::<Vec<_>>()
-                .join("\n"),
+            log.lines().filter(|line| line.contains(&self.guest)).collect::<Vec<_>>().join("\n"),
         );
     }
 
@@ -391,7 +389,11 @@ impl Sequence {
         let begun = Instant::now();
         loop {
             let (points, records) = (self.controller.points(&self.guest).await, self.records().await);
-            let good = |id: &PointId| points.iter().any(|point| point.id == *id && point.state == PointState::Good);
+            let good = |id: &PointId| {
+                let doubted = self.model.doubted.contains(id);
+                let counts = |state| state == PointState::Good || doubted && state == PointState::Bad;
+                points.iter().any(|point| point.id == *id && counts(point.state))
+            };
             let missing: Vec<&PointId> = self
                 .model
                 .points
@@ -411,13 +413,14 @@ impl Sequence {
     }
 
     async fn step(&mut self) {
-        match self.draw.below(16) {
+        match self.draw.below(18) {
             0..=2 => self.take("memory").await,
             3..=5 => self.take("disk").await,
             6..=9 => self.revert_to_one().await,
             10..=11 => self.delete().await,
             12..=13 => self.move_away().await,
             14 => self.tighten().await,
+            15..=16 => self.take_while_off().await,
             _ => self.crash().await,
         }
         self.check().await;
@@ -460,6 +463,42 @@ impl Sequence {
         }
     }
 
+    /// A person stops it, takes a point of it, and starts it again.
+    async fn take_while_off(&mut self) {
+        self.new_age().await;
+        let guest = self.guest.clone();
+        let stop = || Command::StopWorkload { workload: guest.as_str().into(), how: StopHow::Force, within: None };
+        self.ask_until("stop", stop, |hosts| hosts.is_empty()).await;
+        self.names += 1;
+        let name = PointId::new(format!("p{}-off", self.names));
+        let promise = Promise { age: self.model.age, not_below: self.model.counter, memory: true };
+        let command = Command::TakePoint { workload: guest.as_str().into(), name: Some(name.clone()) };
+        let answer = self.controller.ask(What::Do(command, format!("take recovery point {name} of {guest}"))).await;
+        self.say(format!("take {name}: {answer:?}"));
+        let start = || Command::StartWorkload { workload: guest.as_str().into(), host: None, leave_state: false };
+        self.ask_until("start", start, |hosts| hosts.len() == 1).await;
+        let taken = match answer {
+            Some(Answer::Outcome(text)) if text.ends_with(": done") => true,
+            None => self.settled(&name).await,
+            _ => self.fail("no point of the stopped guest was taken").await,
+        };
+        if taken {
+            self.model.points.insert(name, promise);
+        }
+    }
+
+    /// Gives a command, again if the controller died over it, until the guest is where it should be.
+    async fn ask_until(&mut self, verb: &str, command: impl Fn() -> Command, wanted: impl Fn(&[String]) -> bool) {
+        let begun = Instant::now();
+        while !wanted(&self.lab().where_runs(&self.guest).unwrap()) {
+            let answer = self.controller.ask(What::Do(command(), format!("{verb} {} on ", self.guest))).await;
+            self.say(format!("{verb}: {answer:?}"));
+            if begun.elapsed() > PATIENCE * 2 {
+                self.fail(&format!("{verb}: nothing comes of it")).await;
+            }
+        }
+    }
+
     /// Whether a point is there, once the new controller knows.
     async fn settled(&self, name: &PointId) -> bool {
         let (begun, mut same, mut last) = (Instant::now(), Instant::now(), None);
@@ -494,6 +533,7 @@ impl Sequence {
 
     async fn revert(&mut self, name: PointId) {
         let promise = self.model.points[&name];
+        self.model.reverted_to = Some(name.clone());
         let command = Command::Revert { workload: self.guest.as_str().into(), point: Some(name.clone()) };
         let order = format!("revert {} on ", self.guest);
         let answer = self.controller.ask(What::Do(command, order)).await;
@@ -548,6 +588,7 @@ impl Sequence {
     async fn crash(&mut self) {
         let before = self.lab().wait_guest_answers(&self.guest, SOON).await.unwrap();
         self.say("its QEMU is killed");
+        self.model.doubted.extend(self.model.reverted_to.take());
         self.lab().guest_kill(&self.guest).await.unwrap();
         if let Err(error) = self.lab().wait_guest_rebooted(&self.guest, &before.boot_id, PATIENCE).await {
             self.fail(&format!("{error}")).await;
@@ -599,7 +640,8 @@ async fn round(seed: u64, killed: bool) {
     let mut sequences = Vec::new();
     for (guest, number) in lab.guest_names().into_iter().zip(0_u64..) {
         let draw = Draw(seed.wrapping_mul(GUESTS.into()).wrapping_add(number));
-        let model = Model { age: 0, counter: 0, points: BTreeMap::new(), tight: false };
+        let model =
+            Model { age: 0, counter: 0, points: BTreeMap::new(), tight: false, reverted_to: None, doubted: [].into() };
         let sequence = Sequence { controller: Arc::clone(&controller), guest, draw, model, said: Vec::new(), names: 0 };
         sequences.push(tokio::spawn(sequence.play()));
     }

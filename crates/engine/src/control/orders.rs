@@ -27,7 +27,7 @@ fn view(record: &OrderRecord) -> OrderView {
         None => (OrderResult::UnderWay, None),
         Some((_, Outcome::Done { .. })) => (OrderResult::Done, None),
         Some((_, Outcome::Failed { error })) => (OrderResult::Failed, Some(error.message.clone())),
-        Some((_, Outcome::Unknown { reason })) => (OrderResult::Unknown, Some(reason.clone())),
+        Some((_, Outcome::Unknown { reason, .. })) => (OrderResult::Unknown, Some(reason.clone())),
     };
     OrderView {
         id: record.order.id,

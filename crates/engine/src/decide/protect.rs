@@ -56,7 +56,7 @@ impl Engine {
     }
 
     /// That order.
-    pub(super) fn point_order_of(&self, workload: &WorkloadId) -> Option<&OrderRecord> {
+    pub(crate) fn point_order_of(&self, workload: &WorkloadId) -> Option<&OrderRecord> {
         let mut orders = self.belief.in_flight(&Subject::Workload(workload.clone()));
         orders.find(|record| matches!(record.order.action, Action::TakePoint { .. } | Action::DeletePoint { .. }))
     }
@@ -184,18 +184,13 @@ fn surplus(points: &[&RecoveryPoint], keep: Keep, now: Time) -> Option<PointId> 
         return None; // a bad point is better than none
     }
     good.sort_by_key(|point| std::cmp::Reverse(point.taken_at));
-    let mut kept: BTreeSet<&PointId> = good.iter().take(keep.last.max(1) as usize).map(|point| &point.id).collect();
-    for (every, count) in
-        [(Span::hours(1), keep.hourly), (Span::hours(24), keep.daily), (Span::hours(168), keep.weekly)]
-    {
-        let mut slots = BTreeSet::new();
-        for point in &good {
-            let age = now.since(point.taken_at).0 / every.0;
-            if age < u64::from(count) && slots.insert(point.taken_at.0 / every.0) {
-                kept.insert(&point.id);
-            }
-        }
-    }
+    let last_good = good.first().map(|point| &point.id);
+    // A bad one takes no good one's place. It stays for as long as it would if it were good: the doubt may be wrong.
+    let mut any: Vec<&&RecoveryPoint> =
+        points.iter().filter(|point| matches!(point.state, PointState::Good | PointState::Bad)).collect();
+    any.sort_by_key(|point| std::cmp::Reverse(point.taken_at));
+    let kept: BTreeSet<&PointId> =
+        kept_of(&good, keep, now).into_iter().chain(kept_of(&any, keep, now)).chain(last_good).collect();
     let mut scheduled: Vec<&&RecoveryPoint> = points
         .iter()
         .filter(|point| point.by == PointBy::Schedule && matches!(point.state, PointState::Good | PointState::Bad))
@@ -203,6 +198,23 @@ fn surplus(points: &[&RecoveryPoint], keep: Keep, now: Time) -> Option<PointId> 
         .collect();
     scheduled.sort_by_key(|point| point.taken_at);
     scheduled.first().map(|point| point.id.clone())
+}
+
+/// What count and age ladder keep of these, newest first.
+fn kept_of<'a>(points: &[&&'a RecoveryPoint], keep: Keep, now: Time) -> BTreeSet<&'a PointId> {
+    let mut kept: BTreeSet<&PointId> = points.iter().take(keep.last as usize).map(|point| &point.id).collect();
+    for (every, count) in
+        [(Span::hours(1), keep.hourly), (Span::hours(24), keep.daily), (Span::hours(168), keep.weekly)]
+    {
+        let mut slots = BTreeSet::new();
+        for point in points {
+            let age = now.since(point.taken_at).0 / every.0;
+            if age < u64::from(count) && slots.insert(point.taken_at.0 / every.0) {
+                kept.insert(&point.id);
+            }
+        }
+    }
+    kept
 }
 
 /// A number that differs between workloads and never changes (FNV-1a).
@@ -272,6 +284,20 @@ mod tests {
         let points = vec![point(0, PointState::Good), point(10, PointState::Bad), point(20, PointState::Taking)];
         let gone = all_surplus(points, Keep { last: 0, hourly: 0, daily: 0, weekly: 0 }, Time(999 * 60_000));
         assert_eq!(gone, ["p10"]);
+    }
+
+    #[test]
+    fn a_point_in_doubt_is_kept_as_long_as_a_good_one_and_takes_no_good_ones_place() {
+        let points = vec![
+            point(0, PointState::Good),
+            point(10, PointState::Good),
+            point(20, PointState::Good),
+            point(30, PointState::Bad),
+        ];
+        let keep = Keep { last: 2, hourly: 0, daily: 0, weekly: 0 };
+        assert_eq!(all_surplus(points, keep, Time(40 * 60_000)), ["p0"]);
+        let late = vec![point(0, PointState::Bad), point(10, PointState::Good), point(20, PointState::Good)];
+        assert_eq!(all_surplus(late, keep, Time(40 * 60_000)), ["p0"]);
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use crate::harness::{Story, domain};
 use mainstay_engine::view::{OrderKind, OrderResult};
 use mainstay_model::{
-    Action, ActionId, Code, Command, Detail, DomainSeen, DomainState, Fact, OffReason, Outcome, PointState, Reply,
-    Span, Subject, Time,
+    Action, ActionId, Code, Command, Detail, DomainSeen, DomainState, Fact, FailureKind, HostState, OffReason, Outcome,
+    PointKind, PointState, Proof, Reply, Span, Subject, Time,
     spec::{Keep, Rung},
 };
 
 fn seen(story: &mut Story, points: &[&str]) {
     let points = points.iter().map(|name| (*name).into()).collect();
-    story.fact(Fact::PointsSeen { workload: "web-1".into(), asked_at: story.now, points });
+    story.fact(Fact::PointsSeen { workload: "web-1".into(), asked_at: story.now, points, set_aside: [].into() });
 }
 
 #[test]
@@ -303,6 +303,132 @@ fn a_revert_that_set_nothing_aside_is_an_alarm_until_it_is_acknowledged() {
         story.pass(Span::secs(1));
         assert_eq!(story.alarms(), []);
     }
+}
+
+/// The disks are switched, and then the guest can't be started: its newer data is set aside all the same.
+#[test]
+fn a_revert_whose_start_fails_says_what_it_set_aside() {
+    let reverted = Detail::Reverted { set_aside: Some("aside".into()), handle: String::new() };
+    let kept_only = Detail::SetAside { name: "aside".into(), handle: String::new() };
+    for (did, verb) in [(reverted, "was reverted"), (kept_only, "may have been reverted")] {
+        let mut story = Story::new();
+        let revert = reverted_by_the_ladder(&mut story);
+        story.has("h1", domain(DomainState::Off(OffReason::Destroyed)));
+        let failed = Outcome::failed_with(FailureKind::Other, "no such network", Proof::Off);
+        story.ends(revert, failed.having(did));
+        story.pass(Span::secs(30));
+        let alarms = story.controller.view(story.now).alarms.clone();
+        let alarm = alarms.iter().find(|alarm| alarm.code == Code::REVERTED).map(|alarm| alarm.text.clone());
+        let text = alarm.unwrap_or_default();
+        assert!(text.contains(verb) && text.contains("set aside as aside"), "{text}");
+        let points = story.controller.points(&"web-1".into());
+        assert!(points.iter().any(|it| it.id.as_str() == "aside" && it.state == PointState::SetAside), "{points:?}");
+    }
+}
+
+/// What came of the revert was never heard, but its host lists what it set aside.
+#[test]
+fn what_a_revert_of_unknown_outcome_set_aside_is_found() {
+    let mut story = Story::new();
+    let revert = reverted_by_the_ladder(&mut story);
+    story.ends(revert, Outcome::unknown("connection lost"));
+    story.pass(Span::secs(10));
+    for (id, _) in std::mem::take(&mut story.orders) {
+        story.done(id); // a start that finds it running
+    }
+    story.pass(Span::secs(2));
+    let names: std::collections::BTreeSet<_> = ["one", "broken-7"].map(Into::into).into();
+    let set_aside: std::collections::BTreeSet<_> = ["broken-7".into()].into();
+    story.fact(Fact::PointsSeen { workload: "web-1".into(), asked_at: story.now, points: names, set_aside });
+    story.pass(Span::secs(2));
+    let alarms = story.controller.view(story.now).alarms.clone();
+    let alarm = alarms.iter().find(|alarm| alarm.code == Code::REVERTED).map(|alarm| alarm.text.clone());
+    assert!(alarm.as_ref().is_some_and(|text| text.contains("set aside as broken-7")), "{alarm:?}");
+}
+
+/// Retention keeps what a revert set aside, however much there is: only a person drops it.
+#[test]
+fn retention_never_deletes_what_is_set_aside() {
+    let mut story = Story::new();
+    story.protect();
+    story.spec.protection[0].policy.keep = Keep { last: 1, hourly: 0, daily: 0, weekly: 0 };
+    story.spec.protection[0].policy.every = Span::minutes(1);
+    story.reload();
+    for name in ["broken-1", "broken-2", "broken-3"] {
+        let set_aside: std::collections::BTreeSet<_> = [name.into()].into();
+        let known = story.controller.points(&"web-1".into()).to_vec();
+        let points = known.into_iter().map(|point| point.id).chain(set_aside.iter().cloned()).collect();
+        story.fact(Fact::PointsSeen { workload: "web-1".into(), asked_at: story.now, points, set_aside });
+    }
+    for _ in 0..40 {
+        story.pass(Span::secs(30));
+        for (id, action) in std::mem::take(&mut story.orders) {
+            if let Action::DeletePoint { point, .. } = &action {
+                assert!(!point.as_str().starts_with("broken-"), "{action}");
+            }
+            story.done(id);
+        }
+    }
+    let points = story.controller.points(&"web-1".into());
+    let kept = points.iter().filter(|point| point.state == PointState::SetAside).count();
+    assert_eq!(kept, 3, "{points:?}");
+}
+
+/// A point of a guest that a person stopped is taken of its disks at rest. Nothing starts it meanwhile.
+#[test]
+fn a_point_of_a_stopped_guest_is_taken() {
+    let mut story = Story::new();
+    let take = |name: &str| Command::TakePoint { workload: "web-1".into(), name: Some(name.into()) };
+    let refused = |reply: Reply| matches!(reply, Reply::Refused { .. });
+    // What crashed is to be started, and not to be kept as it is.
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    story.orders.clear();
+    assert!(refused(story.command(take("sick"))));
+    let mut story = Story::new();
+    story.event("h1", DomainState::Off(OffReason::Shutdown));
+    story.has("h1", domain(DomainState::Off(OffReason::Shutdown)));
+    story.pass(Span::secs(10));
+    assert!(story.orders.is_empty(), "{:?}", story.orders);
+    story.command(take("before-upgrade"));
+    let (id, action) = story.only_order();
+    assert!(matches!(&action, Action::TakePoint { host, .. } if *host == "h1".into()), "{action}");
+    let start = Command::StartWorkload { workload: "web-1".into(), host: Some("h2".into()), leave_state: false };
+    assert!(refused(story.command(start.clone())), "its images are in use");
+    let detail = Detail::Point { kind: PointKind::Disk, frozen: false, handle: String::new(), bytes: None };
+    story.ends(id, Outcome::Done { detail });
+    let point = story.controller.points(&"web-1".into())[0].clone();
+    assert_eq!((point.state, point.kind), (PointState::Good, PointKind::Disk));
+    story.pass(Span::secs(60));
+    assert!(story.ordered().is_empty(), "it stays off");
+    assert!(matches!(story.command(start), Reply::Accepted { .. }));
+}
+
+/// A revert that would ruin another point is refused, and would be again. The guest runs on, and is started if it crashes.
+#[test]
+fn a_revert_that_is_refused_is_given_up_and_keeps_no_guest_down() {
+    let mut story = Story::new();
+    story.point("one");
+    story.command(Command::Revert { workload: "web-1".into(), point: Some("one".into()) });
+    let (revert, _) = story.only_order();
+    story.ends(revert, Outcome::failed(FailureKind::Refused, "going back to one would write over d1"));
+    assert!(story.said.iter().any(|said| said.contains("given up: going back to one")), "{:?}", story.said);
+    story.pass(Span::secs(20));
+    assert_eq!(story.ordered(), [], "it runs as before");
+    story.event("h1", DomainState::Off(OffReason::Crashed));
+    let (_, action) = story.only_order();
+    assert!(matches!(action, Action::Start { .. }), "{action}");
+}
+
+/// Half of a saved guest's state is in its memory.
+#[test]
+fn no_point_is_taken_of_a_saved_guest() {
+    let mut story = Story::new();
+    let saved = DomainState::Off(OffReason::Saved);
+    story.event("h1", saved);
+    story.has("h1", DomainSeen { only_here: [HostState::SavedMemory].into(), ..domain(saved) });
+    story.pass(Span::secs(2));
+    let reply = story.command(Command::TakePoint { workload: "web-1".into(), name: None });
+    assert!(matches!(&reply, Reply::Refused { text } if text.contains("memory of web-1 is saved")), "{reply:?}");
 }
 
 #[test]

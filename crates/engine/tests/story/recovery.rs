@@ -155,7 +155,7 @@ fn a_migration_does_not_cost_the_recovery_points_on_record() {
     for _ in 0..40 {
         story.pass(Span::millis(500));
         let (asked_at, points) = (story.now, Default::default());
-        story.fact(Fact::PointsSeen { workload: workload.clone(), asked_at, points });
+        story.fact(Fact::PointsSeen { workload: workload.clone(), asked_at, points, set_aside: [].into() });
     }
     story.has_not("h1");
     story.has("h2", domain(DomainState::Running));

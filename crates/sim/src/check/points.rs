@@ -1,7 +1,10 @@
 //! Rule 4: what counts as a good recovery point, and whether one is always left.
 
 use super::{Checker, Rule};
-use crate::{store::Store, world::World};
+use crate::{
+    store::Store,
+    world::{SET_ASIDE, World},
+};
 use mainstay_model::{PointBy, PointId, PointState, RecoveryPoint, Span, Time, WorkloadId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,6 +97,24 @@ impl Points {
             .collect()
     }
 
+    /// What reverts set aside long ago, and is not on record.
+    pub fn set_aside_unlisted(world: &World, store: &Store) -> Vec<String> {
+        let on_record: BTreeSet<(WorkloadId, PointId)> =
+            store.points().into_iter().map(|point| (point.workload, point.id)).collect();
+        let mut unlisted = Vec::new();
+        for guest in world.guests.values() {
+            if !guest.host().is_some_and(|host| world.is_well_on(guest, &host)) {
+                continue;
+            }
+            let aside = guest.points.iter().filter(|(name, _)| name.as_str().starts_with(SET_ASIDE));
+            let long = aside.filter(|(_, point)| world.now.since(point.taken_at) > MISSED_WITHIN);
+            for (name, _) in long.filter(|(name, _)| !on_record.contains(&(guest.name.clone(), (*name).clone()))) {
+                unlisted.push(format!("{name} of {}, which a revert set aside, is not on record", guest.name));
+            }
+        }
+        unlisted
+    }
+
     /// Points of sick workloads that memory calls good.
     pub fn persisted(&mut self, store: &Store) -> Vec<String> {
         if self.of_sick.is_empty() {
@@ -117,10 +138,13 @@ fn exists(world: &World, workload: &WorkloadId, point: &PointId) -> bool {
 }
 
 impl Checker {
-    /// Faults ceased long ago: what is gone is not on record as good any more.
+    /// Faults ceased long ago: what is gone is not on record as good any more, and what is set aside is on record.
     pub fn points_are_missed(&mut self, world: &World, store: &Store) {
         for text in self.points.never_missed(world, store) {
             self.violate(world, Rule::LastGoodPoint, text);
+        }
+        for text in Points::set_aside_unlisted(world, store) {
+            self.violate(world, Rule::WorkKept, text);
         }
     }
 

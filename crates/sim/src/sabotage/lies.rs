@@ -6,7 +6,7 @@ use mainstay_model::{
     Action, ActionId, Activity, Detail, DomainChange, DomainState, Fact, FailureKind, HostChannel, HostId, OffReason,
     Order, Outcome, PauseReason, PowerState, Resources, Span, WorkloadId, spec::ClusterSpec,
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// A host that was silent for this long has fallen.
 const FALLS_AFTER: Span = Span::secs(10);
@@ -84,9 +84,12 @@ impl Sabotaged {
             (Sabotage::CapacityIgnored, Fact::Inventory { host, asked_at, domains, .. }) => {
                 Fact::Inventory { host, asked_at, capacity: Resources::of(1 << 30, 1 << 20), domains }
             }
-            (Sabotage::PointNeverMissed, Fact::PointsSeen { workload, asked_at, mut points }) => {
+            (Sabotage::PointNeverMissed, Fact::PointsSeen { workload, asked_at, mut points, set_aside }) => {
                 points.extend(self.points_on_record(&workload));
-                Fact::PointsSeen { workload, asked_at, points }
+                Fact::PointsSeen { workload, asked_at, points, set_aside }
+            }
+            (Sabotage::SetAsideForgotten, Fact::PointsSeen { workload, asked_at, points, .. }) => {
+                Fact::PointsSeen { workload, asked_at, points, set_aside: BTreeSet::new() }
             }
             (Sabotage::WritersAreKilled, Fact::Activity { host, activities }) => {
                 let none = activities.into_iter().map(|(workload, _)| (workload, Activity::default())).collect();
@@ -147,12 +150,16 @@ impl Sabotaged {
                 Outcome::Failed { error } if error.kind == FailureKind::Unreachable => {
                     Outcome::failed(FailureKind::Other, error.message)
                 }
-                Outcome::Unknown { reason }
+                Outcome::Unknown { reason, .. }
                     if reason.starts_with("connection") && matches!(action, Action::Start { .. }) =>
                 {
                     Outcome::failed(FailureKind::Other, reason)
                 }
                 outcome => outcome,
+            }),
+            (Sabotage::SetAsideForgotten, Action::Revert { .. }) => Some(match outcome {
+                Outcome::Done { .. } => Outcome::done(),
+                outcome => outcome.having(Detail::None),
             }),
             (Sabotage::FailedPointIsGood, Action::TakePoint { .. }) if unknown || failed => Some(Outcome::done()),
             (Sabotage::FailedStopIsOff, Action::Stop { .. }) if failed => Some(Outcome::done()),

@@ -107,6 +107,8 @@ sabotages! {
     StopsByForce = "stops-by-force", WellLeftAlone;
     /// A revert goes to the oldest good recovery point.
     OldestPointReverted = "oldest-point-reverted", WorkKept;
+    /// What a revert set aside is neither heard with its outcome nor seen in a list.
+    SetAsideForgotten = "set-aside-forgotten", WorkKept;
     /// When the ladder is used up it begins anew, without a person.
     LadderNeverEnds = "ladder-never-ends", Bounded;
     /// Every minute a VM that runs well is moved.

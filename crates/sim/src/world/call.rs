@@ -328,7 +328,14 @@ impl World {
                 self.delete_point(workload, point);
                 Ok(Detail::None)
             }
-            Action::Revert { workload, host, point, keep_broken } => self.revert(workload, host, point, *keep_broken),
+            Action::Revert { workload, host, point, keep_broken } => {
+                match self.revert(workload, host, point, *keep_broken) {
+                    Ok(detail) => Ok(detail),
+                    Err(((kind, message), did)) => {
+                        return Effect::Answer(Outcome::failed_with(kind, message, self.proof(action)).having(did));
+                    }
+                }
+            }
             Action::Screenshot { workload, .. } => Ok(Detail::File(format!("{workload}.png"))),
             Action::CheckPower { .. } | Action::Fence { .. } | Action::PowerOn { .. } => return Effect::Never,
         };
@@ -377,10 +384,18 @@ impl World {
         let now = self.now;
         let storage = self.storage_at(name, on);
         let gone = || (FailureKind::NotThere, format!("{name} does not run on {on}"));
+        let known = self.hosts.get(on).is_some_and(|host| host.domains.contains_key(name));
         let guest = self.guests.get_mut(name).ok_or_else(gone)?;
-        let process =
-            guest.processes.get(on).filter(|process| process.condition != Condition::Incoming).ok_or_else(gone)?;
-        if process.halted {
+        // Of one that is off its host's tools write to the images: QEMU's lock keeps them from what runs elsewhere.
+        let off = known && guest.processes.is_empty();
+        if off && guest.saved_on.contains_key(on) {
+            return Err((FailureKind::Refused, format!("the memory of {name} is saved on {on}")));
+        }
+        let process = guest.processes.get(on).filter(|process| process.condition != Condition::Incoming);
+        if !off && process.is_none() {
+            return Err(gone());
+        }
+        if process.is_some_and(|process| process.halted) {
             return Err((FailureKind::Other, "timed out: cannot acquire state change lock".into()));
         }
         match storage {
@@ -389,13 +404,17 @@ impl World {
             StorageState::ReadOnly => return Err((FailureKind::Other, "Read-only file system".into())),
             _ => {}
         }
-        let sick = !process.is_well();
-        let frozen = freeze && !sick && kind == PointKind::Disk;
+        let sick = process.is_some_and(|process| !process.is_well());
+        let frozen = freeze && !off && !sick && kind == PointKind::Disk;
         let made = Point { disk: guest.disk, taken_at: now };
         if guest.points.insert(point.clone(), made).is_none() {
             self.truths.push(Truth::PointTaken { guest: name.clone(), point: point.clone(), sick });
         }
-        let kind = if kind == PointKind::Auto { PointKind::Memory } else { kind };
+        let kind = match kind {
+            _ if off => PointKind::Disk,
+            PointKind::Auto => PointKind::Memory,
+            kind => kind,
+        };
         Ok(Detail::Point { kind, frozen, handle: point.to_string(), bytes: Some(64 << 20) })
     }
 
@@ -411,29 +430,37 @@ impl World {
         }
     }
 
+    /// The disk is switched first, and then the guest is started: that may fail, and the disk stays switched.
     fn revert(
         &mut self,
         name: &WorkloadId,
         on: &HostId,
         point: &PointId,
         keep_broken: bool,
-    ) -> Result<Detail, Refusal> {
+    ) -> Result<Detail, (Refusal, Detail)> {
         let now = self.now;
-        let gone = || (FailureKind::NotThere, format!("no snapshot {point} of {name}"));
+        let gone = || ((FailureKind::NotThere, format!("no snapshot {point} of {name}")), Detail::None);
         let disk: Disk = self.guests.get(name).and_then(|guest| guest.points.get(point)).ok_or_else(gone)?.disk;
         self.end_process(name, on, OffReason::Destroyed);
-        self.start(name, on, Starter::Controller)?;
-        if let Some(guest) = self.guests.get_mut(name) {
-            let lost_ms = guest.disk.written_ms.saturating_sub(disk.written_ms);
-            let kept = keep_broken.then(|| PointId::new(format!("{SET_ASIDE}{}", now.0)));
-            if let Some(kept) = &kept {
-                guest.points.insert(kept.clone(), Point { disk: guest.disk, taken_at: now });
-            }
-            guest.disk = Disk { corrupted: guest.disk.corrupted, unflushed_ms: 0, ..disk };
-            self.truths.push(Truth::Reverted { guest: name.clone(), point: point.clone(), lost_ms });
-            return Ok(Detail::Reverted { set_aside: kept, handle: String::new() });
+        let storage = self.storage_at(name, on);
+        let broken = matches!(storage, StorageState::Full | StorageState::IoError | StorageState::ReadOnly);
+        let in_use = self.guests.get(name).is_none_or(|guest| !guest.processes.is_empty());
+        if broken || in_use {
+            self.start(name, on, Starter::Controller).map_err(|refusal| (refusal, Detail::None))?;
         }
-        Ok(Detail::None)
+        let Some(guest) = self.guests.get_mut(name) else { return Ok(Detail::None) };
+        let lost_ms = guest.disk.written_ms.saturating_sub(disk.written_ms);
+        let kept = keep_broken.then(|| PointId::new(format!("{SET_ASIDE}{}", now.0)));
+        if let Some(kept) = &kept {
+            guest.points.insert(kept.clone(), Point { disk: guest.disk, taken_at: now });
+        }
+        guest.disk = Disk { corrupted: guest.disk.corrupted, unflushed_ms: 0, ..disk };
+        self.truths.push(Truth::Reverted { guest: name.clone(), point: point.clone(), lost_ms });
+        let did = Detail::Reverted { set_aside: kept, handle: String::new() };
+        match self.start(name, on, Starter::Controller) {
+            Ok(()) => Ok(did),
+            Err(refusal) => Err((refusal, did)),
+        }
     }
 
     /// The executor answers, as the call's fault has it.

@@ -1,7 +1,7 @@
 //! What the controller's sensors see of the world: keepalive and ping, lists, statistics, probes, pushed events; each
 //! with the delays, losses and half-truths that they have in life.
 
-use super::{Condition, Definition, Guest, Host, Management, News, Planned, World};
+use super::{Condition, Definition, Guest, Host, Management, News, Planned, SET_ASIDE, World};
 use crate::deed::{StorageState, Weather};
 use mainstay_model::{
     Activity, DomainChange, DomainSeen, DomainState, Fact, GuestChannel, HostChannel, HostId, Obstacle, ObstacleKind,
@@ -198,6 +198,7 @@ impl World {
                 workload: guest.name.clone(),
                 asked_at: self.now,
                 points: guest.points.keys().cloned().collect(),
+                set_aside: guest.points.keys().filter(|name| name.as_str().starts_with(SET_ASIDE)).cloned().collect(),
             })
             .collect();
         for fact in lists {
