@@ -6,6 +6,7 @@ mod behaviour;
 mod contract;
 mod deposed;
 mod doors;
+mod files;
 mod guests;
 mod hypervisors;
 mod killed;
