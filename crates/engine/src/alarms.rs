@@ -2,7 +2,7 @@
 //! that do is raised or cleared. So an alarm can neither be doubled nor forgotten.
 
 use crate::{
-    belief::{AlarmKey, HostPhase, HostRecord, HostSenses, PointKey, Sight, StoppedHow, Want, WorkloadRecord},
+    belief::{AlarmKey, Asked, HostPhase, HostRecord, HostSenses, PointKey, Sight, StoppedHow, Want, WorkloadRecord},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn},
     restored::named,
@@ -434,7 +434,9 @@ impl Engine {
                 )
             });
         }
-        if let Some(asked) = record.asked.as_ref().filter(|asked| asked.in_doubt && self.runs_on(workload).is_some()) {
+        let asks =
+            |asked: &&Asked| asked.in_doubt && self.runs_on(workload).is_some() && self.life_order(workload).is_none();
+        if let Some(asked) = record.asked.as_ref().filter(asks) {
             drafts.push(draft(
                 Code::REVERT_IN_DOUBT,
                 Severity::Yellow,

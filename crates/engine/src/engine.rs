@@ -245,6 +245,11 @@ impl Engine {
             doubted = self.belief.may_run_on(&workload).contains(&host);
             self.belief.may_run(&workload, &host);
         }
+        if let Action::Revert { workload, .. } = &action
+            && let Some(record) = self.belief.workloads.get_mut(workload)
+        {
+            record.reverted_to = None; // what ends from here on is ended by this order: that blames no earlier point
+        }
         let incident = self.incident_of(&subject);
         self.note(EventKind::Ordered, Severity::Green, subject, action.to_string());
         let order = Order { id, epoch: self.belief.meta.epoch, action, deadline };

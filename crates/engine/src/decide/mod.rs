@@ -8,6 +8,8 @@ mod mend;
 mod moving;
 mod placing;
 mod protect;
+mod request;
+mod room;
 mod workload;
 
 use crate::{

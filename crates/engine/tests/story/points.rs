@@ -231,6 +231,33 @@ fn a_revert_tells_what_was_lost_and_answers_for_its_point() {
     assert_eq!(states, [("one".to_owned(), PointState::Bad), ("two".to_owned(), PointState::Good)]);
 }
 
+/// An operator reverts once more, and the controller dies in the middle. That the guest is off is our own work: the point to
+/// which it was reverted before was counted bad for it, and bad points are deleted by retention.
+#[test]
+fn a_revert_that_is_cut_short_blames_no_point() {
+    let mut story = Story::new();
+    story.point("one");
+    story.pass(Span::secs(60));
+    story.point("two");
+    let start = story.crashed();
+    story.has("h1", domain(DomainState::Running));
+    story.done(start);
+    story.pass(Span::secs(1));
+    let revert = Command::Revert { workload: "web-1".into(), point: Some("one".into()) };
+    story.command(revert.clone());
+    let (first, _) = story.only_order();
+    story.done(first);
+    story.pass(Span::secs(2));
+    story.command(revert);
+    story.only_order();
+    story.restart();
+    story.pass(Span::secs(1));
+    story.event("h1", DomainState::Off(OffReason::Signalled));
+    let states: Vec<_> =
+        story.controller.points(&"web-1".into()).iter().map(|it| (it.id.to_string(), it.state)).collect();
+    assert_eq!(states, [("one".to_owned(), PointState::Good), ("two".to_owned(), PointState::Good)]);
+}
+
 /// The ladder reverts a guest that panics: a person has to know of it, and of where its newer data is.
 fn reverted_by_the_ladder(story: &mut Story) -> ActionId {
     story.point("one");

@@ -34,7 +34,7 @@ fn page(report: &FuzzReport, rule: Rule, found_out: Option<&Vec<(Sabotage, u64)>
     let times = report.at_stake.get(&rule).copied().unwrap_or(0);
     let mut text = format!(
         "# Figures: {rule}\n\nWritten by `mainstay sim fuzz --safety-case`, not by hand: {of}.\n\
-         How the rule is kept is told in [the safety case](../safety-case.md).\n\n\
+         [The safety case](../safety-case.md) says how the rule is kept.\n\n\
          In {} seeds, {:.0} simulated hours, it was at stake **{times}** times and broken in {} seeds.\n\n## Sabotage\n\n",
         report.seeds,
         report.simulated_hours,
