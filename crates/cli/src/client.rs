@@ -14,7 +14,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use mainstay_model::{Command, Reply, Secret, Span, plain};
-use mainstay_web::{Envelope, Notice, Problem, TlsClient};
+use mainstay_web::{Envelope, Notice, Problem, TlsClient, no_tls};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{borrow::Cow, fmt, io::ErrorKind, net::IpAddr, path::PathBuf, time::Duration};
@@ -192,9 +192,8 @@ impl Client {
                 let tls = TlsClient::trusting(authority)
                     .map_err(|error| Failure::other("the trusted certificates can't be used", error))?;
                 let stream = TcpStream::connect(address).await.map_err(unreachable)?;
-                let stream = tls.connect(host_of(address), stream).await.map_err(|error| {
-                    self.no_answer(format!("no TLS ({error}); is --api-ca the certificate of this controller?"))
-                })?;
+                let connected = tls.connect(host_of(address), stream).await;
+                let stream = connected.map_err(|error| self.no_answer(format!("no TLS: {}", no_tls(&error))))?;
                 self.exchange(stream, method, path, body).await
             }
             Endpoint::Tcp(address) => {
