@@ -235,8 +235,8 @@ impl Engine {
                 "a person asked to start it, where a start of it hangs",
             );
             self.asked_anew(workload, None);
+            self.wanted_from_now(workload);
             let record = self.belief.workloads.get_mut(workload).expect("checked above");
-            record.want = Want::Running;
             record.attempts.clear();
             self.trouble(workload, Cause::StartFailed);
             return accepted(format!("{workload} is being started"));
@@ -272,8 +272,8 @@ impl Engine {
         self.commanded(Subject::Workload(workload.clone()), "a person asked to start it");
         self.asked_anew(workload, None);
         self.answered(workload);
+        self.wanted_from_now(workload);
         let record = self.belief.workloads.get_mut(workload).expect("checked above");
-        record.want = Want::Running;
         record.attempts.clear();
         record.trying = None;
         record.trouble = None;
@@ -496,8 +496,9 @@ impl Engine {
         let off_since = self.off_since(workload);
         let keep_broken = self.protection(workload).is_none_or(|rule| rule.policy.keep_broken);
         self.asked_anew(workload, Some(AskedFor::Revert { point: point.clone(), keep_broken }));
+        let well_until = self.last_well_as_wanted(workload);
+        self.wanted_from_now(workload);
         let record = self.belief.workloads.get_mut(workload).expect("checked above");
-        record.want = Want::Running;
         record.trouble = None;
         record.moving = None;
         record.trying = None;
@@ -510,18 +511,23 @@ impl Engine {
         });
         let action = Action::Revert { workload: workload.clone(), host, point: point.clone(), keep_broken };
         self.order(action, mainstay_model::Span::minutes(5), crate::belief::Purpose::Life);
-        self.trouble_by_revert(workload, off_since);
+        self.trouble_by_revert(workload, well_until, off_since);
         accepted(format!("{workload} is being reverted to {point}"))
     }
 
     /// A revert makes an incident of its own, so that its downtime and loss are on record. `off_since`: what was off already has
     /// written nothing since.
-    fn trouble_by_revert(&mut self, workload: &WorkloadId, off_since: Option<mainstay_model::Time>) {
-        let well_until = self.now;
+    fn trouble_by_revert(
+        &mut self,
+        workload: &WorkloadId,
+        well_until: mainstay_model::Time,
+        off_since: Option<mainstay_model::Time>,
+    ) {
+        let now = self.now;
         let record = self.belief.workloads.get_mut(workload).expect("checked by the caller");
         record.trouble = Some(crate::belief::Trouble {
             cause: Cause::PersonStop,
-            since: well_until,
+            since: now,
             well_until,
             started_at: None,
             pictured: true,
@@ -534,6 +540,22 @@ impl Engine {
             self.open_incident(Subject::Workload(workload.clone()), cause, well_until);
         }
         self.wrote_until(workload, off_since);
+    }
+
+    /// The last moment at which it was well, or off as wanted: what it is down for after that is downtime.
+    fn last_well_as_wanted(&self, workload: &WorkloadId) -> mainstay_model::Time {
+        let wanted = self.belief.workloads.get(workload).is_some_and(|record| record.want == Want::Running);
+        self.last_well(workload).filter(|_| wanted && !self.is_well(workload)).unwrap_or(self.now)
+    }
+
+    /// An operator wants it to run.
+    fn wanted_from_now(&mut self, workload: &WorkloadId) {
+        let now = self.now;
+        let Some(record) = self.belief.workloads.get_mut(workload) else { return };
+        if record.want != Want::Running {
+            self.belief.workload_senses.entry(workload.clone()).or_default().wanted_since = Some(now);
+        }
+        record.want = Want::Running;
     }
 
     /// Since when it is off, if it is: it has written nothing since.

@@ -3,7 +3,7 @@
 
 use crate::leader::Leader;
 use mainstay_engine::{Input, Step, view::ClusterView};
-use mainstay_model::{Fact, Time};
+use mainstay_model::{Fact, Incident, Time};
 
 /// How far the wall clock of the controller's machine is ahead, and the last time on record.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,6 +78,10 @@ impl Leader for Clocked {
 
     fn explain(&self, subject: &str, now: Time) -> Option<String> {
         self.leader.explain(subject, self.ahead.shows(now))
+    }
+
+    fn incidents(&self) -> Vec<Incident> {
+        self.leader.incidents()
     }
 }
 

@@ -6,7 +6,7 @@ use mainstay_engine::{
     control::{BadRow, Circumstances, Controller},
     view::ClusterView,
 };
-use mainstay_model::{Time, spec::ClusterSpec};
+use mainstay_model::{Incident, Time, spec::ClusterSpec};
 use std::sync::Arc;
 
 /// What leads the cluster.
@@ -16,6 +16,7 @@ pub(crate) trait Leader {
     /// The words for the health of hosts and workloads, as the view has them.
     fn words(&self) -> (Vec<&'static str>, Vec<&'static str>);
     fn explain(&self, subject: &str, now: Time) -> Option<String>;
+    fn incidents(&self) -> Vec<Incident>;
 }
 
 /// Who leads.
@@ -71,5 +72,8 @@ impl Leader for Controller {
     }
     fn explain(&self, subject: &str, now: Time) -> Option<String> {
         Controller::explain(self, subject, now)
+    }
+    fn incidents(&self) -> Vec<Incident> {
+        Controller::incidents(self)
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     world::{News, World},
 };
 use mainstay_engine::{Input, Step, control::Circumstances, view::ClusterView};
-use mainstay_model::{Command, CommandId, Fact, Order, Reply, Span, StopHow, Time, spec::ClusterSpec};
+use mainstay_model::{Command, CommandId, Fact, Incident, Order, Reply, Span, StopHow, Time, spec::ClusterSpec};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// An armed crash that met no orders strikes after this all the same.
@@ -362,6 +362,11 @@ impl Simulation {
     /// What the controller believes now; `None` while it is dead.
     pub fn view(&self) -> Option<ClusterView> {
         self.leader.as_ref().map(|leader| leader.view(self.world.now))
+    }
+
+    /// What the controller has on record of troubles.
+    pub fn incidents(&self) -> Vec<Incident> {
+        self.leader.as_ref().map(|leader| leader.incidents()).unwrap_or_default()
     }
 
     /// What the controller says of a subject.

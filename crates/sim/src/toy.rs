@@ -89,4 +89,7 @@ impl Leader for Careless {
     fn explain(&self, _: &str, _: Time) -> Option<String> {
         None
     }
+    fn incidents(&self) -> Vec<Incident> {
+        Vec::new()
+    }
 }

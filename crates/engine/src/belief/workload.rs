@@ -382,6 +382,8 @@ pub(crate) struct WorkloadSenses {
     pub rebooted_at: Option<Time>,
     /// When its host came into sight: silence before that says nothing of the guest.
     pub watched_since: Option<Time>,
+    /// When an operator wanted it to run that had been off as wanted: that it was off before is no downtime.
+    pub wanted_since: Option<Time>,
     /// Hosts that have another VM of this name.
     pub namesakes: BTreeSet<HostId>,
     /// Housekeeping failed: no more before this.

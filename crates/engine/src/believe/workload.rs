@@ -6,7 +6,7 @@ use crate::{
     whose::{cause_of_end, pause_cause},
 };
 use mainstay_model::{
-    Cause, DomainState, EventKind, HostId, IncidentCause, Severity, Span, Subject, Time, WorkloadId,
+    Cause, DomainState, EventKind, HostId, IncidentCause, OffReason, Severity, Span, Subject, Time, WorkloadId,
     spec::RecoveryPolicy,
 };
 
@@ -30,7 +30,20 @@ impl Engine {
         {
             self.trouble_since(workload, cause, since);
         }
+        self.put_on_record(workload);
         self.note_recovery(workload);
+    }
+
+    /// Trouble that began while the workload was left alone gets its incident when it is managed again (scenario 332).
+    fn put_on_record(&mut self, workload: &WorkloadId) {
+        let Some(record) = self.belief.workloads.get(workload).filter(|record| record.incident.is_none()) else {
+            return;
+        };
+        let Some(trouble) = record.trouble.as_ref().filter(|trouble| trouble.started_at.is_none()) else { return };
+        let (cause, well_until) = (IncidentCause::Workload(trouble.cause), trouble.well_until);
+        if self.manages(workload) {
+            self.open_incident(Subject::Workload(workload.clone()), cause, well_until);
+        }
     }
 
     /// It is seen running in one place, and can run nowhere else: that is its host, whatever a late report of another host
@@ -55,14 +68,24 @@ impl Engine {
     fn new_trouble(&self, workload: &WorkloadId) -> Option<(Cause, Time)> {
         let record = self.belief.workloads.get(workload)?;
         let senses = self.belief.workload_senses.get(workload)?;
+        // A host that comes into sight again says how it is there, not since when (scenario 331).
+        let well_until = |seen: Time| self.last_well(workload).map_or(seen, |well| well.min(seen));
         let Some(host) = record.may_run_on.first() else {
             // Off everywhere, wanted, and nobody brings it up: it left by somebody else's migration and did not arrive, or
             // it went off while it was left alone.
-            let gone_since = senses.seen.values().map(|seen| seen.since).max().unwrap_or(record.known_since);
+            let gone_since = senses.seen.values().map(|seen| seen.since).max();
             let idle = record.trouble.is_none() && record.moving.is_none();
-            let last = record.host.as_ref().and_then(|host| senses.seen.get(host)).map(|seen| seen.state);
-            let cause = if let Some(DomainState::Off(reason)) = last { cause_of_end(reason) } else { Cause::Vanished };
-            return (idle && self.now.since(gone_since) >= MIGRATION_GRACE).then_some((cause, gone_since));
+            let missed = idle && self.now.since(gone_since.unwrap_or(record.known_since)) >= MIGRATION_GRACE;
+            let home = record.host.as_ref();
+            let cause = match home.and_then(|host| senses.seen.get(host)).map(|seen| seen.state) {
+                // It is wanted, so it was shut down with its host (scenario 332).
+                Some(DomainState::Off(OffReason::Shutdown | OffReason::Saved)) => Cause::HostShutdown,
+                Some(DomainState::Off(reason)) => cause_of_end(reason),
+                _ if self.is_proved_off(home) => Cause::HostLost,
+                _ if self.is_unlisted(home) => return None, // its home tells soon what became of it
+                _ => Cause::Vanished,
+            };
+            return missed.then(|| (cause, well_until(gone_since.unwrap_or(self.now))));
         };
         if record.may_run_on.len() > 1 || self.sight(host) != Sight::Heard {
             return None;
@@ -77,12 +100,26 @@ impl Engine {
                 }
                 (senses.hung_at(record.answers, policy)? <= self.now).then_some((Cause::Hung, last_sign))
             }
-            DomainState::Paused(reason) => Some((pause_cause(reason)?, seen.at)),
-            DomainState::Panicked => Some((Cause::Panicked, seen.at)),
+            DomainState::Paused(reason) => Some((pause_cause(reason)?, well_until(seen.since))),
+            DomainState::Panicked => Some((Cause::Panicked, well_until(seen.since))),
             // Left alone for a while, with a start of ours that was never answered: it is missed again.
-            DomainState::Off(_) if record.pending_on.contains(host) => Some((Cause::StartFailed, seen.since)),
+            DomainState::Off(_) if record.pending_on.contains(host) => {
+                Some((Cause::StartFailed, well_until(seen.since)))
+            }
             DomainState::Off(_) => None,
         }
+    }
+
+    fn is_proved_off(&self, host: Option<&HostId>) -> bool {
+        let record = host.and_then(|host| self.belief.hosts.get(host));
+        record.is_some_and(|record| matches!(record.phase, HostPhase::Off { .. }))
+    }
+
+    /// The host is in use, and has not listed its workloads since it came into sight.
+    fn is_unlisted(&self, host: Option<&HostId>) -> bool {
+        let senses =
+            host.filter(|host| self.host_spec(host).is_some()).and_then(|host| self.belief.host_senses.get(host));
+        senses.is_some_and(|senses| senses.inventory.is_none())
     }
 
     /// Trouble that began now.
@@ -104,9 +141,13 @@ impl Engine {
         let subject = Subject::Workload(workload.clone());
         let Some(record) = self.belief.workloads.get(workload) else { return };
         // It may have answered nobody for long before it hung or ended: it was as little there then as it is now.
-        let answered = self.belief.workload_senses.get(workload).and_then(|senses| senses.heard());
-        let well_until = answered.filter(|_| record.answers).map_or(last_sign, |answered| answered.min(last_sign));
-        let host = record.host.clone();
+        let senses = self.belief.workload_senses.get(workload);
+        let answered = senses.and_then(|senses| senses.heard()).filter(|_| record.answers);
+        let well_until = answered.map_or(last_sign, |answered| answered.min(last_sign));
+        let well_until =
+            senses.and_then(|senses| senses.wanted_since).map_or(well_until, |since| well_until.max(since));
+        let tried = record.attempts.last().filter(|_| cause == Cause::StartFailed).and_then(|last| last.host.clone());
+        let host = tried.or_else(|| record.host.clone());
         let relapse = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_some());
         let first_well_until = record.trouble.as_ref().map_or(well_until, |trouble| trouble.well_until);
         let in_incident = record.incident.is_some();

@@ -110,19 +110,22 @@ impl Engine {
             }
             let home_counts = self.home_counts(&workload);
             let record = self.belief.workloads.get_mut(&workload).expect("the index knows only workloads on record");
-            record.unsettled.remove(host);
-            record.pending_on.remove(host);
+            let open = record.unsettled.remove(host);
+            let told_to_start = record.pending_on.remove(host) | open.is_some_and(|open| open.told_to_start);
+            // It may never have run here: that it was told to start here makes this host no home of it (scenario 330).
+            let ran_here = record.host.as_ref() == Some(host);
             // A migration away from here is over: what its target lists from now on counts.
             for open in record.unsettled.values_mut() {
                 open.may_happen_until = open.may_happen_until.min(now);
             }
             record.left.insert(host.clone());
-            if home_counts {
+            if home_counts && ran_here {
                 record.came_from.get_or_insert_with(|| host.clone());
             }
             if record.want == Want::Running && record.may_run_on.is_empty() {
                 let well_until = self.last_well(&workload).unwrap_or(well_until);
-                self.trouble_since(&workload, Cause::HostLost, well_until);
+                let cause = if told_to_start && !ran_here { Cause::StartFailed } else { Cause::HostLost };
+                self.trouble_since(&workload, cause, well_until);
             }
             self.agenda.touch(&workload);
         }

@@ -4,7 +4,7 @@
 use super::{Checker, Rule};
 use crate::world::World;
 use mainstay_engine::{Change, Table};
-use mainstay_model::{Incident, IncidentId, IncidentWorkload, Span, Time, WorkloadId};
+use mainstay_model::{DomainState, Incident, IncidentId, IncidentWorkload, Span, Time, WorkloadId, spec::PersonStop};
 use std::collections::BTreeMap;
 
 /// Signs of life take this long to arrive, on a path that loses and delays.
@@ -14,16 +14,38 @@ const SENSED_WITHIN: Span = Span::secs(6);
 pub(super) struct Figures {
     /// What incidents said when they were over.
     over: BTreeMap<IncidentId, BTreeMap<WorkloadId, Span>>,
-    /// When each workload was truly well: from, until (`None`: it still is).
-    well: BTreeMap<WorkloadId, Vec<(Time, Option<Time>)>>,
+    /// When each workload was truly well.
+    well: BTreeMap<WorkloadId, Periods>,
+    /// When each was off because a person wanted it so: that is no downtime.
+    left_off: BTreeMap<WorkloadId, Periods>,
+}
+
+/// From, until (`None`: it still lasts), in order.
+type Periods = Vec<(Time, Option<Time>)>;
+
+/// Something holds now, or does not.
+fn note(periods: &mut Periods, holds: bool, now: Time) {
+    let open = periods.last_mut().filter(|(_, end)| end.is_none());
+    match (holds, open) {
+        (true, None) => periods.push((now, None)),
+        (false, Some((_, end))) => *end = Some(now),
+        _ => {}
+    }
+}
+
+/// True if it held at some moment of the time that ends at `until`.
+fn held(periods: Option<&Periods>, until: Time) -> bool {
+    let from = until - SENSED_WITHIN;
+    periods.into_iter().flatten().rev().any(|(begin, end)| *begin <= until && end.is_none_or(|end| end >= from))
 }
 
 impl Figures {
-    /// True if the workload was well at some moment of the time that ends at `until`.
     fn was_well(&self, workload: &WorkloadId, until: Time) -> bool {
-        let from = until - SENSED_WITHIN;
-        let periods = self.well.get(workload).into_iter().flatten();
-        periods.rev().any(|(begin, end)| *begin <= until && end.is_none_or(|end| end >= from))
+        held(self.well.get(workload), until)
+    }
+
+    fn was_left_off(&self, workload: &WorkloadId, until: Time) -> bool {
+        held(self.left_off.get(workload), until)
     }
 
     /// A memory that was put back holds incidents that are not over.
@@ -37,7 +59,7 @@ impl Figures {
         let seconds = |time: Time| time.0 as f64 / 1_000.0;
         // Of a guest that never was well there is no moment from which it is down.
         let ever_well = self.well.get(vm).into_iter().flatten().any(|(begin, _)| *begin <= from);
-        if ever_well && !self.was_well(vm, from) {
+        if ever_well && !self.was_well(vm, from) && !self.was_left_off(vm, from) {
             return Some(format!("{vm} is down since {} s by its incident, and was down before", seconds(from)));
         }
         let back = hit.back_at().filter(|back| !self.was_well(vm, *back))?;
@@ -53,16 +75,20 @@ impl Checker {
             let probed = rule.is_some_and(|rule| rule.policy.probes.any());
             let well = guest.processes.iter().any(|(host, process)| match probed {
                 true => world.is_well_on(guest, host),
-                // Of a guest that is not probed, only its host can tell that it panicked, and it may be out of sight.
-                false => !process.halted && world.hosts.get(host).is_some_and(|host| host.executes()),
+                // Nothing tells of a guest that is not probed whether it hangs. A panic and a pause its host reports.
+                false => {
+                    process.state() == DomainState::Running
+                        && !process.halted
+                        && world.hosts.get(host).is_some_and(|host| host.executes())
+                }
             });
-            let periods = self.figures.well.entry(guest.name.clone()).or_default();
-            let open = periods.last_mut().filter(|(_, end)| end.is_none());
-            match (well, open) {
-                (true, None) => periods.push((world.now, None)),
-                (false, Some((_, end))) => *end = Some(world.now),
-                _ => {}
-            }
+            let policy = rule.map(|rule| rule.policy.on_person_stop);
+            let left_off = match policy {
+                Some(PersonStop::PowerOn) => self.stops.commanded_off(&guest.name),
+                _ => self.stops.wanted_off(&guest.name),
+            };
+            note(self.figures.left_off.entry(guest.name.clone()).or_default(), left_off, world.now);
+            note(self.figures.well.entry(guest.name.clone()).or_default(), well, world.now);
         }
     }
 

@@ -16,6 +16,8 @@ pub(super) struct Stops {
     true_since: BTreeMap<WorkloadId, Time>,
     /// That the controller knows of.
     told: BTreeMap<WorkloadId, Time>,
+    /// By a command of the controller's own: no policy powers these on again.
+    commanded: BTreeSet<WorkloadId>,
     /// The last word of each host on each workload.
     words: BTreeMap<WorkloadId, BTreeMap<HostId, DomainState>>,
     /// The last stop of the controller's own since the workload was started last.
@@ -43,12 +45,14 @@ impl Stops {
     pub fn over(&mut self, workload: &WorkloadId) {
         self.true_since.remove(workload);
         self.told.remove(workload);
+        self.commanded.remove(workload);
         self.redefined.remove(workload);
     }
 
     /// The controller may start it, though it need not.
     pub fn may_start(&mut self, workload: &WorkloadId) {
         self.told.remove(workload);
+        self.commanded.remove(workload);
     }
 
     /// A person took its definition to another host while it was off.
@@ -110,6 +114,12 @@ impl Stops {
     /// An operator told the controller itself.
     pub fn commanded(&mut self, workload: &WorkloadId, now: Time) {
         self.told.insert(workload.clone(), now);
+        self.commanded.insert(workload.clone());
+    }
+
+    /// True if an operator wants it off.
+    pub fn commanded_off(&self, workload: &WorkloadId) -> bool {
+        self.commanded.contains(workload)
     }
 
     /// The controller stops it itself: the host's next word is not a person's.

@@ -8,8 +8,8 @@ use mainstay_engine::{
     view::ClusterView,
 };
 use mainstay_model::{
-    Action, ActionId, Code, Command, CommandId, Detail, Epoch, Fact, HostId, Order, Outcome, PointBy, PointState,
-    RecoveryPoint, Reply, Span, StopHow, Time, WorkloadId, spec::ClusterSpec,
+    Action, ActionId, Code, Command, CommandId, Detail, Epoch, Fact, HostId, Incident, Order, Outcome, PointBy,
+    PointState, RecoveryPoint, Reply, Span, StopHow, Time, WorkloadId, spec::ClusterSpec,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -245,5 +245,8 @@ impl Leader for Sabotaged {
     }
     fn explain(&self, subject: &str, now: Time) -> Option<String> {
         self.controller.explain(subject, now)
+    }
+    fn incidents(&self) -> Vec<Incident> {
+        self.controller.incidents()
     }
 }

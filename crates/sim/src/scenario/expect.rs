@@ -28,6 +28,7 @@ enum Wanted {
     Alarm { code: String, subject: Option<String>, wanted: bool },
     NoAlarms,
     Downtime { guest: WorkloadId, below: bool, bound: Span },
+    Recorded { guest: WorkloadId, loss: bool, bound: Span, least: bool },
     Points { guest: WorkloadId, count: Count },
     Reverted { guest: WorkloadId, count: Count },
     Lost { guest: WorkloadId, at_most: Span },
@@ -115,6 +116,12 @@ fn wanted(words: &[&str]) -> Option<Wanted> {
         [name, "downtime", "above", span] => {
             Wanted::Downtime { guest: guest(name), below: false, bound: span.parse().ok()? }
         }
+        [name, "recorded", what @ ("down" | "lost"), "at", which @ ("least" | "most"), span] => Wanted::Recorded {
+            guest: guest(name),
+            loss: *what == "lost",
+            bound: span.parse().ok()?,
+            least: *which == "least",
+        },
         [first, "and", second, "on", "one", "host"] => {
             Wanted::SameHost { first: guest(first), second: guest(second), same: true }
         }
@@ -232,6 +239,16 @@ impl Wanted {
             Wanted::Downtime { guest, below, bound } => {
                 let found = record.downtime(guest, now);
                 ((found < *bound) == *below, format!("its longest downtime was {found}"))
+            }
+            Wanted::Recorded { guest, loss, bound, least } => {
+                let incidents = simulation.incidents();
+                let parts = incidents.iter().flat_map(|it| &it.workloads).filter(|part| part.workload == *guest);
+                let spans = parts.map(|part| match loss {
+                    true => part.data_loss.unwrap_or_default(),
+                    false => part.downtime(now),
+                });
+                let found = spans.fold(Span::ZERO, |sum, span| sum + span);
+                (if *least { found >= *bound } else { found <= *bound }, format!("its incidents say {found}"))
             }
             Wanted::Points { guest, count } => {
                 let own = |point: &&PointId| !point.as_str().starts_with(SET_ASIDE);
