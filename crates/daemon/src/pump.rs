@@ -50,7 +50,7 @@ const AFTER_STALL: Duration = Duration::from_millis(1_500);
 /// Making a view takes time from deciding: after each, no other is made for so many times as long. Who asks meanwhile waits, and
 /// all who wait get the same.
 const VIEW_SHARE: u32 = 10;
-/// Nobody waits longer than this for the next view.
+/// No reader waits longer than this for the next view.
 const VIEW_WAITS: Duration = Duration::from_secs(1);
 
 /// Who wants to see the cluster, and when the next picture of it may be made.
@@ -78,7 +78,7 @@ impl Viewers {
         let view = Arc::new(make());
         let took = thread_time().saturating_sub(began);
         self.not_before = Some(now + (took * VIEW_SHARE).min(VIEW_WAITS));
-        // Whoever asked may have given up.
+        // A reader may have given up.
         self.waiting.drain(..).for_each(|waiting| drop(waiting.send(Arc::clone(&view))));
     }
 }

@@ -102,7 +102,7 @@ impl Serialize for Setting {
     }
 }
 
-/// What was shown to somebody comes back without its secrets: enough to plan with, and no device takes it.
+/// What was shown comes back without its secrets: enough to plan with, and no device takes it.
 impl<'de> Deserialize<'de> for Setting {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Setting, D::Error> {
         String::deserialize(deserializer).map(Setting::Plain)

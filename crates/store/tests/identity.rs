@@ -140,7 +140,7 @@ async fn a_memory_that_is_not_the_newest_is_known() {
     known_as(&path, "the database is gone").await;
 }
 
-/// The scenario: the controller's machine is a VM itself, and somebody reverts it to last night's snapshot. All on its disk goes
+/// The scenario: the controller's machine is a VM itself, and an operator reverts it to last night's snapshot. All on its disk goes
 /// back; the witness lies elsewhere.
 #[tokio::test]
 async fn a_machine_that_was_put_back_is_known_by_its_witness() {

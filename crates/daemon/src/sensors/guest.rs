@@ -184,7 +184,7 @@ impl Guest {
         late
     }
 
-    /// `None`: nobody was asked (the name does not resolve, or this machine lacks files), which says nothing about the guest.
+    /// `None`: it was not asked (the name does not resolve, or this machine lacks files), which says nothing about the guest.
     async fn tell(&self, channel: GuestChannel, answer: Option<bool>, at_its_word: bool) {
         let workload = self.workload.clone();
         match answer {
@@ -193,7 +193,7 @@ impl Guest {
             }
             Some(true) => self.context.report(Fact::GuestHeard { workload, channel }).await,
             Some(false) => self.context.report(Fact::GuestSilent { workload, channel }).await,
-            None => tracing::debug!(%workload, %channel, "could not be probed: nobody was asked"),
+            None => tracing::debug!(%workload, %channel, "could not be asked"),
         }
     }
 

@@ -40,7 +40,7 @@ struct Sockets {
 /// Why there was no answer, in words.
 #[derive(Debug)]
 pub(crate) enum NoPong {
-    /// Nobody was asked: the name does not resolve, or this machine lacks what asking takes.
+    /// No question left this machine: the name does not resolve, or this machine lacks what asking takes.
     Unasked(String),
     /// Nobody answered.
     Silent(String),

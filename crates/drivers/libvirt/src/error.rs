@@ -136,7 +136,7 @@ impl Error {
 }
 
 /// True if this machine had no file, memory or port left for what was tried: the error, or one behind it, says so. It tells
-/// nothing of whoever was to be asked.
+/// nothing of the other side.
 pub fn is_shortage(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(|error| {
         if let Some(shared) = error.downcast_ref::<Arc<std::io::Error>>() {
