@@ -13,8 +13,8 @@ use hyper::{
     header,
 };
 use hyper_util::rt::TokioIo;
-use mainstay_model::{Command, Reply, Span, plain};
-use mainstay_web::{Envelope, Notice, Problem, TlsClient};
+use mainstay_model::{Command, Reply, Secret, Span, plain};
+use mainstay_web::{Envelope, Notice, Problem, TlsClient, no_tls};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{borrow::Cow, fmt, io::ErrorKind, net::IpAddr, path::PathBuf, time::Duration};
@@ -35,7 +35,7 @@ const STREAM_SILENT_AT_MOST: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub struct Client {
     endpoint: Endpoint,
-    token: Option<String>,
+    token: Option<Secret>,
 }
 
 #[derive(Clone, Debug)]
@@ -74,7 +74,7 @@ impl Client {
             }
             None => Endpoint::Socket(everywhere.socket.clone().unwrap_or_else(|| SOCKET.into())),
         };
-        Client { endpoint, token: std::env::var("MAINSTAY_TOKEN").ok() }
+        Client { endpoint, token: std::env::var("MAINSTAY_TOKEN").ok().map(Secret::new) }
     }
 
     /// Where the controller is, as a text that stays the same.
@@ -192,9 +192,8 @@ impl Client {
                 let tls = TlsClient::trusting(authority)
                     .map_err(|error| Failure::other("the trusted certificates can't be used", error))?;
                 let stream = TcpStream::connect(address).await.map_err(unreachable)?;
-                let stream = tls.connect(host_of(address), stream).await.map_err(|error| {
-                    self.no_answer(format!("no TLS ({error}); is --api-ca the certificate of this controller?"))
-                })?;
+                let connected = tls.connect(host_of(address), stream).await;
+                let stream = connected.map_err(|error| self.no_answer(format!("no TLS: {}", no_tls(&error))))?;
                 self.exchange(stream, method, path, body).await
             }
             Endpoint::Tcp(address) => {
@@ -226,7 +225,7 @@ impl Client {
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, "mainstay");
         request = request.header(header::CONTENT_TYPE, "application/json");
         if let Some(token) = &self.token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose()));
         }
         let request =
             request.body(Full::new(body)).map_err(|error| Failure::Usage(format!("`{path}` is no path: {error}")))?;

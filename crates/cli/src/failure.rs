@@ -131,6 +131,8 @@ impl Failure {
             Failure::Usage(_) => Exit::Usage,
             Failure::Blocked(_) => Exit::Degraded,
             Failure::Deposed(why) if why.is_gone() => Exit::MemoryGone,
+            // Started again, it knows, and asks.
+            Failure::Deposed(why) if why.is_put_back() => Exit::Failed,
             Failure::Deposed(_) => Exit::Deposed,
             Failure::NotAllowed { .. }
             | Failure::Undone(_)

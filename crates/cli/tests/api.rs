@@ -119,7 +119,7 @@ fn over_tls_the_certificate_decides_whom_the_token_is_sent_to() {
     };
     assert_eq!(status(&url, &pem).exit, 0, "{:?}", status(&url, &pem));
     let strange = status(&url, &stranger);
-    assert!(strange.exit == 4 && strange.stderr.contains("no TLS"), "{strange:?}");
+    assert!(strange.exit == 4 && strange.stderr.contains("no TLS: --api-ca does not vouch"), "{strange:?}");
     let clear = status(&address, &pem);
     assert!(clear.exit == 4 && !clear.stdout.contains("web-1"), "in clear nobody answers: {clear:?}");
     let nothing = mainstay(&["status", "--api", &url], &[("MAINSTAY_TOKEN", SECRET)]);

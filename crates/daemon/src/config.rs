@@ -209,6 +209,58 @@ fn line(problem: &Problem) -> String {
 mod tests {
     use super::*;
 
+    const CANARY: &str = "canary-0123456789abcdef";
+
+    /// Whatever of a configuration is printed, in whatever way: no secret is in it, be it written there or in a file.
+    #[tokio::test]
+    async fn no_configuration_shows_a_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            path.display().to_string()
+        };
+        let secret = file("secret", CANARY);
+        let names = ["passwd", "password", "snmp-priv-passwd", "community", "api_key", "token", "hexadecimal_kg"];
+        let options: String = names.iter().map(|name| format!("{name} = \"{CANARY}\"\n")).collect();
+        let text = format!(
+            "[controller]\nstate_directory = \"{0}\"\napi_listen = \"127.0.0.1:0\"\napi_token_file = \"{secret}\"\n\
+             [controller.token.ci]\nfile = \"{secret}\"\nrole = \"read\"\n\
+             [site.a.libvirt]\nuri = \"qemu+tcp://{{address}}/system\"\nusername = \"ada\"\npassword_file = \"{secret}\"\n\
+             [site.a.host.h1]\naddress = \"127.0.0.1\"\nfence = [[\"bmc\"], [\"pdu\"]]\n\
+             [fence.bmc]\nagent = \"fence_dummy\"\n[fence.bmc.options]\n{options}ip = \"10.0.0.1\"\n\
+             [fence.pdu]\nagent = \"fence_dummy\"\noptions = {{ password_file = \"{secret}\" }}\n\
+             [[vm]]\nmatch = \"never-*\"\n",
+            directory.path().display()
+        );
+        let path = PathBuf::from(file("mainstay.toml", &text));
+        let config = Config::read(&path).await.unwrap_or_else(|error| panic!("{:?}", error.lines()));
+        let wrong = text.replace("ip = ", "ipp = 7\nip = ").replace("role = \"read\"", "role = \"write\"");
+        let (checked, refused) = (check(&path, &text).await, check(&path, &wrong).await);
+        assert!(!refused.problems.is_empty());
+        let credentials =
+            mainstay_libvirt::Credentials { user: "ada".into(), password: mainstay_model::Secret::new(CANARY) };
+        let connecting = mainstay_libvirt::Options { credentials: Some(credentials), ..Default::default() };
+        let device = config.spec.fence_devices["bmc"].clone();
+        assert_eq!(device.options["passwd"].expose(), CANARY, "it is there for the agent");
+        let link = crate::link::Link::new("h1".into(), config.links["h1"].clone()).unwrap();
+        for (what, shown) in [
+            ("all of it", format!("{config:?}")),
+            ("what was checked", format!("{checked:?}")),
+            ("what was refused", format!("{refused:?}")),
+            ("problems", refused.problems.iter().map(|problem| format!("{problem} {}", line(problem))).collect()),
+            ("the spec as JSON", serde_json::to_string(&*config.spec).unwrap()),
+            ("the process as JSON", serde_json::to_string(&config.controller).unwrap()),
+            ("the drivers as JSON", serde_json::to_string(&checked.loaded.drivers).unwrap()),
+            ("a device", format!("{device:#?}")),
+            ("the way to libvirt", format!("{connecting:?} {link:?}")),
+        ] {
+            assert!(!shown.contains(CANARY), "{what}: {shown}");
+            assert!(!shown.is_empty(), "{what}");
+        }
+    }
+
     #[tokio::test]
     async fn a_path_that_cannot_be_meant_does_not_fill_the_memory() {
         let error = Config::read(Path::new("/dev/zero")).await.unwrap_err();

@@ -22,6 +22,7 @@ mod pump;
 mod rehearse;
 mod sensors;
 mod service;
+mod shortage;
 mod stats;
 mod supervise;
 mod trouble;

@@ -4,7 +4,7 @@
 use crate::config::read_text;
 use mainstay_libvirt::{Connection, Credentials, Keepalive, Options, Uri, Uuid};
 use mainstay_model::{
-    DomainState, HostId, OffReason, SiteId, WorkloadId,
+    DomainState, HostId, OffReason, Secret, SiteId, WorkloadId,
     config::{DriverConfig, LibvirtConfig},
     spec::ClusterSpec,
 };
@@ -220,7 +220,8 @@ impl Link {
             why: format!("the password file {file} can't be read"),
             source: Some(source),
         })?;
-        Ok(Some(Credentials { user: user.clone(), password: password.trim_end().to_owned() }))
+        let password: Secret = Secret::new(password);
+        Ok(Some(Credentials { user: user.clone(), password: Secret::new(password.expose().trim_end()) }))
     }
 }
 

@@ -24,8 +24,9 @@ const CLOCK: &str = "clock";
 /// Definitions read at once, at the start.
 const PAGE: u32 = 100;
 
-/// How a workload is defined, kept so that it can be defined elsewhere when its host is dead.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How a workload is defined, kept so that it can be defined elsewhere when its host is dead. The XML holds the passwords of
+/// consoles and disks.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Definition {
     /// Its persistent XML, secrets included.
     pub xml: String,
@@ -47,6 +48,23 @@ pub(crate) struct Definition {
     /// Hosts that hold saved memory of it which is older than its disks: it must never be woken from that.
     #[serde(default)]
     pub stale_saves: BTreeSet<HostId>,
+}
+
+impl std::fmt::Debug for Definition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Definition { xml: _, snapshots, checkpoints, host, seen_at, doubt, owed, stale_saves } = self;
+        let names: Vec<&str> = snapshots.iter().map(|kept| kept.name.as_str()).collect();
+        let checkpoints: Vec<&str> = checkpoints.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Definition")
+            .field("host", host)
+            .field("seen_at", seen_at)
+            .field("snapshots", &names)
+            .field("checkpoints", &checkpoints)
+            .field("doubt", doubt)
+            .field("owed", owed)
+            .field("stale_saves", stale_saves)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Definition {
@@ -74,7 +92,7 @@ impl Definition {
 }
 
 /// libvirt's record of a snapshot.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Hash, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeptSnapshot {
     /// Its name.
     pub name: String,
@@ -206,6 +224,11 @@ impl Memory {
         };
         let found = self.store.events(&asked).await?;
         Ok(found.into_iter().rev().filter_map(read_event).collect())
+    }
+
+    /// Workloads whose definitions are kept.
+    pub fn defined(&self) -> Vec<WorkloadId> {
+        self.lock().kept.keys().cloned().collect()
     }
 
     /// The definition last seen of a workload; `None` if it was never seen, or can't be read any more.

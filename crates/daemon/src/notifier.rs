@@ -14,7 +14,7 @@ use crate::{
     handle::{Request, answer},
 };
 use mainstay_fence::process;
-use mainstay_model::{Alarm, Code, Severity, Span, Subject, Time, config::NotifyConfig};
+use mainstay_model::{Alarm, Code, Secret, Severity, Span, Subject, Time, config::NotifyConfig};
 use std::collections::BTreeMap;
 use tokio::{
     process::Command,
@@ -210,7 +210,7 @@ impl Notice {
             ("MAINSTAY_ALARM_TEXT", alarm.text.clone()),
         ]);
         let json = serde_json::to_string(alarm).map_err(|error| error.to_string())?;
-        let ended = process::run(command, json + "\n", config.timeout.as_duration());
+        let ended = process::run(command, Secret::new(json + "\n"), config.timeout.as_duration());
         let ended = ended.await.map_err(|error| format!("{program}: {error}"))?;
         match ended.status {
             Some(status) if status.success() => Ok(()),

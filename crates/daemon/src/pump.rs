@@ -15,7 +15,7 @@ use crate::{
     rehearse::{maybe_die, maybe_die_of},
     trouble::Troubles,
 };
-use mainstay_engine::{Input, Step, control::Controller};
+use mainstay_engine::{Input, Step, control::Controller, view::ClusterView};
 use mainstay_model::{
     Actor, Alarm, Code, Command, CommandId, Event, FailureKind, Order, Outcome, Reply, Severity, Span, Subject, Time,
     plain,
@@ -47,6 +47,50 @@ const STALL: Duration = Duration::from_secs(1);
 /// After that, what hosts said meanwhile and say now is waited for, so that nobody counts as silent for our own sleep.
 const AFTER_STALL: Duration = Duration::from_millis(1_500);
 
+/// Making a view takes time from deciding: after each, no other is made for so many times as long. Who asks meanwhile waits, and
+/// all who wait get the same.
+const VIEW_SHARE: u32 = 10;
+/// No reader waits longer than this for the next view.
+const VIEW_WAITS: Duration = Duration::from_secs(1);
+
+/// Who wants to see the cluster, and when the next picture of it may be made.
+#[derive(Default)]
+pub(crate) struct Viewers {
+    waiting: Vec<oneshot::Sender<Arc<ClusterView>>>,
+    not_before: Option<Instant>,
+}
+
+impl Viewers {
+    /// When those who wait are to be answered.
+    fn due(&self) -> Option<Instant> {
+        let now = Instant::now();
+        (!self.waiting.is_empty()).then(|| self.not_before.map_or(now, |at| at.max(now)))
+    }
+
+    /// Answers all who wait by one view, if one may be made now.
+    fn answer(&mut self, make: impl FnOnce() -> ClusterView) {
+        let now = Instant::now();
+        self.waiting.retain(|waiting| !waiting.is_closed());
+        if self.waiting.is_empty() || self.not_before.is_some_and(|at| now < at) {
+            return;
+        }
+        let began = thread_time();
+        let view = Arc::new(make());
+        let took = thread_time().saturating_sub(began);
+        self.not_before = Some(now + (took * VIEW_SHARE).min(VIEW_WAITS));
+        // A reader may have given up.
+        self.waiting.drain(..).for_each(|waiting| drop(waiting.send(Arc::clone(&view))));
+    }
+}
+
+/// Waits until those who want a view are to be answered; for ever, if there is none.
+async fn view_due(due: Option<Instant>) {
+    match due {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Where orders go.
 pub(crate) trait Dispatch {
     /// Begins to carry out an order, without waiting for anything.
@@ -64,6 +108,7 @@ pub(crate) struct Pump<J, D> {
     pub news: broadcast::Sender<News>,
     pub health: watch::Sender<Health>,
     pub troubles: Troubles,
+    pub viewers: Viewers,
     pub die_at: Option<DieAt>,
     pub stop: watch::Receiver<bool>,
 }
@@ -121,6 +166,7 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
             tokio::select! {
                 () = stopped(&mut self.stop) => return Err(Stopped),
                 Some(request) = self.requests.recv() => inputs.extend(self.answer(request, commands)),
+                () = view_due(self.viewers.due()) => self.show(),
                 _ = self.inputs.recv_many(&mut inputs, INPUTS) => {}
                 () = tokio::time::sleep_until(until) => inputs.push(Input::Tick),
             }
@@ -227,6 +273,7 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
             tokio::select! {
                 () = stopped(&mut self.stop) => return Err(Stopped),
                 () = tokio::time::sleep_until(until) => {}
+                () = view_due(self.viewers.due()) => self.show(),
                 Some(request) = self.requests.recv() => {
                     let input = self.answer(request, commands);
                     commands.deferred.extend(input);
@@ -236,13 +283,19 @@ impl<J: Journal, D: Dispatch> Pump<J, D> {
         Ok(())
     }
 
+    /// Answers those who wait for a view, if it is time.
+    fn show(&mut self) {
+        let Pump { viewers, controller, clock, troubles, .. } = self;
+        viewers.answer(|| controller.view_with(clock.now(), troubles.all()));
+    }
+
     /// Answers a question; a command becomes an input.
-    fn answer(&self, request: Request, commands: &mut Commands) -> Option<Input> {
+    fn answer(&mut self, request: Request, commands: &mut Commands) -> Option<Input> {
         // Whoever asked may have given up, so answers that reach nobody are no error.
         match request {
             Request::View(answer) => {
-                let view = self.controller.view_with(self.clock.now(), self.troubles.all());
-                drop(answer.send(Arc::new(view)));
+                self.viewers.waiting.push(answer);
+                self.show();
             }
             Request::Explain(subject, answer) => {
                 drop(answer.send(self.controller.explain(&subject, self.clock.now())));

@@ -19,9 +19,10 @@ use crate::{
     memory::{Journal, Memory},
     news::News,
     notifier::Notifier,
-    pump::{INPUTS, Pump, with_causes},
+    pump::{INPUTS, Pump, Viewers, with_causes},
     rehearse::DieAt,
-    sensors::{Context, Needs, Pings, Roster, watch_devices, watch_guests, watch_host},
+    sensors::{Context, Needs, Pings, Roster, recall, watch_devices, watch_guests, watch_host},
+    shortage,
     supervise::Supervisor,
     trouble::Troubles,
 };
@@ -33,7 +34,6 @@ use mainstay_model::{
     Alarm, Code, Event, EventKind, HostId, Severity, Span, Subject, Time, config::ControllerConfig, spec::ClusterSpec,
 };
 use mainstay_store::Store;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{collections::BTreeMap, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedMutexGuard, broadcast, mpsc, oneshot, watch},
@@ -96,6 +96,11 @@ impl Deposed {
     pub fn is_gone(&self) -> bool {
         matches!(self.0, mainstay_store::Error::Gone { .. })
     }
+
+    /// The controller's machine was put back to an earlier state; started again, the controller knows it and asks.
+    pub fn is_put_back(&self) -> bool {
+        matches!(self.0, mainstay_store::Error::Overtaken { .. })
+    }
 }
 
 impl Running {
@@ -119,10 +124,11 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
 
 /// With room for so many facts that the pump has not taken in.
 async fn start_with_room(options: Options, room: usize) -> Result<Running, StartError> {
-    raise_file_limit();
-    let config = Config::read(&options.config).await?;
+    let mut config = Config::read(&options.config).await?;
+    config.warnings.extend(shortage::raise_file_limit(config.spec.hosts.len()));
     let directory = options.state_dir.clone().unwrap_or_else(|| PathBuf::from(&config.controller.state_directory));
-    let store = open_store(directory.join("mainstay.db")).await?;
+    let witness = config.controller.witness_file.as_ref().map(PathBuf::from);
+    let store = open_store(directory.join("mainstay.db"), witness).await?;
     let (memory, found) = Memory::open(store, Clock::start(Time(0)).now()).await?;
     let clock = Clock::start(found.not_before);
     let mark = ClockMark::of(&clock);
@@ -162,6 +168,7 @@ async fn start_with_room(options: Options, room: usize) -> Result<Running, Start
         news: news.clone(),
         health,
         troubles: troubles.clone(),
+        viewers: Viewers::default(),
         die_at: options.die_at.clone(),
         stop: stopping,
     };
@@ -226,25 +233,17 @@ async fn start_with_room(options: Options, room: usize) -> Result<Running, Start
     Ok(Running { handle, controller, warnings, task })
 }
 
-/// A host takes up to four connections: a thousand of them are more open files than a process may have at first.
-fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::warn!(%error, files = limit.current, "the limit of open files stays as it is");
-    }
-}
-
 /// Opens the store, in a directory that only its owner can read: definitions hold the passwords of consoles and disks.
 ///
 /// On a thread of its own: checking a large store takes a while, and the compiler can't see that its migration is `Send`.
-pub(crate) async fn open_store(path: PathBuf) -> Result<Store, mainstay_store::Error> {
+pub(crate) async fn open_store(path: PathBuf, witness: Option<PathBuf>) -> Result<Store, mainstay_store::Error> {
     let runtime = tokio::runtime::Handle::current();
     let open = move || {
         if let Some(directory) = path.parent() {
             // One that is there keeps the mode its owner gave it; whatever is wrong with it, the store says.
             let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
         }
-        runtime.block_on(Store::open(&path))
+        runtime.block_on(Store::open_with(&path, witness.as_deref()))
     };
     let opened = tokio::task::spawn_blocking(open).await;
     opened.expect("opening a store does not panic, and nobody aborts it")
@@ -337,6 +336,8 @@ impl Service {
                 }
                 Err(()) => (Code::MEMORY_GONE, "put a backup in its place: mainstay explain MS1006".to_owned()),
             }
+        } else if matches!(error, mainstay_store::Error::Overtaken { .. }) {
+            (Code::MEMORY_RESTORED, "start it again, and say which VMs should run: mainstay explain MS1005".to_owned())
         } else {
             (Code::TAKEN_OVER, "keep one controller: mainstay explain MS1004".to_owned())
         };
@@ -369,11 +370,13 @@ impl Service {
         let Context { memory, stats, clock, .. } = self.context.clone();
         let (keep, pictures) = (self.keep.subscribe(), self.pictures.clone());
         self.tasks.spawn(async move { keep_house(memory, stats, clock, keep, &pictures).await });
+        self.tasks.spawn(recall(self.context.clone(), self.spec.subscribe()));
         let (context, links, spec) = (self.context.clone(), self.links.clone(), self.spec.subscribe());
         let sensor = move |pulse| watch_guests(context.clone(), pulse, links.clone(), spec.clone());
         self.tasks.spawn(self.supervisor.clone().watch(Subject::Cluster, sensor));
         let (context, tools) = (self.context.clone(), self.tools.clone());
         let sensor = move |pulse| watch_devices(context.clone(), pulse, tools.clone());
+        self.tasks.spawn(shortage::watch(self.supervisor.clone()));
         self.tasks.spawn(self.supervisor.clone().watch(Subject::Cluster, sensor));
         notify(&[sd_notify::NotifyState::Ready]);
         tracing::info!(cluster = self.config.spec.name, hosts = self.config.links.len(), "the controller is ready");
@@ -512,6 +515,10 @@ async fn taken_over(memory: &Memory) -> mainstay_store::Error {
         loop {
             // Whatever else goes wrong with the store is found out by the pump.
             let _ = memory.store().confirm_term().await;
+            let heard = memory.store().bear_witness().await;
+            if let Err(error @ mainstay_store::Error::Witness { .. }) = &heard {
+                tracing::warn!(error = with_causes(error), "the witness does not know how far the memory has come");
+            }
             sleep(ALIVE_EVERY).await;
         }
     };

@@ -140,7 +140,8 @@ impl Supervisor {
         }
     }
 
-    async fn tell(&self, event: Option<Event>) {
+    /// Puts an event on record and before those who watch.
+    pub async fn tell(&self, event: Option<Event>) {
         let Some(event) = event else { return };
         log(&event);
         let step = Step { events: vec![event.clone()], ..Step::default() };

@@ -47,7 +47,7 @@ impl Workbench {
     /// If configuration or store can't be used.
     pub async fn open(config: &Path, state_dir: &Path) -> Result<Workbench, StartError> {
         let config = Config::read(config).await?;
-        let store = open_store(state_dir.join("mainstay.db")).await?;
+        let store = open_store(state_dir.join("mainstay.db"), None).await?;
         let (memory, _) = Memory::open(store, Time(0)).await?;
         let clock = Clock::start(Time(0));
         let (facts, inputs) = mpsc::channel(INPUTS);

@@ -6,7 +6,7 @@ use crate::{
     place::Refusal,
     view::{HostReady, ReadyView},
 };
-use mainstay_model::{HostId, Obstacle, Time, WorkloadId};
+use mainstay_model::{HostId, HostState, Obstacle, ObstacleKind, Time, WorkloadId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -45,12 +45,30 @@ impl Engine {
             if !self.in_service(host) {
                 continue;
             }
+            let mut obstacles = self.state_missing(record, host);
             match self.belief.readiness.of(&record.workload, host, self.now) {
-                Ready::Lacks { obstacles, .. } => lacks.push(format!("{host}: {}", listed(obstacles))),
-                Ready::Unknown | Ready::Yes { .. } => return None,
+                Ready::Lacks { obstacles: others, .. } => obstacles.extend_from_slice(others),
+                Ready::Unknown => return None,
+                Ready::Yes { .. } if obstacles.is_empty() => return None,
+                Ready::Yes { .. } => {}
             }
+            lacks.push(format!("{host}: {}", listed(&obstacles)));
         }
         (!lacks.is_empty()).then(|| lacks.join("; "))
+    }
+
+    /// State without which it may not start on the host. Drivers do not report it: what may be left behind, the policy says, and
+    /// in a live move the state moves along.
+    fn state_missing(&self, record: &WorkloadRecord, host: &HostId) -> Vec<Obstacle> {
+        let Some((bound, states)) = self.bound_by_state(record).filter(|(bound, _)| bound != host) else {
+            return vec![];
+        };
+        let kind = |state| match state {
+            HostState::Tpm => ObstacleKind::TpmState,
+            HostState::UefiVariables => ObstacleKind::FirmwareState,
+            HostState::SavedMemory => ObstacleKind::SavedMemory,
+        };
+        states.into_iter().map(|state| Obstacle::new(kind(state), format!("on {bound} only"))).collect()
     }
 
     /// What is known for one workload, host by host; the host where it runs is left out.
@@ -59,13 +77,16 @@ impl Engine {
         let candidates =
             self.spec.hosts.keys().filter(|host| runs_on.as_ref() != Some(*host) && self.reaches(host, record));
         let hosts = candidates.map(|host| {
-            let (ready, looked_at, obstacles) = match self.belief.readiness.of(&record.workload, host, self.now) {
-                Ready::Unknown => (None, None, BTreeSet::new()),
-                Ready::Yes { asked_at } => (Some(true), Some(asked_at), BTreeSet::new()),
-                Ready::Lacks { asked_at, obstacles } => {
-                    (Some(false), Some(asked_at), obstacles.iter().cloned().collect())
+            let mut obstacles: BTreeSet<Obstacle> = self.state_missing(record, host).into_iter().collect();
+            let (ready, looked_at) = match self.belief.readiness.of(&record.workload, host, self.now) {
+                Ready::Unknown => (None, None),
+                Ready::Yes { asked_at } => (Some(true), Some(asked_at)),
+                Ready::Lacks { asked_at, obstacles: others } => {
+                    obstacles.extend(others.iter().cloned());
+                    (Some(false), Some(asked_at))
                 }
             };
+            let ready = if obstacles.is_empty() { ready } else { Some(false) };
             HostReady {
                 host: host.clone(),
                 in_service: self.in_service(host),

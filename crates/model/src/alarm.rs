@@ -97,6 +97,8 @@ alarms! {
     MEMORY_RESTORED = Code(1005);
     /// The database was deleted or replaced under the controller, which ends.
     MEMORY_GONE = Code(1006);
+    /// The controller's machine has no files, memory or ports left for what the controller has to ask.
+    OUT_OF_FILES = Code(1007);
     /// A host is lost.
     HOST_LOST = Code(1101);
     /// A host's management does not answer although the host or its guests do.

@@ -16,6 +16,7 @@ mod plain;
 mod point;
 mod readiness;
 mod resources;
+mod secret;
 pub mod spec;
 mod time;
 
@@ -34,5 +35,6 @@ pub use plain::plain;
 pub use point::{PointBy, PointState, RecoveryPoint};
 pub use readiness::{Obstacle, ObstacleKind};
 pub use resources::{ResourceKind, Resources};
+pub use secret::{HIDDEN, Secret, Setting, is_secret};
 pub use spec::{Cause, PointKind};
 pub use time::{NotASpan, Span, Time};

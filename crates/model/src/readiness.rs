@@ -36,6 +36,8 @@ pub enum ObstacleKind {
     FirmwareState,
     /// The state of an emulated TPM, which lies on another host.
     TpmState,
+    /// Its memory, saved on another host.
+    SavedMemory,
     /// The CPU model or a CPU feature.
     Cpu,
     /// The machine type, the emulator or the architecture.
@@ -44,6 +46,13 @@ pub enum ObstacleKind {
     Device,
     /// Huge pages.
     HugePages,
+}
+
+impl Obstacle {
+    /// Of this kind.
+    pub fn new(kind: ObstacleKind, what: impl Into<String>) -> Obstacle {
+        Obstacle { kind, what: what.into() }
+    }
 }
 
 impl fmt::Display for Obstacle {
@@ -58,15 +67,19 @@ impl fmt::Display for Obstacle {
             ObstacleKind::Secret => "secret",
             ObstacleKind::FirmwareState => "firmware variables",
             ObstacleKind::TpmState => "TPM state",
+            ObstacleKind::SavedMemory => "saved memory",
             ObstacleKind::Cpu => "CPU",
             ObstacleKind::Machine => "machine type",
             ObstacleKind::Device => "device",
             ObstacleKind::HugePages => "huge pages",
         };
         match self.kind {
-            ObstacleKind::Cpu | ObstacleKind::Machine | ObstacleKind::HugePages | ObstacleKind::TpmState => {
-                write!(f, "{kind}: {}", self.what)
-            }
+            ObstacleKind::Cpu
+            | ObstacleKind::Machine
+            | ObstacleKind::HugePages
+            | ObstacleKind::FirmwareState
+            | ObstacleKind::TpmState
+            | ObstacleKind::SavedMemory => write!(f, "{kind}: {}", self.what),
             _ => write!(f, "{kind} {} is missing", self.what),
         }
     }

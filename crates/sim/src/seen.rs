@@ -38,7 +38,8 @@ const ACTIONS: [&str; 13] = [
     "screenshot",
 ];
 /// Alarms that the process around the engine raises about itself.
-const OF_THE_PROCESS: [Code; 4] = [Code::NOTHING_REMEMBERED, Code::SENSOR_FAULT, Code::TAKEN_OVER, Code::MEMORY_GONE];
+const OF_THE_PROCESS: [Code; 5] =
+    [Code::NOTHING_REMEMBERED, Code::SENSOR_FAULT, Code::TAKEN_OVER, Code::MEMORY_GONE, Code::OUT_OF_FILES];
 const LOOK_EVERY: Span = Span::millis(500);
 const RUNGS: [Rung; 4] = [Rung::Resume, Rung::Restart, Rung::Revert, Rung::Relocate];
 

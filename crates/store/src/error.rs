@@ -36,6 +36,23 @@ pub enum Error {
         /// `deleted` or `replaced`.
         how: &'static str,
     },
+    /// The machine was put back to an earlier state while it was open: the witness knows more writes than this memory has.
+    #[error("{} is older than its witness, which has seen {writes} writes: this machine was put back; the controller ends, and asks at its next start (mainstay explain MS1005)", path.display())]
+    Overtaken {
+        /// The database.
+        path: PathBuf,
+        /// What the witness has seen.
+        writes: i64,
+    },
+    /// The witness can't be reached.
+    #[error("the witness {} can't be used, so it is not known whether the memory is the newest: make it reachable, or take `witness_file` out of the configuration", path.display())]
+    Witness {
+        /// The witness.
+        path: PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: io::Error,
+    },
     /// The file is something else.
     #[error("{} is not a database of Mainstay: check the path of the store in the configuration", path.display())]
     NotOurs {
@@ -124,9 +141,9 @@ mod code {
 }
 
 impl Error {
-    /// True if nothing can be written any more, whatever is done: the term is over, or the file is gone.
+    /// True if nothing can be written any more, whatever is done: the term is over, or the file is gone or older than the world.
     pub fn ends_the_term(&self) -> bool {
-        matches!(self, Self::Deposed { .. } | Self::Gone { .. })
+        matches!(self, Self::Deposed { .. } | Self::Gone { .. } | Self::Overtaken { .. })
     }
 
     pub(crate) fn from_io(path: &Path, doing: &'static str, source: io::Error) -> Self {

@@ -10,8 +10,8 @@
 //! | the whole directory copied or restored | the inode; if files were overwritten in place, their change time |
 //! | the directory taken to another machine | the machine's id |
 //! | the database deleted | the lock file remembers one |
+//! | the controller's machine reverted to an older snapshot of its disk | a witness elsewhere (see `witness`); without one, nothing |
 //!
-//! Not seen: the controller's machine itself reverted to an older snapshot of its disk, since every witness goes back with it.
 //! The change time of a file can't be set by programs, so a file that somebody wrote after our own last write is no longer ours.
 
 use std::fs::{self, File, Metadata};
@@ -52,9 +52,14 @@ impl Mark {
         Some(Mark { instance: instance.to_owned(), writes: writes.trim().parse().ok()? })
     }
 
+    /// As it is written.
+    pub fn text(&self) -> String {
+        format!("{}\n{} {:020}\n", std::process::id(), self.instance, self.writes)
+    }
+
     /// Writes it over the one before, which is as long. Not flushed: a mark that a power cut takes back is only older.
     pub fn write(&self, lock: &File) -> std::io::Result<()> {
-        let text = format!("{}\n{} {:020}\n", std::process::id(), self.instance, self.writes);
+        let text = self.text();
         lock.write_all_at(text.as_bytes(), 0)?;
         lock.set_len(text.len() as u64)
     }
@@ -69,10 +74,12 @@ pub(crate) struct Found {
     /// When the database or its log was last written. Zero if somebody changed its mode: then the time of that is all there is.
     changed_ms: i64,
     mark: Option<Mark>,
+    /// What the witness on another machine's storage says.
+    witness: Option<Mark>,
 }
 
 impl Found {
-    pub fn look(database: &Path, lock: Option<Mark>) -> Found {
+    pub fn look(database: &Path, lock: Option<Mark>, witness: Option<Mark>) -> Found {
         let file = fs::metadata(database).ok().filter(|file| file.len() > 0);
         let log = fs::metadata(beside(database, "-wal")).ok();
         let changed = |file: &Metadata| match file.mode() & 0o777 == OWNER_ONLY {
@@ -84,6 +91,7 @@ impl Found {
             inode: file.as_ref().map(|file| file.ino().cast_signed()),
             changed_ms: file.iter().chain(&log).map(changed).max().unwrap_or(0),
             mark: lock,
+            witness,
         }
     }
 
@@ -91,10 +99,22 @@ impl Found {
     fn objection(&self, (instance, writes, written_ms, inode, machine, copied, _): &Columns) -> Option<String> {
         let mark = self.mark.as_ref();
         if !self.exists {
+            let mark = mark.or(self.witness.as_ref());
             return mark.map(|mark| format!("the database is gone, after {} writes", mark.writes));
         }
         if *copied != 0 {
             return Some("a backup was put in the database's place".to_owned());
+        }
+        if let Some(witness) = &self.witness {
+            if witness.instance != *instance {
+                return Some("the witness is that of another store".to_owned());
+            }
+            if witness.writes > *writes {
+                let of = witness.writes;
+                return Some(format!(
+                    "the controller's machine was put back: the memory has {writes} of {of} writes, by its witness"
+                ));
+            }
         }
         if let Some(mark) = mark {
             if mark.instance != *instance {
@@ -143,6 +163,9 @@ impl Store {
     pub(crate) fn remember(&self, mark: &Mark) {
         // It is a witness more: without it the next start still has the others.
         let _ = mark.write(&self.lock);
+        if let Some(witness) = &self.witness {
+            witness.note(mark);
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod rows;
 mod samples;
 mod store;
 mod term;
+mod witness;
 mod writer;
 
 pub use error::Error;

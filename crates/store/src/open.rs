@@ -17,6 +17,7 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr, Sqlite};
 use crate::identity::{Found, Mark, Place, beside};
 use crate::store::DEADLINE;
 use crate::term::Leadership;
+use crate::witness::Witness;
 use crate::writer::{BUSY_TIMEOUT, Writer};
 use crate::{Error, Store};
 
@@ -45,8 +46,20 @@ impl Store {
     /// # Errors
     /// Each [`Error`] names the file and what to do.
     pub async fn open(path: &Path) -> Result<Self, Error> {
+        Self::open_with(path, None).await
+    }
+
+    /// The same, with a witness: a file on another machine's storage that says how far the store has come.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and if the witness can't be reached: then it is not known whether this memory is the newest.
+    pub async fn open_with(path: &Path, witness: Option<&Path>) -> Result<Self, Error> {
         let (lock, mark) = lock(path)?;
-        let found = Found::look(path, mark);
+        let (witness, said) = match witness {
+            Some(path) => Witness::ask(path).await.map(|(witness, said)| (Some(witness), said))?,
+            None => (None, None),
+        };
+        let found = Found::look(path, mark, said);
         let failed = |source| Error::from_io(path, "opening it", source);
         private(OpenOptions::new().write(true).create(true).truncate(false), path).map_err(failed)?;
         for suffix in ["", "-wal", "-shm"] {
@@ -61,6 +74,7 @@ impl Store {
             place: Place::of(path).map_err(failed)?,
             put_back: None,
             lock,
+            witness,
         };
         let exists = path.metadata().is_ok_and(|file| file.len() > 0);
         if exists {
@@ -70,6 +84,7 @@ impl Store {
         store.reclaim().await?;
         store.take_term().await?;
         store.identify(&found).await?;
+        store.swear_in().await?;
         Ok(store)
     }
 

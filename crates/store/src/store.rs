@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::identity::Place;
 use crate::term::Leadership;
+use crate::witness::Witness;
 use crate::writer::Writer;
 use crate::{Batch, Change, Error, EventQuery, Kind, Row, StoredEvent, events, packed};
 
@@ -28,6 +29,8 @@ pub struct Store {
     pub(crate) put_back: Option<String>,
     /// Released by the operating system when the process ends, however it ends. Holds how far the store has come.
     pub(crate) lock: File,
+    /// How far it has come, for whom it stands elsewhere.
+    pub(crate) witness: Option<Witness>,
 }
 
 impl Store {

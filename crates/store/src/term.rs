@@ -20,7 +20,7 @@ const NEWEST: &str = "SELECT number, holder FROM term";
 
 /// A term: its number, and who has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Term {
+pub(crate) struct Term {
     number: i64,
     holder: String,
 }
@@ -33,11 +33,13 @@ impl Term {
 
 /// Why this store may not be written to any more.
 #[derive(Debug, Clone)]
-enum End {
+pub(crate) enum End {
     /// Another one has a newer term.
     Newer(Term),
     /// Its file was deleted or replaced: what is written now is not in the file that the next controller reads.
     Lost(&'static str),
+    /// The witness has seen so many writes: this machine was put back while the store was open.
+    Overtaken { writes: i64 },
 }
 
 /// This store's own term, and how it ended.
@@ -86,6 +88,10 @@ impl Store {
 
     /// Looks whether the file that was opened is still the one at its path.
     async fn still_in_place(&self, doing: &'static str) -> Result<(), Error> {
+        let overtaken = self.leadership.ended_by.borrow().clone().filter(|end| matches!(end, End::Overtaken { .. }));
+        if let Some(end) = overtaken {
+            return Err(self.ended(end));
+        }
         let lost = self.bounded(doing, DEADLINE, async { Ok(self.place.lost(&self.path).await) }).await?;
         lost.map_or(Ok(()), |how| Err(self.end(End::Lost(how))))
     }
@@ -113,7 +119,7 @@ impl Store {
         Ok(value)
     }
 
-    fn end(&self, why: End) -> Error {
+    pub(crate) fn end(&self, why: End) -> Error {
         self.leadership.ended_by.send_replace(Some(why.clone()));
         self.ended(why)
     }
@@ -125,6 +131,7 @@ impl Store {
                 Error::Deposed { path, holder, newest: number, own: self.leadership.own.number }
             }
             End::Lost(how) => Error::Gone { path, how },
+            End::Overtaken { writes } => Error::Overtaken { path, writes },
         }
     }
 }

@@ -140,6 +140,64 @@ async fn a_memory_that_is_not_the_newest_is_known() {
     known_as(&path, "the database is gone").await;
 }
 
+/// The scenario: the controller's machine is a VM itself, and an operator reverts it to last night's snapshot. All on its disk goes
+/// back; the witness lies elsewhere.
+#[tokio::test]
+async fn a_machine_that_was_put_back_is_known_by_its_witness() {
+    let (dir, path) = closed().await;
+    let witness = dir.path().join("elsewhere");
+    fs::write(&witness, "").unwrap();
+    let open = async || Store::open_with(&path, Some(&witness)).await.unwrap();
+    let store = open().await;
+    assert_eq!(store.put_back(), None, "the first time it knows nothing");
+    store.commit(&host("h2")).await.unwrap();
+    store.close().await;
+    let snapshot = dir.path().join("snapshot");
+    copy(&[&dir.path().join("state"), &snapshot]);
+    let store = open().await;
+    assert_eq!(store.put_back(), None, "what the witness missed at the end is no reason");
+    store.commit(&host("h3")).await.unwrap();
+    store.bear_witness().await.unwrap();
+    store.close().await;
+
+    fs::remove_dir_all(dir.path().join("state")).unwrap();
+    copy(&[&snapshot, &dir.path().join("state")]);
+    let store = open().await;
+    assert!(store.put_back().is_some_and(|why| why.contains("machine was put back")), "{:?}", store.put_back());
+    store.put_back_is_known().await.unwrap();
+    store.close().await;
+    let store = open().await;
+    assert_eq!(store.put_back(), None, "it is known, and counts from here");
+
+    // Reverted with its memory: the process goes on as if nothing had been, and finds out at its next look.
+    let said = fs::read_to_string(&witness).unwrap();
+    let (instance, writes) = said.lines().nth(1).unwrap().split_once(' ').unwrap();
+    let ahead = writes.trim().parse::<i64>().unwrap() + 100;
+    fs::write(&witness, format!("1\n{instance} {ahead:020}\n")).unwrap();
+    let error = store.bear_witness().await.unwrap_err();
+    assert!(matches!(error, Error::Overtaken { .. }) && error.ends_the_term(), "{error}");
+    assert!(matches!(store.commit(&host("h4")).await, Err(Error::Overtaken { .. })), "nothing is accepted any more");
+    assert!(matches!(store.deposed().await, Error::Overtaken { .. }));
+    drop(store);
+    let store = open().await;
+    assert!(store.put_back().is_some_and(|why| why.contains("machine was put back")), "{:?}", store.put_back());
+}
+
+#[tokio::test]
+async fn without_its_witness_no_store_is_opened() {
+    let (dir, path) = closed().await;
+    let nowhere = dir.path().join("not-mounted");
+    let error = Store::open_with(&path, Some(&nowhere)).await.unwrap_err();
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert!(matches!(error, Error::Witness { .. }) && why.contains("is its storage mounted?"), "{error}: {why}");
+    assert!(!nowhere.exists(), "one that is made where nothing is mounted would witness nothing");
+    let witness = dir.path().join("elsewhere");
+    fs::write(&witness, "something else").unwrap();
+    let error = Store::open_with(&path, Some(&witness)).await.unwrap_err();
+    assert!(matches!(error, Error::Witness { .. }) && error.to_string().contains("elsewhere"), "{error}");
+    assert_eq!(objection(&path).await, None, "it was left as it is");
+}
+
 /// A controller that dies before its engine has it on record is told again; after that, not.
 #[tokio::test]
 async fn what_was_put_back_is_said_until_it_is_known() {

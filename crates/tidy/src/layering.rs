@@ -22,7 +22,7 @@ const FLOORS: &[&[&str]] = &[
 /// What the pure crates may use besides each other. None of these reads a clock, a file or a socket on its own.
 const PURE: &[(&str, &[&str])] = &[
     ("engine", &["schemars", "serde", "serde_json", "thiserror"]),
-    ("model", &["miette", "schemars", "serde", "serde_json", "strsim", "thiserror", "toml", "toml_edit"]),
+    ("model", &["miette", "schemars", "serde", "serde_json", "strsim", "thiserror", "toml", "toml_edit", "zeroize"]),
 ];
 
 fn floor(name: &str) -> Option<usize> {

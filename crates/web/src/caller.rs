@@ -2,8 +2,8 @@
 
 use crate::Problem;
 use axum::http::{HeaderMap, header};
-use mainstay_model::{Actor, Command, Role};
-use std::{fmt, fs, sync::Arc};
+use mainstay_model::{Actor, Command, Role, Secret};
+use std::{fs, sync::Arc};
 
 use crate::ListenError;
 use mainstay_model::config::TOKEN_AT_LEAST;
@@ -51,10 +51,10 @@ fn user_name(user: u32) -> String {
     named.unwrap_or_else(|| format!("user {user}"))
 }
 
-/// What requests over TCP must carry, and whose it is. Never printed.
-#[derive(Clone)]
+/// What requests over TCP must carry, and whose it is.
+#[derive(Clone, Debug)]
 pub struct Token {
-    secret: Arc<str>,
+    secret: Arc<Secret>,
     caller: Caller,
 }
 
@@ -67,20 +67,8 @@ impl Token {
         let text = text.trim();
         let caller = Caller { name: Actor::new(name), role };
         (text.len() >= TOKEN_AT_LEAST)
-            .then(|| Token { secret: text.into(), caller })
+            .then(|| Token { secret: Arc::new(Secret::new(text)), caller })
             .ok_or_else(|| ListenError::ShortToken { name: name.to_owned() })
-    }
-
-    /// Compares every byte whatever differs first, so that the time taken tells nothing.
-    fn is(&self, other: &str) -> bool {
-        let (own, other) = (self.secret.as_bytes(), other.as_bytes());
-        own.len() == other.len() && own.iter().zip(other).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token").field("caller", &self.caller).finish_non_exhaustive()
     }
 }
 
@@ -89,7 +77,7 @@ pub(crate) fn by_token(tokens: &[Token], headers: &HeaderMap) -> Result<Caller, 
     let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = header.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
     // All are compared, so that the time taken does not tell which is near.
-    let found = tokens.iter().fold(None, |found, token| if token.is(given) { Some(token) } else { found });
+    let found = tokens.iter().fold(None, |found, token| if token.secret.is(given) { Some(token) } else { found });
     found.map(|token| token.caller.clone()).ok_or_else(Problem::no_token)
 }
 

@@ -24,4 +24,4 @@ pub use controller::Controller;
 pub use listen::{ListenError, Listeners};
 pub use openapi::openapi;
 pub use routes::router;
-pub use tls::{Tls, TlsClient, TlsError};
+pub use tls::{Tls, TlsClient, TlsError, no_tls};

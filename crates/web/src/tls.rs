@@ -102,6 +102,35 @@ impl TlsClient {
     }
 }
 
+/// Why there is no TLS with a server, and what to do.
+pub fn no_tls(error: &io::Error) -> String {
+    use rustls::{CertificateError as Wrong, Error::*};
+    let told = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    match told {
+        Some(InvalidCertificate(Wrong::Expired | Wrong::ExpiredContext { .. })) => {
+            "its certificate has expired; put a new one on the controller, and restart that".to_owned()
+        }
+        Some(InvalidCertificate(Wrong::NotValidYet | Wrong::NotValidYetContext { .. })) => {
+            "its certificate is not valid yet; compare the clocks of both machines".to_owned()
+        }
+        Some(InvalidCertificate(Wrong::NotValidForName | Wrong::NotValidForNameContext { .. })) => {
+            "its certificate is for another name; use the name that stands in it, or make one for this address"
+                .to_owned()
+        }
+        Some(InvalidCertificate(wrong)) => {
+            format!(
+                "--api-ca does not vouch for its certificate ({wrong}); is that the certificate of this controller?"
+            )
+        }
+        Some(InvalidMessage(_)) => "it answers, but not by TLS; is that the port of its API, served by TLS?".to_owned(),
+        Some(other) => other.to_string(),
+        None if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+            "it hung up during the TLS handshake; is that the port of its API, served by TLS?".to_owned()
+        }
+        None => error.to_string(),
+    }
+}
+
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let wrong = |error: rustls::pki_types::pem::Error| TlsError::at(path, error);
     let found: Vec<_> = CertificateDer::pem_file_iter(path).map_err(wrong)?.collect::<Result<_, _>>().map_err(wrong)?;
@@ -150,5 +179,27 @@ impl ServerCertVerifier for Trusting {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{CertificateError, Error, InvalidMessage};
+
+    #[test]
+    fn each_reason_for_no_tls_has_its_own_words() {
+        let told = |error: Error| no_tls(&io::Error::new(io::ErrorKind::InvalidData, error));
+        for (error, words) in [
+            (Error::InvalidCertificate(CertificateError::Expired), "has expired"),
+            (Error::InvalidCertificate(CertificateError::NotValidYet), "clocks"),
+            (Error::InvalidCertificate(CertificateError::NotValidForName), "another name"),
+            (Error::InvalidCertificate(CertificateError::UnknownIssuer), "--api-ca does not vouch"),
+            (Error::InvalidMessage(InvalidMessage::InvalidContentType), "not by TLS"),
+        ] {
+            let shown = told(error);
+            assert!(shown.contains(words), "{shown}");
+        }
+        assert!(no_tls(&io::ErrorKind::UnexpectedEof.into()).contains("hung up"));
     }
 }

@@ -135,6 +135,7 @@ impl Controller for Fixed {
             state: state.map(str::to_owned),
             error: error.map(str::to_owned),
             took_ms: 240,
+            unasked: false,
         };
         vec![answer("bmc", Some("on"), None), answer("pdu", None, Some("Connection timed out"))]
     }

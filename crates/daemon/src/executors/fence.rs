@@ -45,7 +45,7 @@ pub(super) fn devices(spec: &ClusterSpec, level: &[DeviceId]) -> Result<Vec<Devi
 fn device(id: &DeviceId, configured: &FenceDevice) -> Result<Device, Outcome> {
     let mut options = Options::default();
     for (name, value) in &configured.options {
-        options.set(name, value);
+        options.set(name, value.expose());
     }
     Ok(Device {
         name: id.to_string(),
@@ -95,4 +95,32 @@ async fn check_device(loaded: &Loaded, id: &DeviceId, configured: &FenceDevice) 
 
 fn refused(why: String) -> Outcome {
     Outcome::failed(FailureKind::Refused, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mainstay_model::Span;
+
+    /// The engine's deadline is reckoned from the specification, the waiting is the driver's: case 25's kind.
+    #[test]
+    fn no_device_waits_longer_than_the_engine_reckons_with() {
+        let waits = [0, 1, 750, 20_000, 3_600_000].map(Span::millis);
+        let text = "[site.a]\nlibvirt = {}\nhost.h1 = {}\n[fence.bmc]\nagent = \"/bin/true\"";
+        let spec = mainstay_model::config::load("mainstay.toml", text).unwrap().spec;
+        let configured = &spec.fence_devices["bmc"];
+        for retries in [0, 1, 7] {
+            for (timeout, verify_within, settle, delay) in waits.iter().flat_map(|timeout| {
+                waits.iter().flat_map(move |other| {
+                    [(*timeout, *other, Span::ZERO, *other), (*timeout, *timeout, *other, Span::ZERO)]
+                })
+            }) {
+                let one = FenceDevice { timeout, verify_within, settle, delay, retries, ..configured.clone() };
+                let driver = device(&"bmc".into(), &one).unwrap();
+                assert_eq!(driver.longest(), one.waits().off().as_duration(), "{one:?}");
+                let calls = driver.timeout * 2 * (retries + 1) + driver.settle + driver.delay;
+                assert!(driver.longest() > calls, "{one:?}");
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::Tools;
 use mainstay_fence::process::{Ended, run};
-use mainstay_model::{Action, WorkloadId, spec::Hooks};
+use mainstay_model::{Action, Secret, WorkloadId, spec::Hooks};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -91,7 +91,7 @@ async fn run_hook(which: &str, words: &[String], workload: &WorkloadId, limit: D
     let mut command = Command::new(program);
     command.args(arguments).env("MAINSTAY_VM", workload.as_str());
     let failed = |what: String| Err(format!("hook {which} of {workload} ({program}): {what}"));
-    match run(command, String::new(), limit).await {
+    match run(command, Secret::new(String::new()), limit).await {
         Err(error) => failed(error.to_string()),
         Ok(Ended { status: None, .. }) => failed("it did not end in time, and was killed".to_owned()),
         Ok(Ended { status: Some(status), .. }) if status.success() => Ok(()),

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::pump::with_causes;
 use mainstay_libvirt::domain::migration::{MigrateFlags, Migration};
-use mainstay_model::{Detail, DomainState, FailureKind, HostId, Outcome, WorkloadId};
+use mainstay_model::{Detail, DomainState, FailureKind, HostId, Outcome, WorkloadId, config::LibvirtConfig};
 
 pub(super) async fn migrate(task: &Task<'_>, workload: &WorkloadId, to: &HostId) -> Act {
     let target = task.at(to).await?;
@@ -26,8 +26,7 @@ pub(super) async fn migrate(task: &Task<'_>, workload: &WorkloadId, to: &HostId)
     let records = task.kept(workload).await?.map(|kept| kept.records()).unwrap_or_default();
     let migration = Migration {
         destination: as_seen_from_a_host(&target.link.config.uri),
-        // Unsafe only by libvirt's reckoning: it knows few shared file systems, the configuration says that this is one.
-        flags: MigrateFlags::MOVE | MigrateFlags::UNSAFE | MigrateFlags::AUTO_CONVERGE | MigrateFlags::ABORT_ON_ERROR,
+        flags: flags(&task.link.config.driver, &target.link.config.driver),
         data_uri: None,
         bandwidth_mib_s: None,
     };
@@ -54,6 +53,13 @@ pub(super) async fn migrate(task: &Task<'_>, workload: &WorkloadId, to: &HostId)
     Ok(Detail::None)
 }
 
+/// TLS if the site of either host wants it.
+fn flags(here: &LibvirtConfig, there: &LibvirtConfig) -> MigrateFlags {
+    // Unsafe only by libvirt's reckoning: it knows few shared file systems, the configuration says that this is one.
+    let usual = MigrateFlags::MOVE | MigrateFlags::UNSAFE | MigrateFlags::AUTO_CONVERGE | MigrateFlags::ABORT_ON_ERROR;
+    if here.migrate_tls || there.migrate_tls { usual | MigrateFlags::TLS } else { usual }
+}
+
 async fn is_running(task: &Task<'_>, workload: &WorkloadId) -> Result<bool, Outcome> {
     match task.find(workload).await? {
         Some(domain) => Ok(task.state(&domain).await? == DomainState::Running),
@@ -64,4 +70,19 @@ async fn is_running(task: &Task<'_>, workload: &WorkloadId) -> Result<bool, Outc
 /// Options of our own client (keys, sockets) mean nothing on the host that is to connect.
 fn as_seen_from_a_host(uri: &str) -> String {
     uri.split('?').next().unwrap_or(uri).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_that_wants_tls_gets_it_in_both_directions() {
+        let (wants, does_not) =
+            (LibvirtConfig { migrate_tls: true, ..LibvirtConfig::default() }, LibvirtConfig::default());
+        for (here, there, tls) in [(&wants, &does_not, true), (&does_not, &wants, true), (&does_not, &does_not, false)]
+        {
+            assert_eq!(flags(here, there) == flags(here, there) | MigrateFlags::TLS, tls);
+        }
+    }
 }

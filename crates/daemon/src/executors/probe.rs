@@ -2,7 +2,7 @@
 //! controllers have few sessions.
 
 use super::{Tools, fence::devices};
-use crate::pump::with_causes;
+use crate::{pump::with_causes, shortage};
 use mainstay_fence::{Device, PowerState as Power};
 use mainstay_model::{DeviceId, Fact, HostId, PowerState, spec::ClusterSpec};
 use schemars::JsonSchema;
@@ -44,6 +44,9 @@ pub struct DeviceAnswer {
     pub error: Option<String>,
     /// How long the answer took, in milliseconds.
     pub took_ms: u64,
+    /// It was not asked: this machine had no file or memory left for its agent. That tells nothing of the device.
+    #[serde(skip)]
+    pub unasked: bool,
 }
 
 impl DeviceAnswer {
@@ -60,7 +63,7 @@ pub(crate) async fn probe(tools: &Tools, host: &HostId, id: &DeviceId, level: u3
     let spec = Arc::clone(&tools.spec.borrow());
     let agent = spec.fence_devices.get(id).map(|device| device.agent.clone()).unwrap_or_default();
     let (answer, took_ms) = match devices(&spec, std::slice::from_ref(id)) {
-        Err(outcome) => (Err(outcome.to_string()), 0),
+        Err(outcome) => (Err((outcome.to_string(), false)), 0),
         Ok(devices) => {
             let device = &devices[0];
             let board = tools.boards.of(device);
@@ -70,22 +73,24 @@ pub(crate) async fn probe(tools: &Tools, host: &HostId, id: &DeviceId, level: u3
             (answer, u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX))
         }
     };
-    let (state, error) = match answer {
-        Ok(state) => (Some(state.to_string()), None),
-        Err(error) => (None, Some(error)),
+    let (state, error, unasked) = match answer {
+        Ok(state) => (Some(state.to_string()), None, false),
+        Err((error, unasked)) => (None, Some(error), unasked),
     };
-    DeviceAnswer { device: id.clone(), level, agent, state, error, took_ms }
+    DeviceAnswer { device: id.clone(), level, agent, state, error, took_ms, unasked }
 }
 
-async fn ask(device: &Device, host: &HostId) -> Result<Power, String> {
-    let answer = device.probe(host.as_str()).await.map_err(|error| with_causes(&error))?;
+/// Its answer, or why there is none, and whether that is this machine's fault.
+async fn ask(device: &Device, host: &HostId) -> Result<Power, (String, bool)> {
+    let answer = device.probe(host.as_str()).await;
+    let answer = answer.map_err(|error| (with_causes(&error), shortage::is_ours(&error)))?;
     match answer.in_words {
         true => Ok(answer.state),
-        false => Err(
-            "it answers `status` by an exit code alone, without the line `Status: ON`: it could never prove that a \
-                      host is off"
-                .to_owned(),
-        ),
+        false => {
+            let why = "it answers `status` by an exit code alone, without the line `Status: ON`: it could never prove that \
+                       a host is off";
+            Err((why.to_owned(), false))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     memory::{Changing, Definition},
     pump::with_causes,
     sensors::{capture, state},
+    shortage,
 };
 use mainstay_libvirt::{Connection, DomainRef, domain::power::DefineFlags};
 use mainstay_model::{Detail, DomainState, FailureKind, HostId, Outcome, WorkloadId, shell_word};
@@ -29,7 +30,10 @@ impl<'a> Task<'a> {
     pub async fn begin(tools: &'a Tools, host: &HostId, until: Instant) -> Result<Task<'a>, Outcome> {
         let unreachable = |why: String| Outcome::failed(FailureKind::Unreachable, why);
         let link = tools.links.get(host).ok_or_else(|| unreachable(format!("{host} is not in the configuration")))?;
-        let connection = link.take().await.map_err(|error| unreachable(with_causes(&error)))?;
+        let connection = link.take().await.map_err(|error| {
+            shortage::is_ours(&error);
+            unreachable(with_causes(&error))
+        })?;
         tools.still_our_term().await?;
         Ok(Task { tools, link, connection, until })
     }

@@ -101,6 +101,7 @@ impl World {
             news: news.clone(),
             health,
             troubles,
+            viewers: Viewers::default(),
             die_at: None,
             stop: stopping,
         };
@@ -273,4 +274,37 @@ async fn the_events_of_an_incident_come_back_as_they_were() {
     assert!(events.len() >= 2 && events == incident.timeline, "{events:#?}\n{:#?}", incident.timeline);
     let newest = memory.events(&crate::EventQuery { limit: 1, ..query }).await.unwrap();
     assert_eq!(newest.last(), incident.timeline.last());
+}
+
+/// Ten dashboards on a large cluster: what they look at is made once for all, and takes a tenth of the time at most.
+#[tokio::test(start_paused = true)]
+async fn who_looks_while_a_view_was_just_made_waits_for_the_next_and_shares_it() {
+    let spec = load("test.toml", CONFIG).unwrap_or_else(|problems| panic!("{problems:?}")).spec;
+    let (controller, _) = Controller::start(Arc::new(spec), Vec::new(), Time(0)).unwrap();
+    let made = std::cell::Cell::new(0);
+    // As long as the view of a large cluster takes.
+    let make = || {
+        made.set(made.get() + 1);
+        let began = thread_time();
+        while thread_time() - began < Duration::from_millis(5) {}
+        controller.view_with(Time(0), Vec::new())
+    };
+    let mut viewers = Viewers::default();
+    let mut answers = Vec::new();
+    for _ in 0..100 {
+        let (answer, answered) = oneshot::channel();
+        viewers.waiting.push(answer);
+        answers.push(answered);
+        viewers.answer(make);
+    }
+    assert_eq!(made.get(), 1, "the first is answered at once, the others wait");
+    assert!(answers.remove(0).await.is_ok() && answers[0].try_recv().is_err());
+    view_due(viewers.due()).await;
+    viewers.answer(make);
+    assert_eq!(made.get(), 2);
+    let first = answers.remove(0).await.unwrap();
+    for answer in answers {
+        assert!(Arc::ptr_eq(&first, &answer.await.unwrap()));
+    }
+    assert!(viewers.due().is_none());
 }

@@ -39,7 +39,9 @@ pub(crate) async fn watch_devices(context: Context, pulse: Pulse, tools: Tools) 
         let spec = Arc::clone(&tools.spec.borrow());
         while let Some(ended) = asked.try_join_next() {
             let Ok((host, answer)) = ended else { continue };
-            context.report(answer.fact(&host)).await;
+            if !answer.unasked {
+                context.report(answer.fact(&host)).await;
+            }
             let pair = (host, answer.device.clone());
             if let Some(turn) = due.get_mut(&pair) {
                 // A device that says off may say it of a host that runs: then it is the wrong one, or a moment too early.

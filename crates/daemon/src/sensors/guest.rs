@@ -2,7 +2,7 @@
 //! guest waits for another. Addresses come from the policy, or are asked of libvirt now and then.
 
 use super::{Context, Present, STUCK, ping::NoPong};
-use crate::{link::Links, supervise::Pulse};
+use crate::{link::Links, shortage, supervise::Pulse};
 use mainstay_libvirt::{Connection, DomainRef, Error, domain::agent::AddressSource, resolve};
 use mainstay_model::{
     Fact, GuestChannel, WorkloadId, is_nobodys, plain,
@@ -145,7 +145,7 @@ impl Guest {
                 let answer = match self.context.pings.ping(address, LIMIT).await {
                     Ok(()) => Some(true),
                     Err(NoPong::Silent(_)) => Some(false),
-                    Err(NoPong::Unresolved(_)) => None,
+                    Err(NoPong::Unasked(_)) => None,
                 };
                 self.tell(GuestChannel::Ping, answer, at_its_word).await;
             }
@@ -184,7 +184,7 @@ impl Guest {
         late
     }
 
-    /// `None`: the question did not reach the guest (its name does not resolve), which says nothing about it.
+    /// `None`: it was not asked (the name does not resolve, or this machine lacks files), which says nothing about the guest.
     async fn tell(&self, channel: GuestChannel, answer: Option<bool>, at_its_word: bool) {
         let workload = self.workload.clone();
         match answer {
@@ -193,7 +193,7 @@ impl Guest {
             }
             Some(true) => self.context.report(Fact::GuestHeard { workload, channel }).await,
             Some(false) => self.context.report(Fact::GuestSilent { workload, channel }).await,
-            None => tracing::debug!(%workload, %channel, "could not be probed: its name does not resolve"),
+            None => tracing::debug!(%workload, %channel, "could not be asked"),
         }
     }
 
@@ -279,28 +279,33 @@ async fn resolved(name: &str, until: Instant) -> Option<IpAddr> {
     timeout_at(until, resolve(name)).await.ok()?.ok()?.first().copied()
 }
 
-/// One port that accepts is enough; a refusal is none here, since the service is asked, not the machine.
+/// One port that accepts is enough; a refusal is none here, since the service is asked, not the machine. `None`: not all could
+/// be asked.
 async fn any_port(address: &str, ports: &[u16], until: Instant) -> Option<bool> {
     let ip = resolved(address, until).await?;
+    let mut asked = Some(false);
     for port in ports {
-        if let Ok(Ok(_)) = timeout_at(until, TcpStream::connect((ip, *port))).await {
-            return Some(true);
+        match timeout_at(until, TcpStream::connect((ip, *port))).await {
+            Ok(Ok(_)) => return Some(true),
+            Ok(Err(error)) if shortage::is_ours(&error) => asked = None,
+            _ => {}
         }
     }
-    Some(false)
+    asked
 }
 
-/// One URL that answers well is enough; `None`: no name of them resolves.
+/// One URL that answers well is enough; `None`: none of them could be asked.
 async fn any_url(urls: &[String], until: Instant) -> Option<bool> {
-    let mut asked = None;
+    let (mut asked, mut short) = (None, false);
     for url in urls {
         match get(url, until).await {
             Some(Ok(status)) if status < 400 => return Some(true),
+            Some(Err(error)) if shortage::is_ours(&error) => short = true,
             Some(_) => asked = Some(false),
             None => {}
         }
     }
-    asked
+    if short { None } else { asked }
 }
 
 /// The status of a plain HTTP GET; `None`: the name does not resolve.

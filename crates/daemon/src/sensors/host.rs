@@ -11,7 +11,7 @@ use super::{
     domain::{Interpreter, Meaning},
     inventory, ping, ready, statistics,
 };
-use crate::{link::Link, pump::with_causes, supervise::Pulse};
+use crate::{link::Link, pump::with_causes, shortage, supervise::Pulse};
 use mainstay_libvirt::{CloseReason, Connection, Error, Event, EventKind, Events, Uuid};
 use mainstay_model::{DomainChange, Fact, HostChannel, OffReason, Span, WorkloadId};
 use std::{sync::Arc, time::Duration};
@@ -69,12 +69,10 @@ impl Watch {
             let fact = match attempt {
                 Ok(connections) => {
                     tracing::info!(host = %link.host, "connected to libvirt");
-                    let (error, closed) = self.connections(connections).await;
-                    silent(link, error, closed)
+                    self.connections(connections).await
                 }
-                Err(error) if error.says_nothing_of_the_host() => {
-                    let (host, channel) = (link.host.clone(), HostChannel::Hypervisor);
-                    Fact::HostUnasked { host, channel, error: with_causes(&error) }
+                Err(error) if shortage::is_ours(&error) || error.says_nothing_of_the_host() => {
+                    unasked(link, with_causes(&error))
                 }
                 Err(error) => silent(link, with_causes(&error), false),
             };
@@ -88,8 +86,8 @@ impl Watch {
         }
     }
 
-    /// Works on connections until one is of no more use; returns why, and whether libvirtd closed it.
-    async fn connections(&self, Connections { main, events, alone }: Connections) -> (String, bool) {
+    /// Works on connections until one is of no more use; returns what that says of the host.
+    async fn connections(&self, Connections { main, events, alone }: Connections) -> Fact {
         let mut parts = JoinSet::new();
         let (watch, connection) = (self.clone(), main.clone());
         parts.spawn(async move { inventory::watch(&watch.link, &watch.context, &watch.pulse, &connection).await });
@@ -114,8 +112,9 @@ impl Watch {
         // Nothing that these saw may come after the word that the host is silent.
         parts.shutdown().await;
         match main.close_reason() {
-            Some(reason) => (reason.to_string(), matches!(*reason, CloseReason::EndOfFile)),
-            None => (why, false),
+            Some(reason) if shortage::is_ours(reason.as_ref()) => unasked(&self.link, reason.to_string()),
+            Some(reason) => silent(&self.link, reason.to_string(), matches!(*reason, CloseReason::EndOfFile)),
+            None => silent(&self.link, why, false),
         }
     }
 
@@ -165,6 +164,10 @@ async fn connect(link: &Link) -> Result<Connections, Error> {
 
 fn silent(link: &Link, error: String, closed: bool) -> Fact {
     Fact::HostSilent { host: link.host.clone(), channel: HostChannel::Hypervisor, error, closed }
+}
+
+fn unasked(link: &Link, error: String) -> Fact {
+    Fact::HostUnasked { host: link.host.clone(), channel: HostChannel::Hypervisor, error }
 }
 
 async fn receive(link: &Link, context: &Context, mut events: Events) {

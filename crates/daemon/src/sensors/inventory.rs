@@ -1,7 +1,7 @@
 //! What a host has: read at connecting, every few seconds, and whenever something happened there. Keeps each domain's
 //! definition up to date on the way, so that it can be defined elsewhere when the host is dead.
 
-use super::{Context, STUCK, domain::explained};
+use super::{Context, STUCK, domain::explained, ready::requirements};
 use crate::{
     definition::Defined,
     executors::is_set_aside,
@@ -17,7 +17,6 @@ use mainstay_libvirt::{
         snapshot::{SnapshotNames, SnapshotRecord},
         state::DomainState as Native,
     },
-    ready::Requirements,
 };
 use mainstay_model::{DomainSeen, DomainState, Fact, HostId, HostState, PointId, Resources, Span, Time, WorkloadId};
 use std::{
@@ -275,7 +274,8 @@ async fn read_definition(
     let definition = outline.with_records(connection, &one.domain, &link.host, at, limit).await?;
     let defined = Defined::read(&definition.xml)?;
     if counts {
-        context.needs.learn(&workload, &link.config.site, &link.host, Requirements::parse(&definition.xml)?);
+        let needs = requirements(&definition.xml, &defined.only_here)?;
+        context.needs.learn(&workload, &link.config.site, needs);
     }
     let digest = definition.digest();
     if counts && let Err(error) = context.memory.see_definition(&workload, definition).await {

@@ -16,7 +16,7 @@ pub(crate) use guest::watch_guests;
 pub(crate) use host::watch_host;
 pub(crate) use inventory::capture;
 pub(crate) use ping::Pings;
-pub(crate) use ready::Needs;
+pub(crate) use ready::{Needs, recall};
 
 use crate::{Clock, StatsBoard, memory::Memory};
 use mainstay_engine::Input;

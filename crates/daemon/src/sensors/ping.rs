@@ -2,7 +2,7 @@
 //! connected to.
 
 use super::{Context, STUCK};
-use crate::{link::Link, supervise::Pulse};
+use crate::{link::Link, pump::with_causes, shortage, supervise::Pulse};
 use mainstay_libvirt::resolve;
 use mainstay_model::{Fact, HostChannel, Span};
 use std::{
@@ -40,8 +40,8 @@ struct Sockets {
 /// Why there was no answer, in words.
 #[derive(Debug)]
 pub(crate) enum NoPong {
-    /// Nobody was asked.
-    Unresolved(String),
+    /// No question left this machine: the name does not resolve, or this machine lacks what asking takes.
+    Unasked(String),
     /// Nobody answered.
     Silent(String),
 }
@@ -65,7 +65,7 @@ pub(super) async fn watch(link: &Link, context: &Context, pulse: &Pulse, every: 
         }
         let fact = match answer {
             Ok(()) => Fact::HostHeard { host, channel },
-            Err(NoPong::Unresolved(error)) => Fact::HostUnasked { host, channel, error },
+            Err(NoPong::Unasked(error)) => Fact::HostUnasked { host, channel, error },
             Err(NoPong::Silent(error)) => Fact::HostSilent { host, channel, error, closed: false },
         };
         context.report(fact).await;
@@ -85,7 +85,7 @@ impl Pings {
 
     /// Succeeds if the address answers in time.
     pub async fn ping(&self, address: &str, limit: Duration) -> Result<(), NoPong> {
-        let unresolved = |error: String| NoPong::Unresolved(format!("the name {address} does not resolve: {error}"));
+        let unresolved = |error: String| NoPong::Unasked(format!("the name {address} does not resolve: {error}"));
         let late = |_| NoPong::Silent(format!("{address} did not answer within {limit:?}"));
         let began = Instant::now();
         let ip = match timeout(limit, resolve(address)).await {
@@ -98,8 +98,10 @@ impl Pings {
                 None => connects(ip, LIBVIRT_PORT).await,
             }
         };
-        let answered = timeout_at(began + limit, answered).await.map_err(late)?;
-        answered.map_err(|error| NoPong::Silent(error.to_string()))
+        match timeout_at(began + limit, answered).await.map_err(late)? {
+            Err(error) if shortage::is_ours(&error) => Err(NoPong::Unasked(with_causes(&error))),
+            answered => answered.map_err(|error| NoPong::Silent(error.to_string())),
+        }
     }
 
     async fn echo(&self, client: &Client, ip: IpAddr, limit: Duration) -> io::Result<()> {
@@ -132,7 +134,7 @@ mod tests {
     #[tokio::test]
     async fn this_machine_answers_and_an_address_nobody_can_have_does_not() {
         let pings = Pings::open();
-        pings.ping("127.0.0.1", Duration::from_secs(2)).await.unwrap();
+        pings.ping("127.0.0.1", Duration::from_secs(60)).await.unwrap();
         // Class E; some networks answer for every other address.
         assert!(pings.ping("240.0.0.1", Duration::from_millis(200)).await.is_err());
     }

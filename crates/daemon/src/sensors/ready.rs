@@ -8,15 +8,17 @@
 
 use super::{Context, STUCK};
 use crate::{
+    definition::Defined,
     link::Link,
+    memory::Memory,
     pump::with_causes,
     supervise::{Part, Pulse},
 };
 use mainstay_libvirt::{
     Connection, Error,
-    ready::{Facilities, FileAnswer, Kind, Machine, Missing, Requirements},
+    ready::{Facilities, FileAnswer, Machine, Requirements},
 };
-use mainstay_model::{Fact, HostId, Obstacle, ObstacleKind, SiteId, WorkloadId};
+use mainstay_model::{Fact, HostId, HostState, Obstacle, SiteId, WorkloadId, spec::ClusterSpec};
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     hash::{DefaultHasher, Hash, Hasher},
@@ -30,6 +32,8 @@ use tokio::{
 
 /// The first look waits until the host's own domains are known.
 const FIRST_AFTER: Duration = Duration::from_secs(5);
+/// Hosts that answer have told what their guests need by then.
+const RECALL_AFTER: Duration = Duration::from_secs(30);
 /// After a change of definitions the next look waits this long: a change seldom comes alone.
 const GATHER: Duration = Duration::from_secs(3);
 /// Files looked at in one pass. Each takes some calls for each image of its chain.
@@ -52,11 +56,10 @@ struct Board {
     hosts: BTreeMap<SiteId, BTreeSet<HostId>>,
 }
 
-/// What one guest needs, as read on the host where its definition counts.
+/// What one guest needs, as read on the host where its definition counts, or as it was last known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Needed {
     site: SiteId,
-    home: HostId,
     requirements: Arc<Requirements>,
 }
 
@@ -68,12 +71,16 @@ impl Default for Needs {
 
 impl Needs {
     /// A guest's definition was read at its host.
-    pub fn learn(&self, workload: &WorkloadId, site: &SiteId, home: &HostId, requirements: Requirements) {
-        let needed = Needed { site: site.clone(), home: home.clone(), requirements: Arc::new(requirements) };
+    pub fn learn(&self, workload: &WorkloadId, site: &SiteId, requirements: Requirements) {
+        let needed = Needed { site: site.clone(), requirements: Arc::new(requirements) };
         let before = self.lock().guests.insert(workload.clone(), needed.clone());
         if before != Some(needed) {
             self.changed.send_modify(|version| *version += 1);
         }
+    }
+
+    fn knows(&self, workload: &WorkloadId) -> bool {
+        self.lock().guests.contains_key(workload)
     }
 
     fn watches(&self, site: &SiteId, host: &HostId) {
@@ -102,6 +109,37 @@ impl Needs {
     }
 }
 
+/// What a definition asks of any host. State that one host alone keeps is the engine's to reckon with, and not counted twice.
+pub(super) fn requirements(xml: &str, only_here: &BTreeSet<HostState>) -> Result<Requirements, Error> {
+    let needs = Requirements::parse(xml)?;
+    Ok(if only_here.contains(&HostState::UefiVariables) { needs.without_firmware_state() } else { needs })
+}
+
+/// Guests of hosts that did not answer in this term: what they need is known from their definitions on record. Once a term.
+pub(crate) async fn recall(context: Context, spec: watch::Receiver<Arc<ClusterSpec>>) {
+    sleep(RECALL_AFTER).await;
+    let spec = Arc::clone(&spec.borrow());
+    recall_now(&context.needs, &context.memory, &spec).await;
+}
+
+async fn recall_now(needs: &Needs, memory: &Memory, spec: &ClusterSpec) {
+    for workload in memory.defined() {
+        if needs.knows(&workload) {
+            continue;
+        }
+        let read = async {
+            let kept = memory.definition(&workload).await.ok()??;
+            let site = spec.hosts.get(&kept.host)?.site.clone();
+            let defined = Defined::read(&kept.xml).ok()?;
+            Some((site, requirements(&kept.xml, &defined.only_here).ok()?))
+        };
+        // Its host may have answered meanwhile, and knows better.
+        if let Some((site, needed)) = read.await.filter(|_| !needs.knows(&workload)) {
+            needs.learn(&workload, &site, needed);
+        }
+    }
+}
+
 /// Rendezvous hashing: each guest has its own few hosts, and a host that comes or goes changes little.
 fn is_among_its_hosts(workload: &WorkloadId, host: &HostId, hosts: &BTreeSet<HostId>) -> bool {
     let rank = |host: &HostId| {
@@ -117,8 +155,8 @@ fn is_among_its_hosts(workload: &WorkloadId, host: &HostId, hosts: &BTreeSet<Hos
 #[derive(Default)]
 struct Answers {
     files: BTreeMap<String, (Instant, FileAnswer)>,
-    machines: BTreeMap<Machine, Option<Missing>>,
-    cpus: BTreeMap<(Machine, String), Option<Missing>>,
+    machines: BTreeMap<Machine, Option<Obstacle>>,
+    cpus: BTreeMap<(Machine, String), Option<Obstacle>>,
 }
 
 /// Looks for ever. A failed look is not reported: heartbeats tell whether the host lives.
@@ -170,7 +208,7 @@ async fn pass(
     link.give_back(connection);
     let mut workloads = BTreeMap::new();
     let mut complete = true;
-    for (workload, Needed { home, requirements: needs, .. }) in &guests {
+    for (workload, Needed { requirements: needs, .. }) in &guests {
         let runs_here = context.roster.with(|all| all.get(workload).is_some_and(|present| present.host == link.host));
         if runs_here {
             continue;
@@ -178,14 +216,8 @@ async fn pass(
         match answers.missing(needs) {
             Some(mut missing) => {
                 missing.extend(facilities.lacks(needs));
-                if needs.tpm_state && *home != link.host {
-                    missing.push(Missing {
-                        kind: Kind::TpmState,
-                        what: "it lies on the host that ran it last".to_owned(),
-                    });
-                }
                 missing.sort();
-                workloads.insert(workload.clone(), missing.into_iter().map(obstacle).collect());
+                workloads.insert(workload.clone(), missing);
             }
             None => complete = false,
         }
@@ -241,7 +273,7 @@ impl Answers {
     }
 
     /// What is missing of files, machine type and CPU; `None`: not everything was looked at.
-    fn missing(&self, needs: &Requirements) -> Option<Vec<Missing>> {
+    fn missing(&self, needs: &Requirements) -> Option<Vec<Obstacle>> {
         let mut missing = Vec::new();
         for file in &needs.files {
             if let (_, FileAnswer::Lacks(path)) = self.files.get(&file.path)? {
@@ -256,35 +288,50 @@ impl Answers {
     }
 }
 
-fn obstacle(missing: Missing) -> Obstacle {
-    let kind = match missing.kind {
-        Kind::Image => ObstacleKind::Image,
-        Kind::Media => ObstacleKind::Media,
-        Kind::BootFile => ObstacleKind::BootFile,
-        Kind::Network => ObstacleKind::Network,
-        Kind::Bridge => ObstacleKind::Bridge,
-        Kind::StoragePool => ObstacleKind::StoragePool,
-        Kind::Secret => ObstacleKind::Secret,
-        Kind::FirmwareState => ObstacleKind::FirmwareState,
-        Kind::TpmState => ObstacleKind::TpmState,
-        Kind::Cpu => ObstacleKind::Cpu,
-        Kind::Machine => ObstacleKind::Machine,
-        Kind::Device => ObstacleKind::Device,
-        Kind::HugePages => ObstacleKind::HugePages,
-    };
-    Obstacle { kind, what: missing.what }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::Definition;
+    use mainstay_model::Time;
+
+    /// The scenario: the controller is started while a host is lost, and is asked where that host's guests could start.
+    #[tokio::test]
+    async fn what_a_guest_of_a_host_that_does_not_answer_needs_is_known_from_its_definition_on_record() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = mainstay_store::Store::open(&directory.path().join("mainstay.db")).await.unwrap();
+        let (memory, _) = Memory::open(store, Time(0)).await.unwrap();
+        let xml = "<domain type='kvm'><name>web-1</name><uuid>77000000-0000-4000-8000-000000000001</uuid><memory>1</memory>\
+                   <vcpu>1</vcpu><os><type>hvm</type></os><devices><disk type='file' device='disk'>\
+                   <source file='/srv/web-1.qcow2'/><target dev='vda'/></disk></devices></domain>";
+        let kept = Definition {
+            xml: xml.to_owned(),
+            snapshots: Vec::new(),
+            checkpoints: Vec::new(),
+            host: "h1".into(),
+            seen_at: Time(1),
+            doubt: None,
+            owed: false,
+            stale_saves: BTreeSet::new(),
+        };
+        memory.keep_definition(&"web-1".into(), kept).await.unwrap();
+        let text = "[site.a]\nlibvirt = {}\nhost.h1 = {}\nhost.h2 = {}";
+        let spec = mainstay_model::config::load("mainstay.toml", text).unwrap().spec;
+        let needs = Needs::default();
+        recall_now(&needs, &memory, &spec).await;
+        let (of_h2, site) = (needs.of(&"a".into(), &"h2".into()), SiteId::from("a"));
+        // No host is watched yet: which of them look for it is settled when they are.
+        assert!(of_h2.is_empty());
+        needs.watches(&site, &"h2".into());
+        let (workload, needed) = needs.of(&site, &"h2".into()).remove(0);
+        assert_eq!((workload.as_str(), needed.requirements.files[0].path.as_str()), ("web-1", "/srv/web-1.qcow2"));
+    }
 
     #[test]
     fn in_a_large_site_a_guest_is_looked_for_on_some_hosts_and_always_on_the_same() {
         let (needs, site) = (Needs::default(), SiteId::from("paris"));
         let hosts: Vec<HostId> = (0..100).map(|number| HostId::new(format!("h{number}"))).collect();
         hosts.iter().for_each(|host| needs.watches(&site, host));
-        needs.learn(&"web-1".into(), &site, &hosts[0], Requirements::default());
+        needs.learn(&"web-1".into(), &site, Requirements::default());
         let looked_on = || hosts.iter().filter(|host| !needs.of(&site, host).is_empty()).cloned().collect::<Vec<_>>();
         let before = looked_on();
         assert_eq!(before.len(), HOSTS_PER_GUEST);

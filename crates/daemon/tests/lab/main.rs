@@ -7,6 +7,7 @@ mod contract;
 mod data;
 mod deposed;
 mod doors;
+mod files;
 mod guests;
 mod hypervisors;
 mod idle;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mainstay_model::spec::fencing::METADATA_WITHIN;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 use tracing::debug;
@@ -14,8 +15,6 @@ use crate::{Error, Metadata, Options, Problem, process};
 
 /// Where distributions install fence agents; a daemon's PATH often lacks them.
 const USUAL_PLACES: [&str; 2] = ["/usr/sbin", "/sbin"];
-/// Describing itself needs no device, only an interpreter's start on a busy machine.
-pub(crate) const METADATA_TIMEOUT: Duration = Duration::from_secs(20);
 /// Of a line quoted in an error.
 const QUOTED_CHARS: usize = 300;
 
@@ -77,7 +76,7 @@ impl Agent {
     /// If it does not answer, or not in the form of the FenceAgentAPI.
     pub async fn metadata(&self) -> Result<&Metadata, Error> {
         let ask = || async {
-            let output = self.succeed("metadata", &Options::default(), METADATA_TIMEOUT).await?;
+            let output = self.succeed("metadata", &Options::default(), METADATA_WITHIN.as_duration()).await?;
             Metadata::parse(&output.stdout).map_err(|source| Error::Metadata { agent: self.name.clone(), source })
         };
         self.metadata.get_or_try_init(ask).await

@@ -14,20 +14,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use mainstay_model::{
+    Span,
+    spec::fencing::{FIRST_LOOK, FenceWaits, POLL_PAUSE, RETRY_PAUSE},
+};
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use crate::agent::METADATA_TIMEOUT;
 use crate::status::{self, Answer};
-use crate::{Agent, Error, Options, Problem};
-
-/// Between two looks at the power state; BMCs answer slowly and dislike haste.
-const POLL_PAUSE: Duration = Duration::from_millis(250);
-/// The look before the first order only spares that order: it gets this part of the time for a call, so that a device that
-/// hangs does not hold up the order by much.
-const FIRST_LOOK: u32 = 4;
-/// Before an order is given again.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
+use crate::{Agent, Error, Metadata, Options, Problem};
 
 /// A device that switches the power of one or more hosts.
 #[derive(Debug, Clone)]
@@ -188,15 +183,26 @@ impl Device {
         Ok(Target::list(&output.stdout, separator))
     }
 
-    /// The longest that [`Device::off`] takes: what a deadline around it must leave.
+    /// The longest that [`Device::off`] takes: what a deadline around it must leave. The engine reckons with the same sum.
     pub fn longest(&self) -> Duration {
-        let again = if self.settle.is_zero() { Duration::ZERO } else { self.settle + self.timeout };
-        let attempt = RETRY_PAUSE + self.timeout + self.verify_within + POLL_PAUSE + self.timeout + again;
-        self.delay + METADATA_TIMEOUT + self.timeout / FIRST_LOOK + again + attempt * (self.retries + 1)
+        self.waits().off().as_duration()
+    }
+
+    fn waits(&self) -> FenceWaits {
+        let span = |duration: Duration| Span::millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+        FenceWaits {
+            timeout: span(self.timeout),
+            verify_within: span(self.verify_within),
+            retries: self.retries,
+            settle: span(self.settle),
+            delay: span(self.delay),
+        }
     }
 
     async fn switch(&self, host: &str, want: PowerState) -> Result<Done, NotDone> {
-        let options = self.options_for(host).await;
+        // Asked once: an agent that hangs even here must not hold up each attempt by it.
+        let metadata = self.agent.metadata().await.ok();
+        let options = self.options_with(metadata, host);
         if matches!(self.look(&options, self.timeout / FIRST_LOOK).await, Ok(state) if state == want)
             && self.settles(&options, want).await.is_ok()
         {
@@ -205,7 +211,7 @@ impl Device {
         let mut attempt = 0;
         loop {
             let order_failed = self.agent.succeed(want.action(), &options, self.timeout).await.err();
-            let Err(seen) = self.await_state(&options, want, order_failed.as_ref()).await else {
+            let Err(seen) = self.await_state(&options, want, order_failed.as_ref(), has_status(metadata)).await else {
                 return Ok(Done::Switched { despite: order_failed });
             };
             let not_done = match seen {
@@ -217,7 +223,7 @@ impl Device {
                 return Err(not_done);
             }
             warn!(device = self.name, host, attempt, reason = %not_done, "fence order had no effect, giving it again");
-            sleep(RETRY_PAUSE).await;
+            sleep(RETRY_PAUSE.as_duration()).await;
         }
     }
 
@@ -227,8 +233,9 @@ impl Device {
         options: &Options,
         want: PowerState,
         order_failed: Option<&Error>,
+        has_status: bool,
     ) -> Result<(), Result<PowerState, Error>> {
-        let may_follow = matches!(order_failed, None | Some(Error::Deadline { .. })) && self.has_status().await;
+        let may_follow = matches!(order_failed, None | Some(Error::Deadline { .. })) && has_status;
         let until = Instant::now() + if may_follow { self.verify_within } else { Duration::ZERO };
         loop {
             let seen = self.look(options, self.timeout).await;
@@ -238,7 +245,7 @@ impl Device {
             if Instant::now() >= until {
                 return Err(seen);
             }
-            sleep(POLL_PAUSE).await;
+            sleep(POLL_PAUSE.as_duration()).await;
         }
     }
 
@@ -262,17 +269,13 @@ impl Device {
         status::read(&self.agent, &self.agent.run("status", options, timeout).await?)
     }
 
-    /// An agent that cannot describe itself just now may well have it.
-    async fn has_status(&self) -> bool {
-        self.agent.metadata().await.map_or(true, |metadata| metadata.actions.contains("status"))
-    }
-
     /// With the plug, if the agent serves more than one target.
     async fn options_for(&self, host: &str) -> Options {
-        let parameter = match self.agent.metadata().await {
-            Ok(metadata) => metadata.plug_parameter(),
-            Err(_) => Some("plug"),
-        };
+        self.options_with(self.agent.metadata().await.ok(), host)
+    }
+
+    fn options_with(&self, metadata: Option<&Metadata>, host: &str) -> Options {
+        let parameter = metadata.map_or(Some("plug"), Metadata::plug_parameter);
         let Some(parameter) = parameter else { return self.options.clone() };
         if ["plug", "port"].iter().any(|name| self.options.get(name).is_some()) {
             return self.options.clone();
@@ -302,6 +305,11 @@ impl fmt::Display for PowerState {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.action())
     }
+}
+
+/// An agent that cannot describe itself just now may well have it.
+fn has_status(metadata: Option<&Metadata>) -> bool {
+    metadata.is_none_or(|metadata| metadata.actions.contains("status"))
 }
 
 fn outcome(order_failed: &Option<Error>) -> String {

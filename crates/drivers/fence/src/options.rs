@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
+use mainstay_model::{HIDDEN, Secret, Setting};
 use tokio::io::AsyncReadExt;
 
 use crate::Error;
@@ -15,24 +16,21 @@ pub const PASSWORD_FILE: &str = "password_file";
 /// No password is longer; a wrong path (a disk image, /dev/zero) shall not fill the memory.
 const PASSWORD_MAX_BYTES: u64 = 4096;
 
-const HIDDEN: &str = "***";
-
-/// Names of options holding these are secrets (passwd, snmp_priv_passwd, secret_key, apikey, community, hexadecimal_kg, …).
-const SECRET_MARKS: [&str; 8] = ["passw", "secret", "token", "apikey", "api_key", "access_key", "community", "_kg"];
-
 /// Options of a fence agent by name. `Debug` hides the secrets.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Options(BTreeMap<String, String>);
+pub struct Options(BTreeMap<String, Setting>);
 
 impl Options {
     /// The value of an option, secrets included: not for any output.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.0.get(name).map(Setting::expose)
     }
 
     /// Sets an option.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        self.0.insert(name.into(), value.into());
+        let name = name.into();
+        let setting = Setting::new(&name, value);
+        self.0.insert(name, setting);
     }
 
     /// This with one more option.
@@ -44,18 +42,24 @@ impl Options {
 
     /// All options in order of name, secrets included.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.iter().map(|(name, value)| (name.as_str(), value.expose()))
     }
 
     /// The value of an option as it may be shown.
     pub(crate) fn shown(&self, name: &str) -> String {
-        if is_secret(name) { HIDDEN.to_owned() } else { self.redact(self.get(name).unwrap_or_default()) }
+        match self.0.get(name) {
+            Some(Setting::Secret(_)) => HIDDEN.to_owned(),
+            other => self.redact(other.map(Setting::expose).unwrap_or_default()),
+        }
     }
 
     /// `text` without the secrets, also where an agent quoted them for a shell, a URL, JSON or XML.
     pub fn redact(&self, text: &str) -> String {
-        let secrets: BTreeSet<String> =
-            self.0.iter().filter(|(name, _)| is_secret(name)).flat_map(|(_, value)| spellings(value)).collect();
+        let secret = |setting: &Setting| match setting {
+            Setting::Secret(secret) => Some(spellings(secret.expose())),
+            Setting::Plain(_) => None,
+        };
+        let secrets: BTreeSet<String> = self.0.values().filter_map(secret).flatten().collect();
         let mut longest_first: Vec<_> = secrets.into_iter().filter(|secret| !secret.is_empty()).collect();
         longest_first.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         longest_first.iter().fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
@@ -65,30 +69,31 @@ impl Options {
     pub(crate) async fn resolve(&self) -> Result<Options, Error> {
         let mut resolved = self.clone();
         if let Some(path) = resolved.0.remove(PASSWORD_FILE) {
-            let password = read_password(Path::new(&path))
-                .await
-                .map_err(|source| Error::PasswordFile { path: path.into(), source })?;
-            resolved.set("password", password);
+            let path = Path::new(path.expose());
+            let password =
+                read_password(path).await.map_err(|source| Error::PasswordFile { path: path.to_owned(), source })?;
+            resolved.0.insert("password".to_owned(), Setting::Secret(password));
         }
         Ok(resolved)
     }
 
     /// The lines an agent reads.
-    pub(crate) fn to_input(&self, action: &str) -> Result<String, Error> {
+    pub(crate) fn to_input(&self, action: &str) -> Result<Secret, Error> {
         let mut input = format!("action={action}\n");
         for (name, value) in &self.0 {
-            if [name, value].iter().any(|part| part.contains(['\n', '\r', '\0'])) {
+            let value = value.expose();
+            if [name.as_str(), value].iter().any(|part| part.contains(['\n', '\r', '\0'])) {
                 return Err(Error::Unspeakable { name: name.escape_debug().to_string() });
             }
             input.push_str(&format!("{name}={value}\n"));
         }
-        Ok(input)
+        Ok(Secret::new(input))
     }
 }
 
 impl<Name: Into<String>, Value: Into<String>> FromIterator<(Name, Value)> for Options {
     fn from_iter<Pairs: IntoIterator<Item = (Name, Value)>>(pairs: Pairs) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        pairs.into_iter().fold(Self::default(), |options, (name, value)| options.with(name, value))
     }
 }
 
@@ -96,11 +101,6 @@ impl fmt::Debug for Options {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_map().entries(self.0.keys().map(|name| (name, self.shown(name)))).finish()
     }
-}
-
-fn is_secret(name: &str) -> bool {
-    let name = name.to_lowercase().replace('-', "_");
-    !name.ends_with("_script") && !name.ends_with("_file") && SECRET_MARKS.iter().any(|mark| name.contains(mark))
 }
 
 fn spellings(secret: &str) -> [String; 5] {
@@ -117,12 +117,13 @@ fn spellings(secret: &str) -> [String; 5] {
     ]
 }
 
-async fn read_password(path: &Path) -> std::io::Result<String> {
+async fn read_password(path: &Path) -> std::io::Result<Secret> {
     let mut text = String::new();
     tokio::fs::File::open(path).await?.take(PASSWORD_MAX_BYTES + 1).read_to_string(&mut text).await?;
     if text.len() as u64 > PASSWORD_MAX_BYTES {
         let why = format!("it is longer than {PASSWORD_MAX_BYTES} bytes: no password");
         return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why));
     }
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    let text: Secret = Secret::new(text);
+    Ok(Secret::new(text.expose().trim_end_matches(['\r', '\n'])))
 }

@@ -9,6 +9,10 @@ use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use mainstay_model::{
+    Secret,
+    spec::fencing::{KILL_GRACE, TERM_GRACE},
+};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
@@ -18,10 +22,6 @@ use tokio::time::timeout;
 const STDOUT_BYTES: usize = 256 * 1024;
 /// What is kept of stderr: the end, where the reason stands.
 const STDERR_BYTES: usize = 16 * 1024;
-/// Between SIGTERM and SIGKILL.
-const TERM_GRACE: Duration = Duration::from_millis(500);
-/// For the kernel to reap after SIGKILL; a process stuck in the kernel is left behind rather than waited for.
-const KILL_GRACE: Duration = Duration::from_secs(1);
 /// For the pipes to drain after the agent has ended; a daemon it left behind may hold them open for ever.
 const PIPE_GRACE: Duration = Duration::from_millis(200);
 
@@ -40,7 +40,7 @@ pub struct Ended {
 ///
 /// # Errors
 /// If it could not be started, or the system does not say how it ended.
-pub async fn run(mut command: Command, input: String, deadline: Duration) -> io::Result<Ended> {
+pub async fn run(mut command: Command, input: Secret, deadline: Duration) -> io::Result<Ended> {
     let mut child =
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
@@ -52,7 +52,7 @@ pub async fn run(mut command: Command, input: String, deadline: Duration) -> io:
             let feed = async {
                 if let Some(mut pipe) = stdin.take() {
                     // An agent that ends without reading its input closes the pipe: its exit code tells the story.
-                    let _ = pipe.write_all(input.as_bytes()).await;
+                    let _ = pipe.write_all(input.expose().as_bytes()).await;
                 }
             };
             tokio::join!(feed, out.fill(stdout), err.fill(stderr));
@@ -72,9 +72,10 @@ pub async fn run(mut command: Command, input: String, deadline: Duration) -> io:
         Ok(status) => Some(status?),
         Err(_) => {
             group.signal(Signal::TERM);
-            let _ = timeout(TERM_GRACE, child.wait()).await;
+            let _ = timeout(TERM_GRACE.as_duration(), child.wait()).await;
             group.signal(Signal::KILL);
-            let _ = timeout(KILL_GRACE, child.wait()).await;
+            // A process stuck in the kernel is left behind rather than waited for.
+            let _ = timeout(KILL_GRACE.as_duration(), child.wait()).await;
             None
         }
     };

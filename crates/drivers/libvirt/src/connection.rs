@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     auth::{self, Credentials},
-    error::{CloseReason, Error, ErrorCode, Result},
+    error::{CloseReason, Error, ErrorCode, Result, is_shortage},
     events::{EventKind, Sink},
     frame::{Header, kind},
     procedures::Procedure,
@@ -276,6 +276,9 @@ fn never_came_up(uri: &Uri, limit: Duration, error: Error) -> Error {
         Error::Closed { reason, .. } => match (&uri.endpoint, &*reason) {
             (Endpoint::Ssh(_), _) => transport::ssh_failed(uri.target(), reason.to_string()),
             (_, CloseReason::Silent { .. }) => mute(reason.to_string()),
+            (_, broken) if is_shortage(broken) => {
+                Error::Unasked { target: uri.target(), why: reason.to_string(), source: None }
+            }
             _ => connect(reason.to_string()),
         },
         Error::Deadline { procedure, .. } => mute(format!("{procedure}, {limit:?}")),

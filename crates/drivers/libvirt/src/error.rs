@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::procedures::Procedure;
@@ -126,13 +127,36 @@ impl Error {
     /// True if an attempt to connect says nothing about whether the other side lives: it ended on our side, before anybody
     /// was asked, or there was somebody who turned us away.
     pub fn says_nothing_of_the_host(&self) -> bool {
-        matches!(self, Self::Uri { .. } | Self::Unasked { .. } | Self::Auth { .. })
+        matches!(self, Self::Uri { .. } | Self::Unasked { .. } | Self::Auth { .. }) || is_shortage(self)
     }
 
     pub(crate) fn unfit(what: impl Into<String>) -> Self {
         Self::Unfit { what: what.into() }
     }
 }
+
+/// True if this machine had no file, memory or port left for what was tried: the error, or one behind it, says so. It tells
+/// nothing of the other side.
+pub fn is_shortage(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| {
+        if let Some(shared) = error.downcast_ref::<Arc<std::io::Error>>() {
+            return is_shortage(shared.as_ref());
+        }
+        if let Some(Error::Closed { reason, .. }) = error.downcast_ref::<Error>() {
+            return is_shortage(reason.as_ref());
+        }
+        match error.downcast_ref::<std::io::Error>() {
+            Some(error) => {
+                error.raw_os_error().is_some_and(|code| SHORTAGES.contains(&Errno::from_raw_os_error(code)))
+                    || error.get_ref().is_some_and(|within| is_shortage(within))
+            }
+            None => false,
+        }
+    })
+}
+
+/// Files of this process, files of the machine, memory, buffers of the network, local ports.
+const SHORTAGES: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::ADDRNOTAVAIL];
 
 /// Why a connection ended.
 #[derive(Debug, Error)]
@@ -157,4 +181,29 @@ pub enum CloseReason {
     /// We closed it.
     #[error("closed by us")]
     Local,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    fn connect(source: io::Error) -> Error {
+        Error::Connect { target: "h1:16509".to_owned(), why: "TCP connection failed".to_owned(), source: Some(source) }
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_no_silence_of_a_host() {
+        for code in SHORTAGES {
+            let told = || io::Error::from_raw_os_error(code.raw_os_error());
+            assert!(connect(told()).says_nothing_of_the_host(), "{code}");
+            // As it comes through a shared lookup, and through others' errors.
+            assert!(is_shortage(&io::Error::new(told().kind(), Arc::new(told()))), "{code}");
+            assert!(is_shortage(&io::Error::other(CloseReason::Transport(told()))), "{code}");
+        }
+        for code in [Errno::CONNREFUSED, Errno::HOSTUNREACH, Errno::TIMEDOUT, Errno::AGAIN] {
+            let error = connect(io::Error::from_raw_os_error(code.raw_os_error()));
+            assert!(!error.says_nothing_of_the_host(), "{code}");
+        }
+    }
 }

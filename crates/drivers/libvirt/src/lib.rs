@@ -40,7 +40,7 @@ pub mod xml;
 
 pub use auth::Credentials;
 pub use connection::{Connection, Keepalive, Options};
-pub use error::{CloseReason, Error, ErrorCode, Result};
+pub use error::{CloseReason, Error, ErrorCode, Result, is_shortage};
 pub use events::{DomainEvent, Event, EventKind, Events};
 pub use lifecycle::{Lifecycle, StopCause};
 pub use resolve::resolve;

@@ -93,7 +93,11 @@ impl<'a> Decoder<'a> {
 
     /// The length of an array that the message can hold: every element takes at least 4 bytes.
     pub(crate) fn count(&mut self) -> Result<usize, XdrError> {
-        let length = self.length(ARRAY_MAX)?;
+        self.count_up_to(ARRAY_MAX)
+    }
+
+    fn count_up_to(&mut self, limit: usize) -> Result<usize, XdrError> {
+        let length = self.length(limit)?;
         if length > self.left() / 4 {
             return Err(XdrError::Truncated { needed: length * 4, left: self.left() });
         }
@@ -275,6 +279,16 @@ impl<T: Decode> Decode for Vec<T> {
     fn decode(input: &mut Decoder<'_>) -> Result<Self, XdrError> {
         // Refused before anything is allocated, if the message cannot hold it.
         (0..input.count()?).map(|_| T::decode(input)).collect()
+    }
+}
+
+/// An array of at most `MOST` elements. A longer one is refused before anything is taken for it.
+#[derive(Debug)]
+pub struct AtMost<T, const MOST: usize>(pub Vec<T>);
+
+impl<T: Decode, const MOST: usize> Decode for AtMost<T, MOST> {
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, XdrError> {
+        (0..input.count_up_to(MOST)?).map(|_| T::decode(input)).collect::<Result<_, _>>().map(Self)
     }
 }
 

@@ -26,7 +26,7 @@ const POWER_CHECK_EVERY: Span = Span::secs(15);
 const FENCE_WANTED_FOR: Span = Span::minutes(5);
 /// How soon a fence is looked at again that waits until it is clear whether other hosts fall silent too.
 const CLARITY_EVERY: Span = Span::millis(100);
-/// Bound for asking about power, and for switching on.
+/// Bound for asking about power, and for switching on: neither proves anything, and a fencing must not wait for them for long.
 const POWER_TIMEOUT: Span = Span::secs(60);
 
 impl Engine {
@@ -215,16 +215,11 @@ impl Engine {
         self.belief.all_in_flight().filter(|record| matches!(record.order.action, Action::Fence { .. })).count()
     }
 
-    /// How long one fence level may take by its devices' own bounds, one after the other.
+    /// How long one fence level may take by its devices' own bounds, which work at the same time.
     fn fence_bound(&self, host: &HostId, level: usize) -> Span {
-        let devices = self.host_spec(host).and_then(|spec| spec.fence.get(level)).into_iter().flatten();
-        let bounds = devices.filter_map(|id| self.spec.fence_devices.get(id)).map(|device| {
-            let again = if device.settle == Span::ZERO { Span::ZERO } else { device.settle + device.timeout };
-            let attempts = u64::from(device.retries) + 1;
-            let attempt = device.timeout + device.verify_within + again;
-            device.delay + attempt.times(attempts) + device.timeout + again
-        });
-        bounds.fold(Span::secs(2), |sum, bound| sum + bound)
+        let level = self.host_spec(host).and_then(|spec| spec.fence.get(level)).into_iter().flatten();
+        let bounds = level.filter_map(|id| self.spec.fence_devices.get(id)).map(|device| device.waits().off());
+        Span::secs(2) + bounds.max().unwrap_or(Span::ZERO)
     }
 
     /// A spare that nobody has called in yet.

@@ -13,6 +13,7 @@ mod namesakes;
 mod people;
 mod points;
 mod proof;
+mod ready;
 mod recovery;
 mod restored;
 mod sight;

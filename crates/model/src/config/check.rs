@@ -4,9 +4,9 @@
 use super::key::{Key, Kind, Presence, Section, names};
 use super::nearest::nearest;
 use super::problem::{MISSING_KEY, NOT_TOML, Report, TWICE, UNKNOWN_KEY, WRONG_VALUE};
-use super::secret::is_secret;
 use super::table::{Entry, Node, Table, Value};
 use super::{format::Format, keys};
+use crate::is_secret;
 use std::{collections::BTreeMap, ops::Range};
 use toml::de::{DeInteger, DeTable, DeValue};
 

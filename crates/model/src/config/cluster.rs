@@ -5,13 +5,15 @@ use super::table::Table;
 use crate::spec::{ClusterSpec, Detection, Limits};
 use crate::{Role, Span};
 use serde::Serialize;
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 /// How the controller process runs: nothing of this concerns the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ControllerConfig {
     /// Where it keeps what it remembers.
     pub state_directory: String,
+    /// File on another machine's storage that says how far the memory has come.
+    pub witness_file: Option<String>,
     /// UNIX socket of the API.
     pub api_socket: String,
     /// Address and port on which the API is also served over TCP.
@@ -101,6 +103,7 @@ fn limits(table: &Table) -> Limits {
 fn controller(table: &Table, report: &mut Report) -> ControllerConfig {
     let controller = ControllerConfig {
         state_directory: table.text("state_directory").to_owned(),
+        witness_file: table.optional_text("witness_file"),
         api_socket: table.text("api_socket").to_owned(),
         api_listen: table.optional_text("api_listen"),
         api_tokens: tokens(table),
@@ -109,6 +112,11 @@ fn controller(table: &Table, report: &mut Report) -> ControllerConfig {
         log: table.text("log").to_owned(),
         keep_history: table.span("keep_history"),
     };
+    if controller.witness_file.as_ref().is_some_and(|file| Path::new(file).starts_with(&controller.state_directory)) {
+        report
+            .error(CONTRADICTION, &table.at("witness_file"), "the witness lies in the state directory")
+            .help("it would be put back with what it is to witness for; name a file on another machine's storage");
+    }
     let (certificate, key) = (table.node("api_certificate_file"), table.node("api_key_file"));
     if certificate.is_some() != key.is_some() {
         let (there, missing) = match certificate.is_some() {

@@ -25,6 +25,8 @@ pub struct LibvirtConfig {
     pub call_timeout: Span,
     /// How often hosts are asked which guests they could start; `None`: never.
     pub ready_every: Option<Span>,
+    /// Guests move live by TLS only.
+    pub migrate_tls: bool,
     /// How often an idle connection is asked whether it still lives.
     pub keepalive_every: Span,
     /// So many unanswered in a row close it.
@@ -39,6 +41,7 @@ impl LibvirtConfig {
             connect_timeout: table.span("connect_timeout"),
             call_timeout: table.span("call_timeout"),
             ready_every: Some(table.span("ready_every")).filter(|every| *every > Span::ZERO),
+            migrate_tls: table.flag("migrate_tls"),
             keepalive_every: table.span("keepalive_every"),
             keepalive_missed: table.whole("keepalive_missed"),
         }

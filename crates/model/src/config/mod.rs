@@ -45,7 +45,6 @@ pub use files::{FileUse, NamedFile};
 pub use problem::{CONTRADICTION, FENCE_OPTION, OPEN_TO_OTHERS, Place, Problem, Problems, WRONG_VALUE};
 pub use reference::reference;
 pub use schema::schema;
-pub use secret::is_secret;
 
 use crate::spec::ClusterSpec;
 use crate::{DeviceId, HostId, SiteId};

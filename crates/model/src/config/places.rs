@@ -2,8 +2,8 @@
 
 use super::Places;
 use super::problem::Report;
-use super::secret::is_secret;
 use super::table::{Entry, Table};
+use crate::is_secret;
 use crate::{DeviceId, HostId};
 
 /// Where those things are written.

@@ -1,13 +1,6 @@
 //! Hides passwords written into the file itself from the lines that messages quote.
 
-/// A key with one of these in its name holds a secret, unless it names a file; the same as in `mainstay-fence`.
-const MARKS: [&str; 8] = ["passw", "secret", "token", "apikey", "api_key", "access_key", "community", "_kg"];
-
-/// True if the key of this name holds a secret.
-pub fn is_secret(key: &str) -> bool {
-    let key = key.to_lowercase();
-    MARKS.iter().any(|mark| key.contains(mark)) && !key.ends_with("_file")
-}
+use crate::is_secret;
 
 /// The text with each byte of a secret replaced by one `*`, so that places stay the same.
 pub fn hidden(text: &str) -> String {

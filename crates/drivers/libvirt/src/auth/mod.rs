@@ -2,6 +2,7 @@
 
 mod sasl;
 
+use mainstay_model::Secret;
 use tokio::time::Instant;
 
 use crate::{
@@ -17,18 +18,12 @@ const SASL: i32 = 1;
 const POLKIT: i32 = 2;
 
 /// User and password for SASL.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Credentials {
     /// The user, as in libvirtd's password database.
     pub user: String,
-    /// The password; never printed.
-    pub password: String,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
-    }
+    /// The password.
+    pub password: Secret,
 }
 
 /// Authenticates on a fresh connection. `deadline` bounds all of it.

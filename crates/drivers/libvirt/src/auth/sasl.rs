@@ -35,8 +35,8 @@ pub(super) async fn authenticate(
     let mechanism = choose(&offered, wanted, uri.is_private()).map_err(refused)?;
     let broken = |error: &dyn std::fmt::Display| refused(format!("{mechanism}: {error}"));
     let user = uri.user.clone().unwrap_or_else(|| credentials.user.clone());
-    let config =
-        SASLConfig::with_credentials(None, user, credentials.password.clone()).map_err(|error| broken(&error))?;
+    let config = SASLConfig::with_credentials(None, user, credentials.password.expose().clone())
+        .map_err(|error| broken(&error))?;
     let mechanism_name = Mechname::parse(mechanism.as_bytes()).map_err(|error| broken(&error))?;
     let mut session = SASLClient::new(config).start_suggested(&[mechanism_name]).map_err(|error| broken(&error))?;
 

@@ -8,10 +8,11 @@ use super::{
 };
 use crate::{
     connection::Connection,
-    error::{ErrorCode, Result},
+    error::{Error, ErrorCode, Result, XdrError},
     numbers::{flags, wire_enum},
     procedures::Procedure,
     types::{DomainRef, Uuid},
+    xdr::AtMost,
 };
 
 flags! {
@@ -61,6 +62,10 @@ wire_enum! {
 /// `REMOTE_DOMAIN_DISK_ERRORS_MAX`.
 const DISK_ERRORS_MAX: i32 = 256;
 
+/// Most domains on one host: ten times what is usual on the largest. The protocol allows a quarter of a million, and each costs
+/// this process memory for as long as it is listed.
+pub const DOMAINS_MAX: usize = 10_000;
+
 /// What is known of a domain from libvirt alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inventoried {
@@ -79,9 +84,9 @@ pub struct Inventoried {
 impl Connection {
     /// The domains that `flags` select; all of them with none.
     pub async fn list_domains(&self, flags: ListFlags, limit: Duration) -> Result<Vec<DomainRef>> {
-        let (domains, _count): (Vec<DomainRef>, u32) =
-            self.call(Procedure::ConnectListAllDomains, &(1_i32, flags), limit).await?;
-        Ok(domains)
+        let listed = self.call(Procedure::ConnectListAllDomains, &(1_i32, flags), limit).await;
+        let (domains, _count): (AtMost<DomainRef, DOMAINS_MAX>, u32) = listed.map_err(too_many)?;
+        Ok(domains.0)
     }
 
     /// All domains with what libvirt knows of them, in four calls however many they are. `limit` holds for each.
@@ -135,6 +140,16 @@ impl Connection {
     pub async fn domain_xml(&self, domain: &DomainRef, flags: XmlFlags, limit: Duration) -> Result<String> {
         let (xml,) = self.call(Procedure::DomainGetXmlDesc, &(domain, flags), limit).await?;
         Ok(xml)
+    }
+}
+
+/// A list that is too long, in words for people.
+pub(super) fn too_many(error: Error) -> Error {
+    match error {
+        Error::Malformed { source: XdrError::TooLong { length, limit: DOMAINS_MAX }, .. } => Error::unfit(format!(
+            "it lists {length} domains; of more than {DOMAINS_MAX} on one host none is taken in: is this the right server?"
+        )),
+        other => other,
     }
 }
 

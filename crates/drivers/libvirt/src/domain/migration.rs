@@ -32,6 +32,8 @@ flags! {
         ABORT_ON_ERROR = 12,
         /// Slow the guest down if it dirties memory faster than it can be sent.
         AUTO_CONVERGE = 13,
+        /// Encrypt what is sent; without certificates on both hosts the migration fails.
+        TLS = 16,
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::state::DomainState;
+use super::{
+    inventory::{DOMAINS_MAX, too_many},
+    state::DomainState,
+};
 use crate::{
     connection::Connection,
     error::Result,
@@ -10,7 +13,7 @@ use crate::{
     procedures::Procedure,
     typed_params::Value,
     types::DomainRef,
-    xdr::{Decode, Decoder, XdrError},
+    xdr::{AtMost, Decode, Decoder, XdrError},
 };
 
 /// Do not wait for a domain whose job lock is held or whose QEMU hangs: leave out what only QEMU knows.
@@ -182,8 +185,9 @@ impl Connection {
     /// Statistics of all domains, running or not, without waiting for any QEMU.
     pub async fn statistics(&self, groups: StatsGroups, limit: Duration) -> Result<Vec<DomainStats>> {
         let all: Vec<DomainRef> = Vec::new();
-        let (records,) = self.call(Procedure::ConnectGetAllDomainStats, &(all, groups, NOWAIT), limit).await?;
-        Ok(records)
+        let told = self.call(Procedure::ConnectGetAllDomainStats, &(all, groups, NOWAIT), limit).await;
+        let (records,): (AtMost<DomainStats, DOMAINS_MAX>,) = told.map_err(too_many)?;
+        Ok(records.0)
     }
 }
 

@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use super::{FileUse, Kind, Machine, Missing, NeededFile, Pages, Requirements, SecretNeed};
+use mainstay_model::{Obstacle, ObstacleKind};
+
+use super::{FileUse, Machine, NeededFile, Pages, Requirements, SecretNeed};
 use crate::{
     connection::Connection,
     error::{Error, ErrorCode, Result},
@@ -109,26 +111,29 @@ impl Facilities {
     }
 
     /// What the host lacks of what is listed in bulk: all but files, machine type and CPU.
-    pub fn lacks(&self, needs: &Requirements) -> Vec<Missing> {
+    pub fn lacks(&self, needs: &Requirements) -> Vec<Obstacle> {
         let mut missing = Vec::new();
         let mut names = |kind, needed: &[String], has: &Option<BTreeSet<String>>| {
             let gone = needed.iter().filter(|name| has.as_ref().is_some_and(|has| !has.contains(*name)));
-            missing.extend(gone.map(|name| Missing::new(kind, name)));
+            missing.extend(gone.map(|name| Obstacle::new(kind, name)));
         };
-        names(Kind::Network, &needs.networks, &self.networks);
-        names(Kind::StoragePool, &needs.pools, &self.pools);
-        names(Kind::Bridge, &needs.interfaces, &self.interfaces);
-        names(Kind::Device, &needs.devices, &self.devices);
+        names(ObstacleKind::Network, &needs.networks, &self.networks);
+        names(ObstacleKind::StoragePool, &needs.pools, &self.pools);
+        names(ObstacleKind::Bridge, &needs.interfaces, &self.interfaces);
+        names(ObstacleKind::Device, &needs.devices, &self.devices);
         if let Some(has) = &self.secrets {
             let gone = needs.secrets.iter().filter(|secret| !has.iter().any(|(uuid, usage)| secret.is(*uuid, usage)));
-            missing.extend(gone.map(|secret| Missing::new(Kind::Secret, secret.to_string())));
+            missing.extend(gone.map(|secret| Obstacle::new(ObstacleKind::Secret, secret.to_string())));
         }
         if let Some(Pages { size_kib, memory_kib }) = needs.pages
             && let Some(free) = self.free_pages.get(&size_kib)
         {
             let needed = memory_kib.div_ceil(size_kib);
             if *free < needed {
-                missing.push(Missing::new(Kind::HugePages, format!("{needed} of {size_kib} KiB needed, {free} free")));
+                missing.push(Obstacle::new(
+                    ObstacleKind::HugePages,
+                    format!("{needed} of {size_kib} KiB needed, {free} free"),
+                ));
             }
         }
         missing
@@ -146,14 +151,14 @@ impl SecretNeed {
 
 impl NeededFile {
     /// What a host lacks that has no such file.
-    pub fn missing(&self, path: &str) -> Missing {
+    pub fn missing(&self, path: &str) -> Obstacle {
         let kind = match self.used_as {
-            FileUse::Disk => Kind::Image,
-            FileUse::Media => Kind::Media,
-            FileUse::Boot => Kind::BootFile,
-            FileUse::FirmwareState => Kind::FirmwareState,
+            FileUse::Disk => ObstacleKind::Image,
+            FileUse::Media => ObstacleKind::Media,
+            FileUse::Boot => ObstacleKind::BootFile,
+            FileUse::FirmwareState => ObstacleKind::FirmwareState,
         };
-        Missing::new(kind, path)
+        Obstacle::new(kind, path)
     }
 }
 
@@ -185,34 +190,36 @@ impl Connection {
     ///
     /// # Errors
     /// If the host can't be asked.
-    pub async fn lacks_machine(&self, machine: &Machine, limit: Duration) -> Result<Option<Missing>> {
+    pub async fn lacks_machine(&self, machine: &Machine, limit: Duration) -> Result<Option<Obstacle>> {
         let Machine { emulator, arch, machine, virt_type } = machine;
         let arguments = (emulator, arch, machine, virt_type, 0_u32);
         let answer: Result<(String,)> = self.call(Procedure::ConnectGetDomainCapabilities, &arguments, limit).await;
-        refused(answer, Kind::Machine)
+        refused(answer, ObstacleKind::Machine)
     }
 
     /// Why the host can't give this CPU; `None`: it can.
     ///
     /// # Errors
     /// If the host can't be asked.
-    pub async fn lacks_cpu(&self, machine: &Machine, cpu: &str, limit: Duration) -> Result<Option<Missing>> {
+    pub async fn lacks_cpu(&self, machine: &Machine, cpu: &str, limit: Duration) -> Result<Option<Obstacle>> {
         let Machine { emulator, arch, machine, virt_type } = machine;
         let arguments = (emulator, arch, machine, virt_type, cpu, 0_u32);
         let answer: Result<(i32,)> = self.call(Procedure::ConnectCompareHypervisorCpu, &arguments, limit).await;
         match answer {
-            Ok((INCOMPATIBLE,)) => Ok(Some(Missing::new(Kind::Cpu, "its model or a feature is not available"))),
-            answer => refused(answer, Kind::Cpu),
+            Ok((INCOMPATIBLE,)) => {
+                Ok(Some(Obstacle::new(ObstacleKind::Cpu, "its model or a feature is not available")))
+            }
+            answer => refused(answer, ObstacleKind::Cpu),
         }
     }
 }
 
 /// What libvirt refuses is missing there; what it can't tell is not.
-fn refused<T>(answer: Result<T>, kind: Kind) -> Result<Option<Missing>> {
+fn refused<T>(answer: Result<T>, kind: ObstacleKind) -> Result<Option<Obstacle>> {
     match answer {
         Ok(_) => Ok(None),
         Err(Error::Libvirt { code, .. }) if cannot_tell(code) => Ok(None),
-        Err(Error::Libvirt { message, .. }) => Ok(Some(Missing::new(kind, message))),
+        Err(Error::Libvirt { message, .. }) => Ok(Some(Obstacle::new(kind, message))),
         Err(error) => Err(error),
     }
 }

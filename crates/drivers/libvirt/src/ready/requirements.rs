@@ -26,8 +26,6 @@ pub struct Requirements {
     pub cpu: Option<String>,
     /// Huge pages that back its memory.
     pub pages: Option<Pages>,
-    /// True if the state of an emulated TPM lies with the host that ran it last.
-    pub tpm_state: bool,
 }
 
 /// A file that must be there.
@@ -92,6 +90,12 @@ impl Requirements {
         Ok(Self::of(&Element::parse(xml, "a domain")?, xml))
     }
 
+    /// Without the firmware's variables, for who keeps account of them apart.
+    pub fn without_firmware_state(mut self) -> Self {
+        self.files.retain(|file| file.used_as != FileUse::FirmwareState);
+        self
+    }
+
     /// Reads a `<domain>` document that was parsed already.
     pub fn of(root: &Element, xml: &str) -> Self {
         let mut found = Self {
@@ -106,10 +110,6 @@ impl Requirements {
                 "disk" => found.disk(device),
                 "interface" => found.interface(device),
                 "hostdev" => found.host_device(device),
-                "tpm" => {
-                    let emulated = |backend: &Element| backend.attribute("type") == Some("emulator");
-                    found.tpm_state |= device.find(&["backend"]).is_some_and(emulated);
-                }
                 _ => {}
             }
         }
@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(needs.secrets, [SecretNeed::Usage("ceph key".to_owned())]);
         assert_eq!(needs.pages, Some(Pages { size_kib: 1024 * 1024, memory_kib: 4 * 1024 * 1024 }));
         assert_eq!(needs.machine.machine.as_deref(), Some("pc-q35-7.2"));
-        assert!(needs.tpm_state && needs.cpu.unwrap().contains("Skylake-Server"));
+        assert!(needs.cpu.unwrap().contains("Skylake-Server"));
     }
 
     #[test]

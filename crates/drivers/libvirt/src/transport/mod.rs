@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, is_shortage},
     resolve::resolve,
     uri::{Endpoint, Uri},
 };
@@ -82,5 +82,9 @@ fn split<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S) -> Transport {
 }
 
 fn unreachable(target: impl Into<String>, why: &str, source: io::Error) -> Error {
+    if is_shortage(&source) {
+        let why = "this machine has not what a connection takes".to_owned();
+        return Error::Unasked { target: target.into(), why, source: Some(source) };
+    }
     Error::Connect { target: target.into(), why: why.to_owned(), source: Some(source) }
 }

@@ -87,7 +87,9 @@ fn quoted(text: &str) -> String {
 /// them).
 pub(crate) fn failed(target: String, why: String) -> Error {
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| why.contains(phrase));
-    if says(&["Could not resolve hostname"]) {
+    // As `strerror` says them in the C locale: what this machine lacks is no silence of the other.
+    if says(&["Could not resolve hostname", "Too many open files", "Cannot allocate memory", "Cannot assign requested"])
+    {
         Error::Unasked { target, why, source: None }
     } else if says(&["Permission denied", "Host key verification failed", "Too many authentication failures"]) {
         Error::Auth { target, why }

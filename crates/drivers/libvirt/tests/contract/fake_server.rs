@@ -4,7 +4,8 @@
 use std::{path::Path, time::Duration};
 
 use mainstay_libvirt::{
-    CloseReason, Connection, Error, ErrorCode, Event, EventKind, Keepalive, Options,
+    CloseReason, Connection, Error, ErrorCode, Event, EventKind, Keepalive, Options, Uuid,
+    domain::{inventory::ListFlags, statistics::StatsGroups},
     frame::{Header, kind, status},
     procedures::Procedure,
     xdr::Encode,
@@ -70,8 +71,8 @@ async fn malformed_answers_are_errors_of_their_call_alone() {
     let connection = connect_to(folder.path(), |procedure, call| match procedure {
         // Claims a string of 4 GiB.
         Procedure::ConnectGetHostname => reply(call, &(u32::MAX,)),
-        // A million domains in no bytes.
-        Procedure::ConnectListAllDomains => reply(call, &(200_000_u32,)),
+        // Nine thousand domains in no bytes.
+        Procedure::ConnectListAllDomains => reply(call, &(9_000_u32,)),
         // Too short.
         Procedure::NodeGetInfo => reply(call, &(1_i32,)),
         // An error without its fields.
@@ -125,6 +126,56 @@ async fn answers_to_nobody_and_unknown_messages_are_passed_over() {
     })
     .await;
     assert_eq!(connection.hostname(LIMIT).await.unwrap(), "h9");
+}
+
+fn resident_mib() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4 / 1024
+}
+
+/// As many as the protocol allows. Each is short, so that the whole message stays within its bound.
+fn a_quarter_of_a_million(procedure: Procedure, call: Header) -> Vec<u8> {
+    const DOMAINS: u32 = 262_144;
+    struct Domains(bool);
+    impl Encode for Domains {
+        fn encode(&self, out: &mut Vec<u8>) -> Result<(), mainstay_libvirt::xdr::XdrError> {
+            DOMAINS.encode(out)?;
+            for number in 0..DOMAINS {
+                let mut uuid = [0; 16];
+                uuid[..4].copy_from_slice(&number.to_be_bytes());
+                (format!("vm-{number}"), Uuid(uuid), -1_i32).encode(out)?;
+                if self.0 {
+                    0_u32.encode(out)?;
+                }
+            }
+            Ok(())
+        }
+    }
+    match procedure {
+        Procedure::ConnectListAllDomains => reply(call, &(Domains(false), DOMAINS)),
+        Procedure::ConnectGetAllDomainStats => reply(call, &(Domains(true),)),
+        _ => reply(call, &("h9",)),
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_a_quarter_of_a_million_domains_is_refused_before_memory_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = connect_to(folder.path(), a_quarter_of_a_million).await;
+    // The message itself has been there once: what grows after it is what the domains would take.
+    let told = |error: Error| {
+        assert!(matches!(error, Error::Unfit { .. }), "{error:?}");
+        assert!(error.to_string().contains("lists 262144 domains") && error.to_string().contains("10000"), "{error}");
+    };
+    told(connection.list_domains(ListFlags::NONE, LIMIT).await.unwrap_err());
+    let before = resident_mib();
+    for _ in 0..5 {
+        told(connection.inventory(LIMIT).await.unwrap_err());
+        told(connection.statistics(StatsGroups::ALL, LIMIT).await.unwrap_err());
+    }
+    let grown = resident_mib().saturating_sub(before);
+    assert!(grown < 100, "{grown} MiB more");
+    assert_eq!(connection.hostname(LIMIT).await.unwrap(), "h9", "and the connection goes on");
 }
 
 #[tokio::test]

@@ -108,3 +108,19 @@ async fn progress_is_seen_and_an_abort_leaves_it_where_it_is() {
     assert_eq!(here.job_stats(&web, LIMIT).await.unwrap().kind, JobKind::None);
     tokio::time::timeout(BOOT, lab.wait_guest_answers("web-1", BOOT)).await.unwrap().unwrap();
 }
+
+/// Asked for TLS, a guest never moves in clear: without certificates for QEMU it stays where it is, with them it moves.
+#[tokio::test]
+async fn a_guest_moves_by_tls_or_not_at_all() {
+    let lab = TestLab::up(2, 1).await;
+    let (here, there) = (lab.open("h1").await, lab.open("h2").await);
+    let web = domain(&here, "web-1").await;
+    let usual = to(&lab, "h2");
+    let by_tls = Migration { flags: usual.flags | MigrateFlags::TLS, ..usual };
+    let refused = here.migrate(&web, &by_tls, BOOT).await.unwrap_err();
+    assert!(matches!(refused, Error::Libvirt { .. }) && !refused.outcome_unknown(), "{refused:?}");
+    println!("without certificates: {refused}");
+    assert_eq!(here.domain_state(&web, LIMIT).await.unwrap(), DomainState::Running(Running::Booted));
+    assert!(there.find_domain("web-1", LIMIT).await.unwrap().is_none_or(|left| left.id < 0), "nothing runs there");
+    lab.wait_guest_answers("web-1", BOOT).await.unwrap();
+}

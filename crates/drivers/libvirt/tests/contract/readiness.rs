@@ -4,8 +4,10 @@ use std::process::Command;
 
 use mainstay_libvirt::{
     domain::inventory::XmlFlags,
-    ready::{Facilities, FileAnswer, Kind, Machine, Requirements},
+    ready::{Facilities, FileAnswer, Machine, Requirements},
 };
+
+use mainstay_model::ObstacleKind;
 
 use crate::fixture::{LIMIT, TestLab, domain};
 
@@ -41,10 +43,10 @@ async fn a_host_says_what_it_lacks_for_a_domain() {
 
     let machine = Machine { machine: Some("pc-q35-99.9".to_owned()), ..needs.machine.clone() };
     let missing = connection.lacks_machine(&machine, LIMIT).await.unwrap().unwrap();
-    assert!(missing.kind == Kind::Machine && missing.what.contains("pc-q35-99.9"), "{missing:?}");
+    assert!(missing.kind == ObstacleKind::Machine && missing.what.contains("pc-q35-99.9"), "{missing:?}");
     let unknown = "<cpu mode='custom' match='exact'><model fallback='forbid'>Opteron_G9000</model></cpu>";
     let missing = connection.lacks_cpu(&needs.machine, unknown, LIMIT).await.unwrap().unwrap();
-    assert_eq!(missing.kind, Kind::Cpu, "{missing:?}");
+    assert_eq!(missing.kind, ObstacleKind::Cpu, "{missing:?}");
     let known = "<cpu mode='custom' match='exact'><model fallback='forbid'>qemu64</model></cpu>";
     assert_eq!(connection.lacks_cpu(&needs.machine, known, LIMIT).await.unwrap(), None);
 
@@ -53,6 +55,6 @@ async fn a_host_says_what_it_lacks_for_a_domain() {
     let elsewhere =
         elsewhere.replace("<os>", "<memoryBacking><hugepages><page size='2048'/></hugepages></memoryBacking><os>");
     let lacks = facilities.lacks(&Requirements::parse(&elsewhere).unwrap());
-    let kinds: Vec<Kind> = lacks.iter().map(|missing| missing.kind).collect();
-    assert!(kinds.contains(&Kind::Network) && kinds.contains(&Kind::HugePages), "{lacks:?}");
+    let kinds: Vec<ObstacleKind> = lacks.iter().map(|missing| missing.kind).collect();
+    assert!(kinds.contains(&ObstacleKind::Network) && kinds.contains(&ObstacleKind::HugePages), "{lacks:?}");
 }

@@ -3,6 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use mainstay_libvirt::{Connection, Credentials, Error, Options, Uri};
+use mainstay_model::Secret;
 
 use crate::fixture::{InNetwork, LIMIT, TestLab, until};
 
@@ -51,7 +52,7 @@ impl Host {
 }
 
 async fn open(uri: &str, password: Option<&str>) -> Result<Connection, Error> {
-    let credentials = password.map(|password| Credentials { user: "ada".into(), password: password.into() });
+    let credentials = password.map(|password| Credentials { user: "ada".into(), password: Secret::new(password) });
     let options = Options { limit: LIMIT, credentials, ..Options::default() };
     Connection::open(&uri.parse::<Uri>().unwrap(), &options).await
 }

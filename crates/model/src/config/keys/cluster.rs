@@ -54,6 +54,7 @@ pub static CONTROLLER: Section = section(
     "The controller process. A change here takes effect at its next start.",
     &[
         key("state_directory", Text(&SOME), "Where it keeps what it remembers (an SQLite database).").or(r#""/var/lib/mainstay""#),
+        key("witness_file", Text(&SOME), "File on another machine's storage (NFS, a shared file system), one for each controller, in which it notes every few seconds how far its memory has come. By it a controller whose whole machine was reverted to an older snapshot finds out, and asks before it starts anything (MS1005). While the file can't be reached, no controller starts. The first time, make it: `touch FILE`."),
         key("api_socket", Text(&SOME), "UNIX socket of the API, which the command line uses.").or(r#""/run/mainstay/api.sock""#),
         key("api_listen", Text(&LISTEN), "Address and port on which the API is also served over TCP, such as \"127.0.0.1:7710\"; needs a token; beyond this machine it needs a certificate too. Without it, the socket only."),
         key("api_token_file", Text(&SOME), "File with a token that clients over TCP may send, with the role `administer`. More tokens: `[controller.token.NAME]`."),

@@ -23,6 +23,7 @@ pub static LIBVIRT: Section = section(
         key("connect_timeout", Text(&SPAN_ABOVE_ZERO), "Bound for connecting to a host.").or(r#""5s""#),
         key("call_timeout", Text(&SPAN_ABOVE_ZERO), "Bound for a call that answers at once; starts, migrations and recovery points have their own.").or(r#""10s""#),
         key("ready_every", Text(&SPAN), "How often each host is asked whether it could start the guests of the others (`mainstay ready`); `0s` for never. For images in folders that belong to no storage pool a transient pool is made on the host.").or(r#""5m""#),
+        key("migrate_tls", Flag, "True: a guest's memory moves from host to host by TLS only. Both hosts need certificates for QEMU (`migrate_tls_x509_cert_dir` in qemu.conf); without them a live migration fails, and the guest stays where it is.").or("false"),
         key("keepalive_every", Text(&SPAN_ABOVE_ZERO), "How often an idle connection is asked whether it still lives.").or(r#""1s""#),
         key("keepalive_missed", Whole(1, 100), "So many unanswered in a row, and the connection is closed.").or("3"),
     ],

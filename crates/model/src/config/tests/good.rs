@@ -17,7 +17,7 @@ fn hosts_get_their_addresses_uris_and_fences() {
     assert_eq!((h3.revive.within, h3.revive.after_fence), (Span::secs(90), AfterFence::LeaveOff));
     assert_eq!(h3.cpu_overcommit_percent, 400);
     assert_eq!(loaded.spec.fence_devices["pdu-a"].plug["h1"], "1");
-    assert_eq!(loaded.spec.fence_devices["bmc-1"].options["lanplus"], "true");
+    assert_eq!(loaded.spec.fence_devices["bmc-1"].options["lanplus"].expose(), "true");
     let DriverConfig::Libvirt(libvirt) = &loaded.drivers["paris"];
     assert_eq!(libvirt.username.as_deref(), Some("mainstay"));
 }

@@ -1,0 +1,82 @@
+//! What this machine lacks: open files, memory, local ports. It is our trouble, with an alarm of its own (MS1007), and tells
+//! nothing of the host, guest or device that was to be asked.
+//!
+//! ```text
+//!   an error at a sensor or executor ──▶ noted ──▶ alarm ──▶ none noted for a while, and a file can be opened ──▶ cleared
+//! ```
+//! The limits are the process's, and so is this: not a part of any sensor.
+
+use crate::{pump::with_causes, supervise::Supervisor};
+use mainstay_model::{Alarm, Code, Severity, Subject};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::{
+    error::Error,
+    fs::File,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// It is looked for so often, whether or not something met it.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The alarm stands so long after the last time.
+const REMEMBERED: Duration = Duration::from_secs(30);
+/// What a host takes: three connections of its sensors and some that wait for orders. With ssh, three pipes each.
+const FILES_PER_HOST: u64 = 12;
+/// What the API, the store, agents and hooks take.
+const FILES_BESIDES: u64 = 512;
+
+/// When it was met last, and the words.
+static LAST: Mutex<Option<(Instant, String)>> = Mutex::new(None);
+
+/// True if this machine lacked something for what was tried. It is noted then.
+pub(crate) fn is_ours(error: &(dyn Error + 'static)) -> bool {
+    let is_ours = mainstay_libvirt::is_shortage(error);
+    if is_ours {
+        *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), with_causes(error)));
+    }
+    is_ours
+}
+
+/// Raises the limit of open files as far as it goes, and says if that is too little for so many hosts.
+pub(crate) fn raise_file_limit(hosts: usize) -> Option<String> {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, files = limit.current, "the limit of open files stays as it is");
+    }
+    let needed = FILES_PER_HOST * hosts as u64 + FILES_BESIDES;
+    let may = getrlimit(Resource::Nofile).current?;
+    (may < needed).then(|| {
+        format!(
+            "the controller may open {may} files; {hosts} hosts can take {needed}: raise the limit (LimitNOFILE= of the \
+             systemd unit, `ulimit -n`)"
+        )
+    })
+}
+
+/// Raises and clears the alarm, for ever.
+pub(crate) async fn watch(supervisor: Supervisor) {
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = File::open("/dev/null") {
+            is_ours(&error);
+        }
+        let met = LAST.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let now = supervisor.clock.now();
+        let event = match met.filter(|(at, _)| at.elapsed() < REMEMBERED) {
+            Some((_, why)) => supervisor.troubles.raise(Alarm {
+                code: Code::OUT_OF_FILES,
+                subject: Subject::Cluster,
+                severity: Severity::Red,
+                text: format!("the controller's machine lacks files, memory or ports: {why}"),
+                advice: "nothing is taken for dead because of it; make room: mainstay explain MS1007".to_owned(),
+                raised_at: now,
+                acknowledged: None,
+            }),
+            None => supervisor.troubles.clear(&Subject::Cluster, Code::OUT_OF_FILES, now),
+        };
+        supervisor.tell(event).await;
+    }
+}
