@@ -23,7 +23,10 @@ impl Engine {
         match change {
             DomainChange::State(state) => self.sighting(host, workload, state, self.now),
             DomainChange::Undefined => {
-                if !self.seen_live(workload, host) {
+                // What runs goes on without its definition. Where it may run and was not seen off, the next list tells.
+                let record = self.belief.workloads.get(workload);
+                let may_run = record.is_some_and(|record| record.may_run_on.contains(host));
+                if !may_run || self.seen_off(workload, host) {
                     self.sighting(host, workload, DomainState::Off(OffReason::Undefined), self.now);
                 }
             }
@@ -56,6 +59,11 @@ impl Engine {
     pub(crate) fn seen_live(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let senses = self.belief.workload_senses.get(workload);
         senses.and_then(|senses| senses.seen.get(host)).is_some_and(|seen| seen.state.is_live())
+    }
+
+    fn seen_off(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let senses = self.belief.workload_senses.get(workload);
+        senses.and_then(|senses| senses.seen.get(host)).is_some_and(|seen| !seen.state.is_live())
     }
 
     /// True while an order is under way that may start it there.
