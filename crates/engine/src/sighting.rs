@@ -124,6 +124,7 @@ impl Engine {
         {
             record.came_up(host);
         }
+            record.stopped_on = None;
         if !was_live {
             let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
             senses.up_since = Some(self.now);
@@ -275,6 +276,13 @@ impl Engine {
 
     /// It is off here, who knows since when; and after it was last seen here a person stopped it where it ran then.
     fn stopped_elsewhere_since(
+        } else if let Whose::Person(how) = whose
+            && (was_live && wanted && !stopping && !known_trouble && runs_elsewhere)
+        {
+            // Another host may run it, and does not tell: what is found out of it decides (scenario 309).
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.stopped_on = Some((host.clone(), how));
+            }
         &self,
         workload: &WorkloadId,
         host: &HostId,

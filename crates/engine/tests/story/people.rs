@@ -36,6 +36,30 @@ fn what_is_shut_down_while_it_is_being_started_stays_down() {
     }
 }
 
+/// Rule 3 while another host might run it too, and does not tell: a person had started it there as well (scenario 309).
+#[test]
+fn what_is_shut_down_while_another_host_might_run_it_stays_down() {
+    for restarted in [false, true] {
+        let mut story = Story::new();
+        story.event("h2", DomainState::Running);
+        let fence = story.host_lost();
+        story.now = story.now + Span::millis(100);
+        story.event("h2", DomainState::Off(OffReason::Shutdown));
+        if restarted {
+            story.restart();
+            story.pass(Span::secs(8));
+            let id = story.orders.drain(..).map(|(id, _)| id).next_back();
+            story.fenced(id.expect("it is fenced in the new term"));
+        } else {
+            story.fenced(fence);
+        }
+        story.pass(Span::minutes(1));
+        let starts = |action: &Action| matches!(action, Action::Start { .. });
+        assert!(!story.ordered().iter().any(starts), "{}", story.said.join("\n"));
+        assert_eq!(story.health(), "stopped");
+    }
+}
+
 /// A list catches a start halfway, when libvirt still holds the guest paused: it was started by a person all the same. Found
 /// on real parts: the VM was shut down again.
 #[test]

@@ -3,7 +3,8 @@
 use crate::harness::{Story, domain};
 use mainstay_engine::Input;
 use mainstay_model::{
-    Action, Code, Command, Detail, DomainChange, DomainState, Fact, GuestChannel, HostChannel, Outcome, PowerState, Span,
+    Action, Code, Command, Detail, DomainChange, DomainState, Fact, GuestChannel, HostChannel, Outcome, PowerState,
+    Span,
 };
 
 /// No fact comes any more, as from a host whose connection hangs: the engine looks by itself when it said it would.
