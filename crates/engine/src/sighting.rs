@@ -117,7 +117,8 @@ impl Engine {
     fn went_live(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, first: bool, was_live: bool) {
         let subject = Subject::Workload(workload.clone());
         // Never believed off here: it did not start, it has not stopped yet (a stop that an earlier term ordered).
-        let still = self.belief.workloads.get(workload).is_some_and(|record| record.may_run_on.contains(host));
+        let still = self.belief.workloads.get(workload).is_some_and(|record| record.may_run_on.contains(host))
+            || (first && self.outlived_a_proof(workload, host));
         self.belief.may_run(workload, host);
         if state == DomainState::Running
             && let Some(record) = self.belief.workloads.get_mut(workload)
@@ -171,6 +172,15 @@ impl Engine {
             }
         }
         self.agenda.stir();
+    }
+
+    /// The host was called off, an operator wanted the workload stopped, and the host has it running without having booted
+    /// since: it was never off, and nobody started it there (scenario 311).
+    fn outlived_a_proof(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let Some(record) = self.belief.workloads.get(workload) else { return false };
+        let Want::Stopped { at, how: StoppedHow::Operator } = record.want else { return false };
+        let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at).is_some_and(|booted| booted > at);
+        record.left.contains(host) && !booted
     }
 
     /// True while a migration takes the workload away from this host: its running there is no news.

@@ -2,7 +2,8 @@
 
 use crate::harness::{Story, domain};
 use mainstay_model::{
-    Action, Code, Command, DomainState, OffReason, Outcome, PauseReason, Reply, Span, spec::PersonStop,
+    Action, Code, Command, DomainState, Fact, HostChannel, OffReason, Outcome, PauseReason, Reply, Span, StopHow, Time,
+    spec::PersonStop,
 };
 
 /// Rule 3 while a migration is under way: the migration then fails, of course.
@@ -57,6 +58,34 @@ fn what_is_shut_down_while_another_host_might_run_it_stays_down() {
         let starts = |action: &Action| matches!(action, Action::Start { .. });
         assert!(!story.ordered().iter().any(starts), "{}", story.said.join("\n"));
         assert_eq!(story.health(), "stopped");
+    }
+}
+
+/// A fence device lied, and an operator stopped what could not be started elsewhere. Its host has not booted since, so it runs
+/// as before; what boots and has it running was started by a person (scenario 311).
+#[test]
+fn an_operators_stop_counts_for_a_host_that_was_called_off_and_never_was() {
+    for boots in [false, true] {
+        let mut story = Story::new();
+        story.fact(Fact::HostBooted { host: "h1".into(), at: Time(0) });
+        for host in ["h2", "h3"] {
+            story.command(Command::Maintenance { host: host.into(), on: true });
+        }
+        let fence = story.host_lost();
+        story.fenced(fence);
+        story.orders.clear();
+        story.command(Command::StopWorkload { workload: "web-1".into(), how: StopHow::Graceful, within: None });
+        story.pass(Span::secs(30));
+        story.orders.clear();
+        story.silent.clear();
+        story.fact(Fact::HostHeard { host: "h1".into(), channel: HostChannel::Hypervisor });
+        let at = if boots { story.now } else { Time(0) };
+        story.fact(Fact::HostBooted { host: "h1".into(), at });
+        story.pass(Span::secs(30));
+        let stops = story.ordered().iter().any(|action| matches!(action, Action::Stop { .. }));
+        assert_eq!(stops, !boots, "{}", story.said.join("\n"));
+        let started = story.said.iter().any(|line| line.contains("started by a person"));
+        assert_eq!(started, boots, "{}", story.said.join("\n"));
     }
 }
 
