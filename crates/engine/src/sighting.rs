@@ -8,7 +8,7 @@ use crate::{
 };
 use mainstay_model::{
     Action, Cause, DomainChange, DomainState, EventKind, HostChannel, HostId, OffReason, Outcome, PauseReason,
-    Severity, Span, Subject, Time, WorkloadId,
+    Severity, Span, StopHow, Subject, Time, WorkloadId,
     spec::{PersonStop, Rung},
 };
 
@@ -256,7 +256,17 @@ impl Engine {
         let runs_elsewhere = !record.may_run_on.is_empty();
         let doubtful = |other: &HostId| record.unsettled.contains_key(other) || record.pending_on.contains(other);
         let in_doubt_elsewhere = runs_elsewhere && record.may_run_on.iter().all(doubtful);
-        if leaving {
+        let forced = matches!(order, Some(Action::Stop { how: StopHow::Force, .. }));
+        let unasked = record.asked.is_none() && !self.was_asked_to_shut_down(workload, host);
+        if let Whose::Person(how) = whose
+            && (forced && reason == OffReason::Shutdown && was_live && wanted && unasked)
+        {
+            // Our force leaves another word: its owner was faster (scenario 313).
+            self.stopped_by_person(host, workload, how);
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.trying = None;
+            }
+        } else if leaving {
             // The migration's outcome tells what becomes of it, unless a person ended it: that migration fails.
             if let Some(how) = persons_stop(reason).filter(|_| wanted && was_live) {
                 self.stopped_by_person(host, workload, how);

@@ -104,6 +104,12 @@ pub(crate) fn persons_stop(reason: OffReason) -> Option<StoppedHow> {
         OffReason::Saved => Some(StoppedHow::Saved),
         _ => None,
     }
+    /// An order of ours before the last one asked it to shut down there, and it may take its time.
+    pub(crate) fn was_asked_to_shut_down(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let graceful = |order: &OrderRecord| matches!(order.order.action, Action::Stop { how: StopHow::Graceful, .. });
+        self.orders_there(workload, host).nth(1).is_some_and(graceful)
+    }
+
 }
 
 /// The trouble with a workload that no person stopped and that is off for this reason.

@@ -89,6 +89,22 @@ fn an_operators_stop_counts_for_a_host_that_was_called_off_and_never_was() {
     }
 }
 
+/// A stop by force leaves another word than an owner's shutdown, which was faster (scenario 313).
+#[test]
+fn what_its_owner_shuts_down_while_it_is_stopped_by_force_stays_down() {
+    for (word, health) in [(OffReason::Shutdown, "stopped"), (OffReason::Destroyed, "crashed")] {
+        let mut story = Story::new();
+        let stop = story.panicked();
+        story.now = story.now + Span::secs(1);
+        story.event("h1", DomainState::Off(word));
+        story.done(stop);
+        story.pass(Span::secs(2));
+        let starts = story.ordered().iter().any(|action| matches!(action, Action::Start { .. }));
+        assert_eq!(starts, word == OffReason::Destroyed, "{}", story.said.join("\n"));
+        assert_eq!(story.health(), health);
+    }
+}
+
 /// A list catches a start halfway, when libvirt still holds the guest paused: it was started by a person all the same. Found
 /// on real parts: the VM was shut down again.
 #[test]
