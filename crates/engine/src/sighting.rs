@@ -124,8 +124,8 @@ impl Engine {
             && let Some(record) = self.belief.workloads.get_mut(workload)
         {
             record.came_up(host);
-        }
             record.stopped_on = None;
+        }
         if !was_live {
             let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
             senses.up_since = Some(self.now);
@@ -276,6 +276,13 @@ impl Engine {
         {
             // What another host has still to tell of a migration can't be that it runs there: it was stopped here.
             self.stopped_by_person(host, workload, how);
+        } else if let Whose::Person(how) = whose
+            && (was_live && wanted && !stopping && !known_trouble && runs_elsewhere)
+        {
+            // Another host may run it, and does not tell: what is found out of it decides (scenario 309).
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.stopped_on = Some((host.clone(), how));
+            }
         } else if (was_live || might_run_here) && wanted && !stopping && !known_trouble && !runs_elsewhere {
             if arriving && record.host.as_ref() != Some(host) {
                 // The target of a migration, which never ran: libvirt ends it when the source is gone, and nobody wanted that.
@@ -296,13 +303,6 @@ impl Engine {
 
     /// It is off here, who knows since when; and after it was last seen here a person stopped it where it ran then.
     fn stopped_elsewhere_since(
-        } else if let Whose::Person(how) = whose
-            && (was_live && wanted && !stopping && !known_trouble && runs_elsewhere)
-        {
-            // Another host may run it, and does not tell: what is found out of it decides (scenario 309).
-            if let Some(record) = self.belief.workloads.get_mut(workload) {
-                record.stopped_on = Some((host.clone(), how));
-            }
         &self,
         workload: &WorkloadId,
         host: &HostId,
@@ -439,8 +439,9 @@ impl Engine {
         let nowhere = record.may_run_on.is_subset(&record.pending_on) && record.unsettled.is_empty();
         let untold = record.trouble.as_ref().is_none_or(|trouble| trouble.started_at.is_some());
         if nowhere && untold && record.want == Want::Running {
-            match self.stopped_after_sure_start(workload, host) {
-                Some(how) => self.stopped_by_person(host, workload, how),
+            let after_start = self.stopped_after_sure_start(workload, host).map(|how| (host.clone(), how));
+            match after_start.or_else(|| self.shut_down_where_it_was_to_leave(workload)) {
+                Some((host, how)) => self.stopped_by_person(&host, workload, how),
                 None => self.trouble(workload, Cause::StartFailed),
             }
         }

@@ -105,6 +105,19 @@ fn what_its_owner_shuts_down_while_it_is_stopped_by_force_stays_down() {
     }
 }
 
+/// Nobody knows what became of a migration, and the host that it was to leave says `shut down` (scenario 314).
+#[test]
+fn what_shut_down_where_it_was_to_leave_stays_down() {
+    let mut story = Story::new();
+    story.migration();
+    story.has("h1", domain(DomainState::Off(OffReason::Shutdown)));
+    story.restart();
+    story.pass(Span::minutes(4));
+    let starts = |action: &Action| matches!(action, Action::Start { .. });
+    assert!(!story.ordered().iter().any(starts), "{}", story.said.join("\n"));
+    assert_eq!(story.health(), "stopped");
+}
+
 /// A list catches a start halfway, when libvirt still holds the guest paused: it was started by a person all the same. Found
 /// on real parts: the VM was shut down again.
 #[test]
