@@ -205,10 +205,13 @@ impl Engine {
 
     fn domain_listed(&mut self, host: &HostId, workload: &WorkloadId, asked_at: Time, domain: &DomainSeen) {
         if !self.belief.workloads.contains(workload) {
-            self.belief.workloads.put(WorkloadRecord::new(workload.clone(), domain.uuid.clone(), self.now));
+            let unprotected = self.belief.meta.was_left_alone(workload);
+            let record = WorkloadRecord::new(workload.clone(), domain.uuid.clone(), self.now);
+            self.belief.workloads.put(WorkloadRecord { unprotected, ..record });
             self.belief.has_uuid(workload, &domain.uuid);
             self.relations.outdated = true;
-            let text = format!("found on {host}, {}", domain.state);
+            let alone = if unprotected { "; left alone, as an operator said before" } else { "" };
+            let text = format!("found on {host}, {}{alone}", domain.state);
             self.note(EventKind::Seen, Severity::Green, Subject::Workload(workload.clone()), text);
         }
         if self.is_another(workload, host, &domain.uuid) {

@@ -334,10 +334,14 @@ impl Engine {
         if wanted || somewhere || !told || in_doubt || !record.may_run_on.is_empty() || !record.left.is_empty() {
             return;
         }
+        let unprotected = record.unprotected;
         let subject = Subject::Workload(workload.clone());
         self.note(EventKind::Seen, Severity::Green, subject.clone(), "removed by a person: no host has it any more");
         self.settle_alarms(subject, vec![]);
         self.leave_incident_of(workload);
+        if unprotected {
+            self.belief.meta.leave_alone(workload); // it may only be defined elsewhere (scenario 315)
+        }
         self.belief.forget(workload);
         self.relations.outdated = true;
     }

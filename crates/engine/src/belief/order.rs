@@ -1,8 +1,9 @@
 //! The journal: every order with its reason, and what came of it. An order is written here before it leaves.
 
 use crate::{Change, Row, Table, control::BadRow, ledger::Record, restored::Restored};
-use mainstay_model::{Action, ActionId, Epoch, HostId, IncidentId, Order, Outcome, Span, Subject, Time};
+use mainstay_model::{Action, ActionId, Epoch, HostId, IncidentId, Order, Outcome, Span, Subject, Time, WorkloadId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// An order in the journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -75,6 +76,9 @@ pub(crate) struct Meta {
     /// `alive_at` of the term before this one.
     #[serde(skip)]
     pub alive_before: Option<Time>,
+    /// Workloads that were forgotten while an operator wanted them left alone: that word counts when they are found again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    left_alone: BTreeSet<WorkloadId>,
     #[serde(skip)]
     changed: bool,
 }
@@ -111,6 +115,16 @@ impl Meta {
         self.changed = true;
         self.next_incident += 1;
         IncidentId(self.next_incident)
+    }
+    /// A workload is forgotten, and an operator wants it left alone.
+    pub(crate) fn leave_alone(&mut self, workload: &WorkloadId) {
+        self.changed |= self.left_alone.insert(workload.clone());
+    }
+    /// It is found again: true if it is to be left alone, which is on its own record from now on.
+    pub(crate) fn was_left_alone(&mut self, workload: &WorkloadId) -> bool {
+        let was = self.left_alone.remove(workload);
+        self.changed |= was;
+        was
     }
     /// Set while the memory is known to be older than the world.
     pub(crate) fn restored(&self) -> Option<&Restored> {

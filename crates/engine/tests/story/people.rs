@@ -118,6 +118,31 @@ fn what_shut_down_where_it_was_to_leave_stays_down() {
     assert_eq!(story.health(), "stopped");
 }
 
+/// Undefined on one host and defined on another: in between it is defined nowhere, and forgotten (scenario 315).
+#[test]
+fn what_is_to_be_left_alone_stays_so_when_it_is_defined_elsewhere() {
+    for restarted in [false, true] {
+        let mut story = Story::new();
+        story.event("h1", DomainState::Off(OffReason::Shutdown));
+        story.command(Command::Unprotect { workload: "web-1".into() });
+        story.has_not("h1");
+        story.pass(Span::secs(2));
+        assert!(story.controller.view(story.now).workloads.is_empty(), "{}", story.said.join("\n"));
+        if restarted {
+            story.restart();
+        }
+        story.has("h2", domain(DomainState::Running));
+        story.pass(Span::secs(8));
+        story.event("h2", DomainState::Off(OffReason::Crashed));
+        story.pass(Span::secs(20));
+        assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
+        story.command(Command::Protect { workload: "web-1".into() });
+        story.pass(Span::secs(15));
+        let (_, action) = story.only_order();
+        assert!(matches!(action, Action::Start { .. }), "{action}");
+    }
+}
+
 /// A list catches a start halfway, when libvirt still holds the guest paused: it was started by a person all the same. Found
 /// on real parts: the VM was shut down again.
 #[test]
