@@ -20,6 +20,8 @@ pub(super) struct Goodbyes {
     ended: BTreeMap<HostId, Vec<(Time, WorkloadId)>>,
     /// What was told to run on each host.
     live: BTreeMap<HostId, BTreeSet<WorkloadId>>,
+    /// Of when each host's newest word on a guest is: a list that was asked for before, and arrives after it, is old.
+    told_of: BTreeMap<(HostId, WorkloadId), Time>,
     /// Of each guest the last such end.
     last: BTreeMap<WorkloadId, Time>,
     /// And the last one that was in a row before the end of a connection, with its host.
@@ -33,11 +35,14 @@ impl Goodbyes {
     pub fn told(&mut self, fact: &Fact, now: Time) {
         match fact {
             Fact::Domain { host, workload, change: DomainChange::State(state) } => {
+                self.told_of.insert((host.clone(), workload.clone()), now);
                 self.state(host, workload, *state, now);
             }
-            Fact::Inventory { host, domains, .. } => {
+            Fact::Inventory { host, asked_at, domains, .. } => {
                 for (workload, seen) in &**domains {
-                    self.state(host, workload, seen.state, now);
+                    if self.told_of.get(&(host.clone(), workload.clone())).is_none_or(|of| of <= asked_at) {
+                        self.state(host, workload, seen.state, now);
+                    }
                 }
             }
             Fact::HostSilent { host, closed: true, .. } => self.row(host, now, CLOSES_WITHIN),
@@ -47,7 +52,8 @@ impl Goodbyes {
     }
 
     /// A start there was told to be done: its event may be lost.
-    pub fn came_up(&mut self, host: &HostId, workload: &WorkloadId) {
+    pub fn came_up(&mut self, host: &HostId, workload: &WorkloadId, now: Time) {
+        self.told_of.insert((host.clone(), workload.clone()), now);
         self.live.entry(host.clone()).or_default().insert(workload.clone());
     }
 

@@ -274,7 +274,7 @@ impl Checker {
         if let (Outcome::Done { .. }, Some(workload), Some(host)) =
             (outcome, order.action.workload(), order.action.may_run_on())
         {
-            self.goodbyes.came_up(host, workload);
+            self.goodbyes.came_up(host, workload, world.now);
         }
         if says_off {
             self.alone.claimed_off(world, order.action.host());
