@@ -380,6 +380,9 @@ impl Checker {
         if let Some(Journaled { order, ended: None }) = &entry {
             self.reverts.decided(&order.action, world.now); // also if the controller dies before it leaves
         }
+        if let Some(Journaled { order, ended: Some((_, Outcome::Unknown { .. })) }) = &entry {
+            self.stops.given_up(&order.action, world.now); // also if it never left: the next term can't know
+        }
         let Some(Journaled { order, ended: Some((_, Outcome::Done { .. })) }) = entry else { return };
         if !self.done.contains(&order.id) {
             let text = format!("{} ({}) is on record as done, and nobody said so", order.id, order.action);

@@ -3,7 +3,7 @@
 //! A host's word `destroyed` or `shut down` looks the same whether a person did it or a stop of the controller's own before
 //! a start whose outcome is in doubt. It counts as told if nothing was in doubt, or if the host said otherwise before.
 
-use mainstay_model::{Action, DomainState, HostId, OffReason, Order, Span, Time, WorkloadId};
+use mainstay_model::{Action, DomainState, HostId, OffReason, Order, Span, StopHow, Time, WorkloadId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A stop that hangs (on storage, in its host) may be carried out much later; the controller counts on it this long.
@@ -32,6 +32,9 @@ pub(super) struct Stops {
     /// Workloads destroyed while a stop of the controller's own was under way or just over: a person who was faster leaves the
     /// same word.
     ended_beside_own: BTreeSet<WorkloadId>,
+    /// Stops of the controller's own that are on record as unknown, with the word that they leave: for a while each may still
+    /// come, and looks like a person's.
+    given_up: BTreeMap<(WorkloadId, OffReason), Time>,
     /// Shut down or saved since it was started last.
     ended_in_order: BTreeSet<WorkloadId>,
     /// Started by a person since the controller knew of the stop, and the controller was not told of that yet.
@@ -146,6 +149,16 @@ impl Stops {
         }
     }
 
+    /// An order is on record as unknown.
+    pub fn given_up(&mut self, action: &Action, at: Time) {
+        let (workload, word) = match action {
+            Action::Stop { workload, how: StopHow::Graceful, .. } => (workload, OffReason::Shutdown),
+            Action::Stop { workload, .. } | Action::Revert { workload, .. } => (workload, OffReason::Destroyed),
+            _ => return,
+        };
+        self.given_up.insert((workload.clone(), word), at);
+    }
+
     /// A host's word on a workload. `in_doubt`: an order about it has no certain outcome. True if that is how the controller
     /// learns of a person's stop.
     pub fn told(
@@ -159,6 +172,12 @@ impl Stops {
         if state.is_live() {
             self.started_unseen.remove(workload);
             self.in_doubt_since_begin.remove(workload);
+        }
+        if let DomainState::Off(why) = state
+            && let Some(at) = self.given_up.get(&(workload.clone(), why))
+            && now.since(*at) <= LOOKS_LIKE_A_PERSONS_AFTER
+        {
+            self.ended_beside_own.insert(workload.clone());
         }
         let before = self.words.get(workload).and_then(|words| words.get(host)).copied();
         if before == Some(state) && state.is_live() {
