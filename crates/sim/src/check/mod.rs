@@ -36,7 +36,7 @@ use health::Signs;
 use mainstay_engine::{Change, Input, Table};
 use mainstay_model::{
     Action, ActionId, Command, Detail, DomainChange, DomainSeen, DomainState, Epoch, Fact, HostId, Order, Outcome,
-    PowerState, RecoveryPoint, Time, WorkloadId,
+    PowerState, RecoveryPoint, Span, Time, WorkloadId,
 };
 use moves::Moves;
 use points::Points;
@@ -59,6 +59,9 @@ pub struct Violation {
     /// What happened.
     pub text: String,
 }
+
+/// A host may carry out so long what a memory that was put back has forgotten.
+const FORGOTTEN_MAY_HAPPEN: Span = Span::secs(90);
 
 /// Watches one run.
 #[derive(Default)]
@@ -88,6 +91,10 @@ pub(crate) struct Checker {
     stopped_in_backup: BTreeSet<WorkloadId>,
     /// Told to run since the controller's memory was put back.
     live_since_put_back: BTreeSet<WorkloadId>,
+    /// When a controller began with a memory that was put back.
+    began_with_old_memory: Option<Time>,
+    /// Hosts that listed their VMs after the last moment at which they may carry out what that memory has forgotten.
+    carried_out: BTreeSet<HostId>,
     attempts: BTreeMap<WorkloadId, Attempts>,
     points: Points,
     moves: Moves,
@@ -118,6 +125,9 @@ impl Checker {
             self.stake(Rule::DurableIntent);
         }
         self.oldest_allowed = Epoch(self.epoch.0 + 1);
+        if self.memory_is_old {
+            self.began_with_old_memory.get_or_insert(now);
+        }
         self.stops.controller_begins(|workload| self.evidence.has_open(workload));
     }
 
@@ -130,6 +140,8 @@ impl Checker {
     pub fn memory_put_back(&mut self) {
         self.figures.memory_put_back();
         self.live_since_put_back.clear();
+        self.carried_out.clear();
+        self.began_with_old_memory = None;
         self.memory_is_old = true;
         // What it was told since the backup it does not know.
         self.unprotected.clear();
@@ -232,7 +244,10 @@ impl Checker {
             Fact::Domain { host, workload, change: DomainChange::State(state) } => {
                 self.told_state(world, workload, host, *state);
             }
-            Fact::Inventory { host, domains, capacity, .. } => {
+            Fact::Inventory { host, domains, capacity, asked_at } => {
+                if self.began_with_old_memory.is_some_and(|began| *asked_at > began + FORGOTTEN_MAY_HAPPEN) {
+                    self.carried_out.insert(host.clone());
+                }
                 self.sizes.listed(host, *capacity, domains);
                 for (workload, seen) in &**domains {
                     if self.last_ran.get(workload).is_none_or(|ran| ran == host) {
@@ -257,6 +272,9 @@ impl Checker {
         let in_doubt = self.evidence.has_open(workload);
         if self.stops.told(workload, host, state, in_doubt, world.now) {
             self.stake(Rule::PersonsStop);
+            if self.began_with_old_memory.is_some() && !self.carried_out.contains(host) {
+                self.live_since_put_back.remove(workload); // an order that was forgotten may have done it: an operator is asked
+            }
         }
     }
 
