@@ -431,6 +431,21 @@ fn no_point_is_taken_of_a_saved_guest() {
     assert!(matches!(&reply, Reply::Refused { text } if text.contains("memory of web-1 is saved")), "{reply:?}");
 }
 
+/// Its memory is saved, so its host refuses the revert. To start it as it is was not what the operator asked for.
+#[test]
+fn what_a_person_stopped_stays_off_if_its_revert_is_refused() {
+    let mut story = Story::new();
+    story.point("one");
+    story.event("h1", DomainState::Off(OffReason::Saved));
+    story.command(Command::Revert { workload: "web-1".into(), point: Some("one".into()) });
+    let (revert, _) = story.only_order();
+    let error = Failure { kind: FailureKind::Refused, proves: Proof::Off, message: "its memory is saved".to_owned() };
+    story.ends(revert, Outcome::Failed { error });
+    story.pass(Span::minutes(3));
+    assert_eq!(story.ordered(), []);
+    assert_eq!((story.health().as_str(), story.open_incidents()), ("stopped", 0));
+}
+
 #[test]
 fn a_revert_that_an_operator_asked_for_is_no_alarm() {
     let mut story = Story::new();
