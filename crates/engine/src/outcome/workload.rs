@@ -57,6 +57,7 @@ impl Engine {
         record.left.remove(host);
         record.trying = None;
         record.came_up(host);
+        record.stopped_on = None;
         record.moving = None;
         record.leave_state = false;
         record.unsettled.remove(host);
