@@ -3,8 +3,8 @@
 use crate::harness::{Story, domain};
 use mainstay_engine::view::{OrderKind, OrderResult};
 use mainstay_model::{
-    Action, ActionId, Code, Command, Detail, DomainSeen, DomainState, Fact, FailureKind, HostState, OffReason, Outcome,
-    PointKind, PointState, Proof, Reply, Span, Subject, Time,
+    Action, ActionId, Code, Command, Detail, DomainSeen, DomainState, Fact, Failure, FailureKind, HostState, OffReason,
+    Outcome, PointKind, PointState, Proof, Reply, Span, Subject, Time,
     spec::{Keep, Rung},
 };
 
@@ -439,7 +439,12 @@ fn what_a_person_stopped_stays_off_if_its_revert_is_refused() {
     story.event("h1", DomainState::Off(OffReason::Saved));
     story.command(Command::Revert { workload: "web-1".into(), point: Some("one".into()) });
     let (revert, _) = story.only_order();
-    let error = Failure { kind: FailureKind::Refused, proves: Proof::Off, message: "its memory is saved".to_owned() };
+    let error = Failure {
+        kind: FailureKind::Refused,
+        did: Detail::None,
+        proves: Proof::Off,
+        message: "its memory is saved".to_owned(),
+    };
     story.ends(revert, Outcome::Failed { error });
     story.pass(Span::minutes(3));
     assert_eq!(story.ordered(), []);
