@@ -111,6 +111,9 @@ pub(crate) struct Asked {
     pub tries: u32,
     /// Whether it was done is not known.
     pub in_doubt: bool,
+    /// How it was stopped, if it was not wanted to run before that.
+    #[serde(default)]
+    pub was_stopped: Option<StoppedHow>,
 }
 
 /// What takes more than one order at times.

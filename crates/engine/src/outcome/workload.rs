@@ -145,7 +145,7 @@ impl Engine {
         self.rung_failed(workload, host);
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.moving = None;
-        if record.trouble.is_none() && record.unsettled.is_empty() {
+        if record.want == Want::Running && record.trouble.is_none() && record.unsettled.is_empty() {
             self.trouble(workload, Cause::StartFailed);
         }
     }

@@ -49,6 +49,9 @@ use std::{
 };
 use stops::Stops;
 
+/// An order that a memory put back has forgotten may be carried out for this long.
+const FORGOTTEN_ORDER_MAY_COME: Span = Span::secs(90);
+
 /// A rule was broken.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Violation {
@@ -59,9 +62,6 @@ pub struct Violation {
     /// What happened.
     pub text: String,
 }
-
-/// A host may carry out so long what a memory that was put back has forgotten.
-const FORGOTTEN_MAY_HAPPEN: Span = Span::secs(90);
 
 /// Watches one run.
 #[derive(Default)]
@@ -91,10 +91,9 @@ pub(crate) struct Checker {
     stopped_in_backup: BTreeSet<WorkloadId>,
     /// Told to run since the controller's memory was put back.
     live_since_put_back: BTreeSet<WorkloadId>,
-    /// When a controller began with a memory that was put back.
-    began_with_old_memory: Option<Time>,
-    /// Hosts that listed their VMs after the last moment at which they may carry out what that memory has forgotten.
-    carried_out: BTreeSet<HostId>,
+    /// When the memory was put back, and the hosts that listed their VMs since the last moment at which they may have carried
+    /// out what it had forgotten. What ended on another host may have been ended by that.
+    put_back: Option<(Time, BTreeSet<HostId>)>,
     attempts: BTreeMap<WorkloadId, Attempts>,
     points: Points,
     moves: Moves,
@@ -125,9 +124,6 @@ impl Checker {
             self.stake(Rule::DurableIntent);
         }
         self.oldest_allowed = Epoch(self.epoch.0 + 1);
-        if self.memory_is_old {
-            self.began_with_old_memory.get_or_insert(now);
-        }
         self.stops.controller_begins(|workload| self.evidence.has_open(workload));
     }
 
@@ -136,12 +132,11 @@ impl Checker {
         self.stake(Rule::OneEpoch);
     }
 
-    /// The controller's memory was put back from a backup.
-    pub fn memory_put_back(&mut self) {
+    /// The controller's memory was put back from a backup, with which it begins at that time.
+    pub fn memory_put_back(&mut self, at: Time) {
         self.figures.memory_put_back();
         self.live_since_put_back.clear();
-        self.carried_out.clear();
-        self.began_with_old_memory = None;
+        self.put_back = Some((at, BTreeSet::new()));
         self.memory_is_old = true;
         // What it was told since the backup it does not know.
         self.unprotected.clear();
@@ -244,15 +239,17 @@ impl Checker {
             Fact::Domain { host, workload, change: DomainChange::State(state) } => {
                 self.told_state(world, workload, host, *state);
             }
-            Fact::Inventory { host, domains, capacity, asked_at } => {
-                if self.began_with_old_memory.is_some_and(|began| *asked_at > began + FORGOTTEN_MAY_HAPPEN) {
-                    self.carried_out.insert(host.clone());
-                }
+            Fact::Inventory { host, asked_at, domains, capacity } => {
                 self.sizes.listed(host, *capacity, domains);
                 for (workload, seen) in &**domains {
                     if self.last_ran.get(workload).is_none_or(|ran| ran == host) {
                         self.told_state(world, workload, host, seen.state);
                     }
+                }
+                if let Some((at, listed)) = &mut self.put_back
+                    && *asked_at > *at + FORGOTTEN_ORDER_MAY_COME
+                {
+                    listed.insert(host.clone());
                 }
             }
             _ => {}
@@ -262,6 +259,8 @@ impl Checker {
     fn told_state(&mut self, world: &World, workload: &WorkloadId, host: &HostId, state: DomainState) {
         if state.is_live() {
             self.live_since_put_back.insert(workload.clone());
+        } else if self.put_back.as_ref().is_some_and(|(_, listed)| !listed.contains(host)) {
+            self.live_since_put_back.remove(workload);
         }
         let sick = matches!(state, DomainState::Panicked | DomainState::Paused(_));
         if sick {
@@ -272,9 +271,6 @@ impl Checker {
         let in_doubt = self.evidence.has_open(workload);
         if self.stops.told(workload, host, state, in_doubt, world.now) {
             self.stake(Rule::PersonsStop);
-            if self.began_with_old_memory.is_some() && !self.carried_out.contains(host) {
-                self.live_since_put_back.remove(workload); // an order that was forgotten may have done it: an operator is asked
-            }
         }
     }
 
