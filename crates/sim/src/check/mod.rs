@@ -126,6 +126,11 @@ impl Checker {
         self.stake(Rule::OneEpoch);
     }
 
+    /// The controller stands still until then.
+    pub fn controller_sleeps(&mut self, until: Time) {
+        self.evidence.controller_sleeps(until);
+    }
+
     /// The controller's memory was put back from a backup.
     pub fn memory_put_back(&mut self) {
         self.figures.memory_put_back();
@@ -214,6 +219,7 @@ impl Checker {
                     self.figures.asked(workload, world.now);
                 }
                 self.stops.over(workload);
+                self.stops.wanted(workload);
                 self.attempts.entry(workload.clone()).or_default().disturbed();
             }
             Command::DeletePoint { workload, point } => self.points.person_deletes(workload, point),
@@ -316,6 +322,9 @@ impl Checker {
             self.stops.started_by_person(guest);
         }
         self.stops.started(guest);
+        if by != Starter::Autostart {
+            self.stops.wanted(guest);
+        }
         self.signs.started(guest);
         if by != Starter::Controller {
             self.attempts.entry(guest.clone()).or_default().disturbed();
