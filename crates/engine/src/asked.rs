@@ -14,7 +14,7 @@
 //! Scenarios 185 and 187 to 189 show it.
 
 use crate::{
-    belief::{Asked, AskedFor, Moving, Purpose},
+    belief::{Asked, AskedFor, Moving, Purpose, Want},
     engine::Engine,
     explain::{Doing, WaitingOn},
 };
@@ -41,7 +41,11 @@ impl Engine {
         self.asked_is_given_up(workload, "another command took its place");
         let now = self.now;
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
-        record.asked = what.map(|what| Asked { what, at: now, tries: 0, in_doubt: false });
+        let was_stopped = match record.want {
+            Want::Running => None,
+            Want::Stopped { how, .. } => Some(how),
+        };
+        record.asked = what.map(|what| Asked { what, at: now, tries: 0, in_doubt: false, was_stopped });
         record.stop_failures = 0;
         self.belief.workload_senses.entry(workload.clone()).or_default().stop_again_at = None;
     }
@@ -59,7 +63,14 @@ impl Engine {
             && trouble.started_at.is_none()
             && off
         {
-            trouble.cause = Cause::StartFailed; // it is wanted, and its ladder brings it up
+            if let Some(how) = asked.was_stopped {
+                // To start it as it is was not asked for: it stays off, as before.
+                record.want = Want::Stopped { at: self.now, how };
+                record.trouble = None;
+                self.give_up_incident(workload);
+            } else {
+                trouble.cause = Cause::StartFailed; // it is wanted, and its ladder brings it up
+            }
         }
         self.agenda.touch(workload);
     }

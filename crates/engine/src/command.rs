@@ -296,6 +296,7 @@ impl Engine {
         self.commanded(Subject::Workload(workload.clone()), "a person asked to wake it");
         let record = self.belief.workloads.get_mut(workload)?;
         record.want = Want::Running;
+        record.stopped_on = None;
         let bound = self.recovery(workload).start_timeout;
         self.order(Action::Resume { workload: workload.clone(), host }, bound, crate::belief::Purpose::Life);
         Some(accepted(format!("{workload} is being woken")))
@@ -586,6 +587,7 @@ impl Engine {
             self.belief.workload_senses.entry(workload.clone()).or_default().wanted_since = Some(now);
         }
         record.want = Want::Running;
+        record.stopped_on = None;
     }
 
     /// Since when it is off, if it is: it has written nothing since.

@@ -8,7 +8,7 @@ use crate::{
 };
 use mainstay_model::{
     Action, Cause, DomainChange, DomainState, EventKind, HostChannel, HostId, OffReason, Outcome, PauseReason,
-    Severity, Span, Subject, Time, WorkloadId,
+    Severity, Span, StopHow, Subject, Time, WorkloadId,
     spec::{PersonStop, Rung},
 };
 
@@ -23,7 +23,10 @@ impl Engine {
         match change {
             DomainChange::State(state) => self.sighting(host, workload, state, self.now),
             DomainChange::Undefined => {
-                if !self.seen_live(workload, host) {
+                // What runs goes on without its definition. Where it may run and was not seen off, the next list tells.
+                let record = self.belief.workloads.get(workload);
+                let may_run = record.is_some_and(|record| record.may_run_on.contains(host));
+                if !may_run || self.seen_off(workload, host) {
                     self.sighting(host, workload, DomainState::Off(OffReason::Undefined), self.now);
                 }
             }
@@ -56,6 +59,11 @@ impl Engine {
     pub(crate) fn seen_live(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let senses = self.belief.workload_senses.get(workload);
         senses.and_then(|senses| senses.seen.get(host)).is_some_and(|seen| seen.state.is_live())
+    }
+
+    fn seen_off(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let senses = self.belief.workload_senses.get(workload);
+        senses.and_then(|senses| senses.seen.get(host)).is_some_and(|seen| !seen.state.is_live())
     }
 
     /// True while an order is under way that may start it there.
@@ -109,12 +117,14 @@ impl Engine {
     fn went_live(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, first: bool, was_live: bool) {
         let subject = Subject::Workload(workload.clone());
         // Never believed off here: it did not start, it has not stopped yet (a stop that an earlier term ordered).
-        let still = self.belief.workloads.get(workload).is_some_and(|record| record.may_run_on.contains(host));
+        let still = self.belief.workloads.get(workload).is_some_and(|record| record.may_run_on.contains(host))
+            || (first && self.outlived_a_proof(workload, host));
         self.belief.may_run(workload, host);
         if state == DomainState::Running
             && let Some(record) = self.belief.workloads.get_mut(workload)
         {
             record.came_up(host);
+            record.stopped_on = None;
         }
         if !was_live {
             let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
@@ -165,6 +175,15 @@ impl Engine {
             }
         }
         self.agenda.stir();
+    }
+
+    /// The host was called off, an operator wanted the workload stopped, and the host has it running without having booted
+    /// since: it was never off, and nobody started it there (scenario 311).
+    fn outlived_a_proof(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let Some(record) = self.belief.workloads.get(workload) else { return false };
+        let Want::Stopped { at, how: StoppedHow::Operator } = record.want else { return false };
+        let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at).is_some_and(|booted| booted > at);
+        record.left.contains(host) && !booted
     }
 
     /// True while a migration takes the workload away from this host: its running there is no news.
@@ -240,7 +259,17 @@ impl Engine {
         let runs_elsewhere = !record.may_run_on.is_empty();
         let doubtful = |other: &HostId| record.unsettled.contains_key(other) || record.pending_on.contains(other);
         let in_doubt_elsewhere = runs_elsewhere && record.may_run_on.iter().all(doubtful);
-        if leaving {
+        let forced = matches!(order, Some(Action::Stop { how: StopHow::Force, .. }));
+        let unasked = record.asked.is_none() && !self.was_asked_to_shut_down(workload, host);
+        if let Whose::Person(how) = whose
+            && (forced && reason == OffReason::Shutdown && was_live && wanted && unasked)
+        {
+            // Our force leaves another word: its owner was faster (scenario 313).
+            self.stopped_by_person(host, workload, how);
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.trying = None;
+            }
+        } else if leaving {
             // The migration's outcome tells what becomes of it, unless a person ended it: that migration fails.
             // A stop of ours that hung may come through just then (scenario 343).
             if let Some(how) = persons_stop(reason).filter(|_| wanted && was_live && whose != Whose::Ours) {
@@ -251,6 +280,13 @@ impl Engine {
         {
             // What another host has still to tell of a migration can't be that it runs there: it was stopped here.
             self.stopped_by_person(host, workload, how);
+        } else if let Whose::Person(how) = whose
+            && (was_live && wanted && !stopping && !known_trouble && runs_elsewhere)
+        {
+            // Another host may run it, and does not tell: what is found out of it decides (scenario 309).
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.stopped_on = Some((host.clone(), how));
+            }
         } else if (was_live || might_run_here) && wanted && !stopping && !known_trouble && !runs_elsewhere {
             if arriving && record.host.as_ref() != Some(host) {
                 // The target of a migration, which never ran: libvirt ends it when the source is gone, and nobody wanted that.
@@ -407,8 +443,9 @@ impl Engine {
         let nowhere = record.may_run_on.is_subset(&record.pending_on) && record.unsettled.is_empty();
         let untold = record.trouble.as_ref().is_none_or(|trouble| trouble.started_at.is_some());
         if nowhere && untold && record.want == Want::Running {
-            match self.stopped_after_sure_start(workload, host) {
-                Some(how) => self.stopped_by_person(host, workload, how),
+            let after_start = self.stopped_after_sure_start(workload, host).map(|how| (host.clone(), how));
+            match after_start.or_else(|| self.shut_down_where_it_was_to_leave(workload)) {
+                Some((host, how)) => self.stopped_by_person(&host, workload, how),
                 None => self.trouble(workload, Cause::StartFailed),
             }
         }

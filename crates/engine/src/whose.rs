@@ -80,6 +80,20 @@ impl Engine {
         }
     }
 
+    /// Its migration came to nothing or to nobody knows what, and the host that it was to leave says that it shut down: what
+    /// arrives elsewhere leaves another word there (scenario 314).
+    pub(crate) fn shut_down_where_it_was_to_leave(&self, workload: &WorkloadId) -> Option<(HostId, StoppedHow)> {
+        let Action::Migrate { from, .. } = &self.belief.acts_on(workload).next_back()?.order.action else {
+            return None;
+        };
+        let seen = self.belief.workload_senses.get(workload)?.seen.get(from)?;
+        let shut_down = seen.state == DomainState::Off(OffReason::Shutdown);
+        match self.whose(workload, from, OffReason::Shutdown) {
+            Whose::Person(how) if shut_down => Some((from.clone(), how)),
+            _ => None,
+        }
+    }
+
     /// How a person stopped it, if the host, asked after our start there was done, says so.
     pub(crate) fn stopped_after_sure_start(&self, workload: &WorkloadId, host: &HostId) -> Option<StoppedHow> {
         let seen = self.belief.workload_senses.get(workload)?.seen.get(host)?;
@@ -88,6 +102,12 @@ impl Engine {
             order.order.action.may_run_on().is_some() && matches!(order.ended, Some((_, Outcome::Done { .. })))
         });
         persons_stop(reason).filter(|_| started && self.whose(workload, host, reason) != Whose::Ours)
+    }
+
+    /// An order of ours before the last one asked it to shut down there, and it may take its time.
+    pub(crate) fn was_asked_to_shut_down(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let graceful = |order: &OrderRecord| matches!(order.order.action, Action::Stop { how: StopHow::Graceful, .. });
+        self.orders_there(workload, host).nth(1).is_some_and(graceful)
     }
 
     /// Orders that start or stop the workload at this host, the newest first.

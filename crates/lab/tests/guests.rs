@@ -23,6 +23,16 @@ async fn wait_state(lab: &Lab, guest: &str, expected: &str) {
     tokio::time::timeout(SOON, asking).await.unwrap_or_else(|_| panic!("{guest} never became {expected}"));
 }
 
+/// Waits until the watcher has heard a guest itself: of what it has not heard before, it can't tell that it was restarted.
+async fn heard_by(watcher: &Watcher, guest: &str) {
+    let heard = async {
+        while watcher.reports().get(guest).is_none_or(|report| report.answers == 0) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, heard).await.unwrap_or_else(|_| panic!("the watcher never heard {guest}"));
+}
+
 #[tokio::test]
 async fn every_way_of_dying_looks_different() {
     let lab = up(ScratchLab::spec("guests", 1, 4)).await;
@@ -30,6 +40,7 @@ async fn every_way_of_dying_looks_different() {
 
     // Killed: the process is gone, and libvirt calls it a crash. Its disk still has what it counted.
     let before = lab.wait_guest_answers("web-1", SOON).await.unwrap();
+    heard_by(&watcher, "web-1").await;
     assert_eq!(lab.guest_kill("web-1").await.unwrap(), "h1");
     lab.wait_guest_gone("web-1", SOON).await.unwrap();
     wait_state(&lab, "web-1", "shut off (crashed)").await;

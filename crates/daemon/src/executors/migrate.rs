@@ -18,6 +18,8 @@ pub(super) async fn migrate(task: &Task<'_>, workload: &WorkloadId, to: &HostId)
         return Err(Outcome::failed(FailureKind::Other, format!("{workload} does not run on {}", task.link.host)));
     }
     task.settle(workload, &domain).await?;
+    // A sensor that wrote the records back meanwhile would keep libvirt from migrating it.
+    let _changing = task.tools.memory.change(workload);
     // On record before libvirt is made to forget them, and owed to whichever host has the workload in the end: if this
     // process ends meanwhile, the next one writes them there.
     task.capture(workload, &domain).await?;

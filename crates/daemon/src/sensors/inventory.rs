@@ -255,7 +255,7 @@ async fn read_definition(
     let workload = WorkloadId::new(&one.domain.name);
     let limit = link.limit();
     let own = !context.memory.is_namesake(&workload, one.domain.uuid);
-    if own && is_running(one) && context.memory.owes(&workload) {
+    if own && is_running(one) && context.memory.owes(&workload) && !context.memory.is_changing(&workload) {
         write_records(context, connection, &one.domain, &workload, limit).await;
     }
     let outline = Outline::read(connection, &one.domain, limit).await?;

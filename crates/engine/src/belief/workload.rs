@@ -96,6 +96,10 @@ pub(crate) struct WorkloadRecord {
     /// The memory was put back: whether it should run is not known until it is seen running or an operator says so.
     #[serde(default)]
     pub in_question: bool,
+    /// A person stopped it on this host while it might run on another that did not tell: if it does not run there, it is to
+    /// stay off.
+    #[serde(default)]
+    pub stopped_on: Option<(HostId, StoppedHow)>,
 }
 
 /// What an operator asked for: see `asked.rs`.
@@ -107,6 +111,9 @@ pub(crate) struct Asked {
     pub tries: u32,
     /// Whether it was done is not known.
     pub in_doubt: bool,
+    /// How it was stopped, if it was not wanted to run before that.
+    #[serde(default)]
+    pub was_stopped: Option<StoppedHow>,
 }
 
 /// What takes more than one order at times.
@@ -342,6 +349,7 @@ impl WorkloadRecord {
             stop_failures: 0,
             asked: None,
             in_question: false,
+            stopped_on: None,
         }
     }
 }

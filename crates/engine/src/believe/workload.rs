@@ -139,6 +139,9 @@ impl Engine {
 
     pub(crate) fn trouble_since(&mut self, workload: &WorkloadId, cause: Cause, last_sign: Time) {
         let subject = Subject::Workload(workload.clone());
+        if self.was_stopped_before(workload, cause) {
+            return;
+        }
         let Some(record) = self.belief.workloads.get(workload) else { return };
         // It may have answered nobody for long before it hung or ended: it was as little there then as it is now.
         let senses = self.belief.workload_senses.get(workload);
@@ -180,6 +183,19 @@ impl Engine {
         record.trying = None;
         record.moving = None;
         self.agenda.touch(workload);
+    }
+
+    /// It is off now for a reason that says nothing of persons; but it was last seen to run where a person stopped it, while
+    /// another host did not tell.
+    fn was_stopped_before(&mut self, workload: &WorkloadId, cause: Cause) -> bool {
+        let untold = matches!(cause, Cause::HostLost | Cause::HostRestarted | Cause::StartFailed | Cause::Vanished);
+        let Some(record) = self.belief.workloads.get_mut(workload).filter(|_| untold) else { return false };
+        if !record.may_run_on.is_empty() || record.want != Want::Running {
+            return false;
+        }
+        let Some((host, how)) = record.stopped_on.take() else { return false };
+        self.stopped_by_person(&host, workload, how);
+        true
     }
 
     /// A workload that was in trouble and runs: for the incident's story, and when it has been well long enough the

@@ -99,12 +99,18 @@ impl Engine {
                 }
                 match &outcome {
                     Outcome::Done { .. } if asked => self.asked_is_done(&workload),
-                    Outcome::Failed { error } if asked => self.asked_failed(&workload, error),
                     Outcome::Unknown { .. } if asked => self.asked_in_doubt(&workload),
                     _ => {}
                 }
                 let not_there = matches!(&outcome, Outcome::Failed { error } if error.kind == FailureKind::NotThere);
+                let failed = match &outcome {
+                    Outcome::Failed { error } if asked => Some(error.clone()),
+                    _ => None,
+                };
                 self.start_ended(&workload, &host, Sent { since, until, doubted }, outcome);
+                if let Some(error) = failed {
+                    self.asked_failed(&workload, &error); // only now is it known whether it runs there
+                }
                 if not_there {
                     self.point_not_there(&workload, &point);
                 }

@@ -57,6 +57,7 @@ impl Engine {
         record.left.remove(host);
         record.trying = None;
         record.came_up(host);
+        record.stopped_on = None;
         record.moving = None;
         record.leave_state = false;
         record.unsettled.remove(host);
@@ -159,7 +160,7 @@ impl Engine {
         self.rung_failed(workload, host);
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.moving = None;
-        if record.trouble.is_none() && record.unsettled.is_empty() {
+        if record.want == Want::Running && record.trouble.is_none() && record.unsettled.is_empty() {
             self.trouble(workload, Cause::StartFailed);
         }
     }

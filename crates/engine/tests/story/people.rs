@@ -2,7 +2,8 @@
 
 use crate::harness::{Story, domain};
 use mainstay_model::{
-    Action, Code, Command, DomainState, OffReason, Outcome, PauseReason, Reply, Span, spec::PersonStop,
+    Action, Code, Command, DomainState, Fact, HostChannel, OffReason, Outcome, PauseReason, Reply, Span, StopHow, Time,
+    spec::PersonStop,
 };
 
 /// Rule 3 while a migration is under way: the migration then fails, of course.
@@ -34,6 +35,87 @@ fn what_is_shut_down_while_it_is_being_started_stays_down() {
         assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
         assert_eq!((story.health().as_str(), story.open_incidents()), ("stopped", 0));
     }
+}
+
+/// Rule 3 while another host might run it too, and does not tell: a person had started it there as well (scenario 309).
+#[test]
+fn what_is_shut_down_while_another_host_might_run_it_stays_down() {
+    for restarted in [false, true] {
+        let mut story = Story::new();
+        story.event("h2", DomainState::Running);
+        let fence = story.host_lost();
+        story.now = story.now + Span::millis(100);
+        story.event("h2", DomainState::Off(OffReason::Shutdown));
+        if restarted {
+            story.restart();
+            story.pass(Span::secs(8));
+            let id = story.orders.drain(..).map(|(id, _)| id).next_back();
+            story.fenced(id.expect("it is fenced in the new term"));
+        } else {
+            story.fenced(fence);
+        }
+        story.pass(Span::minutes(1));
+        let starts = |action: &Action| matches!(action, Action::Start { .. });
+        assert!(!story.ordered().iter().any(starts), "{}", story.said.join("\n"));
+        assert_eq!(story.health(), "stopped");
+    }
+}
+
+/// A fence device lied, and an operator stopped what could not be started elsewhere. Its host has not booted since, so it runs
+/// as before; what boots and has it running was started by a person (scenario 311).
+#[test]
+fn an_operators_stop_counts_for_a_host_that_was_called_off_and_never_was() {
+    for boots in [false, true] {
+        let mut story = Story::new();
+        story.fact(Fact::HostBooted { host: "h1".into(), at: Time(0) });
+        for host in ["h2", "h3"] {
+            story.command(Command::Maintenance { host: host.into(), on: true });
+        }
+        let fence = story.host_lost();
+        story.fenced(fence);
+        story.orders.clear();
+        story.command(Command::StopWorkload { workload: "web-1".into(), how: StopHow::Graceful, within: None });
+        story.pass(Span::secs(30));
+        story.orders.clear();
+        story.silent.clear();
+        story.fact(Fact::HostHeard { host: "h1".into(), channel: HostChannel::Hypervisor });
+        let at = if boots { story.now } else { Time(0) };
+        story.fact(Fact::HostBooted { host: "h1".into(), at });
+        story.pass(Span::secs(30));
+        let stops = story.ordered().iter().any(|action| matches!(action, Action::Stop { .. }));
+        assert_eq!(stops, !boots, "{}", story.said.join("\n"));
+        let started = story.said.iter().any(|line| line.contains("started by a person"));
+        assert_eq!(started, boots, "{}", story.said.join("\n"));
+    }
+}
+
+/// A stop by force leaves another word than an owner's shutdown, which was faster (scenario 313).
+#[test]
+fn what_its_owner_shuts_down_while_it_is_stopped_by_force_stays_down() {
+    for (word, health) in [(OffReason::Shutdown, "stopped"), (OffReason::Destroyed, "crashed")] {
+        let mut story = Story::new();
+        let stop = story.panicked();
+        story.now = story.now + Span::secs(1);
+        story.event("h1", DomainState::Off(word));
+        story.done(stop);
+        story.pass(Span::secs(2));
+        let starts = story.ordered().iter().any(|action| matches!(action, Action::Start { .. }));
+        assert_eq!(starts, word == OffReason::Destroyed, "{}", story.said.join("\n"));
+        assert_eq!(story.health(), health);
+    }
+}
+
+/// Nobody knows what became of a migration, and the host that it was to leave says `shut down` (scenario 314).
+#[test]
+fn what_shut_down_where_it_was_to_leave_stays_down() {
+    let mut story = Story::new();
+    story.migration();
+    story.has("h1", domain(DomainState::Off(OffReason::Shutdown)));
+    story.restart();
+    story.pass(Span::minutes(4));
+    let starts = |action: &Action| matches!(action, Action::Start { .. });
+    assert!(!story.ordered().iter().any(starts), "{}", story.said.join("\n"));
+    assert_eq!(story.health(), "stopped");
 }
 
 /// A list catches a start halfway, when libvirt still holds the guest paused: it was started by a person all the same. Found

@@ -3,8 +3,8 @@
 use crate::harness::{Story, domain};
 use mainstay_engine::view::{OrderKind, OrderResult};
 use mainstay_model::{
-    Action, ActionId, Code, Command, Detail, DomainSeen, DomainState, Fact, FailureKind, HostState, OffReason, Outcome,
-    PointKind, PointState, Proof, Reply, Span, Subject, Time,
+    Action, ActionId, Code, Command, Detail, DomainSeen, DomainState, Fact, Failure, FailureKind, HostState, OffReason,
+    Outcome, PointKind, PointState, Proof, Reply, Span, Subject, Time,
     spec::{Keep, Rung},
 };
 
@@ -429,6 +429,26 @@ fn no_point_is_taken_of_a_saved_guest() {
     story.pass(Span::secs(2));
     let reply = story.command(Command::TakePoint { workload: "web-1".into(), name: None });
     assert!(matches!(&reply, Reply::Refused { text } if text.contains("memory of web-1 is saved")), "{reply:?}");
+}
+
+/// Its memory is saved, so its host refuses the revert. To start it as it is was not what the operator asked for.
+#[test]
+fn what_a_person_stopped_stays_off_if_its_revert_is_refused() {
+    let mut story = Story::new();
+    story.point("one");
+    story.event("h1", DomainState::Off(OffReason::Saved));
+    story.command(Command::Revert { workload: "web-1".into(), point: Some("one".into()) });
+    let (revert, _) = story.only_order();
+    let error = Failure {
+        kind: FailureKind::Refused,
+        did: Detail::None,
+        proves: Proof::Off,
+        message: "its memory is saved".to_owned(),
+    };
+    story.ends(revert, Outcome::Failed { error });
+    story.pass(Span::minutes(3));
+    assert_eq!(story.ordered(), []);
+    assert_eq!((story.health().as_str(), story.open_incidents()), ("stopped", 0));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use crate::harness::{Story, domain};
 use mainstay_engine::Input;
 use mainstay_model::{
-    Action, Code, Command, Detail, DomainState, Fact, GuestChannel, HostChannel, Outcome, PowerState, Span,
+    Action, Code, Command, Detail, DomainChange, DomainState, Fact, GuestChannel, HostChannel, Outcome, PowerState,
+    Span,
 };
 
 /// No fact comes any more, as from a host whose connection hangs: the engine looks by itself when it said it would.
@@ -187,4 +188,19 @@ fn a_guest_cannot_keep_its_dead_host_from_being_fenced() {
         let is_fenced = story.ordered().iter().any(|action| matches!(action, Action::Fence { .. }));
         assert_eq!(is_fenced, fenced, "at its word: {at_its_word}");
     }
+}
+
+/// What runs goes on when its definition is removed. In a new term that is the first word of it (scenario 308).
+#[test]
+fn a_definition_removed_before_the_first_list_is_no_proof_that_it_is_off() {
+    let mut story = Story::new();
+    story.restart();
+    let change = DomainChange::Undefined;
+    story.fact(Fact::Domain { host: "h1".into(), workload: "web-1".into(), change });
+    story.now = story.now + Span::secs(15);
+    story.tell(vec![Input::Tick]);
+    story.pass(Span::secs(5));
+    assert_eq!((story.ordered(), story.alarms()), (vec![], vec![]), "{:#?}", story.said);
+    let off = |line: &String| line.contains("vanished");
+    assert!(!story.said.iter().any(off), "{:#?}", story.said);
 }

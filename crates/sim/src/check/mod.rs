@@ -36,7 +36,7 @@ use health::Signs;
 use mainstay_engine::{Change, Input, Table};
 use mainstay_model::{
     Action, ActionId, Command, Detail, DomainChange, DomainSeen, DomainState, Epoch, Fact, HostId, Order, Outcome,
-    PowerState, RecoveryPoint, Time, WorkloadId,
+    PowerState, RecoveryPoint, Span, Time, WorkloadId,
 };
 use moves::Moves;
 use points::Points;
@@ -48,6 +48,9 @@ use std::{
     sync::Arc,
 };
 use stops::Stops;
+
+/// An order that a memory put back has forgotten may be carried out for this long.
+const FORGOTTEN_ORDER_MAY_COME: Span = Span::secs(90);
 
 /// A rule was broken.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -88,6 +91,9 @@ pub(crate) struct Checker {
     stopped_in_backup: BTreeSet<WorkloadId>,
     /// Told to run since the controller's memory was put back.
     live_since_put_back: BTreeSet<WorkloadId>,
+    /// When the memory was put back, and the hosts that listed their VMs since the last moment at which they may have carried
+    /// out what it had forgotten. What ended on another host may have been ended by that.
+    put_back: Option<(Time, BTreeSet<HostId>)>,
     attempts: BTreeMap<WorkloadId, Attempts>,
     points: Points,
     moves: Moves,
@@ -131,10 +137,11 @@ impl Checker {
         self.evidence.controller_sleeps(until);
     }
 
-    /// The controller's memory was put back from a backup.
-    pub fn memory_put_back(&mut self) {
+    /// The controller's memory was put back from a backup, with which it begins at that time.
+    pub fn memory_put_back(&mut self, at: Time) {
         self.figures.memory_put_back();
         self.live_since_put_back.clear();
+        self.put_back = Some((at, BTreeSet::new()));
         self.memory_is_old = true;
         // What it was told since the backup it does not know.
         self.unprotected.clear();
@@ -238,12 +245,17 @@ impl Checker {
             Fact::Domain { host, workload, change: DomainChange::State(state) } => {
                 self.told_state(world, workload, host, *state);
             }
-            Fact::Inventory { host, domains, capacity, .. } => {
+            Fact::Inventory { host, asked_at, domains, capacity } => {
                 self.sizes.listed(host, *capacity, domains);
                 for (workload, seen) in &**domains {
                     if self.last_ran.get(workload).is_none_or(|ran| ran == host) {
                         self.told_state(world, workload, host, seen.state);
                     }
+                }
+                if let Some((at, listed)) = &mut self.put_back
+                    && *asked_at > *at + FORGOTTEN_ORDER_MAY_COME
+                {
+                    listed.insert(host.clone());
                 }
             }
             _ => {}
@@ -253,6 +265,8 @@ impl Checker {
     fn told_state(&mut self, world: &World, workload: &WorkloadId, host: &HostId, state: DomainState) {
         if state.is_live() {
             self.live_since_put_back.insert(workload.clone());
+        } else if self.put_back.as_ref().is_some_and(|(_, listed)| !listed.contains(host)) {
+            self.live_since_put_back.remove(workload);
         }
         let sick = matches!(state, DomainState::Panicked | DomainState::Paused(_));
         if sick {

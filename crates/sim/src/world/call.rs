@@ -31,7 +31,7 @@ pub(super) struct Call {
     fault: Option<CallFault>,
     /// The connection it went over; `None`: a fence device.
     connection: Option<(HostId, u64)>,
-    /// The host's life it was sent to, or arrived in.
+    /// The host's life it was sent to.
     boots: u64,
     sent_at: Time,
     begun_at: Option<Time>,
@@ -115,9 +115,12 @@ impl World {
     pub(super) fn arrive(&mut self, id: ActionId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(host) = self.hosts.get_mut(call.order.action.host()) else { return };
+        if host.boots != call.boots {
+            return; // the kernel that booted since knows nothing of that connection, and resets it
+        }
         if !host.is_reached() || host.management == Management::Dead {
             // The sender's kernel goes on trying, unless nothing is left that it could be delivered to.
-            let lives = host.power == Power::On && host.boots == call.boots && host.management != Management::Dead;
+            let lives = host.power == Power::On && host.management != Management::Dead;
             if call.fault == Some(CallFault::Late) && lives && self.now.since(call.sent_at) < TCP_PATIENCE {
                 // It waits twice as long each time.
                 let pause = self.now.since(call.sent_at).max(Span::millis(500));
@@ -129,7 +132,6 @@ impl World {
             host.backlog.push(id);
             return;
         }
-        call.boots = host.boots;
         let (low, high) = match &call.order.action {
             Action::Start { .. } => (250, 500),
             Action::Stop { .. } => (200, 300),

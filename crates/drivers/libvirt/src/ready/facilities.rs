@@ -256,7 +256,10 @@ mod tests {
             ..Facilities::default()
         };
         let missing: Vec<String> = host.lacks(&needs).iter().map(ToString::to_string).collect();
-        assert_eq!(missing, ["Network: back", "Secret: ceph key", "HugePages: 2 of 2048 KiB needed, 1 free"]);
+        assert_eq!(
+            missing,
+            ["network back is missing", "secret ceph key is missing", "huge pages: 2 of 2048 KiB needed, 1 free"]
+        );
         assert_eq!(Facilities::default().lacks(&needs), []);
     }
 }
