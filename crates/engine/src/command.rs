@@ -359,6 +359,13 @@ impl Engine {
         };
         self.commanded(Subject::Workload(workload.clone()), "a person asked to restart it");
         self.asked_anew(workload, Some(AskedFor::Restart { how }));
+        // It takes the place of a stop that was asked for before and did not come through (scenario 344).
+        if let Some(record) = self.belief.workloads.get_mut(workload)
+            && record.want != Want::Running
+        {
+            record.want = Want::Running;
+            record.force_stop_at = None;
+        }
         self.order_stop_for_restart(workload, &host, how);
         accepted(format!("{workload} is being restarted"))
     }

@@ -17,12 +17,13 @@
 //! doing.
 
 use crate::{
-    belief::{HostPhase, OffProof, StoppedHow, Want},
+    belief::{HostPhase, OffProof, OrderRecord, StoppedHow, Want},
     engine::Engine,
     explain::{Doing, WaitingOn},
 };
 use mainstay_model::{
-    Cause, DomainState, EventKind, HostId, IncidentCause, Severity, Span, Subject, Time, WorkloadId, spec::HostShutdown,
+    Action, Cause, DomainState, EventKind, HostId, IncidentCause, Severity, Span, Subject, Time, WorkloadId,
+    spec::{HostShutdown, PersonStop},
 };
 
 /// Longest gap between two guests' ends that shut down at the same time, and between the last one and the closing of the
@@ -37,6 +38,8 @@ const ROW_LASTS: Span = Span::minutes(30);
 const BOOT_TIME_OFF_BY: Span = Span::secs(10);
 /// If the controller was away: from the last end to the start of the host's kernel, firmware included.
 const BOOTS_WITHIN: Span = Span::minutes(10);
+/// What waited for a controller that slept reaches it within this.
+const TOLD_ON_WAKING: Span = Span::secs(1);
 /// From the end of its management until a host that shuts down is silent altogether.
 const FALLS_SILENT_WITHIN: Span = Span::minutes(2);
 
@@ -121,7 +124,8 @@ impl Engine {
             return;
         }
         let Some(senses) = self.belief.host_senses.get(host) else { return };
-        let (heard_before, closed) = (senses.heard_before, senses.closed_before >= senses.heard_before);
+        let heard_before = senses.heard_before;
+        let closed = heard_before.is_some() && senses.closed_before >= heard_before;
         if let Some(record) = self.belief.hosts.get_mut(host) {
             record.booted_at = Some(at);
         }
@@ -131,6 +135,14 @@ impl Engine {
         let went = match heard_before {
             // It was heard after that: its hypervisor was restarted, not the host.
             Some(last) if last >= at => return,
+            // The controller slept, and what it was told on waking up may be of any time in between: it was away as well
+            // (scenario 352).
+            Some(last) if last <= self.awake_since + TOLD_ON_WAKING => {
+                let went = self.went_with(host, at, BOOTS_WITHIN);
+                let was_well =
+                    |workload: &WorkloadId, at: Time| self.last_well(workload).map_or(at, |well| well.min(at));
+                went.into_iter().map(|(workload, at)| (workload.clone(), was_well(&workload, at))).collect()
+            }
             Some(last) => {
                 let went = self.went_with(host, at.min(last + GOES_WITH), GOES_WITH.times(2));
                 // It was watched, and nothing said that it went in good order: one guest's end may be a person's stop just
@@ -140,7 +152,8 @@ impl Engine {
             }
             None => self.went_with(host, at, BOOTS_WITHIN),
         };
-        if !went.is_empty() && self.in_good_order(host, &went) {
+        // What was left running was judged when it closed.
+        if !went.is_empty() && (closed || self.in_good_order(host, &went)) {
             self.went_with_their_host(host, "it was shut down in good order, and booted again", went);
         }
     }
@@ -159,7 +172,18 @@ impl Engine {
     /// Workloads that may still run there, but for those of which the host said itself that they shut down: what else is in
     /// doubt there, as the migration that it was shut down in, ends with the host.
     fn left_running(&self, host: &HostId) -> usize {
-        self.belief.on_host(host).filter(|workload| !self.shut_down_there(workload, host)).count()
+        let ended =
+            |workload: &WorkloadId| self.shut_down_there(workload, host) || self.powered_on_there(workload, host);
+        self.belief.on_host(host).filter(|workload| !ended(workload)).count()
+    }
+
+    /// It ended a moment ago like the others, and its policy powered it on again (scenario 351).
+    fn powered_on_there(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let powers_on = self.rule(workload).is_some_and(|rule| rule.policy.on_person_stop == PersonStop::PowerOn);
+        let started = |order: &OrderRecord| {
+            matches!(order.order.action, Action::Start { .. }) && self.now.since(order.ordered_at) <= GOES_WITH.times(2)
+        };
+        powers_on && self.orders_there(workload, host).any(started)
     }
 
     fn shut_down_there(&self, workload: &WorkloadId, host: &HostId) -> bool {

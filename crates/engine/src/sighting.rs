@@ -4,7 +4,7 @@
 use crate::{
     belief::{HostPhase, OrderRecord, Seen, StoppedHow, Want},
     engine::Engine,
-    whose::{Whose, cause_of_end, persons_stop},
+    whose::{Whose, cause_of_end, pause_cause, persons_stop},
 };
 use mainstay_model::{
     Action, Cause, DomainChange, DomainState, EventKind, HostChannel, HostId, OffReason, Outcome, PauseReason,
@@ -150,8 +150,11 @@ impl Engine {
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         // A start may be seen halfway: libvirt holds it for a moment, or a person lets it begin paused.
         let by_person = wanted_stopped && !ours && (!still || senses.coming_up.as_ref() == Some(host));
-        // What panicked had been running.
-        let ran = matches!(state, DomainState::Running | DomainState::Panicked);
+        // What panicked had been running, and what its disk failed under too (scenario 345).
+        let ran = match state {
+            DomainState::Paused(reason) => pause_cause(reason).is_some(),
+            _ => matches!(state, DomainState::Running | DomainState::Panicked),
+        };
         senses.coming_up = (by_person && !ran).then(|| host.clone());
         if by_person && ran {
             let known_off = !first || record.host.is_some();
@@ -268,7 +271,8 @@ impl Engine {
             }
         } else if leaving {
             // The migration's outcome tells what becomes of it, unless a person ended it: that migration fails.
-            if let Some(how) = persons_stop(reason).filter(|_| wanted && was_live) {
+            // A stop of ours that hung may come through just then (scenario 343).
+            if let Some(how) = persons_stop(reason).filter(|_| wanted && was_live && whose != Whose::Ours) {
                 self.stopped_by_person(host, workload, how);
             }
         } else if let Whose::Person(how) = whose

@@ -192,7 +192,11 @@ impl Simulation {
                 self.in_backup = (self.ahead_on_record, self.wall_clock.on_record);
             }
             Deed::StorePutBack(down_for) => self.put_memory_back(down_for),
-            Deed::Pause(span) => self.asleep_until = Some(self.world.now + span),
+            Deed::Pause(span) => {
+                let until = self.world.now + span;
+                self.asleep_until = Some(until);
+                self.checker.controller_sleeps(until);
+            }
             Deed::Operator(command) if self.leader.is_some() => {
                 let id = CommandId(self.commands.len() as u64 + 1);
                 self.commands.insert(id, command.clone());

@@ -22,13 +22,20 @@ impl Engine {
         if state == PowerState::Off && self.is_contradicted(host, None) {
             return; // it said so while the host answered
         }
+        let senses = self.belief.host_senses.get(host).filter(|_| sight == Sight::Suspect);
+        let heard = senses.filter(|senses| !senses.hypervisor_answers()).and_then(|senses| senses.heard());
+        let silent_for_long = heard.is_some_and(|heard| self.now.since(heard) >= self.spec.detection.host_lost_floor);
         let Some(record) = self.belief.hosts.get_mut(host) else { return };
         let lost = match &mut record.phase {
             HostPhase::Lost { power, .. } => {
                 *power = Some(state);
                 sight != Sight::Heard // it answers again: the device told of the time before, or of another host
             }
-            HostPhase::Online | HostPhase::Returning => sight == Sight::Silent && self.belief.cut_off,
+            // Asked while most hosts were silent. The answer for another one may end that a moment before this comes; the silence
+            // of this host is as long as before (scenario 347).
+            HostPhase::Online | HostPhase::Returning => {
+                (sight == Sight::Silent && self.belief.cut_off) || silent_for_long
+            }
             HostPhase::Off { .. } => false,
         };
         if lost && state == PowerState::Off {

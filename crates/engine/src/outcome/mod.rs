@@ -94,6 +94,9 @@ impl Engine {
                     |asked| matches!(asked, AskedFor::Revert { point: wanted, .. } if *wanted == point),
                 );
                 self.revert_ended(&workload, &host, &point, &outcome);
+                if matches!(outcome, Outcome::Done { .. }) {
+                    self.runs_anew(&workload, &host, since);
+                }
                 match &outcome {
                     Outcome::Done { .. } if asked => self.asked_is_done(&workload),
                     Outcome::Unknown { .. } if asked => self.asked_in_doubt(&workload),
@@ -118,7 +121,13 @@ impl Engine {
                 // Tried to see whether there is room for its disk: no rung of the ladder.
                 Outcome::Failed { .. } if self.belief.workloads.get(&workload).is_none_or(|it| it.trying.is_none()) => {
                 }
-                Outcome::Failed { .. } => self.rung_failed(&workload, &host),
+                Outcome::Failed { .. } => {
+                    self.rung_failed(&workload, &host);
+                    // It was told to be off while this was under way, and that said nothing then (scenario 348).
+                    if !self.seen_live(&workload, &host) {
+                        self.unsettle(&workload, &host, self.now);
+                    }
+                }
                 Outcome::Unknown { .. } => self.start_unknown(&workload, &host, until),
             },
             Action::Migrate { workload, from, to } => {

@@ -70,6 +70,21 @@ impl Engine {
         }
     }
 
+    /// A revert is done: the process seen there before is gone, and what it answered says nothing of the new one, whose events may
+    /// come later than this (scenario 350).
+    pub(super) fn runs_anew(&mut self, workload: &WorkloadId, host: &HostId, since: Time) {
+        let now = self.now;
+        let Some(senses) = self.belief.workload_senses.get_mut(workload) else { return };
+        let old = |seen: &&mut Seen| seen.state == DomainState::Running && seen.since <= since;
+        if let Some(seen) = senses.seen.get_mut(host).filter(old) {
+            seen.since = now;
+            senses.up_since = Some(now);
+            senses.answered_since = None;
+            senses.activity = None;
+            senses.reboots = 0;
+        }
+    }
+
     pub(super) fn start_ended(&mut self, workload: &WorkloadId, host: &HostId, sent: Sent, outcome: Outcome) {
         // Of a start that failed, our own stop before it may be heard late, and that is nobody's will.
         let may_have_run = !matches!(outcome, Outcome::Failed { .. });
@@ -228,8 +243,14 @@ impl Engine {
                 self.unsettle(workload, host, self.now);
             }
             Outcome::Done { .. } => {
-                if !self.start_may_come(workload, host) {
+                let (open, now) = (self.belief.workloads.get(workload).and_then(|it| it.unsettled.get(host)), self.now);
+                let (in_doubt, may_happen) = (open.is_some(), open.is_some_and(|open| open.may_happen_until > now));
+                if !self.start_may_come(workload, host) && !may_happen {
                     self.belief.runs_not(workload, host);
+                    // Its executor looked after the stop: what was unknown before is over (scenario 349).
+                    if in_doubt && let Some(record) = self.belief.workloads.get_mut(workload) {
+                        record.unsettled.remove(host);
+                    }
                 }
                 if let Some(senses) = self.belief.workload_senses.get_mut(workload)
                     && let Some(seen) = senses.seen.get_mut(host)

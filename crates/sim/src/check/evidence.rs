@@ -21,6 +21,10 @@ pub(super) struct Evidence {
     proved: BTreeMap<WorkloadId, BTreeMap<HostId, Time>>,
     /// When a host was last proved off: likewise.
     off: BTreeMap<HostId, Time>,
+    /// Of these that was said by an order of before the controller slept: it is asked again.
+    off_before_sleep: BTreeSet<HostId>,
+    /// When the controller wakes up, or woke up last.
+    awake_at: Time,
     /// When the newest list of a host was asked for.
     listed: BTreeMap<HostId, Time>,
     /// When it was last seen executing there: a list that was asked for before does not say that it is gone.
@@ -74,7 +78,7 @@ impl Evidence {
         let sent = |open: &Open| {
             open.order.action.workload() == Some(workload) && open.order.action.may_run_on() == Some(host)
         };
-        self.is_off(host) && !self.open.values().any(sent)
+        self.is_off(host) && !self.off_before_sleep.contains(host) && !self.open.values().any(sent)
     }
 
     /// True if it was seen there and not proved off since.
@@ -85,6 +89,14 @@ impl Evidence {
     /// True if an order about the workload is under way or unknown.
     pub fn has_open(&self, workload: &WorkloadId) -> bool {
         self.open.values().any(|open| open.order.action.workload() == Some(workload))
+    }
+
+    /// True if a migration of it was never answered, and its deadline has not passed: until then nobody knows that it failed.
+    pub fn has_open_move(&self, workload: &WorkloadId, now: Time) -> bool {
+        self.open.values().any(|open| {
+            let unanswered = open.unknown_since.is_none() && open.order.deadline > now;
+            unanswered && matches!(&open.order.action, Action::Migrate { workload: of, .. } if of == workload)
+        })
     }
 
     /// Number of orders without a certain outcome.
@@ -122,6 +134,11 @@ impl Evidence {
             open.unknown_since.get_or_insert(now);
         });
         self.open.retain(|_, open| !open.happened);
+    }
+
+    /// The controller stands still until then.
+    pub fn controller_sleeps(&mut self, until: Time) {
+        self.awake_at = until;
     }
 
     pub fn command(&mut self, command: &Command, now: Time) {
@@ -180,7 +197,7 @@ impl Evidence {
             self.open.retain(|_, open| !(open.happened && open.unknown_since.is_some()));
             return Some(order);
         }
-        let order = self.open.remove(&id)?.order;
+        let Open { order, left_at, .. } = self.open.remove(&id)?;
         let Outcome::Done { detail } = outcome else {
             // It says nothing of earlier orders; but it may say that the workload is there.
             let there = matches!(outcome, Outcome::Failed { error } if error.proves == Proof::There);
@@ -193,6 +210,9 @@ impl Evidence {
         match (&order.action, detail) {
             (Action::Fence { host, .. }, _) | (Action::CheckPower { host }, Detail::Power(PowerState::Off)) => {
                 self.proved_off(host, now);
+                if left_at < self.awake_at {
+                    self.off_before_sleep.insert(host.clone());
+                }
             }
             (Action::Stop { workload, host, .. }, _) => {
                 self.proved_not_there(workload, host, now);
@@ -229,6 +249,7 @@ impl Evidence {
 
     fn proved_off(&mut self, host: &HostId, now: Time) {
         self.off.insert(host.clone(), now);
+        self.off_before_sleep.remove(host);
         self.live.remove(host);
         self.open.retain(|_, open| open.order.action.may_run_on() != Some(host));
         // A migration ends with its source: what the target lists from now on tells what came of it.

@@ -26,14 +26,18 @@ impl Checker {
                 guest.undefined_by_person && !world.hosts.values().any(|host| host.domains.contains_key(name));
             // Undefined and defined anew by a person, who did not start it: what is found off is left off.
             let found_off = guest.undefined_by_person && self.stops.redefined_at(name).is_some();
-            let left_off = found_off || self.stops.wanted_off(name) || self.stops.is_believed_stopped(name);
+            let left_off = found_off
+                || self.stops.wanted_off(name)
+                || self.stops.is_to_stay_off(name)
+                || self.stops.is_believed_stopped(name);
             if !managed || unprotected || removed || left_off {
                 self.excused.insert(name.clone());
                 continue;
             }
             self.stake(Rule::Liveness);
             let excused = self.is_excused(world, record, name, roomy);
-            if excused {
+            // A move whose answer was lost is made again when its deadline has passed (scenario 346).
+            if excused || self.evidence.has_open_move(name, world.now) {
                 // Also if it is well already: it was brought back a moment ago, and may have its way home before it.
                 self.excused.insert(name.clone());
             }

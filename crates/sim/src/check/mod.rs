@@ -132,6 +132,11 @@ impl Checker {
         self.stake(Rule::OneEpoch);
     }
 
+    /// The controller stands still until then.
+    pub fn controller_sleeps(&mut self, until: Time) {
+        self.evidence.controller_sleeps(until);
+    }
+
     /// The controller's memory was put back from a backup, with which it begins at that time.
     pub fn memory_put_back(&mut self, at: Time) {
         self.figures.memory_put_back();
@@ -221,6 +226,7 @@ impl Checker {
                     self.figures.asked(workload, world.now);
                 }
                 self.stops.over(workload);
+                self.stops.wanted(workload);
                 self.attempts.entry(workload.clone()).or_default().disturbed();
             }
             Command::DeletePoint { workload, point } => self.points.person_deletes(workload, point),
@@ -330,6 +336,9 @@ impl Checker {
             self.stops.started_by_person(guest);
         }
         self.stops.started(guest);
+        if by != Starter::Autostart {
+            self.stops.wanted(guest);
+        }
         self.signs.started(guest);
         if by != Starter::Controller {
             self.attempts.entry(guest.clone()).or_default().disturbed();

@@ -18,6 +18,9 @@ pub(super) struct Stops {
     told: BTreeMap<WorkloadId, Time>,
     /// By a command of the controller's own: no policy powers these on again.
     commanded: BTreeSet<WorkloadId>,
+    /// By such a command, and no person has asked for a start since: also if its host started it alone meanwhile (libvirt-guests
+    /// after a reboot), the operator is obeyed (scenario 354).
+    commanded_last: BTreeSet<WorkloadId>,
     /// In question after the memory was put back, and an operator asked for a start: what was said of it before is no stop.
     may_start: BTreeSet<WorkloadId>,
     /// In doubt when the controller began, which does not remember what hosts said before: a person's stop after an order in
@@ -134,6 +137,17 @@ impl Stops {
     pub fn commanded(&mut self, workload: &WorkloadId, now: Time) {
         self.told.insert(workload.clone(), now);
         self.commanded.insert(workload.clone());
+        self.commanded_last.insert(workload.clone());
+    }
+
+    /// A person asked for a start, or made one.
+    pub fn wanted(&mut self, workload: &WorkloadId) {
+        self.commanded_last.remove(workload);
+    }
+
+    /// True if the last that a person asked for is that it stops.
+    pub fn is_to_stay_off(&self, workload: &WorkloadId) -> bool {
+        self.commanded_last.contains(workload)
     }
 
     /// True if an operator wants it off.
