@@ -345,15 +345,35 @@ impl Sequence {
         let listed = self.records().await;
         let log = self.controller.log.lock().unwrap().clone();
         panic!(
-            "{}: {why}\n  done: {}\n  age {} counter {}, promised {:#?}\n  on record with libvirt: {listed:?}\n{}\n{}",
+            "{}: {why}\n  done: {}\n  age {} counter {}, promised {:#?}\n  on record with libvirt: {listed:?}\n{}\n{}\n{}",
             self.guest,
             self.said.join("\n        "),
             self.model.age,
             self.model.counter,
             self.model.points,
+            self.images().await,
             self.controller.story(&self.guest).await,
             log.lines().filter(|line| line.contains(&self.guest)).collect::<Vec<_>>().join("\n"),
         );
+    }
+
+    /// On which images it stands, and on which its snapshots do.
+    async fn images(&self) -> String {
+        let Some(host) = self.lab().where_runs(&self.guest).unwrap().pop() else { return String::new() };
+        let chains = r#"
+            disk=$(virsh domblklist "$0" | awk '/qcow2/ {print $2}')
+            echo "in use: $disk"
+            for image in $(dirname "$disk")/"$0"*.qcow2; do
+              echo "$image on $(qemu-img info -U "$image" | sed -n 's/^backing file: //p')"
+            done
+            for name in $(virsh snapshot-list --name "$0"); do
+              echo "record of $name"
+              virsh snapshot-dumpxml "$0" "$name" | grep "<parent>\|<source file\|<domain\|<inactiveDomain\|<backingStore type"
+            done"#;
+        self.lab()
+            .run_in_host(&host, &["sh", "-c", chains, &self.guest])
+            .await
+            .unwrap_or_else(|error| error.to_string())
     }
 
     /// Names of its snapshots, wherever it runs.

@@ -142,6 +142,7 @@ impl Connection {
         let disks = || snapshot.disks.iter().filter(|disk| disk.overlay.is_some());
         let folds: Option<Vec<Fold<'_>>> = disks().map(|disk| plan_fold(disk, &images, &others)).collect();
         let Some(folds) = folds else {
+            self.leave_children(domain, snapshot, &others, limit).await?;
             self.forget(snapshot, limit).await?;
             return self.sweep(domain, snapshot, &images, limit).await;
         };
@@ -163,6 +164,25 @@ impl Connection {
             }
         }
         self.forget(snapshot, limit).await
+    }
+
+    /// Before only the record goes, and the images stay: those that come after it come after its parent from here on. Of its
+    /// descendants libvirt 9 would write that they stand on the image which it froze, as if its overlay were folded, and
+    /// going back to one of them would bring back the wrong state.
+    async fn leave_children(
+        &self,
+        domain: &DomainRef,
+        snapshot: &Snapshot,
+        others: &[Snapshot],
+        limit: Duration,
+    ) -> Result<()> {
+        for child in others.iter().filter(|other| other.parent.as_ref() == Some(&snapshot.reference.name)) {
+            let xml = self.snapshot_xml(&child.reference, limit).await?;
+            let xml = with_parent(&xml, snapshot.parent.as_deref())?;
+            let record = SnapshotRecord { name: child.reference.name.clone(), xml, current: child.current };
+            self.write_record(domain, &record, limit).await?;
+        }
+        Ok(())
     }
 
     async fn forget(&self, snapshot: &Snapshot, limit: Duration) -> Result<()> {
@@ -262,6 +282,16 @@ fn with_description(xml: &str, description: &str) -> Result<String> {
         (None, None) => return Err(Error::unfit("the snapshot's record has no name")),
     };
     Ok(spliced(xml, vec![piece]))
+}
+
+/// The record of a snapshot with another parent.
+fn with_parent(xml: &str, parent: Option<&str>) -> Result<String> {
+    let root = Element::parse_without(xml, "a snapshot", &["domain", "inactiveDomain"])?;
+    let element = parent.map(|name| format!("<parent><name>{}</name></parent>", escaped(name))).unwrap_or_default();
+    Ok(match root.find(&["parent"]) {
+        Some(before) => spliced(xml, vec![(before.span.clone(), element)]),
+        None => xml.to_owned(),
+    })
 }
 
 fn plan_revert(definition: &Definition, snapshot: &Snapshot, suffix: &str) -> Result<Vec<RevertedDisk>> {

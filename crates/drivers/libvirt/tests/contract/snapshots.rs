@@ -166,6 +166,25 @@ async fn external_reverts_grow_a_branch_and_touch_nothing() {
     assert!(holds(&disk.base, 1), "undefining leaves the data");
 }
 
+/// libvirt 9 writes into the records of later snapshots that they stand on the image under the deleted one, folded or not.
+#[tokio::test]
+async fn a_later_point_keeps_its_state_when_only_the_record_before_it_goes() {
+    let disk = Disk::off().await;
+    write(&disk.base, 1);
+    let first = disk.external("d1").await;
+    write(&first, 2);
+    disk.external("d2").await;
+    let d1 = snapshot(&disk.connection, &disk.web, "d1").await;
+    disk.connection.revert_external(&disk.web, &d1, "r1", LIMIT).await.unwrap();
+    disk.start().await;
+    disk.connection.delete_external(&disk.web, &d1, BOOT).await.unwrap();
+    disk.stop().await;
+    let d2 = snapshot(&disk.connection, &disk.web, "d2").await;
+    assert_eq!(d2.disks[0].frozen.as_ref().map(|frozen| &frozen.file), Some(&first), "{d2:?}");
+    let reverted = disk.connection.revert_external(&disk.web, &d2, "r2", LIMIT).await.unwrap();
+    assert!(holds(&reverted[0].overlay, 2), "the state of d2, not of d1");
+}
+
 #[tokio::test]
 async fn external_points_are_folded_oldest_and_newest() {
     let disk = Disk::off().await;
