@@ -121,7 +121,7 @@ fn over_tls_the_certificate_decides_whom_the_token_is_sent_to() {
     let strange = status(&url, &stranger);
     assert!(strange.exit == 4 && strange.stderr.contains("no TLS: --api-ca does not vouch"), "{strange:?}");
     let clear = status(&address, &pem);
-    assert!(clear.exit == 4 && !clear.stdout.contains("web-1"), "in clear nobody answers: {clear:?}");
+    assert!(clear.exit == 4 && !clear.stdout.contains("web-1"), "in clear nothing answers: {clear:?}");
     let nothing = mainstay(&["status", "--api", &url], &[("MAINSTAY_TOKEN", SECRET)]);
     assert!(nothing.exit == 2 && nothing.stderr.contains("--api-ca"), "{nothing:?}");
     let far = mainstay(&["status", "--api", "192.0.2.1:7710"], &[("MAINSTAY_TOKEN", SECRET)]);

@@ -142,7 +142,7 @@ fn the_way_to_a_console_is_a_command_that_can_be_typed() {
     assert!(reset.exit == 2 && reset.stderr.contains("What it has not written to disk is lost."), "{reset:?}");
 }
 
-/// A guest's owner chose its name, and a hypervisor its errors. What they hold must not reach the terminal of whoever looks.
+/// A guest's owner chose its name, and a hypervisor its errors. What they hold must not reach an operator's terminal.
 #[test]
 fn no_byte_of_others_steers_a_terminal() {
     let evil = "x\u{1b}[2J\u{1b}]0;owned\u{7}\ry\u{202e}z\u{9b}31m";

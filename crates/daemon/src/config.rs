@@ -137,7 +137,7 @@ fn own_file(path: &Path, places: &Places) -> Vec<Problem> {
     written.into_iter().chain(read).collect()
 }
 
-/// Whether a named file can be read, by us and nobody else, and holds what it should.
+/// Whether a named file can be read, by this user alone, and holds what it should.
 async fn named_file(file: &NamedFile) -> Option<Problem> {
     let path = Path::new(&file.path);
     let text = match read_text(path).await {

@@ -176,7 +176,7 @@ impl Handle {
     pub async fn ask_fence(&self, host: &HostId) -> Vec<DeviceAnswer> {
         let answers = probe_all(&self.tools, host).await;
         for answer in &answers {
-            // The pump has stopped: then nobody acts on it any more.
+            // The pump has stopped: nothing acts on it any more.
             let _ = self.facts.send(Input::Fact(answer.fact(host))).await;
         }
         answers

@@ -126,7 +126,7 @@ impl Engine {
         }
         let asked: Vec<&str> = self.in_question().filter(|it| self.manages(it)).map(WorkloadId::as_str).collect();
         if asked.is_empty() {
-            return None; // of what is not managed, nobody is asked before it is
+            return None; // no operator is asked about what no rule manages
         }
         let (count, first) = (asked.len(), shell_word(&asked[0]));
         Some(draft(

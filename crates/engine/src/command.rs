@@ -626,7 +626,7 @@ impl Engine {
     // ---- alarms ---------------------------------------------------------------------------------------------------
 
     fn acknowledge(&mut self, code: Code, subject: Subject, by: String) -> Reply {
-        // Who the API knows counts more than who somebody says to be.
+        // The name that the API knows counts more than the one in the command.
         let by = self.actor.as_ref().map_or(by, ToString::to_string);
         let key = AlarmKey(subject.clone(), code);
         match self.belief.alarms.get(&key) {

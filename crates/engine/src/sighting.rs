@@ -178,7 +178,7 @@ impl Engine {
     }
 
     /// The host was called off, an operator wanted the workload stopped, and the host has it running without having booted
-    /// since: it was never off, and nobody started it there (scenario 311).
+    /// since: it was never off, and no person started it there (scenario 311).
     fn outlived_a_proof(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let Some(record) = self.belief.workloads.get(workload) else { return false };
         let Want::Stopped { at, how: StoppedHow::Operator } = record.want else { return false };

@@ -80,7 +80,7 @@ impl Engine {
         }
     }
 
-    /// Its migration came to nothing or to nobody knows what, and the host that it was to leave says that it shut down: what
+    /// Its migration failed, or its outcome is unknown, and the host that it was to leave says that it shut down: what
     /// arrives elsewhere leaves another word there (scenario 314).
     pub(crate) fn shut_down_where_it_was_to_leave(&self, workload: &WorkloadId) -> Option<(HostId, StoppedHow)> {
         let Action::Migrate { from, .. } = &self.belief.acts_on(workload).next_back()?.order.action else {

@@ -84,7 +84,7 @@ pub enum Fact {
         /// Where it was heard.
         channel: GuestChannel,
     },
-    /// As [`Fact::GuestHeard`], but at an address that the guest itself gave: whoever answers there may be another machine. It
+    /// As [`Fact::GuestHeard`], but at an address that the guest itself gave: another machine may answer there. It
     /// counts for the guest, and does not vouch for its host.
     GuestHeardAtItsWord {
         /// The guest.

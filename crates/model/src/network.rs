@@ -75,7 +75,7 @@ impl fmt::Display for Network {
 }
 
 /// True for addresses that are no guest's, whatever the configuration allows: this machine, the link, groups, wrapped IPv4, and
-/// where clouds serve metadata. Who is told to ask them asks itself, everybody, or for secrets.
+/// where clouds serve metadata. A prober that asks them asks itself, a whole network, or for secrets.
 pub fn is_nobodys(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {

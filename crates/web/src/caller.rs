@@ -29,7 +29,7 @@ impl Caller {
     }
 }
 
-/// What a command needs. Whoever cuts power or vouches that a host is off can make VMs run twice.
+/// What a command needs. A caller that cuts power, or vouches that a host is off, can make VMs run twice.
 pub(crate) fn needed(command: &Command) -> Role {
     match command {
         Command::ConfirmOff { .. }

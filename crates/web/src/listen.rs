@@ -1,4 +1,4 @@
-//! Where the API is reached: a UNIX socket for whoever the file mode lets in, and TCP for whoever has a token, by TLS if it is
+//! Where the API is reached: a UNIX socket for users that the file mode lets in, and TCP for callers with a token, by TLS if it is
 //! reached beyond this machine.
 //!
 //! Before a caller has shown who it is, it gets little: a bounded number of connections, and a bounded time for the TLS
@@ -67,7 +67,7 @@ pub enum ListenError {
         /// Why.
         source: io::Error,
     },
-    /// Whoever reads along would have the tokens.
+    /// An eavesdropper would have the tokens.
     #[error("{0} is reached beyond this machine: without a certificate the API is not served there")]
     InClear(SocketAddr),
     /// The token is too short.
@@ -212,7 +212,7 @@ impl Door {
         Door { places: Arc::new(Semaphore::new(CONNECTIONS)), open: JoinSet::new() }
     }
 
-    /// A place for the next connection. Nobody closes the semaphore.
+    /// A place for the next connection. The semaphore is never closed.
     async fn permit(&mut self) -> Option<OwnedSemaphorePermit> {
         while self.open.try_join_next().is_some() {}
         Arc::clone(&self.places).acquire_owned().await.ok()

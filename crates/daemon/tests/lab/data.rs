@@ -44,7 +44,7 @@ async fn vtpm_state_deleted() {
     assert!(why.contains("moves along only live"), "{why}");
     assert!(kept() && !folder("h2").exists() && !folder("h3").exists());
 
-    // Its host dies: a person is told, and it waits for that host.
+    // Its host dies: an alarm calls a person, and it waits for that host.
     lab.power_cut("h1").await.unwrap();
     let view = controller.wait_alarm(Code::NO_HOST_FITS, "tpm-1").await;
     println!("{:?}", alarm(&view, Code::NO_HOST_FITS, "tpm-1"));

@@ -75,7 +75,7 @@ impl Engine {
                 current = None;
             }
         }
-        // Nobody is moved to where it can't start. To bring it back, such a host is better than none: what was seen there may
+        // No VM is moved to where it can't start. To bring it back, such a host is better than none: what was seen there may
         // have changed since. An operator who names a host knows what was repaired there.
         let by_name = matches!(what, PlaceFor::LiveMove { to: Some(_), why: MoveWhy::Operator });
         let moves = matches!(what, PlaceFor::LiveMove { .. } | PlaceFor::ColdMove { leave: true, .. });

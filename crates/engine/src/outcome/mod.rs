@@ -62,7 +62,7 @@ impl Engine {
             _ => self.agenda.touch_host(record.order.action.host()),
         }
         self.agenda.stir();
-        // A device that was asked before the controller slept told of then; meanwhile somebody may have switched the host on.
+        // A device that was asked before the controller slept told of then; meanwhile a person may have switched the host on.
         let of_the_past = record.ordered_at < self.awake_since && tells_of_power(&outcome);
         if of_the_past {
             let text = "that was before the controller slept: the host is asked again";

@@ -356,7 +356,7 @@ fn names_do_not_matter() {
     assert!(as_good * 100 >= TRIED * 98, "{as_good} of {TRIED}");
 }
 
-/// On clusters small enough to try everything: how often all broken constraints are mended that can be.
+/// On clusters small enough to try everything: how often all broken constraints are repaired that can be.
 #[test]
 fn what_can_be_mended_is_mended() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};

@@ -34,7 +34,7 @@ pub enum Mend {
 }
 
 impl Mend {
-    /// The moves that mend it; none if no host would do.
+    /// The moves that repair it; none if no host would do.
     pub fn steps(&self) -> &[Move] {
         match self {
             Mend::Move(step) => std::slice::from_ref(step),
@@ -73,7 +73,7 @@ pub fn violations(
     best
 }
 
-/// The violations if `staying` stay, each with what mends it.
+/// The violations if `staying` stay, each with what repairs it.
 fn repairs(
     running: &BTreeMap<WorkloadId, Request>,
     hosts: &BTreeMap<HostId, HostCandidate>,

@@ -105,7 +105,7 @@ fn what_its_owner_shuts_down_while_it_is_stopped_by_force_stays_down() {
     }
 }
 
-/// Nobody knows what became of a migration, and the host that it was to leave says `shut down` (scenario 314).
+/// The outcome of a migration is unknown, and the host that it was to leave says `shut down` (scenario 314).
 #[test]
 fn what_shut_down_where_it_was_to_leave_stays_down() {
     let mut story = Story::new();

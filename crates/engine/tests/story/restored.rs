@@ -93,7 +93,7 @@ fn a_rule_that_is_gone_for_a_while_answers_nothing() {
     let rules = std::mem::take(&mut story.spec.workloads);
     story.reload();
     story.pass(Span::secs(10));
-    assert!(!story.alarms().contains(&Code::MEMORY_RESTORED), "of what is not managed nobody is asked");
+    assert!(!story.alarms().contains(&Code::MEMORY_RESTORED), "no operator is asked about what no rule manages");
     story.spec.workloads = rules;
     story.reload();
     story.pass(Span::minutes(1));

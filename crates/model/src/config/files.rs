@@ -38,7 +38,7 @@ impl NamedFile {
     /// The problem that it cannot be read.
     pub fn unreadable(&self, error: impl fmt::Display) -> Problem {
         let help = match self.holds.is_secret() {
-            true => "create it, readable for the user that runs Mainstay and for nobody else",
+            true => "create it, readable for the user that runs Mainstay alone",
             false => "create it, readable for the user that runs Mainstay",
         };
         self.place.error(UNREADABLE, format!("`{}` cannot be read: {error}", self.path), help)

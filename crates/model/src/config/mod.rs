@@ -126,7 +126,7 @@ pub fn check(file_name: &str, text: &str) -> Checked {
 
     let is_toml = report.is_toml();
     report.keep_certain();
-    // What contradicts itself is read all the same; after other errors the judges would judge what nobody wrote.
+    // What contradicts itself is read all the same; after other errors the judges would judge what no file says.
     if !report.has_errors_but(problem::CONTRADICTION) {
         judge::judge(&spec, &mut report);
     }

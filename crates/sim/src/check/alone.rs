@@ -50,7 +50,7 @@ impl Alone {
         self.autostart.insert(host.clone(), still);
     }
 
-    /// Somebody says that a host is off.
+    /// A person says that a host is off.
     pub fn claimed_off(&mut self, world: &World, host: &HostId) {
         if world.hosts.get(host).is_some_and(|host| host.power == Power::On) {
             self.falsely_off.insert(host.clone(), Claim { since: world.now, refuted: None });

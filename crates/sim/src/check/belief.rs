@@ -16,6 +16,9 @@ const BELIEVED_WITHIN: Span = Span::secs(30);
 /// Workloads that are on record as running where nothing runs any more, and since when.
 pub(super) type Waits = BTreeMap<(WorkloadId, HostId), Time>;
 
+/// Since when workloads are on record: by the controller's clock, and by the world's.
+pub(super) type Known = BTreeMap<WorkloadId, (Time, Time)>;
+
 /// A workload as the memory has it.
 #[derive(Deserialize)]
 struct Remembered {
@@ -31,7 +34,12 @@ impl Checker {
             return;
         };
         let Remembered { workload, known_since, may_run_on } = record;
-        let known = world.now.since(known_since) >= KNOWN_FOR && !self.memory_is_old;
+        // By the world's clock: the controller's may be set back.
+        let first = self.known.entry(workload.clone()).or_insert((known_since, world.now));
+        if first.0 != known_since {
+            *first = (known_since, world.now);
+        }
+        let known = world.now.since(first.1) >= KNOWN_FOR && !self.memory_is_old;
         let forgotten = self.evidence.may_run(&workload);
         let forgotten = forgotten.into_iter().find(|(host, _)| known && !may_run_on.contains(host));
         if let Some((host, why)) = forgotten {

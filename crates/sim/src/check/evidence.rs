@@ -91,7 +91,7 @@ impl Evidence {
         self.open.values().any(|open| open.order.action.workload() == Some(workload))
     }
 
-    /// True if a migration of it was never answered, and its deadline has not passed: until then nobody knows that it failed.
+    /// True if a migration of it was never answered, and its deadline has not passed: until then it is not known to have failed.
     pub fn has_open_move(&self, workload: &WorkloadId, now: Time) -> bool {
         self.open.values().any(|open| {
             let unanswered = open.unknown_since.is_none() && open.order.deadline > now;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// No end in the row is further than this from the next: guests are shut down one after the other.
 const IN_A_ROW: Span = Span::minutes(5);
-/// An end is told this long after it at most, also after its host lost its power (scenario 340).
+/// An end is reported at most this long after it, also after its host lost its power (scenario 340).
 const TOLD_WITHIN: Span = Span::secs(6);
 /// Nor the last from the end of the connection.
 const CLOSES_WITHIN: Span = Span::secs(30);

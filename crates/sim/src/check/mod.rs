@@ -27,7 +27,7 @@ use crate::{
     world::{Guest, Starter, Truth, World},
 };
 use alone::Alone;
-use belief::Waits;
+use belief::{Known, Waits};
 use bounds::Attempts;
 use evidence::Evidence;
 use figures::Figures;
@@ -73,6 +73,7 @@ pub(crate) struct Checker {
     /// Where each workload may run, as the memory has it.
     on_record: BTreeMap<WorkloadId, BTreeSet<HostId>>,
     waits: Waits,
+    known: Known,
     /// A backup of the memory was put back: what it has on record is of another time, and orders alone are judged.
     memory_is_old: bool,
     alone: Alone,
@@ -160,7 +161,7 @@ impl Checker {
         world.guests.keys().filter(asked).cloned().collect()
     }
 
-    /// Somebody makes a backup of the controller's memory.
+    /// A person makes a backup of the controller's memory.
     pub fn memory_backed_up(&mut self, world: &World) {
         let stopped = world.guests.keys().filter(|guest| self.stops.known_since(guest).is_some());
         self.stopped_in_backup = stopped.cloned().collect();
@@ -335,11 +336,15 @@ impl Checker {
         if by == Starter::Person {
             self.stops.started_by_person(guest);
         }
-        self.stops.started(guest);
-        if by != Starter::Autostart {
+        // A start that left before an operator said stop does not end that wish.
+        let late = by == Starter::Controller && self.stops.commanded_off(guest);
+        if !late {
+            self.stops.started(guest);
+            self.signs.started(guest);
+        }
+        if by != Starter::Autostart && !late {
             self.stops.wanted(guest);
         }
-        self.signs.started(guest);
         if by != Starter::Controller {
             self.attempts.entry(guest.clone()).or_default().disturbed();
         }

@@ -15,11 +15,11 @@ pub(super) struct Points {
     of_sick: BTreeMap<(WorkloadId, PointId), String>,
     reported: BTreeSet<(WorkloadId, PointId)>,
     by_person: BTreeSet<(WorkloadId, PointId)>,
-    /// When points were truly gone, whoever deleted them.
+    /// When points were truly gone, no matter who deleted them.
     gone: BTreeMap<(WorkloadId, PointId), Time>,
 }
 
-/// By then a point that somebody else deleted is missed: two lists of points, one after a move.
+/// By then a point that another person deleted is missed: two lists of points, one after a move.
 const MISSED_WITHIN: Span = Span::minutes(4);
 /// The controller has this long beyond its own bound to see that a guest hangs.
 const HUNG_MARGIN: Span = Span::secs(5);
@@ -78,7 +78,7 @@ impl Points {
         Some(format!("{} of {} counts as good, and never existed", point.id, point.workload))
     }
 
-    /// Good points on record that somebody else deleted long ago.
+    /// Good points on record that another person deleted long ago.
     pub fn never_missed(&self, world: &World, store: &Store) -> Vec<String> {
         let long_gone = |point: &RecoveryPoint| {
             let gone = self.gone.get(&(point.workload.clone(), point.id.clone()));

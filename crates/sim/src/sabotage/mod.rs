@@ -72,7 +72,7 @@ sabotages! {
     LostTargetForgotten = "lost-target-forgotten", ProofBeforeStart;
     /// A call that did not reach its host, or a start that lost its connection, counts as one that the host answered with a failure.
     UnreachableSettles = "unreachable-settles", ProofBeforeStart;
-    /// A recovery point that failed, or of which nobody knows, counts as taken.
+    /// A recovery point that failed, or whose outcome is unknown, counts as taken.
     FailedPointIsGood = "failed-point-is-good", LastGoodPoint;
     /// Every recovery point on record seems to be there.
     PointNeverMissed = "point-never-missed", LastGoodPoint;

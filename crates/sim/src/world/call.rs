@@ -21,7 +21,7 @@ pub(crate) const SET_ASIDE: &str = "broken-";
 /// libvirt waits this long for another job of the same domain.
 const LOCK_PATIENCE: Span = Span::secs(30);
 const LOCKED: &str = "Timed out during operation: cannot acquire state change lock";
-/// TCP tries to deliver what was sent this long, also after whoever sent it gave its connection up (`tcp_orphan_retries`).
+/// TCP tries to deliver what was sent this long, also after the sender gave its connection up (`tcp_orphan_retries`).
 const TCP_PATIENCE: Span = Span::secs(100);
 
 /// An order on its way.
