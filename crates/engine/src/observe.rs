@@ -186,7 +186,7 @@ impl Engine {
         for workload in unsettled {
             self.settled(&workload, host);
         }
-        self.unanswered_arrivals(host);
+        self.unanswered_moves(host);
         if first || !self.is_plainly_in_service(host) {
             self.agenda.touch_host(host);
         }
