@@ -279,7 +279,8 @@ impl Engine {
     fn guest_heard(&mut self, workload: &WorkloadId, channel: GuestChannel, vouches: bool) {
         let now = self.now;
         let Some(record) = self.belief.workloads.get(workload) else { return };
-        let news = !record.answers || record.trouble.is_some();
+        let in_trouble = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
+        let news = !record.answers || in_trouble;
         if record.may_run_on.len() == 1
             && let Some(senses) = record.may_run_on.first().and_then(|host| self.belief.host_senses.get_mut(host))
         {
@@ -318,8 +319,11 @@ impl Engine {
             return;
         }
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        let was_silent = senses.silent().is_some();
         senses.channels.of(channel).silent = Some(self.now);
-        self.agenda.touch(workload);
+        if !was_silent {
+            self.agenda.touch(workload); // what follows from longer silence has its time: `next_change`
+        }
     }
 }
 
