@@ -178,6 +178,7 @@ impl Engine {
             .filter(|record| {
                 record.unsettled.get(host).is_some_and(|open| {
                     open.since < asked_at
+                        && self.counted(&record.workload, host, asked_at)
                         && (open.may_happen_until < asked_at || self.seen_live(&record.workload, host))
                 })
             })
@@ -190,6 +191,14 @@ impl Engine {
         if first || !self.is_plainly_in_service(host) {
             self.agenda.touch_host(host);
         }
+    }
+
+    /// What a list asked for at that time says of the workload counted. A word that came later, but is older, may say off although
+    /// the list says that it runs: that list settles nothing (scenario 461).
+    fn counted(&self, workload: &WorkloadId, host: &HostId, asked_at: Time) -> bool {
+        let senses = self.belief.workload_senses.get(workload);
+        let newest = senses.and_then(|senses| senses.seen.get(host));
+        newest.is_none_or(|seen| seen.at <= asked_at || seen.state.is_live())
     }
 
     /// The host says of it what it said in the list before and what was heard since: only newer. False if that is not so.

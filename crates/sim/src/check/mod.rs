@@ -299,7 +299,10 @@ impl Checker {
         }
         if says_off {
             self.alone.claimed_off(world, order.action.host());
-            self.signs.told_off(order.action.host());
+            // What a device said before the controller slept counts for nothing: it is asked again.
+            if self.evidence.is_off_now(order.action.host()) {
+                self.signs.told_off(order.action.host());
+            }
         }
     }
 
