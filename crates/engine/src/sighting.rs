@@ -26,6 +26,9 @@ impl Engine {
                 // What runs goes on without its definition. Where it may run and was not seen off, the next list tells.
                 let record = self.belief.workloads.get(workload);
                 let may_run = record.is_some_and(|record| record.may_run_on.contains(host));
+                if may_run && self.seen_live(workload, host) {
+                    self.belief.workload_senses.entry(workload.clone()).or_default().undefined_live = true;
+                }
                 if !may_run || self.seen_off(workload, host) {
                     self.sighting(host, workload, DomainState::Off(OffReason::Undefined), self.now);
                 }
@@ -44,7 +47,9 @@ impl Engine {
                 let subject = Subject::Workload(workload.clone());
                 self.note(EventKind::Seen, Severity::Yellow, subject, format!("its watchdog fired on {host}"));
             }
-            DomainChange::Defined => {}
+            DomainChange::Defined => {
+                self.belief.workload_senses.entry(workload.clone()).or_default().undefined_live = false;
+            }
         }
         self.agenda.touch(workload);
     }
@@ -73,6 +78,12 @@ impl Engine {
             .any(|record| record.order.action.may_run_on() == Some(host))
     }
 
+    /// True while an order of ours is under way that removes its definition there.
+    fn removing_there(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let mut orders = self.belief.in_flight(&Subject::Workload(workload.clone()));
+        orders.any(|record| matches!(&record.order.action, Action::Undefine { host: there, .. } if there == host))
+    }
+
     /// The target of a migration that did not come through is destroyed, and that is no person's doing. A migration of ours is
     /// known by its order; one by a person, by its source, which has not said that the workload left (scenario 433).
     fn target_given_up(&self, workload: &WorkloadId, host: &HostId, state: DomainState) -> Option<DomainState> {
@@ -90,6 +101,7 @@ impl Engine {
     /// A host's word on one workload, as of `at`.
     pub(crate) fn sighting(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, at: Time) {
         let state = self.target_given_up(workload, host, state).unwrap_or(state);
+        let removed_by_us = state == DomainState::Off(OffReason::Undefined) && self.removing_there(workload, host);
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         let before = senses.seen.get(host).copied();
         if before.is_some_and(|seen| seen.at > at) {
@@ -99,7 +111,10 @@ impl Engine {
             senses.running_seen = senses.running_seen.max(Some(at));
         }
         if state == DomainState::Off(OffReason::Undefined) {
-            senses.seen.remove(host);
+            // What ran without its definition is gone when it ends, and what migrated went: nobody renamed that.
+            let gone = senses.seen.remove(host).filter(|_| !std::mem::take(&mut senses.undefined_live));
+            let gone = gone.filter(|seen| !removed_by_us && seen.state != DomainState::Off(OffReason::Migrated));
+            senses.gone_at = senses.gone_at.max(gone.map(|_| at));
         } else {
             let autostart = before.is_some_and(|seen| seen.autostart);
             let since = before.filter(|seen| seen.state == state).map_or(at, |seen| seen.since);
@@ -504,7 +519,7 @@ impl Engine {
             let after_start = self.stopped_after_sure_start(workload, host).map(|how| (host.clone(), how));
             match after_start.or_else(|| self.shut_down_where_it_was_to_leave(workload)) {
                 Some((host, how)) => self.stopped_by_person(&host, workload, how),
-                None => self.trouble(workload, Cause::StartFailed),
+                None => self.trouble(workload, self.fell_after_sure_start(workload, host)),
             }
         }
     }

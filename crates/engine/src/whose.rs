@@ -8,7 +8,9 @@ use crate::{
     belief::{OrderRecord, StoppedHow, Want},
     engine::Engine,
 };
-use mainstay_model::{Action, Cause, DomainState, HostId, OffReason, Outcome, PauseReason, Span, StopHow, Time, WorkloadId};
+use mainstay_model::{
+    Action, Cause, DomainState, HostId, OffReason, Outcome, PauseReason, Span, StopHow, Time, WorkloadId,
+};
 
 /// Words of a stop can come this long after its outcome.
 const LATE_WORD: Span = Span::secs(5);
@@ -36,7 +38,9 @@ impl Engine {
 
     /// As [`Engine::whose`], of what the host said at that time.
     pub(crate) fn whose_as_of(&self, workload: &WorkloadId, host: &HostId, reason: OffReason, said_at: Time) -> Whose {
-        let Some(how) = persons_stop(reason) else { return Whose::Nobody };
+        let Some(how) = persons_stop(reason) else {
+            return if self.may_tell_of_before(workload, host, reason) { Whose::Unclear } else { Whose::Nobody };
+        };
         let leaves_word = |action: &Action| match action {
             Action::Stop { how: StopHow::Graceful, .. } => reason == OffReason::Shutdown,
             Action::Stop { how: StopHow::Force, .. } | Action::Revert { .. } => reason == OffReason::Destroyed,
@@ -65,6 +69,24 @@ impl Engine {
             }
             _ => Whose::Person(how),
         }
+    }
+
+    /// It ended there for the same reason before our start, and that start was done a moment ago: the word may be of the end before,
+    /// told late or twice (scenario 462).
+    fn may_tell_of_before(&self, workload: &WorkloadId, host: &HostId, reason: OffReason) -> bool {
+        let cause = cause_of_end(reason);
+        let ended = matches!(cause, Cause::Crashed | Cause::Signalled | Cause::Panicked);
+        let trouble = self.belief.workloads.get(workload).and_then(|record| record.trouble.as_ref());
+        let again = trouble.is_some_and(|trouble| trouble.cause == cause);
+        ended
+            && again
+            && self.orders_there(workload, host).next().is_some_and(|last| {
+                let started = last.order.action.may_run_on().is_some();
+                let done = |(at, outcome): &(Time, Outcome)| {
+                    matches!(outcome, Outcome::Done { .. }) && self.now.since(*at) <= LATE_WORD
+                };
+                started && last.ended.as_ref().is_some_and(done)
+            })
     }
 
     /// A start of ours is in doubt, and its host says that a person stopped it. Our own stop before a start leaves the same
@@ -107,6 +129,22 @@ impl Engine {
             order.order.action.may_run_on().is_some() && matches!(order.ended, Some((_, Outcome::Done { .. })))
         });
         persons_stop(reason).filter(|_| started && self.whose(workload, host, reason) != Whose::Ours)
+    }
+
+    /// The trouble with what is off on that host and was started there by us: its own end, if our start is known to be done.
+    pub(crate) fn fell_after_sure_start(&self, workload: &WorkloadId, host: &HostId) -> Cause {
+        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
+        let reason = seen.and_then(|seen| match seen.state {
+            DomainState::Off(reason) => Some(reason),
+            _ => None,
+        });
+        let started = self.orders_there(workload, host).next().is_some_and(|order| {
+            order.order.action.may_run_on().is_some() && matches!(order.ended, Some((_, Outcome::Done { .. })))
+        });
+        let cause = reason.filter(|_| started).map(cause_of_end);
+        cause
+            .filter(|cause| matches!(cause, Cause::Crashed | Cause::Signalled | Cause::Panicked))
+            .unwrap_or(Cause::StartFailed)
     }
 
     /// An order of ours before the last one asked it to shut down there, and it may take its time.

@@ -33,9 +33,11 @@ impl Checker {
                 || self.was_found_off(name)
                 || self.stays_off_as_backed_up(name);
             // A person renamed it: it runs under its other name, and never under both.
-            let runs_renamed = guest.twin.as_ref().and_then(|twin| world.guests.get(twin)).is_some_and(|twin| {
-                twin.host().is_some_and(|host| world.is_well_on(twin, &host))
-            });
+            let runs_renamed = guest
+                .twin
+                .as_ref()
+                .and_then(|twin| world.guests.get(twin))
+                .is_some_and(|twin| twin.host().is_some_and(|host| world.is_well_on(twin, &host)));
             if !managed || unprotected || removed || left_off || runs_renamed {
                 self.excused.insert(name.clone());
                 continue;
