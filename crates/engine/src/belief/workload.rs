@@ -48,6 +48,9 @@ pub(crate) struct WorkloadRecord {
     /// (both wait for the first), or the host proved off ends it.
     #[serde(default)]
     pub pending_on: BTreeSet<HostId>,
+    /// Hosts where another start was done while one hung there, and until when that one may come over a connection that was given up.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub late_on: BTreeMap<HostId, Time>,
     /// Hosts it was taken from while they could not be asked: their definition of it is a leftover.
     pub left: BTreeSet<HostId>,
     /// What is wrong, while something is.
@@ -329,6 +332,7 @@ impl WorkloadRecord {
             may_run_on: BTreeSet::new(),
             unsettled: BTreeMap::new(),
             pending_on: BTreeSet::new(),
+            late_on: BTreeMap::new(),
             left: BTreeSet::new(),
             trouble: None,
             trying: None,

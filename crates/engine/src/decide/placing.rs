@@ -229,6 +229,10 @@ impl Engine {
         if let Some(host) = self.may_have_another_name(workload) {
             return Some(host);
         }
+        let late = &self.belief.workloads.get(workload)?.late_on;
+        if let Some((host, _)) = late.iter().find(|(host, until)| *host != target && **until > self.now) {
+            return Some(host.clone());
+        }
         let seen = &self.belief.workload_senses.get(workload)?.seen;
         let mut told = seen.iter().filter(|(host, seen)| *host != target && !seen.state.is_live());
         let unlisted = |(host, seen): &(&HostId, &Seen)| {
