@@ -381,7 +381,9 @@ impl Record for WorkloadRecord {
 pub(crate) struct WorkloadSenses {
     /// State per host that has it, with the time of the sighting.
     pub seen: BTreeMap<HostId, Seen>,
-    /// When its definition was last told to be gone from a host.
+    /// When each host that has it no more told so last: older words of that host say nothing.
+    pub gone: BTreeMap<HostId, Time>,
+    /// When its definition was last told to be gone from a host, and not by our doing.
     pub gone_at: Option<Time>,
     /// Its definition was removed while it ran, and there was none since.
     pub undefined_live: bool,

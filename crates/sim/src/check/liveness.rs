@@ -30,7 +30,10 @@ impl Checker {
                 || self.stops.wanted_off(name)
                 || self.stops.is_to_stay_off(name)
                 || self.stops.is_believed_stopped(name);
-            if !managed || unprotected || removed || left_off {
+            // Renamed by a person, it runs under its other name.
+            let twin = guest.twin.as_ref().and_then(|twin| world.guests.get(twin));
+            let runs_renamed = twin.is_some_and(|twin| !twin.processes.is_empty());
+            if !managed || unprotected || removed || left_off || runs_renamed {
                 self.excused.insert(name.clone());
                 continue;
             }
