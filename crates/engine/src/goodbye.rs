@@ -39,7 +39,7 @@ const BOOT_TIME_OFF_BY: Span = Span::secs(10);
 /// If the controller was away: from the last end to the start of the host's kernel, firmware included.
 const BOOTS_WITHIN: Span = Span::minutes(10);
 /// What waited for a controller that slept reaches it within this.
-const TOLD_ON_WAKING: Span = Span::secs(1);
+pub(crate) const TOLD_ON_WAKING: Span = Span::secs(1);
 /// From the end of its management until a host that shuts down is silent altogether.
 const FALLS_SILENT_WITHIN: Span = Span::minutes(2);
 
@@ -222,7 +222,8 @@ impl Engine {
                 record.came_from.get_or_insert_with(|| host.clone());
             }
             self.join_incident(&workload, host, at); // first, or its trouble opens an incident of its own
-            self.trouble_since(&workload, Cause::HostShutdown, at);
+            let well_until = self.last_well(&workload).map_or(at, |last| last.min(at)); // it may have been down before
+            self.trouble_since(&workload, Cause::HostShutdown, well_until);
         }
     }
 

@@ -104,7 +104,7 @@ impl Engine {
         let removed_by_us = state == DomainState::Off(OffReason::Undefined) && self.removing_there(workload, host);
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         let before = senses.seen.get(host).copied();
-        if before.is_some_and(|seen| seen.at > at) {
+        if before.is_some_and(|seen| seen.at > at) || senses.gone.get(host).is_some_and(|gone| *gone > at) {
             return;
         }
         if state == DomainState::Running {
@@ -112,10 +112,14 @@ impl Engine {
         }
         if state == DomainState::Off(OffReason::Undefined) {
             // What ran without its definition is gone when it ends, and what migrated went: nobody renamed that.
+            if before.is_some() {
+                senses.gone.insert(host.clone(), at);
+            }
             let gone = senses.seen.remove(host).filter(|_| !std::mem::take(&mut senses.undefined_live));
             let gone = gone.filter(|seen| !removed_by_us && seen.state != DomainState::Off(OffReason::Migrated));
             senses.gone_at = senses.gone_at.max(gone.map(|_| at));
         } else {
+            senses.gone.remove(host);
             let autostart = before.is_some_and(|seen| seen.autostart);
             let since = before.filter(|seen| seen.state == state).map_or(at, |seen| seen.since);
             senses.seen.insert(host.clone(), Seen { state, at, since, autostart });
