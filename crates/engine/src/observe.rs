@@ -184,6 +184,7 @@ impl Engine {
             .filter(|record| {
                 record.unsettled.get(host).is_some_and(|open| {
                     open.since < asked_at
+                        && self.counted(&record.workload, host, asked_at)
                         && (open.may_happen_until < asked_at || self.seen_live(&record.workload, host))
                 })
             })
@@ -196,6 +197,14 @@ impl Engine {
         if first || !self.is_plainly_in_service(host) {
             self.agenda.touch_host(host);
         }
+    }
+
+    /// What a list asked for at that time says of the workload counted. A word that came later, but is older, may say off although
+    /// the list says that it runs: that list settles nothing (scenario 461).
+    fn counted(&self, workload: &WorkloadId, host: &HostId, asked_at: Time) -> bool {
+        let senses = self.belief.workload_senses.get(workload);
+        let newest = senses.and_then(|senses| senses.seen.get(host));
+        newest.is_none_or(|seen| seen.at <= asked_at || seen.state.is_live())
     }
 
     /// The host says of it what it said in the list before and what was heard since: only newer. False if that is not so.
@@ -285,7 +294,8 @@ impl Engine {
     fn guest_heard(&mut self, workload: &WorkloadId, channel: GuestChannel, vouches: bool) {
         let now = self.now;
         let Some(record) = self.belief.workloads.get(workload) else { return };
-        let news = !record.answers || record.trouble.is_some();
+        let in_trouble = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
+        let news = !record.answers || in_trouble;
         if record.may_run_on.len() == 1
             && let Some(senses) = record.may_run_on.first().and_then(|host| self.belief.host_senses.get_mut(host))
         {
@@ -324,8 +334,11 @@ impl Engine {
             return;
         }
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        let was_silent = senses.silent().is_some();
         senses.channels.of(channel).silent = Some(self.now);
-        self.agenda.touch(workload);
+        if !was_silent {
+            self.agenda.touch(workload); // what follows from longer silence has its time: `next_change`
+        }
     }
 }
 

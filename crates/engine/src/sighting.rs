@@ -28,6 +28,9 @@ impl Engine {
                 // What runs goes on without its definition. Where it may run and was not seen off, the next list tells.
                 let record = self.belief.workloads.get(workload);
                 let may_run = record.is_some_and(|record| record.may_run_on.contains(host));
+                if may_run && self.seen_live(workload, host) {
+                    self.belief.workload_senses.entry(workload.clone()).or_default().undefined_live = true;
+                }
                 if !may_run || self.seen_off(workload, host) {
                     self.sighting(host, workload, DomainState::Off(OffReason::Undefined), self.now);
                 }
@@ -46,7 +49,9 @@ impl Engine {
                 let subject = Subject::Workload(workload.clone());
                 self.note(EventKind::Seen, Severity::Yellow, subject, format!("its watchdog fired on {host}"));
             }
-            DomainChange::Defined => {}
+            DomainChange::Defined => {
+                self.belief.workload_senses.entry(workload.clone()).or_default().undefined_live = false;
+            }
         }
         self.agenda.touch(workload);
     }
@@ -81,6 +86,12 @@ impl Engine {
         matches!(order, Some(Action::Resume { host: there, .. }) if there == host)
     }
 
+    /// True while an order of ours is under way that removes its definition there.
+    fn removing_there(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let mut orders = self.belief.in_flight(&Subject::Workload(workload.clone()));
+        orders.any(|record| matches!(&record.order.action, Action::Undefine { host: there, .. } if there == host))
+    }
+
     /// The target of a migration of ours that did not come through is destroyed, and that is no person's doing.
     fn target_given_up(&self, workload: &WorkloadId, host: &HostId, state: DomainState) -> Option<DomainState> {
         let before = self.belief.workload_senses.get(workload)?.seen.get(host)?.state;
@@ -93,6 +104,7 @@ impl Engine {
     /// A host's word on one workload, as of `at`.
     pub(crate) fn sighting(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, at: Time) {
         let state = self.target_given_up(workload, host, state).unwrap_or(state);
+        let removed_by_us = state == DomainState::Off(OffReason::Undefined) && self.removing_there(workload, host);
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         let before = senses.seen.get(host).copied();
         if before.is_some_and(|seen| seen.at > at) {
@@ -102,7 +114,10 @@ impl Engine {
             senses.running_seen = senses.running_seen.max(Some(at));
         }
         if state == DomainState::Off(OffReason::Undefined) {
-            senses.seen.remove(host);
+            // What ran without its definition is gone when it ends, and what migrated went: nobody renamed that.
+            let gone = senses.seen.remove(host).filter(|_| !std::mem::take(&mut senses.undefined_live));
+            let gone = gone.filter(|seen| !removed_by_us && seen.state != DomainState::Off(OffReason::Migrated));
+            senses.gone_at = senses.gone_at.max(gone.map(|_| at));
         } else {
             let autostart = before.is_some_and(|seen| seen.autostart);
             let since = before.filter(|seen| seen.state == state).map_or(at, |seen| seen.since);
@@ -535,20 +550,21 @@ impl Engine {
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let nowhere = record.may_run_on.is_subset(&record.pending_on) && record.unsettled.is_empty();
         let untold = record.trouble.as_ref().is_none_or(|trouble| trouble.started_at.is_some());
+        let stopped_on = record.stopped_on.clone();
+        let after_start = self.stopped_after_sure_start(workload, host).map(|how| (host.clone(), how));
         if nowhere
             && !untold
             && record.want == Want::Running
-            && let Some((host, how)) = record.stopped_on.clone()
+            && let Some((host, how)) = stopped_on.or_else(|| after_start.clone())
         {
             self.stopped_by_person(&host, workload, how);
             if let Some(record) = self.belief.workloads.get_mut(workload) {
                 (record.stopped_on, record.trying) = (None, None);
             }
         } else if nowhere && untold && record.want == Want::Running {
-            let after_start = self.stopped_after_sure_start(workload, host).map(|how| (host.clone(), how));
             match after_start.or_else(|| self.shut_down_where_it_was_to_leave(workload)) {
                 Some((host, how)) => self.stopped_by_person(&host, workload, how),
-                None => self.trouble(workload, Cause::StartFailed),
+                None => self.trouble(workload, self.fell_after_sure_start(workload, host)),
             }
         } else if untold
             && record.want == Want::Running

@@ -8,7 +8,9 @@ use crate::{
     belief::{OrderRecord, StoppedHow, Want},
     engine::Engine,
 };
-use mainstay_model::{Action, Cause, DomainState, HostId, OffReason, Outcome, PauseReason, Span, StopHow, WorkloadId};
+use mainstay_model::{
+    Action, Cause, DomainState, HostId, OffReason, Outcome, PauseReason, Span, StopHow, Time, WorkloadId,
+};
 
 /// Words of a stop can come this long after its outcome.
 const LATE_WORD: Span = Span::secs(5);
@@ -31,7 +33,9 @@ pub(crate) enum Whose {
 impl Engine {
     /// Whose doing it is that the workload is off on the host for that reason.
     pub(crate) fn whose(&self, workload: &WorkloadId, host: &HostId, reason: OffReason) -> Whose {
-        let Some(how) = persons_stop(reason) else { return Whose::Nobody };
+        let Some(how) = persons_stop(reason) else {
+            return if self.may_tell_of_before(workload, host, reason) { Whose::Unclear } else { Whose::Nobody };
+        };
         let leaves_word = |action: &Action| match action {
             Action::Stop { how: StopHow::Graceful, .. } => reason == OffReason::Shutdown,
             Action::Stop { how: StopHow::Force, .. } | Action::Revert { .. } => reason == OffReason::Destroyed,
@@ -62,6 +66,24 @@ impl Engine {
         }
     }
 
+    /// It ended there for the same reason before our start, and that start was done a moment ago: the word may be of the end before,
+    /// told late or twice (scenario 462).
+    fn may_tell_of_before(&self, workload: &WorkloadId, host: &HostId, reason: OffReason) -> bool {
+        let cause = cause_of_end(reason);
+        let ended = matches!(cause, Cause::Crashed | Cause::Signalled | Cause::Panicked);
+        let trouble = self.belief.workloads.get(workload).and_then(|record| record.trouble.as_ref());
+        let again = trouble.is_some_and(|trouble| trouble.cause == cause);
+        ended
+            && again
+            && self.orders_there(workload, host).next().is_some_and(|last| {
+                let started = last.order.action.may_run_on().is_some();
+                let done = |(at, outcome): &(Time, Outcome)| {
+                    matches!(outcome, Outcome::Done { .. }) && self.now.since(*at) <= LATE_WORD
+                };
+                started && last.ended.as_ref().is_some_and(done)
+            })
+    }
+
     /// A start of ours is in doubt, and its host says that a person stopped it. Our own stop before a start leaves the same
     /// word; but of what had crashed there, and was not stopped by us since, it tells that our start came through.
     pub(crate) fn stopped_after_doubtful_start(&self, workload: &WorkloadId, host: &HostId) -> Option<StoppedHow> {
@@ -80,16 +102,16 @@ impl Engine {
         }
     }
 
-    /// Its migration failed, or its outcome is unknown, and the host that it was to leave says that it shut down: what
-    /// arrives elsewhere leaves another word there (scenario 314).
+    /// Its migration failed, or its outcome is unknown, and the host that it was to leave says that a person stopped it: what
+    /// arrives elsewhere leaves another word there (scenarios 314 and 417).
     pub(crate) fn shut_down_where_it_was_to_leave(&self, workload: &WorkloadId) -> Option<(HostId, StoppedHow)> {
         let Action::Migrate { from, .. } = &self.belief.acts_on(workload).next_back()?.order.action else {
             return None;
         };
         let seen = self.belief.workload_senses.get(workload)?.seen.get(from)?;
-        let shut_down = seen.state == DomainState::Off(OffReason::Shutdown);
-        match self.whose(workload, from, OffReason::Shutdown) {
-            Whose::Person(how) if shut_down => Some((from.clone(), how)),
+        let DomainState::Off(reason) = seen.state else { return None };
+        match self.whose(workload, from, reason) {
+            Whose::Person(how) => Some((from.clone(), how)),
             _ => None,
         }
     }
@@ -102,6 +124,22 @@ impl Engine {
             order.order.action.may_run_on().is_some() && matches!(order.ended, Some((_, Outcome::Done { .. })))
         });
         persons_stop(reason).filter(|_| started && self.whose(workload, host, reason) != Whose::Ours)
+    }
+
+    /// The trouble with what is off on that host and was started there by us: its own end, if our start is known to be done.
+    pub(crate) fn fell_after_sure_start(&self, workload: &WorkloadId, host: &HostId) -> Cause {
+        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
+        let reason = seen.and_then(|seen| match seen.state {
+            DomainState::Off(reason) => Some(reason),
+            _ => None,
+        });
+        let started = self.orders_there(workload, host).next().is_some_and(|order| {
+            order.order.action.may_run_on().is_some() && matches!(order.ended, Some((_, Outcome::Done { .. })))
+        });
+        let cause = reason.filter(|_| started).map(cause_of_end);
+        cause
+            .filter(|cause| matches!(cause, Cause::Crashed | Cause::Signalled | Cause::Panicked))
+            .unwrap_or(Cause::StartFailed)
     }
 
     /// An order of ours before the last one asked it to shut down there, and it may take its time.

@@ -377,6 +377,10 @@ impl Record for WorkloadRecord {
 pub(crate) struct WorkloadSenses {
     /// State per host that has it, with the time of the sighting.
     pub seen: BTreeMap<HostId, Seen>,
+    /// When its definition was last told to be gone from a host.
+    pub gone_at: Option<Time>,
+    /// Its definition was removed while it ran, and there was none since.
+    pub undefined_live: bool,
     /// When a host last said that it runs.
     pub running_seen: Option<Time>,
     pub channels: Few<GuestChannel, GuestSense>,

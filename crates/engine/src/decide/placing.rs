@@ -226,6 +226,9 @@ impl Engine {
         if let Some(home) = self.not_listed_in_this_term(workload).filter(|home| home != target) {
             return Some(home);
         }
+        if let Some(host) = self.may_have_another_name(workload) {
+            return Some(host);
+        }
         let seen = &self.belief.workload_senses.get(workload)?.seen;
         let mut told = seen.iter().filter(|(host, seen)| *host != target && !seen.state.is_live());
         let unlisted = |(host, seen): &(&HostId, &Seen)| {
@@ -235,6 +238,19 @@ impl Engine {
             self.sight(host) == Sight::Heard && listed.is_none_or(|asked_at| asked_at <= since)
         };
         told.find(unlisted).map(|(host, _)| host.clone())
+    }
+
+    /// A host that has not listed its VMs since a definition of this one was gone. A person may have renamed it: the lists tell of
+    /// it under its other name, and whether that runs (scenario 460). What its last host does not have may be anywhere, so the lists
+    /// have to be of after the controller's last sleep.
+    fn may_have_another_name(&self, workload: &WorkloadId) -> Option<HostId> {
+        let home = self.belief.workloads.get(workload)?.host.as_ref()?;
+        let senses = self.belief.workload_senses.get(workload)?;
+        let missed = !senses.seen.contains_key(home) && self.sight(home) == Sight::Heard;
+        let since = senses.gone_at.max(missed.then_some(self.awake_since))?;
+        let listed = |host: &HostId| self.belief.host_senses.get(host).and_then(|senses| senses.inventory);
+        let mut watched = self.spec.hosts.keys().filter(|host| self.sight(host) == Sight::Heard);
+        watched.find(|host| listed(host) <= Some(since)).cloned()
     }
 
     /// The host where it ran last, if that was neither proved off nor lost, and has not listed its VMs since this term began. That

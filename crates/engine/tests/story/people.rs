@@ -270,6 +270,32 @@ fn a_word_told_twice_is_not_taken_for_a_persons_stop() {
     }
 }
 
+/// The word of our own stop comes late, and once more after the next list was asked for: that list says that the VM runs, and
+/// counts for less than the word that overtook it. It settles nothing, and the next one tells.
+#[test]
+fn a_list_that_a_late_word_overtook_settles_nothing() {
+    let mut story = Story::new();
+    let stop = story.panicked();
+    story.done(stop);
+    let (start, _) = story.only_order();
+    story.event("h1", DomainState::Running);
+    story.done(start);
+    story.now = story.now + Span::millis(300);
+    story.event("h1", DomainState::Off(OffReason::Destroyed));
+    story.has("h1", domain(DomainState::Running));
+    story.event("h1", DomainState::Off(OffReason::Destroyed));
+    story.now = story.now + Span::millis(100);
+    let list = story.list(&"h1".into(), story.now);
+    story.now = story.now + Span::millis(200);
+    story.event("h1", DomainState::Off(OffReason::Destroyed));
+    story.has("h1", domain(DomainState::Running));
+    story.fact(list);
+    assert!(!story.said.join("\n").contains("by a person"), "{}", story.said.join("\n"));
+    story.pass(Span::secs(20));
+    assert_eq!(story.ordered(), [], "{}", story.said.join("\n"));
+    assert_ne!(story.health(), "stopped", "{}", story.said.join("\n"));
+}
+
 /// Its host lost power for a moment, unseen, and a person started it on another, and shut it down there, before the first
 /// host told that it does not have it any more.
 #[test]

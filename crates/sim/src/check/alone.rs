@@ -61,9 +61,11 @@ impl Alone {
         self.falsely_off.remove(host);
     }
 
-    fn knows_autostart(&self, workload: &WorkloadId, host: &HostId, now: Time) -> bool {
+    /// While somebody else's job holds the workload, its host refuses to change that.
+    fn knows_autostart(&self, world: &World, workload: &WorkloadId, host: &HostId) -> bool {
         let since = self.autostart.get(host).and_then(|marked| marked.get(workload));
-        since.is_some_and(|since| now.since(*since) > AUTOSTART_IS_OFF_AFTER)
+        let (Some(since), Some(guest)) = (since, world.guests.get(workload)) else { return false };
+        !guest.locked && world.now.since(guest.unlocked_at.max(*since)) > AUTOSTART_IS_OFF_AFTER
     }
 }
 
@@ -72,7 +74,7 @@ impl Checker {
     pub(super) fn runs_once(&mut self, world: &World, guest: &WorkloadId, host: &HostId, by: Starter) {
         let counts = match by {
             Starter::Controller => true,
-            Starter::Autostart => self.alone.knows_autostart(guest, host, world.now) && self.is_managed(world, guest),
+            Starter::Autostart => self.alone.knows_autostart(world, guest, host) && self.is_managed(world, guest),
             Starter::Person | Starter::Storage => false,
         };
         if let Some(other) = self.true_others(world, guest, host, Known::WhenOrdered).first().filter(|_| counts) {
@@ -89,7 +91,7 @@ impl Checker {
                 let definition = world.hosts.get(*host).and_then(|host| host.domains.get(*workload));
                 let listens = world.hosts.get(*host).is_some_and(|host| host.connection.open);
                 let marked = definition.is_some_and(|definition| definition.autostart) && listens;
-                marked && self.alone.knows_autostart(workload, host, world.now) && self.is_managed(world, workload)
+                marked && self.alone.knows_autostart(world, workload, host) && self.is_managed(world, workload)
             })
             .map(|(host, workload)| (host.clone(), workload.clone()))
             .collect();

@@ -73,6 +73,11 @@ impl Evidence {
         self.off.get(host).is_some_and(silent_since)
     }
 
+    /// True if it is proved off, and that was not said before the controller slept.
+    pub fn is_off_now(&self, host: &HostId) -> bool {
+        self.off.contains_key(host) && !self.off_before_sleep.contains(host)
+    }
+
     /// True if it is proved off, and no order since brings the workload there.
     pub fn is_off_for(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let sent = |open: &Open| {

@@ -218,7 +218,13 @@ impl Checker {
                 && last(name, signs)
                     .is_some_and(|at| at.max(fell).since(at.min(fell)) < TOGETHER && world.now.since(at) >= bound)
         };
-        (watched.len() > 1 && watched.iter().all(|(name, signs)| together(name, signs)))
+        // Not if another host, off by now, was heard for long after these fell silent: then the controller was not cut off.
+        let spoke_later = |(name, signs): (&HostId, &HostSigns)| {
+            let later = last(name, signs).is_some_and(|at| at > fell + TOGETHER);
+            later && world.spec.hosts.contains_key(name) && self.evidence.is_off(name)
+        };
+        let in_sight = self.signs.hosts.iter().any(spoke_later);
+        (watched.len() > 1 && !in_sight && watched.iter().all(|(name, signs)| together(name, signs)))
             .then(|| format!("all {} hosts fell silent with it: the controller is cut off", watched.len()))
     }
 

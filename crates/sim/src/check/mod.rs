@@ -36,7 +36,7 @@ use health::Signs;
 use mainstay_engine::{Change, Input, Table};
 use mainstay_model::{
     Action, ActionId, Command, Detail, DomainChange, DomainSeen, DomainState, Epoch, Fact, HostId, Order, Outcome,
-    PowerState, RecoveryPoint, Span, Time, WorkloadId,
+    PowerState, Span, Time, WorkloadId,
 };
 use moves::Moves;
 use points::Points;
@@ -309,7 +309,10 @@ impl Checker {
         }
         if says_off {
             self.alone.claimed_off(world, order.action.host());
-            self.signs.told_off(order.action.host());
+            // What a device said before the controller slept counts for nothing: it is asked again.
+            if self.evidence.is_off_now(order.action.host()) {
+                self.signs.told_off(order.action.host());
+            }
         }
     }
 
@@ -390,27 +393,31 @@ impl Checker {
 
     /// Checks memory after it changed.
     pub fn persisted(&mut self, world: &World, store: &Store, changes: &[Change]) {
+        let mut points = false;
         for change in changes {
             match change.table {
                 Table::Order => self.journaled(world, change),
                 Table::Workload => self.believed(world, change),
-                Table::Point => self.recorded(world, change),
+                Table::Point => {
+                    points = true;
+                    self.recorded(world, store, change);
+                }
                 _ => {}
             }
         }
         if !self.waits.is_empty() {
             self.waits_end(world);
         }
-        let wrong = self.points.persisted(store);
+        let wrong = if points { self.points.persisted(store) } else { Vec::new() };
         for text in wrong {
             self.violate(world, Rule::LastGoodPoint, text);
         }
     }
 
     /// A recovery point is on record.
-    fn recorded(&mut self, world: &World, change: &Change) {
-        let point = change.body.as_deref().and_then(|body| serde_json::from_str::<RecoveryPoint>(body).ok());
-        if let Some(text) = point.and_then(|point| self.points.recorded(world, &point)) {
+    fn recorded(&mut self, world: &World, store: &Store, change: &Change) {
+        let point = store.point(&change.key);
+        if let Some(text) = point.and_then(|point| self.points.recorded(world, point)) {
             self.violate(world, Rule::LastGoodPoint, text);
         }
     }

@@ -160,6 +160,7 @@ impl VmSetup {
             failing_starts: Vec::new(),
             failing_migrations: 0,
             locked: false,
+            unlocked_at: mainstay_model::Time(0),
             saved_on: BTreeMap::new(),
             asked_on: None,
             random,

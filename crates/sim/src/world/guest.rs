@@ -43,6 +43,8 @@ pub(crate) struct Guest {
     pub failing_migrations: u32,
     /// Somebody else's job holds it (a backup, a block copy): nothing can be changed about it.
     pub locked: bool,
+    /// When that ended last.
+    pub unlocked_at: Time,
     /// Memory that a host saved with its guests when it was shut down (managed save), and what was written to the disk by then.
     pub saved_on: BTreeMap<HostId, u64>,
     /// On which channels it is asked, and by which configuration: looked up again only when that changes.

@@ -120,7 +120,7 @@ impl World {
             GuestDeed::BootLoop => guest.disk.loops = true,
             GuestDeed::Mend => (guest.disk.damaged, guest.disk.loops) = (false, false),
             GuestDeed::Lock => guest.locked = true,
-            GuestDeed::Unlock => guest.locked = false,
+            GuestDeed::Unlock => (guest.locked, guest.unlocked_at) = (false, now),
             _ => {}
         }
         let Some(host) = guest.host() else { return };

@@ -51,6 +51,10 @@ impl World {
                 }
             }
             PersonDeed::Autostart(guest, host, on) => {
+                let locked = self.guests.get(&guest).is_some_and(|guest| guest.locked);
+                if locked {
+                    return; // refused, as it is to the controller
+                }
                 if let Some(definition) = self.hosts.get_mut(&host).and_then(|host| host.domains.get_mut(&guest)) {
                     definition.autostart = on;
                 }

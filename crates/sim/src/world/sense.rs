@@ -293,7 +293,9 @@ impl World {
     /// A fact over a host's connection: nothing overtakes what was sent before, unless the weather is bad.
     pub(super) fn tell_over(&mut self, name: &HostId, delay: Span, fact: Fact) {
         let now = self.now;
-        let Some(host) = self.hosts.get_mut(name) else { return };
+        // Of a host that left the configuration nothing is heard any more.
+        let watched = self.spec.hosts.contains_key(name);
+        let Some(host) = self.hosts.get_mut(name).filter(|_| watched) else { return };
         let arrival = (now + delay).max(host.connection.last_arrival);
         host.connection.last_arrival = arrival;
         self.tell(Some(name), arrival.since(now), fact);
