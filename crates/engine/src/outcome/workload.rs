@@ -105,6 +105,15 @@ impl Engine {
         }
     }
 
+    /// True if it came up there after that, and a list said so too: an event may be of an earlier start.
+    pub(super) fn came_up_since(&self, workload: &WorkloadId, host: &HostId, since: Time) -> bool {
+        let listed = self.belief.host_senses.get(host).and_then(|senses| senses.inventory);
+        let senses = self.belief.workload_senses.get(workload);
+        senses.and_then(|senses| senses.seen.get(host)).is_some_and(|seen| {
+            seen.state == DomainState::Running && seen.since > since && listed.is_some_and(|at| at > seen.since)
+        })
+    }
+
     /// It may run there, or be started there yet, by a call that hangs.
     pub(super) fn start_unknown(&mut self, workload: &WorkloadId, host: &HostId, until: Time) {
         self.unsettle(workload, host, until);
