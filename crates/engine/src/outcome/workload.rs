@@ -174,9 +174,16 @@ impl Engine {
             return;
         }
         self.rung_failed(workload, host);
+        let off = !self.seen_live(workload, host);
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.moving = None;
-        if record.want == Want::Running && record.trouble.is_none() && record.unsettled.is_empty() {
+        // It ran after the last try of its ladder, and an operator had it restarted: the last start is the one that failed
+        // (scenario 444).
+        if let Some(attempt) = record.attempts.last_mut().filter(|_| off) {
+            attempt.ran = false;
+        }
+        let well = record.trouble.as_ref().is_none_or(|trouble| trouble.started_at.is_some());
+        if record.want == Want::Running && well && off && record.unsettled.is_empty() {
             self.trouble(workload, Cause::StartFailed);
         }
     }

@@ -52,6 +52,8 @@ pub(super) struct Stops {
     started_by_others: BTreeSet<WorkloadId>,
     /// The last that the controller was told of it is such an end.
     told_ended: BTreeSet<WorkloadId>,
+    /// It was told of it as running, or as crashed, since others started it: be it a late report of before.
+    told_ran: BTreeSet<WorkloadId>,
     /// Redefined by a person since it was started last, or since a person wanted it to run.
     redefined: BTreeMap<WorkloadId, Time>,
 }
@@ -176,6 +178,7 @@ impl Stops {
     pub fn started_by_others(&mut self, workload: &WorkloadId) {
         if self.wanted_off(workload) || self.went_with_its_host(workload) {
             self.started_by_others.insert(workload.clone());
+            self.told_ran.remove(workload);
         }
     }
 
@@ -186,7 +189,8 @@ impl Stops {
 
     /// True if all that the controller was told is that a person stopped it, or what its host says of that when it shuts down.
     pub fn is_believed_stopped(&self, workload: &WorkloadId) -> bool {
-        self.started_by_others.contains(workload) && self.told_ended.contains(workload)
+        let told_no_more = self.told_ended.contains(workload) || !self.told_ran.contains(workload);
+        self.started_by_others.contains(workload) && told_no_more
     }
 
     /// True if a stop of the controller's own came through when nobody could take it for that any more.
@@ -256,11 +260,12 @@ impl Stops {
                 self.told_ended.insert(workload.clone());
             }
             // What crashed had been running since; of any other end nobody knows when it was.
-            DomainState::Off(OffReason::Crashed | OffReason::Signalled | OffReason::Panicked) => {
+            DomainState::Off(reason)
+                if !matches!(reason, OffReason::Crashed | OffReason::Signalled | OffReason::Panicked) => {}
+            _ => {
                 self.told_ended.remove(workload);
+                self.told_ran.insert(workload.clone());
             }
-            DomainState::Off(_) => {}
-            _ => _ = self.told_ended.remove(workload),
         }
         if state.is_live() {
             self.in_doubt_since_begin.remove(workload);
