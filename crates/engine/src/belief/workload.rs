@@ -412,6 +412,8 @@ pub(crate) struct WorkloadSenses {
     pub namesakes: BTreeSet<HostId>,
     /// Housekeeping failed: no more before this.
     pub tidy_after: Option<Time>,
+    /// Hosts that refused to remove what is left of it there, and until when they are not asked again.
+    pub stays_defined: BTreeMap<HostId, Time>,
     /// A move of our own accord failed: no other before this.
     pub stays_until: Option<Time>,
     /// When it was last resumed to see whether there is room again for its disk, and how often in a row before that.

@@ -140,7 +140,9 @@ impl Engine {
             senses.stuck_points.values().map(|(again_at, _)| *again_at).filter(|at| *at > self.now).min();
         let overdue = self.point_overdue_at(workload);
         let deaf = self.deaf_at(workload);
-        let changes = [hung, deaf, stable, again, overdue, senses.tidy_after, senses.stays_until, delete_again];
+        let remove_again = senses.stays_defined.values().copied().filter(|at| *at > self.now).min();
+        let changes =
+            [hung, deaf, stable, again, overdue, senses.tidy_after, senses.stays_until, delete_again, remove_again];
         changes.into_iter().flatten().filter(|at| *at > self.now).min()
     }
 }

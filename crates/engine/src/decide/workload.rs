@@ -345,10 +345,14 @@ impl Engine {
             return;
         }
         let current = record.host.clone();
+        let senses = self.belief.workload_senses.get(workload);
+        let refused = |host: &HostId| {
+            senses.and_then(|senses| senses.stays_defined.get(host)).is_some_and(|until| *until > self.now)
+        };
         let leftovers: Vec<HostId> = record
             .left
             .iter()
-            .filter(|host| Some(*host) != current.as_ref() && self.in_service(host))
+            .filter(|host| Some(*host) != current.as_ref() && self.in_service(host) && !refused(host))
             .cloned()
             .collect();
         for host in leftovers {

@@ -163,7 +163,8 @@ impl Engine {
                     {
                         record.trying = None; // the start that hung there came through, and it runs
                     }
-                    self.tidy_later(&workload);
+                    let refused = matches!(&outcome, Outcome::Failed { error } if error.kind == FailureKind::Refused);
+                    self.removal_failed(&workload, &host, refused);
                 }
             }
             Action::DisableAutostart { workload, host } => {

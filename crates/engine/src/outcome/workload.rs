@@ -18,6 +18,8 @@ const STOP_PAUSE: Span = Span::minutes(1);
 const FORCE_PAUSE: Span = Span::secs(15);
 /// Housekeeping that failed is tried again after this long.
 const TIDY_PAUSE: Span = Span::minutes(1);
+/// What a host refused to remove it is asked to remove again after this long.
+const REFUSED_PAUSE: Span = Span::minutes(60);
 /// A migration of unknown outcome that did not begin within this does not begin any more.
 const MIGRATION_MAY_HAPPEN: Span = Span::secs(90);
 
@@ -205,6 +207,15 @@ impl Engine {
     /// Housekeeping did not work: what is in its way may go, but not at once.
     pub(crate) fn tidy_later(&mut self, workload: &WorkloadId) {
         self.belief.workload_senses.entry(workload.clone()).or_default().tidy_after = Some(self.now + TIDY_PAUSE);
+    }
+
+    /// What is left of it on a host was not removed. A refusal has a reason that lasts, such as saved memory that lies there.
+    pub(super) fn removal_failed(&mut self, workload: &WorkloadId, host: &HostId, refused: bool) {
+        self.tidy_later(workload);
+        if refused {
+            let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+            senses.stays_defined.insert(host.clone(), self.now + REFUSED_PAUSE);
+        }
     }
 
     /// The rung being tried did not help: the next decision chooses again, and avoids this host when relocating.
