@@ -9,7 +9,7 @@ use crate::{
 };
 use mainstay_model::{
     Alarm, Cause, Code, DomainState, EventKind, HostChannel, HostId, PauseReason, PointId, PointState, Severity,
-    Subject, WorkloadId, shell_word,
+    Subject, Time, WorkloadId, shell_word,
 };
 
 /// A stop that an operator asked for, and that failed so often, needs a person.
@@ -128,7 +128,7 @@ impl Engine {
         if asked.is_empty() {
             return None; // no operator is asked about what no rule manages
         }
-        let (count, first) = (asked.len(), shell_word(&asked[0]));
+        let (count, first) = (asked.len(), shell_word(asked[0]));
         Some(draft(
             Code::MEMORY_RESTORED,
             Severity::Red,
@@ -460,19 +460,21 @@ impl Engine {
         Some(self.belief.workload_senses.get(workload)?.seen.get(host)?.state)
     }
 
-    /// Silent for as long as a hung guest would be, but active. A guest that boots has as long as it has for a start.
+    /// Silent for as long as a hung guest would be, but active.
     fn is_deaf(&self, workload: &WorkloadId) -> bool {
         let answers =
             self.belief.workloads.get(workload).is_some_and(|record| record.answers && record.trouble.is_none());
         let running = self.runs_on(workload).is_some_and(|host| self.sight(host) == Sight::Heard);
-        let Some(senses) = self.belief.workload_senses.get(workload).filter(|senses| senses.silent().is_some()) else {
-            return false;
-        };
+        answers && running && self.deaf_at(workload).is_some_and(|at| at <= self.now)
+    }
+
+    /// When it counts as deaf if it stays silent. A guest that boots has as long as it has for a start.
+    pub(crate) fn deaf_at(&self, workload: &WorkloadId) -> Option<Time> {
+        let senses = self.belief.workload_senses.get(workload).filter(|senses| senses.silent().is_some())?;
         let policy = self.recovery(workload);
-        let since = senses.heard().max(senses.up_since).max(senses.watched_since).max(senses.rebooted_at);
+        let since = senses.heard().max(senses.up_since).max(senses.watched_since).max(senses.rebooted_at)?;
         let boots = senses.answered_since.is_none() || senses.rebooted_at > senses.heard();
-        let patience = if boots { policy.answer_within.max(policy.hung_after) } else { policy.hung_after };
-        answers && running && since.is_some_and(|since| self.now.since(since) >= patience)
+        Some(since + if boots { policy.answer_within.max(policy.hung_after) } else { policy.hung_after })
     }
 
     /// The workload's ladder brought it back to older data.

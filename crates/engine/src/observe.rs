@@ -153,6 +153,7 @@ impl Engine {
         if senses.inventory.is_some_and(|newest| newest > asked_at) {
             return;
         }
+        let listed_before = senses.inventory.is_some() || senses.heard_before.is_some();
         let first = senses.inventory.replace(asked_at).is_none();
         let before = std::mem::replace(&mut senses.listed, domains.clone());
         let known = before.keys().chain(self.belief.on_host(host));
@@ -165,6 +166,11 @@ impl Engine {
             }
             if !unchanged && !before.contains_key(workload) {
                 self.agenda.touch(workload); // an event told of it before: now it is certain
+                if let DomainState::Off(reason) = domain.state
+                    && listed_before
+                {
+                    self.stopped_unseen(host, workload, reason);
+                }
             }
         }
         for workload in missing {
@@ -187,7 +193,7 @@ impl Engine {
         for workload in unsettled {
             self.settled(&workload, host);
         }
-        self.unanswered_arrivals(host);
+        self.unanswered_orders(host);
         if first || !self.is_plainly_in_service(host) {
             self.agenda.touch_host(host);
         }
@@ -288,7 +294,8 @@ impl Engine {
     fn guest_heard(&mut self, workload: &WorkloadId, channel: GuestChannel, vouches: bool) {
         let now = self.now;
         let Some(record) = self.belief.workloads.get(workload) else { return };
-        let news = !record.answers || record.trouble.is_some();
+        let in_trouble = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
+        let news = !record.answers || in_trouble;
         if record.may_run_on.len() == 1
             && let Some(senses) = record.may_run_on.first().and_then(|host| self.belief.host_senses.get_mut(host))
         {
@@ -327,8 +334,11 @@ impl Engine {
             return;
         }
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        let was_silent = senses.silent().is_some();
         senses.channels.of(channel).silent = Some(self.now);
-        self.agenda.touch(workload);
+        if !was_silent {
+            self.agenda.touch(workload); // what follows from longer silence has its time: `next_change`
+        }
     }
 }
 

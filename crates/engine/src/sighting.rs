@@ -14,6 +14,8 @@ use mainstay_model::{
 
 /// A migration's answer comes with its arrival; if it has not come after this long, it was lost.
 const ANSWER_MAY_BE_LATE: Span = Span::secs(10);
+/// A start's answer comes with the guest's process; if it has not come after this long, it was lost.
+const START_ANSWER_MAY_BE_LATE: Span = Span::secs(5);
 
 impl Engine {
     pub(crate) fn domain_changed(&mut self, host: &HostId, workload: &WorkloadId, change: DomainChange) {
@@ -78,19 +80,30 @@ impl Engine {
             .any(|record| record.order.action.may_run_on() == Some(host))
     }
 
+    /// True while all that is under way for it is a resume there.
+    fn resuming_there(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let order = self.life_order(workload).map(|record| &record.order.action);
+        matches!(order, Some(Action::Resume { host: there, .. }) if there == host)
+    }
+
     /// True while an order of ours is under way that removes its definition there.
     fn removing_there(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let mut orders = self.belief.in_flight(&Subject::Workload(workload.clone()));
         orders.any(|record| matches!(&record.order.action, Action::Undefine { host: there, .. } if there == host))
     }
 
-    /// The target of a migration of ours that did not come through is destroyed, and that is no person's doing.
+    /// The target of a migration that did not come through is destroyed, and that is no person's doing. A migration of ours is
+    /// known by its order; one by a person, by its source, which has not said that the workload left (scenario 433).
     fn target_given_up(&self, workload: &WorkloadId, host: &HostId, state: DomainState) -> Option<DomainState> {
         let before = self.belief.workload_senses.get(workload)?.seen.get(host)?.state;
         let incoming = before == DomainState::Paused(mainstay_model::PauseReason::Busy);
         let given_up = incoming && state == DomainState::Off(OffReason::Destroyed);
-        let last = self.orders_there(workload, host).next().filter(|_| given_up)?;
-        matches!(last.order.action, Action::Migrate { .. }).then_some(DomainState::Off(OffReason::Unknown))
+        let ours = || {
+            let last = self.orders_there(workload, host).next();
+            last.is_some_and(|last| matches!(last.order.action, Action::Migrate { .. }))
+        };
+        let has_a_source = || self.belief.may_run_on(workload).iter().any(|other| other != host);
+        (given_up && (ours() || has_a_source())).then_some(DomainState::Off(OffReason::Unknown))
     }
 
     /// A host's word on one workload, as of `at`.
@@ -130,6 +143,9 @@ impl Engine {
         } else {
             let arriving = before.is_some_and(|seen| seen.state == DomainState::Paused(PauseReason::Busy));
             self.went_off(host, workload, state, was_live, arriving, before.map(|seen| seen.at));
+            if let DomainState::Off(reason) = state {
+                self.stopped_in_trouble(host, workload, reason, before.map(|seen| seen.state));
+            }
         }
     }
 
@@ -175,17 +191,21 @@ impl Engine {
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let wanted_stopped = matches!(record.want, Want::Stopped { .. });
         let elsewhere = record.host.as_ref() != Some(host);
-        let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        let known_off = !first || record.host.is_some();
         // A start may be seen halfway: libvirt holds it for a moment, or a person lets it begin paused.
-        let by_person = wanted_stopped && !ours && (!still || senses.coming_up.as_ref() == Some(host));
+        let by_person = wanted_stopped && !ours && (!still || record.coming_up.as_ref() == Some(host));
         // What panicked had been running, and what its disk failed under too (scenario 345).
         let ran = match state {
             DomainState::Paused(reason) => pause_cause(reason).is_some(),
             _ => matches!(state, DomainState::Running | DomainState::Panicked),
         };
-        senses.coming_up = (by_person && !ran).then(|| host.clone());
+        let coming_up = (by_person && !ran).then(|| host.clone());
+        if record.coming_up != coming_up
+            && let Some(record) = self.belief.workloads.get_mut(workload)
+        {
+            record.coming_up = coming_up;
+        }
         if by_person && ran {
-            let known_off = !first || record.host.is_some();
             let record = self.belief.workloads.get_mut(workload).expect("looked up above");
             record.want = Want::Running;
             record.trouble = None;
@@ -220,12 +240,20 @@ impl Engine {
             .is_some_and(|record| matches!(&record.order.action, Action::Migrate { from, .. } if from == host))
     }
 
-    /// Migrations to this host of which both hosts say that they are through, and whose answer did not come: they are not
-    /// waited for until their long deadline.
-    pub(crate) fn unanswered_arrivals(&mut self, host: &HostId) {
+    /// Starts on this host, and migrations from or to it, of which the hosts say that they are through, and whose answer did not
+    /// come: they are not waited for until their deadline. So are migrations of a guest that runs on neither host any more:
+    /// nothing is left to be moved (scenario 434).
+    pub(crate) fn unanswered_orders(&mut self, host: &HostId) {
         let seen =
             |workload: &WorkloadId, at: &HostId| self.belief.workload_senses.get(workload)?.seen.get(at).copied();
         let arrived = |record: &&OrderRecord| match &record.order.action {
+            // A start that came through: what becomes of the guest later is not its doing (scenario 409).
+            Action::Start { workload, host: there } if there == host => {
+                let runs = seen(workload, host).filter(|seen| seen.state == DomainState::Running);
+                runs.is_some_and(|seen| {
+                    seen.since > record.ordered_at && seen.at.since(seen.since) > START_ANSWER_MAY_BE_LATE
+                })
+            }
             Action::Migrate { workload, from, to } if to == host => {
                 let there = seen(workload, to).filter(|seen| seen.state == DomainState::Running);
                 let gone = seen(workload, from).is_none_or(|seen| !seen.state.is_live());
@@ -234,10 +262,22 @@ impl Engine {
             }
             _ => false,
         };
-        let orders = self.belief.in_flight(&Subject::Host(host.clone()));
-        let ids: Vec<_> = orders.filter(arrived).map(|record| record.order.id).collect();
-        for id in ids {
-            self.outcome(id, Outcome::unknown("it arrived, and no answer came"));
+        let listed = |host: &HostId| self.belief.host_senses.get(host).and_then(|senses| senses.inventory);
+        let ended = |record: &&OrderRecord| match &record.order.action {
+            Action::Migrate { workload, from, to } => [from, to].into_iter().all(|host| {
+                !self.seen_live(workload, host)
+                    && listed(host).is_some_and(|asked_at| asked_at > record.ordered_at + ANSWER_MAY_BE_LATE)
+            }),
+            _ => false,
+        };
+        let orders = || self.belief.in_flight(&Subject::Host(host.clone()));
+        let arrived: Vec<_> = orders().filter(arrived).map(|record| record.order.id).collect();
+        let ended: Vec<_> = orders().filter(ended).map(|record| record.order.id).collect();
+        for id in arrived {
+            self.outcome(id, Outcome::unknown("it is there, and no answer came"));
+        }
+        for id in ended {
+            self.outcome(id, Outcome::unknown("it runs on neither host, and no answer came"));
         }
     }
 
@@ -269,8 +309,30 @@ impl Engine {
         {
             return self.stopped_by_person(host, workload, how);
         }
+        if self.resuming_there(workload, host)
+            && let Whose::Person(how) = self.whose(workload, host, reason)
+        {
+            // A resume starts nothing, and ends nothing (scenario 412).
+            self.stopped_by_person(host, workload, how);
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.trying = None;
+            }
+            return;
+        }
         if starting || unsettled {
-            return; // the order's own outcome, or a newer list, tells
+            // The order's own outcome, or a newer list, tells. After a boot of its host a list does not know what is known now
+            // (scenario 414).
+            let ran = was_live && !arriving && unsettled && !starting && record.want == Want::Running;
+            if let Whose::Person(how) = self.whose(workload, host, reason)
+                && ran
+                && let Some(record) = self.belief.workloads.get_mut(workload)
+            {
+                record.stopped_on = Some((host.clone(), how));
+            }
+            return;
+        }
+        if self.ran_unseen(workload, host, reason, was_live) {
+            return self.crashed_unseen(workload, host, reason);
         }
         let wanted = record.want == Want::Running;
         let whose = self.whose(workload, host, reason);
@@ -278,7 +340,11 @@ impl Engine {
             return self.unsettle(workload, host, self.now);
         }
         self.belief.runs_not(workload, host);
-        self.belief.workload_senses.entry(workload.clone()).or_default().coming_up = None;
+        if self.belief.workloads.get(workload).is_some_and(|record| record.coming_up.as_ref() == Some(host))
+            && let Some(record) = self.belief.workloads.get_mut(workload)
+        {
+            record.coming_up = None;
+        }
         let order = self.life_order(workload).map(|record| &record.order.action).filter(|action| action.host() == host);
         let (stopping, leaving) =
             (matches!(order, Some(Action::Stop { .. })), matches!(order, Some(Action::Migrate { .. })));
@@ -304,12 +370,12 @@ impl Engine {
                 self.stopped_by_person(host, workload, how);
             }
         } else if let Whose::Person(how) = whose
-            && (was_live && wanted && !stopping && !known_trouble && in_doubt_elsewhere)
+            && ((was_live || might_run_here) && wanted && !stopping && !known_trouble && in_doubt_elsewhere)
         {
             // What another host has still to tell of a migration can't be that it runs there: it was stopped here.
             self.stopped_by_person(host, workload, how);
         } else if let Whose::Person(how) = whose
-            && (was_live && wanted && !stopping && !known_trouble && runs_elsewhere)
+            && ((was_live || might_run_here) && wanted && !stopping && !known_trouble && runs_elsewhere)
         {
             // Another host may run it, and does not tell: what is found out of it decides (scenario 309).
             if let Some(record) = self.belief.workloads.get_mut(workload) {
@@ -333,6 +399,80 @@ impl Engine {
         self.agenda.stir();
     }
 
+    /// A person had stopped it here, and its host says now that it crashed: somebody started it meanwhile, and nobody saw it run.
+    fn ran_unseen(&self, workload: &WorkloadId, host: &HostId, reason: OffReason, was_live: bool) -> bool {
+        let Some(record) = self.belief.workloads.get(workload) else { return false };
+        let ended_here = record.host.as_ref() == Some(host) && !record.may_run_on.contains(host) && !was_live;
+        let stopped = matches!(
+            record.want,
+            Want::Stopped { how: StoppedHow::Shutdown | StoppedHow::Saved | StoppedHow::Destroyed, .. }
+        );
+        let crashed = matches!(reason, OffReason::Crashed | OffReason::Signalled | OffReason::Panicked);
+        ended_here && stopped && crashed && !record.in_question
+    }
+
+    /// As good as seen to run: it is wanted, and brought back as what crashed (scenario 437).
+    fn crashed_unseen(&mut self, workload: &WorkloadId, host: &HostId, reason: OffReason) {
+        let Some(record) = self.belief.workloads.get_mut(workload) else { return };
+        record.want = Want::Running;
+        let text = format!("it was started on {host} since a person stopped it");
+        self.note(EventKind::Seen, Severity::Green, Subject::Workload(workload.clone()), text);
+        self.trouble(workload, cause_of_end(reason));
+        self.agenda.stir();
+    }
+
+    /// It is missed, and its host says that a person stopped it. Two such answers count:
+    /// - The host was called off, and lists it again. A host that was off does not know how a guest ended: it never was off
+    ///   (scenario 408).
+    /// - The host said before that it had ended by itself. It ran in between: that was an old report (scenario 411).
+    fn stopped_in_trouble(
+        &mut self,
+        host: &HostId,
+        workload: &WorkloadId,
+        reason: OffReason,
+        before: Option<DomainState>,
+    ) {
+        let Whose::Person(how) = self.whose(workload, host, reason) else { return };
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let Some(trouble) = record.trouble.as_ref().filter(|trouble| trouble.started_at.is_none()) else { return };
+        let lost = match before {
+            None => trouble.cause == Cause::HostLost && record.left.contains(host),
+            Some(DomainState::Off(before)) => {
+                persons_stop(before).is_none() && matches!(trouble.cause, Cause::Crashed | Cause::Signalled)
+            }
+            Some(_) => false,
+        };
+        let here = record.host.as_ref() == Some(host) && record.may_run_on.is_empty();
+        let stopped_by_us = self.orders_there(workload, host).next().is_some_and(|last| {
+            matches!(last.order.action, Action::Stop { .. }) || !matches!(last.ended, Some((_, Outcome::Done { .. })))
+        });
+        let idle = self.life_order(workload).is_none() && record.asked.is_none() && record.moving.is_none();
+        if lost && here && idle && !stopped_by_us && record.want == Want::Running {
+            self.stopped_by_person(host, workload, how);
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.trying = None;
+            }
+        }
+    }
+
+    /// It is missed, and a host that did not have it lists it as stopped by a person: a person started it there and stopped it
+    /// again while nothing was heard of that host (scenario 415).
+    pub(crate) fn stopped_unseen(&mut self, host: &HostId, workload: &WorkloadId, reason: OffReason) {
+        let Some(how) = persons_stop(reason) else { return };
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let lost = record.trouble.as_ref().is_some_and(|it| it.cause == Cause::HostLost && it.started_at.is_none());
+        let nowhere = record.may_run_on.is_empty() && record.unsettled.is_empty();
+        let elsewhere = record.host.as_ref() != Some(host) && !record.left.contains(host);
+        let idle = self.life_order(workload).is_none() && record.asked.is_none() && record.moving.is_none();
+        let by_us = self.orders_there(workload, host).next().is_some();
+        if lost && nowhere && elsewhere && idle && !by_us && record.want == Want::Running {
+            self.stopped_by_person(host, workload, how);
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.trying = None;
+            }
+        }
+    }
+
     /// It is off here, who knows since when; and after it was last seen here a person stopped it where it ran then.
     fn stopped_elsewhere_since(
         &self,
@@ -340,11 +480,14 @@ impl Engine {
         host: &HostId,
         last_seen: Option<Time>,
     ) -> Option<(HostId, StoppedHow)> {
+        let record = self.belief.workloads.get(workload)?;
         let senses = self.belief.workload_senses.get(workload)?;
         let since = |seen: &Seen| last_seen.is_some_and(|last| seen.since > last);
-        senses.seen.iter().filter(|(other, seen)| *other != host && since(seen)).find_map(|(other, seen)| {
+        // What it left behind on a host says how it ended there, long ago (scenario 435).
+        let elsewhere = |other: &HostId| other != host && !record.left.contains(other);
+        senses.seen.iter().filter(|(other, seen)| elsewhere(other) && since(seen)).find_map(|(other, seen)| {
             let DomainState::Off(reason) = seen.state else { return None };
-            match self.whose(workload, other, reason) {
+            match self.whose_as_of(workload, other, reason, seen.since) {
                 Whose::Person(how) => Some((other.clone(), how)),
                 _ => None,
             }
@@ -474,12 +617,28 @@ impl Engine {
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let nowhere = record.may_run_on.is_subset(&record.pending_on) && record.unsettled.is_empty();
         let untold = record.trouble.as_ref().is_none_or(|trouble| trouble.started_at.is_some());
-        if nowhere && untold && record.want == Want::Running {
-            let after_start = self.stopped_after_sure_start(workload, host).map(|how| (host.clone(), how));
+        let stopped_on = record.stopped_on.clone();
+        let after_start = self.stopped_after_sure_start(workload, host).map(|how| (host.clone(), how));
+        if nowhere
+            && !untold
+            && record.want == Want::Running
+            && let Some((host, how)) = stopped_on.or_else(|| after_start.clone())
+        {
+            self.stopped_by_person(&host, workload, how);
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                (record.stopped_on, record.trying) = (None, None);
+            }
+        } else if nowhere && untold && record.want == Want::Running {
             match after_start.or_else(|| self.shut_down_where_it_was_to_leave(workload)) {
                 Some((host, how)) => self.stopped_by_person(&host, workload, how),
                 None => self.trouble(workload, self.fell_after_sure_start(workload, host)),
             }
+        } else if untold
+            && record.want == Want::Running
+            && let Some(stopped) = self.shut_down_where_it_was_to_leave(workload)
+            && let Some(record) = self.belief.workloads.get_mut(workload)
+        {
+            record.stopped_on = Some(stopped); // its target has not told yet (scenario 410)
         }
     }
 }

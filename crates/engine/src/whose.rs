@@ -33,6 +33,11 @@ pub(crate) enum Whose {
 impl Engine {
     /// Whose doing it is that the workload is off on the host for that reason.
     pub(crate) fn whose(&self, workload: &WorkloadId, host: &HostId, reason: OffReason) -> Whose {
+        self.whose_as_of(workload, host, reason, self.now)
+    }
+
+    /// As [`Engine::whose`], of what the host said at that time.
+    pub(crate) fn whose_as_of(&self, workload: &WorkloadId, host: &HostId, reason: OffReason, said_at: Time) -> Whose {
         let Some(how) = persons_stop(reason) else {
             return if self.may_tell_of_before(workload, host, reason) { Whose::Unclear } else { Whose::Nobody };
         };
@@ -41,12 +46,12 @@ impl Engine {
             Action::Stop { how: StopHow::Force, .. } | Action::Revert { .. } => reason == OffReason::Destroyed,
             _ => false,
         };
-        let lately = |order: &OrderRecord| order.ended.as_ref().is_some_and(|(at, _)| self.now.since(*at) <= LATE_WORD);
+        let lately = |order: &OrderRecord| order.ended.as_ref().is_some_and(|(at, _)| said_at.since(*at) <= LATE_WORD);
         // Between terms the clock may have been set ahead: what is older than the watch on its host counts from there.
         let watched = self.belief.host_senses.get(host).map(|senses| senses.watched_since);
         let may_come = |order: &OrderRecord| match &order.ended {
             Some((at, Outcome::Unknown { .. })) => {
-                self.now.since(watched.map_or(*at, |since| since.max(*at))) <= STOP_MAY_COME
+                said_at.since(watched.map_or(*at, |since| since.max(*at))) <= STOP_MAY_COME
             }
             _ => false,
         };
@@ -102,16 +107,16 @@ impl Engine {
         }
     }
 
-    /// Its migration failed, or its outcome is unknown, and the host that it was to leave says that it shut down: what
-    /// arrives elsewhere leaves another word there (scenario 314).
+    /// Its migration failed, or its outcome is unknown, and the host that it was to leave says that a person stopped it: what
+    /// arrives elsewhere leaves another word there (scenarios 314 and 417).
     pub(crate) fn shut_down_where_it_was_to_leave(&self, workload: &WorkloadId) -> Option<(HostId, StoppedHow)> {
         let Action::Migrate { from, .. } = &self.belief.acts_on(workload).next_back()?.order.action else {
             return None;
         };
         let seen = self.belief.workload_senses.get(workload)?.seen.get(from)?;
-        let shut_down = seen.state == DomainState::Off(OffReason::Shutdown);
-        match self.whose(workload, from, OffReason::Shutdown) {
-            Whose::Person(how) if shut_down => Some((from.clone(), how)),
+        let DomainState::Off(reason) = seen.state else { return None };
+        match self.whose(workload, from, reason) {
+            Whose::Person(how) => Some((from.clone(), how)),
             _ => None,
         }
     }

@@ -5,13 +5,23 @@ use serde::{Deserialize, Serialize, Serializer};
 use std::{borrow::Borrow, cmp::Ordering, fmt, hash::Hash, hash::Hasher, sync::Arc};
 
 /// A name as one word of a command that a person copies into a shell: a VM's name may hold anything, a blank, a quote or
-/// `$(…)`, and must not be taken for more than a name.
-pub fn shell_word(name: &impl fmt::Display) -> String {
-    let name = name.to_string();
-    let plain = |c: char| c.is_alphanumeric() || "-_.:@%+=,/".contains(c);
-    match !name.is_empty() && name.chars().all(plain) {
-        true => name,
-        false => format!("'{}'", name.replace('\'', r"'\''")),
+/// `$(…)`, and must not be taken for more than a name. It costs nothing until it is written.
+pub fn shell_word<T: fmt::Display + ?Sized>(name: &T) -> ShellWord<'_, T> {
+    ShellWord(name)
+}
+
+/// See [`shell_word`].
+#[derive(Clone, Copy, Debug)]
+pub struct ShellWord<'a, T: ?Sized>(&'a T);
+
+impl<T: fmt::Display + ?Sized> fmt::Display for ShellWord<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.0.to_string();
+        let plain = |c: char| c.is_alphanumeric() || "-_.:@%+=,/".contains(c);
+        match !name.is_empty() && name.chars().all(plain) {
+            true => f.pad(&name),
+            false => write!(f, "'{}'", name.replace('\'', r"'\''")),
+        }
     }
 }
 
@@ -203,8 +213,8 @@ mod tests {
 
     #[test]
     fn a_name_in_a_command_is_one_word() {
-        assert_eq!(shell_word(&WorkloadId::from("web-1")), "web-1");
-        assert_eq!(shell_word(&WorkloadId::from("it's $(id)")), r"'it'\''s $(id)'");
-        assert_eq!(shell_word(&WorkloadId::from("")), "''");
+        assert_eq!(shell_word(&WorkloadId::from("web-1")).to_string(), "web-1");
+        assert_eq!(shell_word(&WorkloadId::from("it's $(id)")).to_string(), r"'it'\''s $(id)'");
+        assert_eq!(shell_word(&WorkloadId::from("")).to_string(), "''");
     }
 }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
     rows: BTreeMap<(Table, String), String>,
+    /// The recovery points among the rows, by their keys.
+    points: BTreeMap<String, RecoveryPoint>,
     term: Term,
     /// Sabotage: it takes what anybody writes.
     takes_anything: bool,
@@ -52,6 +54,8 @@ impl Store {
     pub fn put_back(&mut self) -> bool {
         let Some(backup) = self.backup.clone() else { return false };
         self.rows = backup;
+        let points = self.of(Table::Point).filter_map(|(key, body)| Some((key.clone(), point_of(body)?)));
+        self.points = points.collect();
         self.put_back = true;
         true
     }
@@ -73,6 +77,12 @@ impl Store {
         }
         self.put_back = false;
         for change in changes {
+            if change.table == Table::Point {
+                match change.body.as_deref().and_then(point_of) {
+                    Some(point) => self.points.insert(change.key.clone(), point),
+                    None => self.points.remove(&change.key),
+                };
+            }
             let key = (change.table, change.key.clone());
             match &change.body {
                 Some(body) => self.rows.insert(key, body.clone()),
@@ -98,12 +108,21 @@ impl Store {
     }
 
     /// Recovery points on record.
-    pub fn points(&self) -> Vec<RecoveryPoint> {
-        self.of(Table::Point).filter_map(|(_, body)| serde_json::from_str(body).ok()).collect()
+    pub fn points(&self) -> impl Iterator<Item = &RecoveryPoint> {
+        self.points.values()
+    }
+
+    /// The recovery point in the row of that key.
+    pub fn point(&self, key: &str) -> Option<&RecoveryPoint> {
+        self.points.get(key)
     }
 
     fn of(&self, table: Table) -> impl Iterator<Item = (&String, &String)> {
         let rows = self.rows.range((table, String::new())..);
         rows.take_while(move |((of, _), _)| *of == table).map(|((_, key), body)| (key, body))
     }
+}
+
+fn point_of(body: &str) -> Option<RecoveryPoint> {
+    serde_json::from_str(body).ok()
 }

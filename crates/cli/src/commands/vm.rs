@@ -210,7 +210,8 @@ async fn console(context: &Context<'_>, vm: &WorkloadId, print: bool) -> Result<
         return Err(Failure::Undone(format!("{vm} has no console")));
     };
     if print || !context.output.is_terminal() {
-        let words: Vec<String> = answer.data.command.iter().map(mainstay_model::shell_word).collect();
+        let words: Vec<String> =
+            answer.data.command.iter().map(|word| mainstay_model::shell_word(word).to_string()).collect();
         context.output.data(&format!("{}\n", words.join(" ")));
         return Ok(Exit::Done);
     }

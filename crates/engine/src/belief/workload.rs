@@ -103,6 +103,10 @@ pub(crate) struct WorkloadRecord {
     /// stay off.
     #[serde(default)]
     pub stopped_on: Option<(HostId, StoppedHow)>,
+    /// Where a person is starting it, seen paused so far: the next term of the controller must not take it for one that never
+    /// stopped (scenario 432).
+    #[serde(default)]
+    pub coming_up: Option<HostId>,
 }
 
 /// What an operator asked for: see `asked.rs`.
@@ -354,6 +358,7 @@ impl WorkloadRecord {
             asked: None,
             in_question: false,
             stopped_on: None,
+            coming_up: None,
         }
     }
 }
@@ -393,8 +398,6 @@ pub(crate) struct WorkloadSenses {
     pub activity: Option<ActivitySense>,
     /// When it was last seen to start (or this term began).
     pub up_since: Option<Time>,
-    /// Where somebody else is starting it, seen paused so far.
-    pub coming_up: Option<HostId>,
     /// When it was first heard after `up_since`.
     pub answered_since: Option<Time>,
     /// How often it rebooted by itself since it came up or was last heard.

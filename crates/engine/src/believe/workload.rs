@@ -90,7 +90,12 @@ impl Engine {
         if record.may_run_on.len() > 1 || self.sight(host) != Sight::Heard {
             return None;
         }
-        let seen = senses.seen.get(host)?;
+        let Some(seen) = senses.seen.get(host) else {
+            // Its host lists it not at all, and a start of ours that was never answered may come there: after it was left alone,
+            // or an operator accepted a memory put back, nothing else would say that it is missed (scenario 430).
+            let missed = record.pending_on.contains(host) && !self.is_unlisted(Some(host));
+            return missed.then(|| (Cause::StartFailed, well_until(self.now)));
+        };
         match seen.state {
             DomainState::Running => {
                 let policy = self.recovery(workload);

@@ -139,7 +139,8 @@ impl Engine {
         let delete_again =
             senses.stuck_points.values().map(|(again_at, _)| *again_at).filter(|at| *at > self.now).min();
         let overdue = self.point_overdue_at(workload);
-        let changes = [hung, stable, again, overdue, senses.tidy_after, senses.stays_until, delete_again];
+        let deaf = self.deaf_at(workload);
+        let changes = [hung, deaf, stable, again, overdue, senses.tidy_after, senses.stays_until, delete_again];
         changes.into_iter().flatten().filter(|at| *at > self.now).min()
     }
 }

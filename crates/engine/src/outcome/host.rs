@@ -23,7 +23,10 @@ impl Engine {
             return; // it said so while the host answered
         }
         let senses = self.belief.host_senses.get(host).filter(|_| sight == Sight::Suspect);
-        let heard = senses.filter(|senses| !senses.hypervisor_answers()).and_then(|senses| senses.heard());
+        // One that was never heard in this term, or since the controller slept, is silent since then (scenario 436).
+        let heard = senses
+            .filter(|senses| !senses.hypervisor_answers())
+            .map(|senses| senses.heard().unwrap_or(self.awake_since).max(self.awake_since));
         let silent_for_long = heard.is_some_and(|heard| self.now.since(heard) >= self.spec.detection.host_lost_floor);
         let Some(record) = self.belief.hosts.get_mut(host) else { return };
         let lost = match &mut record.phase {

@@ -14,6 +14,7 @@
 //! | a host is proved off | `proved_off` | nothing executes without power |
 //! | the host says off, nothing is open there | `went_off` | newest report of the host itself |
 //! | a list that was asked for after the doubt arose | `settled` | but a start that was never answered stays in `pending_on` |
+//! | a start of unknown outcome, listed as running since | `learn` | it is through; the host stays in `may_run_on` |
 //! | seen live, later than the doubt | `sight_settles`, `went_live` | what was started is there; the host stays in `may_run_on` |
 //!
 //! A failure never clears a doubt about an *earlier* order: that one may wait for the domain's lock, in the socket of a daemon
@@ -87,6 +88,9 @@ impl Engine {
             Action::Fence { host, level } => self.fence_ended(&host, level, outcome),
             Action::PowerOn { host } => self.power_on_ended(&host, &outcome),
             Action::Start { workload, host } => {
+                if matches!(outcome, Outcome::Unknown { .. }) && self.came_up_since(&workload, &host, since) {
+                    return self.started(&workload, &host, since); // the start is through
+                }
                 self.start_ended(&workload, &host, Sent { since, until, doubted }, outcome);
             }
             Action::Revert { workload, host, point, .. } => {

@@ -105,6 +105,15 @@ impl Engine {
         }
     }
 
+    /// True if it came up there after that, and a list said so too: an event may be of an earlier start.
+    pub(super) fn came_up_since(&self, workload: &WorkloadId, host: &HostId, since: Time) -> bool {
+        let listed = self.belief.host_senses.get(host).and_then(|senses| senses.inventory);
+        let senses = self.belief.workload_senses.get(workload);
+        senses.and_then(|senses| senses.seen.get(host)).is_some_and(|seen| {
+            seen.state == DomainState::Running && seen.since > since && listed.is_some_and(|at| at > seen.since)
+        })
+    }
+
     /// It may run there, or be started there yet, by a call that hangs.
     pub(super) fn start_unknown(&mut self, workload: &WorkloadId, host: &HostId, until: Time) {
         self.unsettle(workload, host, until);
@@ -165,9 +174,16 @@ impl Engine {
             return;
         }
         self.rung_failed(workload, host);
+        let off = !self.seen_live(workload, host);
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.moving = None;
-        if record.want == Want::Running && record.trouble.is_none() && record.unsettled.is_empty() {
+        // It ran after the last try of its ladder, and an operator had it restarted: the last start is the one that failed
+        // (scenario 444).
+        if let Some(attempt) = record.attempts.last_mut().filter(|_| off) {
+            attempt.ran = false;
+        }
+        let well = record.trouble.as_ref().is_none_or(|trouble| trouble.started_at.is_some());
+        if record.want == Want::Running && well && off && record.unsettled.is_empty() {
             self.trouble(workload, Cause::StartFailed);
         }
     }

@@ -57,15 +57,22 @@ impl Selector {
     }
 }
 
-/// Shell-like match with `*` and `?` (greedy, with one point of return). Asked for each workload many times a step, so it
-/// allocates nothing.
+/// Shell-like match with `*` and `?`. Asked for each workload many times a step, so it allocates nothing, and looks once at
+/// the letters before the first wildcard: most patterns are a star or a name.
 fn fits(pattern: &str, text: &str) -> bool {
-    // Most patterns are a star or a name.
+    let same = |(wanted, found): &(u8, u8)| wanted == found && !matches!(wanted, b'*' | b'?');
+    let literal = pattern.bytes().zip(text.bytes()).take_while(same).count();
+    match pattern.as_bytes().get(literal) {
+        None => text.len() == literal,
+        Some(b'*' | b'?') => fits_from_wildcard(&pattern[literal..], &text[literal..]),
+        Some(_) => false,
+    }
+}
+
+/// Greedy, with one point of return.
+fn fits_from_wildcard(pattern: &str, text: &str) -> bool {
     if pattern == "*" {
         return true;
-    }
-    if !pattern.bytes().any(|byte| matches!(byte, b'*' | b'?')) {
-        return pattern == text;
     }
     let (mut pattern, mut text) = (pattern.chars(), text.chars());
     let mut star: Option<(Chars<'_>, Chars<'_>)> = None;

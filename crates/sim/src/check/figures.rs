@@ -5,6 +5,7 @@ use super::{Checker, Rule};
 use crate::world::World;
 use mainstay_engine::{Change, Table};
 use mainstay_model::{DomainState, Incident, IncidentId, IncidentWorkload, Span, Time, WorkloadId, spec::PersonStop};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Signs of life take this long to arrive, on a path that loses and delays.
@@ -25,6 +26,14 @@ pub(super) struct Figures {
 /// From, until (`None`: it still lasts), in order.
 type Periods = Vec<(Time, Option<Time>)>;
 
+/// The periods of one workload.
+fn of<'a>(all: &'a mut BTreeMap<WorkloadId, Periods>, workload: &WorkloadId) -> &'a mut Periods {
+    if !all.contains_key(workload) {
+        all.insert(workload.clone(), Periods::new());
+    }
+    all.get_mut(workload).expect("put there")
+}
+
 /// Something holds now, or does not.
 fn note(periods: &mut Periods, holds: bool, now: Time) {
     let open = periods.last_mut().filter(|(_, end)| end.is_none());
@@ -39,6 +48,12 @@ fn note(periods: &mut Periods, holds: bool, now: Time) {
 fn held(periods: Option<&Periods>, until: Time) -> bool {
     let from = until - SENSED_WITHIN;
     periods.into_iter().flatten().rev().any(|(begin, end)| *begin <= until && end.is_none_or(|end| end >= from))
+}
+
+/// The part of an incident's row that shows whether it is over.
+#[derive(Deserialize)]
+struct Closed {
+    closed_at: Option<Time>,
 }
 
 impl Figures {
@@ -95,16 +110,19 @@ impl Checker {
                 Some(PersonStop::PowerOn) => self.stops.commanded_off(&guest.name),
                 _ => self.stops.wanted_off(&guest.name),
             };
-            note(self.figures.left_off.entry(guest.name.clone()).or_default(), left_off, world.now);
-            note(self.figures.well.entry(guest.name.clone()).or_default(), well, world.now);
+            note(of(&mut self.figures.left_off, &guest.name), left_off, world.now);
+            note(of(&mut self.figures.well, &guest.name), well, world.now);
         }
     }
 
     /// Incidents as they are put on record. `one_clock`: this is the first term, and its clock was never set.
     pub fn figures(&mut self, world: &World, changes: &[Change], one_clock: bool) {
         for change in changes.iter().filter(|change| change.table == Table::Incident) {
-            let row = change.body.as_deref().and_then(|body| serde_json::from_str::<Incident>(body).ok());
-            let Some(incident) = row.filter(|incident| incident.closed_at.is_some()) else { continue };
+            // Most incidents are put on record many times before they are over; their workloads are read then only.
+            let body = change.body.as_deref();
+            let over = body.and_then(|body| serde_json::from_str::<Closed>(body).ok()?.closed_at);
+            let row = over.and(body).and_then(|body| serde_json::from_str::<Incident>(body).ok());
+            let Some(incident) = row else { continue };
             let said = |hit: &IncidentWorkload| (hit.workload.clone(), hit.downtime(Time(u64::MAX)));
             let said: BTreeMap<_, _> = incident.workloads.iter().map(said).collect();
             self.stake(Rule::Figures);

@@ -27,7 +27,7 @@ use crate::{
     world::{Guest, Starter, Truth, World},
 };
 use alone::Alone;
-use belief::{Known, Waits};
+use belief::{Known, Recorded, Waits};
 use bounds::Attempts;
 use evidence::Evidence;
 use figures::Figures;
@@ -36,7 +36,7 @@ use health::Signs;
 use mainstay_engine::{Change, Input, Table};
 use mainstay_model::{
     Action, ActionId, Command, Detail, DomainChange, DomainSeen, DomainState, Epoch, Fact, HostId, Order, Outcome,
-    PowerState, RecoveryPoint, Span, Time, WorkloadId,
+    PowerState, Span, Time, WorkloadId,
 };
 use moves::Moves;
 use points::Points;
@@ -74,6 +74,8 @@ pub(crate) struct Checker {
     on_record: BTreeMap<WorkloadId, BTreeSet<HostId>>,
     waits: Waits,
     known: Known,
+    /// The UUID that each workload has on record.
+    uuids: BTreeMap<WorkloadId, String>,
     /// A backup of the memory was put back: what it has on record is of another time, and orders alone are judged.
     memory_is_old: bool,
     alone: Alone,
@@ -90,6 +92,14 @@ pub(crate) struct Checker {
     last_start: BTreeMap<WorkloadId, Time>,
     /// Known to be stopped when the backup was made: these stay so.
     stopped_in_backup: BTreeSet<WorkloadId>,
+    /// On record as stopped when the backup was made.
+    backed_up_as_stopped: BTreeSet<WorkloadId>,
+    /// Stopped by the memory that was put back: unless they are seen to run, or an operator asks for it, they stay so.
+    put_back_as_stopped: BTreeSet<WorkloadId>,
+    /// What the record says of each workload's wish and request.
+    recorded: BTreeMap<WorkloadId, Recorded>,
+    /// When the controller was last told that it runs.
+    told_live: BTreeMap<WorkloadId, Time>,
     /// Told to run since the controller's memory was put back.
     live_since_put_back: BTreeSet<WorkloadId>,
     /// When the memory was put back, and the hosts that listed their VMs since the last moment at which they may have carried
@@ -125,6 +135,8 @@ impl Checker {
             self.stake(Rule::DurableIntent);
         }
         self.oldest_allowed = Epoch(self.epoch.0 + 1);
+        // What the one before had heard and not made use of, this one does not know.
+        self.waits.values_mut().for_each(|since| *since = now);
         self.stops.controller_begins(|workload| self.evidence.has_open(workload));
     }
 
@@ -139,12 +151,18 @@ impl Checker {
     }
 
     /// The controller's memory was put back from a backup, with which it begins at that time.
-    pub fn memory_put_back(&mut self, at: Time) {
+    pub fn memory_put_back(&mut self, world: &World, at: Time) {
         self.figures.memory_put_back();
         self.live_since_put_back.clear();
         self.put_back = Some((at, BTreeSet::new()));
         self.memory_is_old = true;
-        // What it was told since the backup it does not know.
+        self.put_back_as_stopped.clone_from(&self.backed_up_as_stopped);
+        // What it was told since the backup it does not know. What runs is wanted, whatever an operator said since.
+        for guest in world.guests.values().filter(|guest| guest.host().is_some()) {
+            if !self.stopped_in_backup.contains(&guest.name) {
+                self.stops.forgotten(&guest.name);
+            }
+        }
         self.unprotected.clear();
         self.waits.clear();
         for rule in [Rule::NeverTwice, Rule::ProofBeforeStart, Rule::PersonsStop] {
@@ -165,6 +183,8 @@ impl Checker {
     pub fn memory_backed_up(&mut self, world: &World) {
         let stopped = world.guests.keys().filter(|guest| self.stops.known_since(guest).is_some());
         self.stopped_in_backup = stopped.cloned().collect();
+        let stopped = self.recorded.iter().filter(|(_, recorded)| recorded.stopped).map(|(workload, _)| workload);
+        self.backed_up_as_stopped = stopped.cloned().collect();
     }
 
     /// An operator accepted that memory and asked for starts. Of the VMs in question, those that it knows as stopped need not
@@ -226,8 +246,15 @@ impl Checker {
                 if self.stops.went_with_its_host(workload) {
                     self.figures.asked(workload, world.now);
                 }
+                if matches!(command, Command::Revert { .. }) {
+                    self.stops.reverting(workload);
+                }
+                self.put_back_as_stopped.remove(workload);
                 self.stops.over(workload);
                 self.stops.wanted(workload);
+                if matches!(command, Command::Revert { .. }) {
+                    self.stops.revert_asked(workload);
+                }
                 self.attempts.entry(workload.clone()).or_default().disturbed();
             }
             Command::DeletePoint { workload, point } => self.points.person_deletes(workload, point),
@@ -265,6 +292,7 @@ impl Checker {
 
     fn told_state(&mut self, world: &World, workload: &WorkloadId, host: &HostId, state: DomainState) {
         if state.is_live() {
+            self.told_live.insert(workload.clone(), world.now);
             self.live_since_put_back.insert(workload.clone());
         } else if self.put_back.as_ref().is_some_and(|(_, listed)| !listed.contains(host)) {
             self.live_since_put_back.remove(workload);
@@ -285,7 +313,7 @@ impl Checker {
         if matches!(outcome, Outcome::Done { .. }) {
             self.done.insert(id);
         }
-        let order = self.evidence.outcome(id, outcome, world.now);
+        let order = self.evidence.outcome(id, outcome, world.now, world.spec.detection.host_lost_after);
         let says_off =
             matches!(outcome, Outcome::Done { detail: Detail::Fenced { .. } | Detail::Power(PowerState::Off) });
         let Some(order) = order else { return };
@@ -323,7 +351,10 @@ impl Checker {
                 self.goodbyes.power_lost(host, world.now);
                 self.disturb_guests_of(host);
             }
-            Truth::Ended { guest, why, .. } => self.stops.ended(guest, *why, world.now),
+            Truth::Ended { guest, why, .. } => {
+                self.goodbyes.ended(guest, world.now);
+                self.stops.ended(guest, *why, self.evidence.reverts(guest), world.now);
+            }
             Truth::PersonStopped { guest } => self.stops.happened(guest, world.now),
             Truth::Redefined { guest, .. } => self.stops.redefined(guest, world.now),
             Truth::PointDeleted { guest, point, .. } => self.points.gone(guest, point, world.now),
@@ -336,8 +367,10 @@ impl Checker {
             self.moves.went_away(guest);
         }
         self.last_ran.insert(guest.clone(), host.clone());
-        if by == Starter::Person {
-            self.stops.started_by_person(guest);
+        if by != Starter::Controller {
+            self.stops.started_by_others(guest);
+        } else {
+            self.stops.started_by_controller(guest);
         }
         // A start that left before an operator said stop does not end that wish.
         let late = by == Starter::Controller && self.stops.commanded_off(guest);
@@ -380,27 +413,31 @@ impl Checker {
 
     /// Checks memory after it changed.
     pub fn persisted(&mut self, world: &World, store: &Store, changes: &[Change]) {
+        let mut points = false;
         for change in changes {
             match change.table {
                 Table::Order => self.journaled(world, change),
                 Table::Workload => self.believed(world, change),
-                Table::Point => self.recorded(world, change),
+                Table::Point => {
+                    points = true;
+                    self.recorded(world, store, change);
+                }
                 _ => {}
             }
         }
         if !self.waits.is_empty() {
             self.waits_end(world);
         }
-        let wrong = self.points.persisted(store);
+        let wrong = if points { self.points.persisted(store) } else { Vec::new() };
         for text in wrong {
             self.violate(world, Rule::LastGoodPoint, text);
         }
     }
 
     /// A recovery point is on record.
-    fn recorded(&mut self, world: &World, change: &Change) {
-        let point = change.body.as_deref().and_then(|body| serde_json::from_str::<RecoveryPoint>(body).ok());
-        if let Some(text) = point.and_then(|point| self.points.recorded(world, &point)) {
+    fn recorded(&mut self, world: &World, store: &Store, change: &Change) {
+        let point = store.point(&change.key);
+        if let Some(text) = point.and_then(|point| self.points.recorded(world, point)) {
             self.violate(world, Rule::LastGoodPoint, text);
         }
     }

@@ -45,16 +45,15 @@ impl Points {
         if self.by_person.contains(&(workload.clone(), point.clone())) {
             return None;
         }
-        let points = store.points();
-        let of_it = || points.iter().filter(|kept| kept.workload == *workload && kept.id != *point);
+        let of_it = || store.points().filter(|kept| kept.workload == *workload && kept.id != *point);
         // What is being deleted was marked so in the same step; whether it was good before is told by its being `Deleting`.
-        let was_good = points.iter().any(|kept| {
+        let was_good = store.points().any(|kept| {
             kept.workload == *workload
                 && kept.id == *point
                 && matches!(kept.state, PointState::Good | PointState::Deleting)
         });
         let by_person = |kept: &&RecoveryPoint| kept.workload == *workload && kept.id == *point;
-        if points.iter().find(by_person).is_some_and(|kept| kept.by == PointBy::Person) {
+        if store.points().find(by_person).is_some_and(|kept| kept.by == PointBy::Person) {
             return Some(format!("{point} of {workload} is deleted, a person took it, and no person said so"));
         }
         // What is gone counts as there for as long as the controller can't know.
@@ -91,7 +90,7 @@ impl Points {
                 .and_then(|guest| Some((guest, guest.host()?)))
                 .is_some_and(|(guest, host)| world.is_well_on(guest, &host))
         };
-        let missing = store.points().into_iter().filter(|point| long_gone(point) && well(point));
+        let missing = store.points().filter(|point| long_gone(point) && well(point));
         missing
             .map(|point| format!("{} of {} counts as good, and is gone since long", point.id, point.workload))
             .collect()
@@ -99,8 +98,8 @@ impl Points {
 
     /// What reverts set aside long ago, and is not on record.
     pub fn set_aside_unlisted(world: &World, store: &Store) -> Vec<String> {
-        let on_record: BTreeSet<(WorkloadId, PointId)> =
-            store.points().into_iter().map(|point| (point.workload, point.id)).collect();
+        let on_record: BTreeSet<(&WorkloadId, &PointId)> =
+            store.points().map(|point| (&point.workload, &point.id)).collect();
         let mut unlisted = Vec::new();
         for guest in world.guests.values() {
             if !guest.host().is_some_and(|host| world.is_well_on(guest, &host)) {
@@ -108,7 +107,7 @@ impl Points {
             }
             let aside = guest.points.iter().filter(|(name, _)| name.as_str().starts_with(SET_ASIDE));
             let long = aside.filter(|(_, point)| world.now.since(point.taken_at) > MISSED_WITHIN);
-            for (name, _) in long.filter(|(name, _)| !on_record.contains(&(guest.name.clone(), (*name).clone()))) {
+            for (name, _) in long.filter(|(name, _)| !on_record.contains(&(&guest.name, *name))) {
                 unlisted.push(format!("{name} of {}, which a revert set aside, is not on record", guest.name));
             }
         }
@@ -121,7 +120,7 @@ impl Points {
             return Vec::new();
         }
         let mut wrong = Vec::new();
-        for point in store.points().into_iter().filter(|point| point.state == PointState::Good) {
+        for point in store.points().filter(|point| point.state == PointState::Good) {
             let key = (point.workload.clone(), point.id.clone());
             if let Some(why) = self.of_sick.get(&key).filter(|_| !self.reported.contains(&key)) {
                 wrong.push(format!("{} of {} counts as good although it was ordered when {why}", key.1, key.0));

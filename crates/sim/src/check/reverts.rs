@@ -103,9 +103,8 @@ impl Checker {
 
 /// Why another point would lose less, if so.
 fn newer_point(store: &Store, workload: &WorkloadId, point: &PointId) -> Option<String> {
-    let points = store.points();
-    let taken_at = points.iter().find(|kept| kept.workload == *workload && kept.id == *point)?.taken_at;
-    let mut good = points.iter().filter(|kept| kept.workload == *workload && kept.state == PointState::Good);
+    let taken_at = store.points().find(|kept| kept.workload == *workload && kept.id == *point)?.taken_at;
+    let mut good = store.points().filter(|kept| kept.workload == *workload && kept.state == PointState::Good);
     let newer = good.find(|kept| kept.taken_at > taken_at)?;
     Some(format!("{} is good, and newer", newer.id))
 }
