@@ -229,7 +229,7 @@ impl Evidence {
             open.unknown_since.get_or_insert(now);
             let order = open.order.clone();
             self.open.retain(|_, open| !(open.happened && open.unknown_since.is_some()));
-            if let (Action::Start { workload, host } | Action::Revert { workload, host, .. }) = &order.action {
+            if let Action::Start { workload, host } | Action::Revert { workload, host, .. } = &order.action {
                 self.told_on(workload, host); // as far as it knows it ran there
             }
             return Some(order);
