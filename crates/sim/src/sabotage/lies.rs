@@ -65,7 +65,7 @@ pub(super) fn from_detection(change: &mut Change) {
     for hit in incident.workloads.iter_mut().filter(|hit| hit.down_since.is_none()) {
         hit.down_since = Some(hit.well_until.max(found));
     }
-    change.body = serde_json::to_string(&incident).ok().map(Into::into);
+    change.body = serde_json::to_string(&incident).ok();
 }
 
 impl Sabotaged {
