@@ -180,6 +180,15 @@ impl Engine {
             record.pending_on.remove(host);
         }
         let Some(record) = self.belief.workloads.get(workload) else { return };
+        if state == DomainState::Running
+            && !ours
+            && !still
+            && record.trying.is_some()
+            && let Some(record) = self.belief.workloads.get_mut(workload)
+        {
+            record.trying = None; // its host or a person was faster: there is nothing left to try (scenario 475)
+        }
+        let Some(record) = self.belief.workloads.get(workload) else { return };
         let wanted_stopped = matches!(record.want, Want::Stopped { .. });
         let elsewhere = record.host.as_ref() != Some(host);
         let known_off = !first || record.host.is_some();

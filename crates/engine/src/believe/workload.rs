@@ -264,7 +264,7 @@ impl Engine {
     }
 
     /// Its host has told of it since it was silent last.
-    fn seen_in_sight(&self, workload: &WorkloadId, host: &HostId) -> bool {
+    pub(crate) fn seen_in_sight(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
         let before = self.belief.host_senses.get(host).and_then(|senses| senses.heard_before);
         seen.is_some_and(|seen| before.is_none_or(|before| seen.at > before))

@@ -1,7 +1,7 @@
 //! From "needs a host" to an order: one placement for all that need a host in this step, then starts and migrations by
 //! priority within the limits. What each needs is in `request`, what the hosts have in `room`.
 
-use super::{moving::MIGRATE_TIMEOUT, waiting, waiting_until};
+use super::{moving::MIGRATE_TIMEOUT, request::has_its_place, waiting, waiting_until};
 use crate::{
     belief::{HostPhase, MoveWhy, Seen, Sight, Want},
     engine::Engine,
@@ -117,7 +117,8 @@ impl Engine {
                 from.and_then(|moving| moving.from.clone()).filter(|from| self.can_go_back_to(from))
             }
             PlaceFor::Recovery { .. } => record.host.clone().filter(|home| {
-                self.in_service(home) && !request.excluded.contains_key(home) && request.back_to.is_none()
+                let open = !request.excluded.contains_key(home) && request.back_to.is_none();
+                self.in_service(home) && open && has_its_place(record, home)
             }),
             PlaceFor::ColdMove { .. } | PlaceFor::LiveMove { .. } | PlaceFor::GoBack { .. } => None,
         };
@@ -249,9 +250,11 @@ impl Engine {
     /// have to be of after the controller's last sleep.
     fn may_have_another_name(&self, workload: &WorkloadId) -> Option<HostId> {
         let home = self.belief.workloads.get(workload)?.host.as_ref()?;
-        let senses = self.belief.workload_senses.get(workload)?;
-        let missed = !senses.seen.contains_key(home) && self.sight(home) == Sight::Heard;
-        let since = senses.gone_at.max(missed.then_some(self.awake_since))?;
+        let senses = self.belief.workload_senses.get(workload);
+        let there = senses.is_some_and(|senses| senses.seen.contains_key(home));
+        let missed = !there && self.sight(home) == Sight::Heard;
+        let gone_at = senses.and_then(|senses| senses.gone_at);
+        let since = gone_at.max(missed.then_some(self.awake_since))?;
         let listed = |host: &HostId| self.belief.host_senses.get(host).and_then(|senses| senses.inventory);
         let mut watched = self.spec.hosts.keys().filter(|host| self.may_tell(host));
         watched.find(|host| listed(host) <= Some(since)).cloned()

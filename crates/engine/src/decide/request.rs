@@ -52,7 +52,8 @@ impl Engine {
                     .then(|| tried_last(record, self.recovery(workload).ladder_for(*cause)))
                     .flatten();
                 // Where it ran last there is room for it: starting it again changes nothing in the sum.
-                let ran = record.host.as_ref().filter(|host| self.serves_again(host, record));
+                let ran = record.host.as_ref();
+                let ran = ran.filter(|host| self.serves_again(host, record) && has_its_place(record, host));
                 only = match tried {
                     Some(tried) if Some(&tried) != ran => Some(tried).filter(|host| self.takes(host, record)),
                     _ if ran.is_some() => ran.cloned(),
@@ -190,4 +191,12 @@ fn tried_last(record: &WorkloadRecord, ladder: &Ladder) -> Option<HostId> {
     let mut after = ladder.iter().skip_while(|step| step.rung != Rung::Relocate);
     after.find(|step| step.rung == Rung::Restart)?;
     record.attempts.last().filter(|attempt| attempt.at >= since)?.host.clone()
+}
+
+/// False if its last try that did not fail was on another host, where it may have run unseen: meanwhile its place on the one where
+/// it ran before was free for others (scenario 477).
+pub(super) fn has_its_place(record: &WorkloadRecord, host: &HostId) -> bool {
+    let mut tries = record.attempts.iter().rev().filter(|it| !it.failed);
+    let last = tries.find_map(|it| Some((it.host.as_ref()?, it.ran)));
+    last.is_none_or(|(there, ran)| ran || there == host)
 }

@@ -209,6 +209,9 @@ impl Engine {
         }
         let record = self.belief.workloads.get(workload).expect("decided on record");
         let in_trouble = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
+        if state == DomainState::Running && in_trouble && !self.seen_in_sight(workload, host) {
+            return Next::Is(waiting(WaitingOn::Answer { host: host.clone() })); // it may be well again
+        }
         if in_trouble || record.trying.is_some() {
             return self.recover(workload, Some(host));
         }

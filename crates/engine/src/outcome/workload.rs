@@ -54,6 +54,7 @@ impl Engine {
                 senses.up_since = Some(self.now);
                 senses.answered_since = None;
                 senses.activity = None;
+                senses.reboots = 0;
             }
         }
         self.belief.may_run(workload, host);

@@ -31,6 +31,8 @@ pub(super) struct Evidence {
     listed: BTreeMap<HostId, Time>,
     /// When it was last seen executing there: a list that was asked for before does not say that it is gone.
     seen_at: BTreeMap<(HostId, WorkloadId), Time>,
+    /// Where each was told to run, the newest last.
+    ran_on: BTreeMap<WorkloadId, Vec<HostId>>,
     /// When its hypervisor was last heard.
     heard: BTreeMap<HostId, Time>,
 }
@@ -133,6 +135,7 @@ impl Evidence {
     fn seen_live(&mut self, workload: &WorkloadId, host: &HostId, at: Time) {
         if !self.live.get(host).is_some_and(|there| there.contains(workload)) {
             self.live_on(host).insert(workload.clone());
+            self.told_on(workload, host);
         }
         let seen_at = self.seen_at.entry((host.clone(), workload.clone())).or_insert(at);
         *seen_at = at.max(*seen_at);
@@ -142,6 +145,18 @@ impl Evidence {
             open.happened |= about && open.left_at < at;
             !(open.happened && open.unknown_since.is_some())
         });
+    }
+
+    fn told_on(&mut self, workload: &WorkloadId, host: &HostId) {
+        let ran_on = self.ran_on.entry(workload.clone()).or_default();
+        ran_on.retain(|other| other != host);
+        ran_on.push(host.clone());
+    }
+
+    /// True if the controller has it that the workload ran there last. A memory that is old may have any place of before.
+    pub fn ran_last_on(&self, workload: &WorkloadId, host: &HostId, memory_is_old: bool) -> bool {
+        let Some(ran_on) = self.ran_on.get(workload) else { return false };
+        if memory_is_old { ran_on.contains(host) } else { ran_on.last() == Some(host) }
     }
 
     /// The controller died: it will never hear what came of its orders.
@@ -214,6 +229,9 @@ impl Evidence {
             open.unknown_since.get_or_insert(now);
             let order = open.order.clone();
             self.open.retain(|_, open| !(open.happened && open.unknown_since.is_some()));
+            if let Action::Start { workload, host } | Action::Revert { workload, host, .. } = &order.action {
+                self.told_on(workload, host); // as far as it knows it ran there
+            }
             return Some(order);
         }
         let Open { order, left_at, .. } = self.open.remove(&id)?;
@@ -246,6 +264,7 @@ impl Evidence {
                 self.proved_not_there(workload, from, now);
                 self.live_on(from).remove(workload);
                 self.live_on(to).insert(workload.clone());
+                self.told_on(workload, to);
             }
             (Action::Undefine { workload, host }, _) => self.shut_out(workload, host),
             (action, _) => {

@@ -218,12 +218,14 @@ impl Checker {
                 && last(name, signs)
                     .is_some_and(|at| at.max(fell).since(at.min(fell)) < TOGETHER && world.now.since(at) >= bound)
         };
-        // Not if another host, off by now, was heard for long after these fell silent: then the controller was not cut off.
-        let spoke_later = |(name, signs): (&HostId, &HostSigns)| {
-            let later = last(name, signs).is_some_and(|at| at > fell + TOGETHER);
-            later && world.spec.hosts.contains_key(name) && self.evidence.is_off(name)
+        // Not if another host, which counts no more by now, was heard for long after these fell silent, or is heard now though its
+        // hypervisor hung up: then the controller was not cut off.
+        let speaks = |(name, signs): (&HostId, &HostSigns)| {
+            let counts_no_more = signs.closed || self.evidence.is_off(name);
+            let heard = last(name, signs).filter(|_| counts_no_more && world.spec.hosts.contains_key(name));
+            heard.is_some_and(|at| at > fell + TOGETHER || (signs.closed && world.now.since(at) < bound))
         };
-        let in_sight = self.signs.hosts.iter().any(spoke_later);
+        let in_sight = self.signs.hosts.iter().any(speaks);
         (watched.len() > 1 && !in_sight && watched.iter().all(|(name, signs)| together(name, signs)))
             .then(|| format!("all {} hosts fell silent with it: the controller is cut off", watched.len()))
     }

@@ -31,6 +31,10 @@ impl Checker {
         if self.last_ran.get(workload) == Some(to) || self.evidence.on(to).contains(workload) {
             return;
         }
+        // What a person or a host started elsewhere, and nobody told of, the controller does not know.
+        if self.evidence.ran_last_on(workload, to, self.memory_is_old) {
+            return;
+        }
         if world.spec.hosts.keys().any(|host| self.lacks(world, workload, host).is_some()) {
             self.stake(Rule::Room);
         }

@@ -134,6 +134,9 @@ impl Sabotaged {
                 let late = step.changes.extract_if(.., |change| change.table == Table::Order).collect();
                 step.changes.append(&mut std::mem::replace(&mut self.held_back, late));
             }
+            Sabotage::DowntimeFromDetection => {
+                step.changes.iter_mut().filter(|it| it.table == Table::Incident).for_each(lies::from_detection);
+            }
             Sabotage::LadderNeverEnds => {
                 let exhausted = format!("/{}", Code::RECOVERY_EXHAUSTED);
                 let called = step.changes.iter().filter(|change| change.table == Table::Alarm && change.body.is_some());
@@ -209,10 +212,11 @@ impl Sabotaged {
 
     /// Moves something that runs.
     fn move_something(&mut self, told: &mut Vec<Input>) {
-        if self.how != Sabotage::Restless || self.now < self.restless_at {
+        let once = self.how == Sabotage::MovedUnasked;
+        if !(once || self.how == Sabotage::Restless) || self.now < self.restless_at {
             return;
         }
-        self.restless_at = self.now + RESTLESS_EVERY;
+        self.restless_at = if once { Time(u64::MAX) } else { self.now + RESTLESS_EVERY };
         let domains = self.lists.values().flat_map(|list| match list {
             Fact::Inventory { domains, .. } => domains.iter().collect::<Vec<_>>(),
             _ => Vec::new(),

@@ -1,10 +1,10 @@
 //! What a sabotaged controller hears and remembers instead of the truth.
 
 use super::{Sabotage, Sabotaged};
-use mainstay_engine::{Input, Row, Table};
+use mainstay_engine::{Change, Input, Row, Table};
 use mainstay_model::{
-    Action, ActionId, Activity, Detail, DomainChange, DomainState, Fact, FailureKind, HostChannel, HostId, OffReason,
-    Order, Outcome, PauseReason, PowerState, Resources, Span, WorkloadId, spec::ClusterSpec,
+    Action, ActionId, Activity, Detail, DomainChange, DomainState, Fact, FailureKind, HostChannel, HostId, Incident,
+    OffReason, Order, Outcome, PauseReason, PowerState, Resources, Span, WorkloadId, spec::ClusterSpec,
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -50,7 +50,22 @@ pub(super) fn configured(how: Sabotage, mut spec: Arc<ClusterSpec>) -> Arc<Clust
     if how == Sabotage::CutOffNeverJudged {
         Arc::make_mut(&mut spec).detection.cut_off_percent = 100;
     }
+    if how == Sabotage::AttemptsNeverCounted {
+        // What is older than the window does not count.
+        Arc::make_mut(&mut spec).recovery.iter_mut().for_each(|rule| rule.policy.window = Span(1));
+    }
     spec
+}
+
+/// An incident as it goes on record instead of this.
+pub(super) fn from_detection(change: &mut Change) {
+    let incident = change.body.as_deref().and_then(|body| serde_json::from_str::<Incident>(body).ok());
+    let Some(mut incident) = incident else { return };
+    let found = incident.opened_at;
+    for hit in incident.workloads.iter_mut().filter(|hit| hit.down_since.is_none()) {
+        hit.down_since = Some(hit.well_until.max(found));
+    }
+    change.body = serde_json::to_string(&incident).ok();
 }
 
 impl Sabotaged {

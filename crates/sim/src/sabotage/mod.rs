@@ -113,6 +113,12 @@ sabotages! {
     LadderNeverEnds = "ladder-never-ends", Bounded;
     /// Every minute a VM that runs well is moved.
     Restless = "restless", Bounded;
+    /// Once, VMs that run well are moved, and nothing asked for that.
+    MovedUnasked = "moved-unasked", Bounded;
+    /// No attempt to bring a VM back is remembered.
+    AttemptsNeverCounted = "attempts-never-counted", Bounded;
+    /// An incident's downtime begins when the trouble was found out.
+    DowntimeFromDetection = "downtime-from-detection", Figures;
     /// A host that fell silent once is never heard again.
     HostNeverTakenBack = "host-never-taken-back", Liveness;
 }
