@@ -20,9 +20,11 @@ use crate::{
     belief::{HostPhase, OffProof, OrderRecord, StoppedHow, Want},
     engine::Engine,
     explain::{Doing, WaitingOn},
+    whose::persons_stop,
 };
 use mainstay_model::{
-    Action, Cause, DomainState, EventKind, HostId, IncidentCause, Severity, Span, Subject, Time, WorkloadId,
+    Action, Cause, DomainState, EventKind, HostChannel, HostId, IncidentCause, Severity, Span, Subject, Time,
+    WorkloadId,
     spec::{HostShutdown, PersonStop},
 };
 
@@ -38,8 +40,11 @@ const ROW_LASTS: Span = Span::minutes(30);
 const BOOT_TIME_OFF_BY: Span = Span::secs(10);
 /// If the controller was away: from the last end to the start of the host's kernel, firmware included.
 const BOOTS_WITHIN: Span = Span::minutes(10);
+/// If the controller ended, and another began: from the last end to half a minute after that. It is on record every ten seconds
+/// that the controller is at work.
+const AWAY_SINCE_WITHIN: Span = Span::secs(70);
 /// What waited for a controller that slept reaches it within this.
-const TOLD_ON_WAKING: Span = Span::secs(1);
+pub(crate) const TOLD_ON_WAKING: Span = Span::secs(1);
 /// From the end of its management until a host that shuts down is silent altogether.
 const FALLS_SILENT_WITHIN: Span = Span::minutes(2);
 
@@ -120,17 +125,23 @@ impl Engine {
         let Some(record) = self.belief.hosts.get(host) else { return };
         let (known, ours) = (record.booted_at, matches!(record.phase, HostPhase::Off { proof: OffProof::Fenced, .. }));
         let same = |known: Time| at <= known + self.boot_time_off_by(at);
-        if known.is_some_and(same) {
-            return;
-        }
         let Some(senses) = self.belief.host_senses.get(host) else { return };
-        let heard_before = senses.heard_before;
-        let closed = heard_before.is_some() && senses.closed_before >= heard_before;
+        // This may overtake the sign of life that ends the silence (scenario 404).
+        let (heard_before, closed_before) = match senses.hypervisor_answers() {
+            true => (senses.heard_before, senses.closed_before),
+            false => (senses.heard_on(HostChannel::Hypervisor), record.closed_at),
+        };
+        if known.is_some_and(same) {
+            return self.was_never_shut_down(host, heard_before);
+        }
+        let closed = heard_before.is_some() && closed_before >= heard_before;
         if let Some(record) = self.belief.hosts.get_mut(host) {
             record.booted_at = Some(at);
         }
-        if known.is_none() || ours {
-            return; // it may have been running for long, or it was fenced and switched on again
+        if known.is_none() || ours || self.memory_in_doubt() {
+            // It may have been running for long, or it was fenced and switched on again; or the memory that was put back does not
+            // know what was before the boot (scenario 405).
+            return;
         }
         let went = match heard_before {
             // It was heard after that: its hypervisor was restarted, not the host.
@@ -150,11 +161,44 @@ impl Engine {
                 let certain = closed || (went.len() > 1 && self.left_running(host) == 0);
                 if certain { went } else { Vec::new() }
             }
-            None => self.went_with(host, at, BOOTS_WITHIN),
+            // While the last term lasted it was not shut down: what had ended long before that did not go with it (scenario 406).
+            None => match self.watched_until(host) {
+                Some(last) => self.went_with(host, at.min(last + GOES_WITH), AWAY_SINCE_WITHIN),
+                None => self.went_with(host, at, BOOTS_WITHIN),
+            },
         };
         // What was left running was judged when it closed.
         if !went.is_empty() && (closed || self.in_good_order(host, &went)) {
             self.went_with_their_host(host, "it was shut down in good order, and booted again", went);
+        }
+    }
+
+    /// When the last term ended, if the host was in sight then. It was, if it was not lost or off by that time.
+    fn watched_until(&self, host: &HostId) -> Option<Time> {
+        let (record, alive) = (self.belief.hosts.get(host)?, self.belief.meta.alive_before?);
+        let in_use = matches!(record.phase, HostPhase::Online | HostPhase::Returning) || record.since > alive;
+        let lost = record.incident.and_then(|id| self.belief.incidents.get(&id)).map(|incident| incident.opened_at);
+        (in_use && lost.is_none_or(|lost| lost > alive)).then_some(alive)
+    }
+
+    /// It is heard again, and its kernel runs as long as before: it was not shut down, only its management and its network failed.
+    /// What ended there was stopped by persons after all (scenario 407).
+    fn was_never_shut_down(&mut self, host: &HostId, heard_before: Option<Time>) {
+        let went = self.belief.workloads.values().filter(|record| {
+            let trouble = record.trouble.as_ref().filter(|trouble| trouble.cause == Cause::HostShutdown);
+            let waits = trouble.is_some_and(|it| it.started_at.is_none() && Some(it.since) >= heard_before);
+            let here = record.host.as_ref() == Some(host) && record.may_run_on.is_empty();
+            waits && here && record.want == Want::Running && self.life_order(&record.workload).is_none()
+        });
+        let went: Vec<WorkloadId> = went.map(|record| record.workload.clone()).collect();
+        for workload in went {
+            let seen = self.belief.workload_senses.get(&workload).and_then(|senses| senses.seen.get(host));
+            let Some(DomainState::Off(reason)) = seen.map(|seen| seen.state) else { continue };
+            let Some(how) = persons_stop(reason) else { continue };
+            self.stopped_by_person(host, &workload, how);
+            if let Some(record) = self.belief.workloads.get_mut(&workload) {
+                record.trying = None;
+            }
         }
     }
 
@@ -222,7 +266,8 @@ impl Engine {
                 record.came_from.get_or_insert_with(|| host.clone());
             }
             self.join_incident(&workload, host, at); // first, or its trouble opens an incident of its own
-            self.trouble_since(&workload, Cause::HostShutdown, at);
+            let well_until = self.last_well(&workload).map_or(at, |last| last.min(at)); // it may have been down before
+            self.trouble_since(&workload, Cause::HostShutdown, well_until);
         }
     }
 

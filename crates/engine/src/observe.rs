@@ -153,6 +153,7 @@ impl Engine {
         if senses.inventory.is_some_and(|newest| newest > asked_at) {
             return;
         }
+        let listed_before = senses.inventory.is_some() || senses.heard_before.is_some();
         let first = senses.inventory.replace(asked_at).is_none();
         let before = std::mem::replace(&mut senses.listed, domains.clone());
         let known = before.keys().chain(self.belief.on_host(host));
@@ -165,6 +166,11 @@ impl Engine {
             }
             if !unchanged && !before.contains_key(workload) {
                 self.agenda.touch(workload); // an event told of it before: now it is certain
+                if let DomainState::Off(reason) = domain.state
+                    && listed_before
+                {
+                    self.stopped_unseen(host, workload, reason);
+                }
             }
         }
         for workload in missing {
@@ -187,7 +193,7 @@ impl Engine {
         for workload in unsettled {
             self.settled(&workload, host);
         }
-        self.unanswered_moves(host);
+        self.unanswered_orders(host);
         if first || !self.is_plainly_in_service(host) {
             self.agenda.touch_host(host);
         }

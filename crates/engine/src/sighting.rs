@@ -14,6 +14,8 @@ use mainstay_model::{
 
 /// A migration's answer comes with its arrival; if it has not come after this long, it was lost.
 const ANSWER_MAY_BE_LATE: Span = Span::secs(10);
+/// A start's answer comes with the guest's process; if it has not come after this long, it was lost.
+const START_ANSWER_MAY_BE_LATE: Span = Span::secs(5);
 
 impl Engine {
     pub(crate) fn domain_changed(&mut self, host: &HostId, workload: &WorkloadId, change: DomainChange) {
@@ -78,6 +80,12 @@ impl Engine {
             .any(|record| record.order.action.may_run_on() == Some(host))
     }
 
+    /// True while all that is under way for it is a resume there.
+    fn resuming_there(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let order = self.life_order(workload).map(|record| &record.order.action);
+        matches!(order, Some(Action::Resume { host: there, .. }) if there == host)
+    }
+
     /// True while an order of ours is under way that removes its definition there.
     fn removing_there(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let mut orders = self.belief.in_flight(&Subject::Workload(workload.clone()));
@@ -104,7 +112,7 @@ impl Engine {
         let removed_by_us = state == DomainState::Off(OffReason::Undefined) && self.removing_there(workload, host);
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         let before = senses.seen.get(host).copied();
-        if before.is_some_and(|seen| seen.at > at) {
+        if before.is_some_and(|seen| seen.at > at) || senses.gone.get(host).is_some_and(|gone| *gone > at) {
             return;
         }
         if state == DomainState::Running {
@@ -112,10 +120,14 @@ impl Engine {
         }
         if state == DomainState::Off(OffReason::Undefined) {
             // What ran without its definition is gone when it ends, and what migrated went: nobody renamed that.
+            if before.is_some() {
+                senses.gone.insert(host.clone(), at);
+            }
             let gone = senses.seen.remove(host).filter(|_| !std::mem::take(&mut senses.undefined_live));
             let gone = gone.filter(|seen| !removed_by_us && seen.state != DomainState::Off(OffReason::Migrated));
             senses.gone_at = senses.gone_at.max(gone.map(|_| at));
         } else {
+            senses.gone.remove(host);
             let autostart = before.is_some_and(|seen| seen.autostart);
             let since = before.filter(|seen| seen.state == state).map_or(at, |seen| seen.since);
             senses.seen.insert(host.clone(), Seen { state, at, since, autostart });
@@ -131,6 +143,9 @@ impl Engine {
         } else {
             let arriving = before.is_some_and(|seen| seen.state == DomainState::Paused(PauseReason::Busy));
             self.went_off(host, workload, state, was_live, arriving, before.map(|seen| seen.at));
+            if let DomainState::Off(reason) = state {
+                self.stopped_in_trouble(host, workload, reason, before.map(|seen| seen.state));
+            }
         }
     }
 
@@ -216,13 +231,20 @@ impl Engine {
             .is_some_and(|record| matches!(&record.order.action, Action::Migrate { from, .. } if from == host))
     }
 
-    /// Migrations from or to this host of which both hosts say that they are through, and whose answer did not come: they are not
-    /// waited for until their long deadline. So are those of a guest that runs on neither host any more: nothing is left to be
-    /// moved (scenario 434).
-    pub(crate) fn unanswered_moves(&mut self, host: &HostId) {
+    /// Starts on this host, and migrations from or to it, of which the hosts say that they are through, and whose answer did not
+    /// come: they are not waited for until their deadline. So are migrations of a guest that runs on neither host any more:
+    /// nothing is left to be moved (scenario 434).
+    pub(crate) fn unanswered_orders(&mut self, host: &HostId) {
         let seen =
             |workload: &WorkloadId, at: &HostId| self.belief.workload_senses.get(workload)?.seen.get(at).copied();
         let arrived = |record: &&OrderRecord| match &record.order.action {
+            // A start that came through: what becomes of the guest later is not its doing (scenario 409).
+            Action::Start { workload, host: there } if there == host => {
+                let runs = seen(workload, host).filter(|seen| seen.state == DomainState::Running);
+                runs.is_some_and(|seen| {
+                    seen.since > record.ordered_at && seen.at.since(seen.since) > START_ANSWER_MAY_BE_LATE
+                })
+            }
             Action::Migrate { workload, from, to } if to == host => {
                 let there = seen(workload, to).filter(|seen| seen.state == DomainState::Running);
                 let gone = seen(workload, from).is_none_or(|seen| !seen.state.is_live());
@@ -243,7 +265,7 @@ impl Engine {
         let arrived: Vec<_> = orders().filter(arrived).map(|record| record.order.id).collect();
         let ended: Vec<_> = orders().filter(ended).map(|record| record.order.id).collect();
         for id in arrived {
-            self.outcome(id, Outcome::unknown("it arrived, and no answer came"));
+            self.outcome(id, Outcome::unknown("it is there, and no answer came"));
         }
         for id in ended {
             self.outcome(id, Outcome::unknown("it runs on neither host, and no answer came"));
@@ -278,8 +300,27 @@ impl Engine {
         {
             return self.stopped_by_person(host, workload, how);
         }
+        if self.resuming_there(workload, host)
+            && let Whose::Person(how) = self.whose(workload, host, reason)
+        {
+            // A resume starts nothing, and ends nothing (scenario 412).
+            self.stopped_by_person(host, workload, how);
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.trying = None;
+            }
+            return;
+        }
         if starting || unsettled {
-            return; // the order's own outcome, or a newer list, tells
+            // The order's own outcome, or a newer list, tells. After a boot of its host a list does not know what is known now
+            // (scenario 414).
+            let ran = was_live && !arriving && unsettled && !starting && record.want == Want::Running;
+            if let Whose::Person(how) = self.whose(workload, host, reason)
+                && ran
+                && let Some(record) = self.belief.workloads.get_mut(workload)
+            {
+                record.stopped_on = Some((host.clone(), how));
+            }
+            return;
         }
         if self.ran_unseen(workload, host, reason, was_live) {
             return self.crashed_unseen(workload, host, reason);
@@ -324,12 +365,12 @@ impl Engine {
                 self.stopped_by_person(host, workload, how);
             }
         } else if let Whose::Person(how) = whose
-            && (was_live && wanted && !stopping && !known_trouble && in_doubt_elsewhere)
+            && ((was_live || might_run_here) && wanted && !stopping && !known_trouble && in_doubt_elsewhere)
         {
             // What another host has still to tell of a migration can't be that it runs there: it was stopped here.
             self.stopped_by_person(host, workload, how);
         } else if let Whose::Person(how) = whose
-            && (was_live && wanted && !stopping && !known_trouble && runs_elsewhere)
+            && ((was_live || might_run_here) && wanted && !stopping && !known_trouble && runs_elsewhere)
         {
             // Another host may run it, and does not tell: what is found out of it decides (scenario 309).
             if let Some(record) = self.belief.workloads.get_mut(workload) {
@@ -373,6 +414,58 @@ impl Engine {
         self.note(EventKind::Seen, Severity::Green, Subject::Workload(workload.clone()), text);
         self.trouble(workload, cause_of_end(reason));
         self.agenda.stir();
+    }
+
+    /// It is missed, and its host says that a person stopped it. Two such answers count:
+    /// - The host was called off, and lists it again. A host that was off does not know how a guest ended: it never was off
+    ///   (scenario 408).
+    /// - The host said before that it had ended by itself. It ran in between: that was an old report (scenario 411).
+    fn stopped_in_trouble(
+        &mut self,
+        host: &HostId,
+        workload: &WorkloadId,
+        reason: OffReason,
+        before: Option<DomainState>,
+    ) {
+        let Whose::Person(how) = self.whose(workload, host, reason) else { return };
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let Some(trouble) = record.trouble.as_ref().filter(|trouble| trouble.started_at.is_none()) else { return };
+        let lost = match before {
+            None => trouble.cause == Cause::HostLost && record.left.contains(host),
+            Some(DomainState::Off(before)) => {
+                persons_stop(before).is_none() && matches!(trouble.cause, Cause::Crashed | Cause::Signalled)
+            }
+            Some(_) => false,
+        };
+        let here = record.host.as_ref() == Some(host) && record.may_run_on.is_empty();
+        let stopped_by_us = self.orders_there(workload, host).next().is_some_and(|last| {
+            matches!(last.order.action, Action::Stop { .. }) || !matches!(last.ended, Some((_, Outcome::Done { .. })))
+        });
+        let idle = self.life_order(workload).is_none() && record.asked.is_none() && record.moving.is_none();
+        if lost && here && idle && !stopped_by_us && record.want == Want::Running {
+            self.stopped_by_person(host, workload, how);
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.trying = None;
+            }
+        }
+    }
+
+    /// It is missed, and a host that did not have it lists it as stopped by a person: a person started it there and stopped it
+    /// again while nothing was heard of that host (scenario 415).
+    pub(crate) fn stopped_unseen(&mut self, host: &HostId, workload: &WorkloadId, reason: OffReason) {
+        let Some(how) = persons_stop(reason) else { return };
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let lost = record.trouble.as_ref().is_some_and(|it| it.cause == Cause::HostLost && it.started_at.is_none());
+        let nowhere = record.may_run_on.is_empty() && record.unsettled.is_empty();
+        let elsewhere = record.host.as_ref() != Some(host) && !record.left.contains(host);
+        let idle = self.life_order(workload).is_none() && record.asked.is_none() && record.moving.is_none();
+        let by_us = self.orders_there(workload, host).next().is_some();
+        if lost && nowhere && elsewhere && idle && !by_us && record.want == Want::Running {
+            self.stopped_by_person(host, workload, how);
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.trying = None;
+            }
+        }
     }
 
     /// It is off here, who knows since when; and after it was last seen here a person stopped it where it ran then.
@@ -519,12 +612,28 @@ impl Engine {
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let nowhere = record.may_run_on.is_subset(&record.pending_on) && record.unsettled.is_empty();
         let untold = record.trouble.as_ref().is_none_or(|trouble| trouble.started_at.is_some());
-        if nowhere && untold && record.want == Want::Running {
-            let after_start = self.stopped_after_sure_start(workload, host).map(|how| (host.clone(), how));
+        let stopped_on = record.stopped_on.clone();
+        let after_start = self.stopped_after_sure_start(workload, host).map(|how| (host.clone(), how));
+        if nowhere
+            && !untold
+            && record.want == Want::Running
+            && let Some((host, how)) = stopped_on.or_else(|| after_start.clone())
+        {
+            self.stopped_by_person(&host, workload, how);
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                (record.stopped_on, record.trying) = (None, None);
+            }
+        } else if nowhere && untold && record.want == Want::Running {
             match after_start.or_else(|| self.shut_down_where_it_was_to_leave(workload)) {
                 Some((host, how)) => self.stopped_by_person(&host, workload, how),
                 None => self.trouble(workload, self.fell_after_sure_start(workload, host)),
             }
+        } else if untold
+            && record.want == Want::Running
+            && let Some(stopped) = self.shut_down_where_it_was_to_leave(workload)
+            && let Some(record) = self.belief.workloads.get_mut(workload)
+        {
+            record.stopped_on = Some(stopped); // its target has not told yet (scenario 410)
         }
     }
 }

@@ -107,16 +107,16 @@ impl Engine {
         }
     }
 
-    /// Its migration failed, or its outcome is unknown, and the host that it was to leave says that it shut down: what
-    /// arrives elsewhere leaves another word there (scenario 314).
+    /// Its migration failed, or its outcome is unknown, and the host that it was to leave says that a person stopped it: what
+    /// arrives elsewhere leaves another word there (scenarios 314 and 417).
     pub(crate) fn shut_down_where_it_was_to_leave(&self, workload: &WorkloadId) -> Option<(HostId, StoppedHow)> {
         let Action::Migrate { from, .. } = &self.belief.acts_on(workload).next_back()?.order.action else {
             return None;
         };
         let seen = self.belief.workload_senses.get(workload)?.seen.get(from)?;
-        let shut_down = seen.state == DomainState::Off(OffReason::Shutdown);
-        match self.whose(workload, from, OffReason::Shutdown) {
-            Whose::Person(how) if shut_down => Some((from.clone(), how)),
+        let DomainState::Off(reason) = seen.state else { return None };
+        match self.whose(workload, from, reason) {
+            Whose::Person(how) => Some((from.clone(), how)),
             _ => None,
         }
     }

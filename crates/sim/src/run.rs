@@ -218,7 +218,7 @@ impl Simulation {
     fn put_memory_back(&mut self, down_for: Span) {
         if self.rival.is_none() && self.store.put_back() {
             (self.ahead_on_record, self.wall_clock.on_record) = self.in_backup;
-            self.checker.memory_put_back(self.world.now + down_for);
+            self.checker.memory_put_back(&self.world, self.world.now + down_for);
             self.die(down_for);
         }
     }

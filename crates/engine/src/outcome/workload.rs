@@ -21,6 +21,9 @@ const TIDY_PAUSE: Span = Span::minutes(1);
 /// A migration of unknown outcome that did not begin within this does not begin any more.
 const MIGRATION_MAY_HAPPEN: Span = Span::secs(90);
 
+/// A start that was sent over a connection that was given up arrives within this, or never: for so long TCP tries.
+pub(super) const LATE_START: Span = Span::secs(100);
+
 /// An order as it left.
 #[derive(Clone, Copy)]
 pub(super) struct Sent {
@@ -60,8 +63,12 @@ impl Engine {
         record.stopped_on = None;
         record.moving = None;
         record.leave_state = false;
-        record.unsettled.remove(host);
-        record.pending_on.remove(host);
+        // A start that hung there is not this one, and can come as long as TCP tries (scenario 468).
+        let hung = record.unsettled.remove(host).is_some_and(|open| open.told_to_start);
+        if record.pending_on.remove(host) | hung {
+            record.late_on.retain(|_, until| *until > self.now);
+            record.late_on.insert(host.clone(), self.now + LATE_START);
+        }
         if record.asked.as_ref().is_some_and(|asked| matches!(asked.what, AskedFor::Restart { .. })) {
             record.asked = None;
         }
@@ -96,6 +103,15 @@ impl Engine {
             Outcome::Failed { error } => self.start_failed(workload, host, error, sent.doubted),
             Outcome::Unknown { .. } => self.start_unknown(workload, host, sent.until),
         }
+    }
+
+    /// True if it came up there after that, and a list said so too: an event may be of an earlier start.
+    pub(super) fn came_up_since(&self, workload: &WorkloadId, host: &HostId, since: Time) -> bool {
+        let listed = self.belief.host_senses.get(host).and_then(|senses| senses.inventory);
+        let senses = self.belief.workload_senses.get(workload);
+        senses.and_then(|senses| senses.seen.get(host)).is_some_and(|seen| {
+            seen.state == DomainState::Running && seen.since > since && listed.is_some_and(|at| at > seen.since)
+        })
     }
 
     /// It may run there, or be started there yet, by a call that hangs.

@@ -23,6 +23,7 @@ pub(super) type Known = BTreeMap<WorkloadId, (Time, Time)>;
 #[derive(Deserialize)]
 struct Remembered {
     workload: WorkloadId,
+    uuid: String,
     known_since: Time,
     may_run_on: BTreeSet<HostId>,
     want: Wish,
@@ -55,13 +56,14 @@ impl Checker {
         let Some(record) = change.body.as_deref().and_then(|body| serde_json::from_str::<Remembered>(body).ok()) else {
             return;
         };
-        let Remembered { workload, known_since, may_run_on, want, asked } = record;
+        let Remembered { workload, uuid, known_since, may_run_on, want, asked } = record;
         let found_off = matches!(&want, Wish::Stopped { how } if how == "found_off");
         let recorded = Recorded { stopped: !matches!(want, Wish::Running), found_off, asked: asked.is_some() };
         let before = self.recorded.insert(workload.clone(), recorded).unwrap_or_default();
         if recorded.stopped && before.asked && !recorded.asked {
             self.stops.given_up_asked(&workload);
         }
+        self.uuids.insert(workload.clone(), uuid);
         // By the world's clock: the controller's may be set back.
         let first = self.known.entry(workload.clone()).or_insert((known_since, world.now));
         if first.0 != known_since {

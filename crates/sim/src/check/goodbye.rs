@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// No end in the row is further than this from the next: guests are shut down one after the other.
 const IN_A_ROW: Span = Span::minutes(5);
-/// An end is reported at most this long after it, also after its host lost its power (scenario 340).
-const TOLD_WITHIN: Span = Span::secs(6);
 /// Nor the last from the end of the connection.
 const CLOSES_WITHIN: Span = Span::secs(30);
+/// From the end of its management until a host that shuts down is silent altogether.
+const FALLS_SILENT_WITHIN: Span = Span::minutes(2);
+/// Nothing is heard of a host for this long before it counts as lost.
+const SILENT_AFTER: Span = Span::secs(1);
 /// Nor the last from the start of its host's kernel.
 const BOOTS_WITHIN: Span = Span::minutes(10);
 
@@ -26,8 +28,15 @@ pub(super) struct Goodbyes {
     last: BTreeMap<WorkloadId, Time>,
     /// And the last one that was in a row before the end of a connection, with its host.
     went: BTreeMap<WorkloadId, (Time, HostId)>,
+    /// When each guest truly ended last. The controller may hear of it later: it slept (scenario 400), or its host lost its power
+    /// at once (scenario 340).
+    truly: BTreeMap<WorkloadId, Time>,
     /// When each host truly lost its power last.
     down: BTreeMap<HostId, Time>,
+    /// When each host's management said last that it ends.
+    closed: BTreeMap<HostId, Time>,
+    /// When each host was heard last, on any channel.
+    heard: BTreeMap<HostId, Time>,
 }
 
 impl Goodbyes {
@@ -45,7 +54,11 @@ impl Goodbyes {
                     }
                 }
             }
-            Fact::HostSilent { host, closed: true, .. } => self.row(host, now, CLOSES_WITHIN),
+            Fact::HostSilent { host, closed: true, .. } => {
+                self.closed.insert(host.clone(), now);
+                self.row(host, now, CLOSES_WITHIN);
+            }
+            Fact::HostHeard { host, .. } => _ = self.heard.insert(host.clone(), now),
             Fact::HostBooted { host, at } => self.row(host, *at, BOOTS_WITHIN),
             _ => {}
         }
@@ -83,15 +96,30 @@ impl Goodbyes {
         }
     }
 
+    /// A guest truly ended.
+    pub fn ended(&mut self, workload: &WorkloadId, now: Time) {
+        self.truly.insert(workload.clone(), now);
+    }
+
     /// A host truly lost its power.
     pub fn power_lost(&mut self, host: &HostId, now: Time) {
         self.down.insert(host.clone(), now);
     }
 
-    /// True if the workload's last end may have been its host's doing: the host did go down after it.
-    pub fn took(&self, workload: &WorkloadId) -> bool {
+    /// True if the workload's last end may have been its host's doing: the host did go down after it, or it looks so at this moment.
+    pub fn took(&self, workload: &WorkloadId, now: Time) -> bool {
         self.went.get(workload).is_some_and(|(at, host)| {
-            self.last.get(workload) == Some(at) && self.down.get(host).is_some_and(|down| *down + TOLD_WITHIN >= *at)
+            let ended = self.truly.get(workload).unwrap_or(at);
+            let down = self.down.get(host).is_some_and(|down| down >= ended);
+            self.last.get(workload) == Some(at) && (down || self.seems_down(host, *at, now))
         })
+    }
+
+    /// True while a host whose management ended right after that is silent on every channel: a network that fails just then looks
+    /// like a shutdown in good order. When it is heard again, and did not boot, the controller knows better (scenario 407).
+    fn seems_down(&self, host: &HostId, ended: Time, now: Time) -> bool {
+        let (Some(closed), Some(heard)) = (self.closed.get(host), self.heard.get(host)) else { return false };
+        let at_once = *closed >= ended && closed.since(ended) <= CLOSES_WITHIN;
+        at_once && *heard <= *closed + FALLS_SILENT_WITHIN && now.since(*heard) >= SILENT_AFTER
     }
 }

@@ -74,6 +74,8 @@ pub(crate) struct Checker {
     on_record: BTreeMap<WorkloadId, BTreeSet<HostId>>,
     waits: Waits,
     known: Known,
+    /// The UUID that each workload has on record.
+    uuids: BTreeMap<WorkloadId, String>,
     /// A backup of the memory was put back: what it has on record is of another time, and orders alone are judged.
     memory_is_old: bool,
     alone: Alone,
@@ -149,13 +151,18 @@ impl Checker {
     }
 
     /// The controller's memory was put back from a backup, with which it begins at that time.
-    pub fn memory_put_back(&mut self, at: Time) {
+    pub fn memory_put_back(&mut self, world: &World, at: Time) {
         self.figures.memory_put_back();
         self.live_since_put_back.clear();
         self.put_back = Some((at, BTreeSet::new()));
         self.memory_is_old = true;
         self.put_back_as_stopped.clone_from(&self.backed_up_as_stopped);
-        // What it was told since the backup it does not know.
+        // What it was told since the backup it does not know. What runs is wanted, whatever an operator said since.
+        for guest in world.guests.values().filter(|guest| guest.host().is_some()) {
+            if !self.stopped_in_backup.contains(&guest.name) {
+                self.stops.forgotten(&guest.name);
+            }
+        }
         self.unprotected.clear();
         self.waits.clear();
         for rule in [Rule::NeverTwice, Rule::ProofBeforeStart, Rule::PersonsStop] {
@@ -245,6 +252,9 @@ impl Checker {
                 self.put_back_as_stopped.remove(workload);
                 self.stops.over(workload);
                 self.stops.wanted(workload);
+                if matches!(command, Command::Revert { .. }) {
+                    self.stops.revert_asked(workload);
+                }
                 self.attempts.entry(workload.clone()).or_default().disturbed();
             }
             Command::DeletePoint { workload, point } => self.points.person_deletes(workload, point),
@@ -341,7 +351,10 @@ impl Checker {
                 self.goodbyes.power_lost(host, world.now);
                 self.disturb_guests_of(host);
             }
-            Truth::Ended { guest, why, .. } => self.stops.ended(guest, *why, world.now),
+            Truth::Ended { guest, why, .. } => {
+                self.goodbyes.ended(guest, world.now);
+                self.stops.ended(guest, *why, self.evidence.reverts(guest), world.now);
+            }
             Truth::PersonStopped { guest } => self.stops.happened(guest, world.now),
             Truth::Redefined { guest, .. } => self.stops.redefined(guest, world.now),
             Truth::PointDeleted { guest, point, .. } => self.points.gone(guest, point, world.now),

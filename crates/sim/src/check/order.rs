@@ -78,11 +78,14 @@ impl Checker {
     fn person_stop_holds(&mut self, world: &World, order: &Order, workload: &WorkloadId) {
         let Some(since) = self.stops.known_since(workload) else { return };
         let Some(guest) = world.guests.get(workload).filter(|guest| guest.stopped_by_person.is_some()) else { return };
+        if self.uuids.get(workload).is_some_and(|uuid| *uuid != guest.uuid) {
+            return; // the name belongs to another VM by now: a person renamed the one that was stopped (scenario 401)
+        }
         let wants_power = world
             .spec
             .workload_rule(workload, &guest.tags)
             .is_some_and(|rule| rule.policy.on_person_stop == PersonStop::PowerOn);
-        if !wants_power && !self.goodbyes.took(workload) {
+        if !wants_power && !self.goodbyes.took(workload, world.now) {
             let text = format!("{} although a person stopped it (told {:.1} s)", order.action, since.0 as f64 / 1000.0);
             self.violate(world, Rule::PersonsStop, text);
         }

@@ -28,17 +28,20 @@ pub(super) struct Stops {
     in_doubt_since_begin: BTreeSet<WorkloadId>,
     /// The last word of each host on each workload.
     words: BTreeMap<WorkloadId, BTreeMap<HostId, DomainState>>,
-    /// The last stop of the controller's own since the workload was started last.
-    own: BTreeMap<WorkloadId, Time>,
+    /// The last stop of the controller's own since the workload was started last, and the word that it leaves.
+    own: BTreeMap<WorkloadId, (Time, OffReason)>,
     /// Asked by the controller to shut down since it was started last: by force leaves another word than its host's shutdown does.
     own_shutdown: BTreeSet<WorkloadId>,
     /// Stopped by a person when an operator asked for a revert, which starts it: if that is given up before it was started, it
     /// stays stopped as before.
     before_revert: BTreeMap<WorkloadId, BeforeRevert>,
-    /// Workloads that such a stop ended long after it was ordered: by then it looks like a person's.
+    /// Workloads that an operator asked to revert, and that were not started since.
+    revert_asked: BTreeSet<WorkloadId>,
+    /// Workloads that a stop of the controller's own ended long after it was ordered: by then it looks like a person's.
     ended_late: BTreeSet<WorkloadId>,
-    /// Workloads destroyed while a stop of the controller's own was under way or just over: a person who was faster leaves the
-    /// same word.
+    /// Workloads that were destroyed while a stop of the controller's own was under way or just over, or shut down while it asked
+    /// for that: a person who was faster leaves the same word (scenario 402). And those that shut down in the middle of a revert
+    /// that an operator asked for: that one is carried on with, and starts them (scenario 403).
     ended_beside_own: BTreeSet<WorkloadId>,
     /// Stops of the controller's own that are on record as unknown, with the word that they leave: for a while each may still
     /// come, and looks like a person's.
@@ -140,15 +143,32 @@ impl Stops {
         self.ended_late.remove(workload);
         self.ended_beside_own.remove(workload);
         self.ended_in_order.remove(workload);
+        self.revert_asked.remove(workload);
     }
 
-    /// It ended.
-    pub fn ended(&mut self, workload: &WorkloadId, why: OffReason, now: Time) {
-        if self.own.get(workload).is_some_and(|ordered| now.since(*ordered) > LOOKS_LIKE_A_PERSONS_AFTER) {
+    /// An operator asked to revert it.
+    pub fn revert_asked(&mut self, workload: &WorkloadId) {
+        self.revert_asked.insert(workload.clone());
+    }
+
+    /// The memory that knew of an operator's stop is gone, and the workload runs.
+    pub fn forgotten(&mut self, workload: &WorkloadId) {
+        if self.commanded.remove(workload) {
+            self.told.remove(workload);
+            self.commanded_last.remove(workload);
+        }
+    }
+
+    /// It ended. `reverting`: in the middle of a revert.
+    pub fn ended(&mut self, workload: &WorkloadId, why: OffReason, reverting: bool, now: Time) {
+        let own = self.own.get(workload);
+        if own.is_some_and(|(ordered, _)| now.since(*ordered) > LOOKS_LIKE_A_PERSONS_AFTER) {
             self.ended_late.insert(workload.clone());
         }
-        let own_lately = self.own.get(workload).is_some_and(|at| now.since(*at) <= LOOKS_LIKE_A_PERSONS_AFTER);
-        if why == OffReason::Destroyed && own_lately {
+        let looks = |word: OffReason| why == word || why == OffReason::Destroyed;
+        let same = own.is_some_and(|(at, word)| looks(*word) && now.since(*at) <= LOOKS_LIKE_A_PERSONS_AFTER);
+        let in_revert = why == OffReason::Shutdown && reverting && self.revert_asked.contains(workload);
+        if same || in_revert {
             self.ended_beside_own.insert(workload.clone());
         }
         if matches!(why, OffReason::Shutdown | OffReason::Saved) {
@@ -215,9 +235,9 @@ impl Stops {
 
     /// The controller stops it itself: the host's next word is not a person's.
     pub fn ordered(&mut self, order: &Order, now: Time) {
-        if let Action::Stop { workload, host, .. } | Action::Revert { workload, host, .. } = &order.action {
-            self.words.entry(workload.clone()).or_default().remove(host);
-            self.own.insert(workload.clone(), now);
+        if let Some((workload, word)) = word_of(&order.action) {
+            self.words.entry(workload.clone()).or_default().remove(order.action.host());
+            self.own.insert(workload.clone(), (now, word));
             self.started_by_others.remove(workload);
         }
         if let Action::Stop { workload, how: StopHow::Graceful, .. } = &order.action {
@@ -227,12 +247,9 @@ impl Stops {
 
     /// An order is on record as unknown.
     pub fn given_up(&mut self, action: &Action, at: Time) {
-        let (workload, word) = match action {
-            Action::Stop { workload, how: StopHow::Graceful, .. } => (workload, OffReason::Shutdown),
-            Action::Stop { workload, .. } | Action::Revert { workload, .. } => (workload, OffReason::Destroyed),
-            _ => return,
-        };
-        self.given_up.insert((workload.clone(), word), at);
+        if let Some((workload, word)) = word_of(action) {
+            self.given_up.insert((workload.clone(), word), at);
+        }
     }
 
     /// A host's word on a workload. `in_doubt`: an order about it has no certain outcome. True if that is how the controller
@@ -295,5 +312,14 @@ impl Stops {
     /// True if a person wants it off, whether the controller knows or not.
     pub fn wanted_off(&self, workload: &WorkloadId) -> bool {
         self.true_since.contains_key(workload) || self.told.contains_key(workload)
+    }
+}
+
+/// The workload that the action stops, and the word that this leaves.
+fn word_of(action: &Action) -> Option<(&WorkloadId, OffReason)> {
+    match action {
+        Action::Stop { workload, how: StopHow::Graceful, .. } => Some((workload, OffReason::Shutdown)),
+        Action::Stop { workload, .. } | Action::Revert { workload, .. } => Some((workload, OffReason::Destroyed)),
+        _ => None,
     }
 }
