@@ -365,8 +365,12 @@ impl Engine {
             }
         } else if leaving {
             // The migration's outcome tells what becomes of it, unless a person ended it: that migration fails.
-            // A stop of ours that hung may come through just then (scenario 343).
-            if let Some(how) = persons_stop(reason).filter(|_| wanted && was_live && whose != Whose::Ours) {
+            // A stop of ours that hung may come through just then (scenario 343), and a report of one before the last start may
+            // come late (scenario 445).
+            if let Whose::Person(how) = whose
+                && wanted
+                && was_live
+            {
                 self.stopped_by_person(host, workload, how);
             }
         } else if let Whose::Person(how) = whose

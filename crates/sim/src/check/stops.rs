@@ -50,6 +50,8 @@ pub(super) struct Stops {
     ended_in_order: BTreeSet<WorkloadId>,
     /// Started by a person or by its host after a person's stop or its host's shutdown, and not by the controller since.
     started_by_others: BTreeSet<WorkloadId>,
+    /// Of these, what an operator had stopped: that it crashed is no wish of anybody's, it may have crashed before the stop.
+    after_command: BTreeSet<WorkloadId>,
     /// The last that the controller was told of it is such an end.
     told_ended: BTreeSet<WorkloadId>,
     /// It was told of it as running, or as crashed, since others started it: be it a late report of before.
@@ -179,6 +181,11 @@ impl Stops {
         if self.wanted_off(workload) || self.went_with_its_host(workload) {
             self.started_by_others.insert(workload.clone());
             self.told_ran.remove(workload);
+            if self.commanded.contains(workload) {
+                self.after_command.insert(workload.clone());
+            } else {
+                self.after_command.remove(workload);
+            }
         }
     }
 
@@ -261,7 +268,8 @@ impl Stops {
             }
             // What crashed had been running since; of any other end nobody knows when it was.
             DomainState::Off(reason)
-                if !matches!(reason, OffReason::Crashed | OffReason::Signalled | OffReason::Panicked) => {}
+                if self.after_command.contains(workload)
+                    || !matches!(reason, OffReason::Crashed | OffReason::Signalled | OffReason::Panicked) => {}
             _ => {
                 self.told_ended.remove(workload);
                 self.told_ran.insert(workload.clone());
