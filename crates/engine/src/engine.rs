@@ -30,6 +30,8 @@ pub(crate) struct Engine {
     pub now: Time,
     /// When the controller last woke up (or began): what it had asked before may have been answered long ago.
     pub awake_since: Time,
+    /// Until when it was awake before that.
+    pub asleep_at: Time,
     pub spec: Arc<ClusterSpec>,
     /// Why a newer configuration than this was refused.
     pub refused: Option<String>,
@@ -53,6 +55,7 @@ impl Engine {
         let mut engine = Engine {
             now,
             awake_since: now,
+            asleep_at: now,
             spec,
             refused: None,
             ended: VecDeque::new(),
@@ -84,9 +87,10 @@ impl Engine {
     /// Time goes on. If the controller itself slept, its silence about the hosts is not theirs.
     fn begin(&mut self, now: Time) {
         let slept = now.since(self.now);
+        let before = self.now;
         self.now = self.now.max(now);
         if slept > self.spec.detection.heartbeat_every.times(SLEPT_HEARTBEATS).max(Span::secs(2)) {
-            self.awake_since = self.now;
+            (self.awake_since, self.asleep_at) = (self.now, before);
             self.watch_all_anew();
         }
         self.agenda.due(self.now);

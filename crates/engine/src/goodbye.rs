@@ -44,7 +44,7 @@ const BOOTS_WITHIN: Span = Span::minutes(10);
 /// that the controller is at work.
 const AWAY_SINCE_WITHIN: Span = Span::secs(70);
 /// What waited for a controller that slept reaches it within this.
-const TOLD_ON_WAKING: Span = Span::secs(1);
+pub(crate) const TOLD_ON_WAKING: Span = Span::secs(1);
 /// From the end of its management until a host that shuts down is silent altogether.
 const FALLS_SILENT_WITHIN: Span = Span::minutes(2);
 
@@ -264,7 +264,8 @@ impl Engine {
                 record.came_from.get_or_insert_with(|| host.clone());
             }
             self.join_incident(&workload, host, at); // first, or its trouble opens an incident of its own
-            self.trouble_since(&workload, Cause::HostShutdown, at);
+            let well_until = self.last_well(&workload).map_or(at, |last| last.min(at)); // it may have been down before
+            self.trouble_since(&workload, Cause::HostShutdown, well_until);
         }
     }
 

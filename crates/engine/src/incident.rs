@@ -88,7 +88,9 @@ impl Engine {
         let now = self.now;
         let Some(hit) = self.part_in_incident(workload) else { return };
         hit.wrote_until = Some(now);
-        if let Some(back) = hit.back_at().or(hit.left_at) {
+        // It was down when it left, as it seemed by a person's wish, and that was none: it was never back between (scenario 470).
+        let never_back = hit.back_at().is_none() && hit.left_at.is_some_and(|left| well_until <= left);
+        if let Some(back) = hit.back_at().or(hit.left_at).filter(|_| !never_back) {
             hit.down_before = hit.downtime(back);
             hit.down_since = Some(well_until.max(back));
         }

@@ -169,7 +169,7 @@ impl Engine {
                 if let DomainState::Off(reason) = domain.state
                     && listed_before
                 {
-                    self.ran_unseen(host, workload, reason);
+                    self.stopped_unseen(host, workload, reason);
                 }
             }
         }
@@ -193,7 +193,7 @@ impl Engine {
         for workload in unsettled {
             self.settled(&workload, host);
         }
-        self.unanswered_arrivals(host);
+        self.unanswered_orders(host);
         if first || !self.is_plainly_in_service(host) {
             self.agenda.touch_host(host);
         }

@@ -92,13 +92,18 @@ impl Engine {
         orders.any(|record| matches!(&record.order.action, Action::Undefine { host: there, .. } if there == host))
     }
 
-    /// The target of a migration of ours that did not come through is destroyed, and that is no person's doing.
+    /// The target of a migration that did not come through is destroyed, and that is no person's doing. A migration of ours is
+    /// known by its order; one by a person, by its source, which has not said that the workload left (scenario 433).
     fn target_given_up(&self, workload: &WorkloadId, host: &HostId, state: DomainState) -> Option<DomainState> {
         let before = self.belief.workload_senses.get(workload)?.seen.get(host)?.state;
         let incoming = before == DomainState::Paused(mainstay_model::PauseReason::Busy);
         let given_up = incoming && state == DomainState::Off(OffReason::Destroyed);
-        let last = self.orders_there(workload, host).next().filter(|_| given_up)?;
-        matches!(last.order.action, Action::Migrate { .. }).then_some(DomainState::Off(OffReason::Unknown))
+        let ours = || {
+            let last = self.orders_there(workload, host).next();
+            last.is_some_and(|last| matches!(last.order.action, Action::Migrate { .. }))
+        };
+        let has_a_source = || self.belief.may_run_on(workload).iter().any(|other| other != host);
+        (given_up && (ours() || has_a_source())).then_some(DomainState::Off(OffReason::Unknown))
     }
 
     /// A host's word on one workload, as of `at`.
@@ -107,7 +112,7 @@ impl Engine {
         let removed_by_us = state == DomainState::Off(OffReason::Undefined) && self.removing_there(workload, host);
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         let before = senses.seen.get(host).copied();
-        if before.is_some_and(|seen| seen.at > at) {
+        if before.is_some_and(|seen| seen.at > at) || senses.gone.get(host).is_some_and(|gone| *gone > at) {
             return;
         }
         if state == DomainState::Running {
@@ -115,10 +120,14 @@ impl Engine {
         }
         if state == DomainState::Off(OffReason::Undefined) {
             // What ran without its definition is gone when it ends, and what migrated went: nobody renamed that.
+            if before.is_some() {
+                senses.gone.insert(host.clone(), at);
+            }
             let gone = senses.seen.remove(host).filter(|_| !std::mem::take(&mut senses.undefined_live));
             let gone = gone.filter(|seen| !removed_by_us && seen.state != DomainState::Off(OffReason::Migrated));
             senses.gone_at = senses.gone_at.max(gone.map(|_| at));
         } else {
+            senses.gone.remove(host);
             let autostart = before.is_some_and(|seen| seen.autostart);
             let since = before.filter(|seen| seen.state == state).map_or(at, |seen| seen.since);
             senses.seen.insert(host.clone(), Seen { state, at, since, autostart });
@@ -173,17 +182,21 @@ impl Engine {
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let wanted_stopped = matches!(record.want, Want::Stopped { .. });
         let elsewhere = record.host.as_ref() != Some(host);
-        let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        let known_off = !first || record.host.is_some();
         // A start may be seen halfway: libvirt holds it for a moment, or a person lets it begin paused.
-        let by_person = wanted_stopped && !ours && (!still || senses.coming_up.as_ref() == Some(host));
+        let by_person = wanted_stopped && !ours && (!still || record.coming_up.as_ref() == Some(host));
         // What panicked had been running, and what its disk failed under too (scenario 345).
         let ran = match state {
             DomainState::Paused(reason) => pause_cause(reason).is_some(),
             _ => matches!(state, DomainState::Running | DomainState::Panicked),
         };
-        senses.coming_up = (by_person && !ran).then(|| host.clone());
+        let coming_up = (by_person && !ran).then(|| host.clone());
+        if record.coming_up != coming_up
+            && let Some(record) = self.belief.workloads.get_mut(workload)
+        {
+            record.coming_up = coming_up;
+        }
         if by_person && ran {
-            let known_off = !first || record.host.is_some();
             let record = self.belief.workloads.get_mut(workload).expect("looked up above");
             record.want = Want::Running;
             record.trouble = None;
@@ -218,9 +231,10 @@ impl Engine {
             .is_some_and(|record| matches!(&record.order.action, Action::Migrate { from, .. } if from == host))
     }
 
-    /// Starts on this host, and migrations to it, of which the hosts say that they are through, and whose answer did not come:
-    /// they are not waited for until their deadline.
-    pub(crate) fn unanswered_arrivals(&mut self, host: &HostId) {
+    /// Starts on this host, and migrations from or to it, of which the hosts say that they are through, and whose answer did not
+    /// come: they are not waited for until their deadline. So are migrations of a guest that runs on neither host any more:
+    /// nothing is left to be moved (scenario 434).
+    pub(crate) fn unanswered_orders(&mut self, host: &HostId) {
         let seen =
             |workload: &WorkloadId, at: &HostId| self.belief.workload_senses.get(workload)?.seen.get(at).copied();
         let arrived = |record: &&OrderRecord| match &record.order.action {
@@ -239,10 +253,22 @@ impl Engine {
             }
             _ => false,
         };
-        let orders = self.belief.in_flight(&Subject::Host(host.clone()));
-        let ids: Vec<_> = orders.filter(arrived).map(|record| record.order.id).collect();
-        for id in ids {
+        let listed = |host: &HostId| self.belief.host_senses.get(host).and_then(|senses| senses.inventory);
+        let ended = |record: &&OrderRecord| match &record.order.action {
+            Action::Migrate { workload, from, to } => [from, to].into_iter().all(|host| {
+                !self.seen_live(workload, host)
+                    && listed(host).is_some_and(|asked_at| asked_at > record.ordered_at + ANSWER_MAY_BE_LATE)
+            }),
+            _ => false,
+        };
+        let orders = || self.belief.in_flight(&Subject::Host(host.clone()));
+        let arrived: Vec<_> = orders().filter(arrived).map(|record| record.order.id).collect();
+        let ended: Vec<_> = orders().filter(ended).map(|record| record.order.id).collect();
+        for id in arrived {
             self.outcome(id, Outcome::unknown("it is there, and no answer came"));
+        }
+        for id in ended {
+            self.outcome(id, Outcome::unknown("it runs on neither host, and no answer came"));
         }
     }
 
@@ -296,13 +322,20 @@ impl Engine {
             }
             return;
         }
+        if self.ran_unseen(workload, host, reason, was_live) {
+            return self.crashed_unseen(workload, host, reason);
+        }
         let wanted = record.want == Want::Running;
         let whose = self.whose(workload, host, reason);
         if whose == Whose::Unclear && wanted && self.life_order(workload).is_none() {
             return self.unsettle(workload, host, self.now);
         }
         self.belief.runs_not(workload, host);
-        self.belief.workload_senses.entry(workload.clone()).or_default().coming_up = None;
+        if self.belief.workloads.get(workload).is_some_and(|record| record.coming_up.as_ref() == Some(host))
+            && let Some(record) = self.belief.workloads.get_mut(workload)
+        {
+            record.coming_up = None;
+        }
         let order = self.life_order(workload).map(|record| &record.order.action).filter(|action| action.host() == host);
         let (stopping, leaving) =
             (matches!(order, Some(Action::Stop { .. })), matches!(order, Some(Action::Migrate { .. })));
@@ -357,6 +390,28 @@ impl Engine {
         self.agenda.stir();
     }
 
+    /// A person had stopped it here, and its host says now that it crashed: somebody started it meanwhile, and nobody saw it run.
+    fn ran_unseen(&self, workload: &WorkloadId, host: &HostId, reason: OffReason, was_live: bool) -> bool {
+        let Some(record) = self.belief.workloads.get(workload) else { return false };
+        let ended_here = record.host.as_ref() == Some(host) && !record.may_run_on.contains(host) && !was_live;
+        let stopped = matches!(
+            record.want,
+            Want::Stopped { how: StoppedHow::Shutdown | StoppedHow::Saved | StoppedHow::Destroyed, .. }
+        );
+        let crashed = matches!(reason, OffReason::Crashed | OffReason::Signalled | OffReason::Panicked);
+        ended_here && stopped && crashed && !record.in_question
+    }
+
+    /// As good as seen to run: it is wanted, and brought back as what crashed (scenario 437).
+    fn crashed_unseen(&mut self, workload: &WorkloadId, host: &HostId, reason: OffReason) {
+        let Some(record) = self.belief.workloads.get_mut(workload) else { return };
+        record.want = Want::Running;
+        let text = format!("it was started on {host} since a person stopped it");
+        self.note(EventKind::Seen, Severity::Green, Subject::Workload(workload.clone()), text);
+        self.trouble(workload, cause_of_end(reason));
+        self.agenda.stir();
+    }
+
     /// It is missed, and its host says that a person stopped it. Two such answers count:
     /// - The host was called off, and lists it again. A host that was off does not know how a guest ended: it never was off
     ///   (scenario 408).
@@ -393,7 +448,7 @@ impl Engine {
 
     /// It is missed, and a host that did not have it lists it as stopped by a person: a person started it there and stopped it
     /// again while nothing was heard of that host (scenario 415).
-    pub(crate) fn ran_unseen(&mut self, host: &HostId, workload: &WorkloadId, reason: OffReason) {
+    pub(crate) fn stopped_unseen(&mut self, host: &HostId, workload: &WorkloadId, reason: OffReason) {
         let Some(how) = persons_stop(reason) else { return };
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let lost = record.trouble.as_ref().is_some_and(|it| it.cause == Cause::HostLost && it.started_at.is_none());
@@ -416,11 +471,14 @@ impl Engine {
         host: &HostId,
         last_seen: Option<Time>,
     ) -> Option<(HostId, StoppedHow)> {
+        let record = self.belief.workloads.get(workload)?;
         let senses = self.belief.workload_senses.get(workload)?;
         let since = |seen: &Seen| last_seen.is_some_and(|last| seen.since > last);
-        senses.seen.iter().filter(|(other, seen)| *other != host && since(seen)).find_map(|(other, seen)| {
+        // What it left behind on a host says how it ended there, long ago (scenario 435).
+        let elsewhere = |other: &HostId| other != host && !record.left.contains(other);
+        senses.seen.iter().filter(|(other, seen)| elsewhere(other) && since(seen)).find_map(|(other, seen)| {
             let DomainState::Off(reason) = seen.state else { return None };
-            match self.whose(workload, other, reason) {
+            match self.whose_as_of(workload, other, reason, seen.since) {
                 Whose::Person(how) => Some((other.clone(), how)),
                 _ => None,
             }

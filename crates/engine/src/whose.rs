@@ -33,6 +33,11 @@ pub(crate) enum Whose {
 impl Engine {
     /// Whose doing it is that the workload is off on the host for that reason.
     pub(crate) fn whose(&self, workload: &WorkloadId, host: &HostId, reason: OffReason) -> Whose {
+        self.whose_as_of(workload, host, reason, self.now)
+    }
+
+    /// As [`Engine::whose`], of what the host said at that time.
+    pub(crate) fn whose_as_of(&self, workload: &WorkloadId, host: &HostId, reason: OffReason, said_at: Time) -> Whose {
         let Some(how) = persons_stop(reason) else {
             return if self.may_tell_of_before(workload, host, reason) { Whose::Unclear } else { Whose::Nobody };
         };
@@ -41,12 +46,12 @@ impl Engine {
             Action::Stop { how: StopHow::Force, .. } | Action::Revert { .. } => reason == OffReason::Destroyed,
             _ => false,
         };
-        let lately = |order: &OrderRecord| order.ended.as_ref().is_some_and(|(at, _)| self.now.since(*at) <= LATE_WORD);
+        let lately = |order: &OrderRecord| order.ended.as_ref().is_some_and(|(at, _)| said_at.since(*at) <= LATE_WORD);
         // Between terms the clock may have been set ahead: what is older than the watch on its host counts from there.
         let watched = self.belief.host_senses.get(host).map(|senses| senses.watched_since);
         let may_come = |order: &OrderRecord| match &order.ended {
             Some((at, Outcome::Unknown { .. })) => {
-                self.now.since(watched.map_or(*at, |since| since.max(*at))) <= STOP_MAY_COME
+                said_at.since(watched.map_or(*at, |since| since.max(*at))) <= STOP_MAY_COME
             }
             _ => false,
         };

@@ -1,7 +1,8 @@
 //! What is remembered, by a clock that was set ahead between two terms. Recorded times are told anew in the new clock, so that
-//! windows, waits and ages count the time that passed, and not the jump. History (events, orders that ended) keeps its times.
+//! windows, waits and ages count the time that passed, and not the jump. History (events) keeps its times. The journal does not:
+//! what ended a workload is read from the times of its orders and of its trouble, and both count by one clock (scenario 431).
 
-use super::{Belief, HostPhase, HostRecord, Trouble, Want, WorkloadRecord};
+use super::{Belief, HostPhase, HostRecord, OrderRecord, Trouble, Want, WorkloadRecord};
 use mainstay_model::{Alarm, Incident, IncidentWorkload, RecoveryPoint, Span, Time};
 
 impl Belief {
@@ -14,6 +15,10 @@ impl Belief {
         self.meta.alive_at.iter_mut().for_each(later);
         self.hosts.change_all(|record| host_times(record).for_each(later));
         self.workloads.change_all(|record| workload_times(record).for_each(later));
+        self.orders.change_all(|OrderRecord { order, ordered_at, ended, .. }| {
+            let ended = ended.as_mut().map(|(at, _)| at);
+            [&mut order.deadline, ordered_at].into_iter().chain(ended).for_each(later);
+        });
         self.points.change_all(|RecoveryPoint { taken_at, proved_at, .. }| {
             std::iter::once(taken_at).chain(proved_at).for_each(later);
         });

@@ -48,6 +48,9 @@ pub(crate) struct WorkloadRecord {
     /// (both wait for the first), or the host proved off ends it.
     #[serde(default)]
     pub pending_on: BTreeSet<HostId>,
+    /// Hosts where another start was done while one hung there, and until when that one may come over a connection that was given up.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub late_on: BTreeMap<HostId, Time>,
     /// Hosts it was taken from while they could not be asked: their definition of it is a leftover.
     pub left: BTreeSet<HostId>,
     /// What is wrong, while something is.
@@ -100,6 +103,10 @@ pub(crate) struct WorkloadRecord {
     /// stay off.
     #[serde(default)]
     pub stopped_on: Option<(HostId, StoppedHow)>,
+    /// Where a person is starting it, seen paused so far: the next term of the controller must not take it for one that never
+    /// stopped (scenario 432).
+    #[serde(default)]
+    pub coming_up: Option<HostId>,
 }
 
 /// What an operator asked for: see `asked.rs`.
@@ -329,6 +336,7 @@ impl WorkloadRecord {
             may_run_on: BTreeSet::new(),
             unsettled: BTreeMap::new(),
             pending_on: BTreeSet::new(),
+            late_on: BTreeMap::new(),
             left: BTreeSet::new(),
             trouble: None,
             trying: None,
@@ -350,6 +358,7 @@ impl WorkloadRecord {
             asked: None,
             in_question: false,
             stopped_on: None,
+            coming_up: None,
         }
     }
 }
@@ -377,7 +386,9 @@ impl Record for WorkloadRecord {
 pub(crate) struct WorkloadSenses {
     /// State per host that has it, with the time of the sighting.
     pub seen: BTreeMap<HostId, Seen>,
-    /// When its definition was last told to be gone from a host.
+    /// When each host that has it no more told so last: older words of that host say nothing.
+    pub gone: BTreeMap<HostId, Time>,
+    /// When its definition was last told to be gone from a host, and not by our doing.
     pub gone_at: Option<Time>,
     /// Its definition was removed while it ran, and there was none since.
     pub undefined_live: bool,
@@ -387,8 +398,6 @@ pub(crate) struct WorkloadSenses {
     pub activity: Option<ActivitySense>,
     /// When it was last seen to start (or this term began).
     pub up_since: Option<Time>,
-    /// Where somebody else is starting it, seen paused so far.
-    pub coming_up: Option<HostId>,
     /// When it was first heard after `up_since`.
     pub answered_since: Option<Time>,
     /// How often it rebooted by itself since it came up or was last heard.

@@ -90,7 +90,12 @@ impl Engine {
         if record.may_run_on.len() > 1 || self.sight(host) != Sight::Heard {
             return None;
         }
-        let seen = senses.seen.get(host)?;
+        let Some(seen) = senses.seen.get(host) else {
+            // Its host lists it not at all, and a start of ours that was never answered may come there: after it was left alone,
+            // or an operator accepted a memory put back, nothing else would say that it is missed (scenario 430).
+            let missed = record.pending_on.contains(host) && !self.is_unlisted(Some(host));
+            return missed.then(|| (Cause::StartFailed, well_until(self.now)));
+        };
         match seen.state {
             DomainState::Running => {
                 let policy = self.recovery(workload);
@@ -209,6 +214,9 @@ impl Engine {
         if record.asked.as_ref().is_some_and(|asked| !asked.in_doubt) {
             return; // it is to be stopped yet, for a revert or a restart
         }
+        if !self.seen_in_sight(workload, &host) {
+            return; // what was heard of it is of before its host was out of sight (scenario 469)
+        }
         let Some(trouble) = &record.trouble else {
             if record.incident.is_some() && self.is_well(workload) {
                 self.was_spared(workload, &host);
@@ -224,6 +232,8 @@ impl Engine {
         let well_until = trouble.well_until;
         let answered = senses.and_then(|senses| senses.answered_since);
         // A hang that ended by itself ended now; what it answered before says nothing.
+        let silent = senses.is_some_and(|senses| senses.silent().is_some());
+        let answered = answered.filter(|at| *at >= well_until || !silent);
         let answering = answered.map(|at| if at < well_until { started_at } else { at });
         let settled = !record.answers || answering.is_some();
         let stable_for = self.recovery(workload).stable_after;
@@ -251,6 +261,13 @@ impl Engine {
             );
             self.leave_incident_of(workload);
         }
+    }
+
+    /// Its host has told of it since it was silent last.
+    fn seen_in_sight(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
+        let before = self.belief.host_senses.get(host).and_then(|senses| senses.heard_before);
+        seen.is_some_and(|seen| before.is_none_or(|before| seen.at > before))
     }
 
     /// True if it executes again although nobody told that a start was done: the start's outcome was lost or overtaken, or

@@ -229,6 +229,10 @@ impl Engine {
         if let Some(host) = self.may_have_another_name(workload) {
             return Some(host);
         }
+        let late = &self.belief.workloads.get(workload)?.late_on;
+        if let Some((host, _)) = late.iter().find(|(host, until)| *host != target && **until > self.now) {
+            return Some(host.clone());
+        }
         let seen = &self.belief.workload_senses.get(workload)?.seen;
         let mut told = seen.iter().filter(|(host, seen)| *host != target && !seen.state.is_live());
         let unlisted = |(host, seen): &(&HostId, &Seen)| {
@@ -249,7 +253,7 @@ impl Engine {
         let missed = !senses.seen.contains_key(home) && self.sight(home) == Sight::Heard;
         let since = senses.gone_at.max(missed.then_some(self.awake_since))?;
         let listed = |host: &HostId| self.belief.host_senses.get(host).and_then(|senses| senses.inventory);
-        let mut watched = self.spec.hosts.keys().filter(|host| self.sight(host) == Sight::Heard);
+        let mut watched = self.spec.hosts.keys().filter(|host| self.may_tell(host));
         watched.find(|host| listed(host) <= Some(since)).cloned()
     }
 
@@ -258,10 +262,15 @@ impl Engine {
     fn not_listed_in_this_term(&self, workload: &WorkloadId) -> Option<HostId> {
         let home = self.belief.workloads.get(workload)?.host.as_ref()?;
         self.host_spec(home)?;
-        let in_use = matches!(self.belief.hosts.get(home)?.phase, HostPhase::Online | HostPhase::Returning);
-        let may_answer = matches!(self.sight(home), Sight::Heard | Sight::Unknown | Sight::Suspect);
         let listed = self.belief.host_senses.get(home).and_then(|senses| senses.inventory);
-        (in_use && may_answer && listed.is_none()).then(|| home.clone())
+        (self.may_tell(home) && listed.is_none()).then(|| home.clone())
+    }
+
+    /// The host is in use and not out of sight: its next list is on its way.
+    fn may_tell(&self, host: &HostId) -> bool {
+        let phase = self.belief.hosts.get(host).map(|record| &record.phase);
+        let in_use = matches!(phase, Some(HostPhase::Online | HostPhase::Returning));
+        in_use && matches!(self.sight(host), Sight::Heard | Sight::Unknown | Sight::Suspect)
     }
 
     fn send_to(&mut self, workload: &WorkloadId, what: &PlaceFor, host: &HostId, why: &str) -> Doing {

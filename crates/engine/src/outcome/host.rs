@@ -23,7 +23,10 @@ impl Engine {
             return; // it said so while the host answered
         }
         let senses = self.belief.host_senses.get(host).filter(|_| sight == Sight::Suspect);
-        let heard = senses.filter(|senses| !senses.hypervisor_answers()).and_then(|senses| senses.heard());
+        // One that was never heard in this term, or since the controller slept, is silent since then (scenario 436).
+        let heard = senses
+            .filter(|senses| !senses.hypervisor_answers())
+            .map(|senses| senses.heard().unwrap_or(self.awake_since).max(self.awake_since));
         let silent_for_long = heard.is_some_and(|heard| self.now.since(heard) >= self.spec.detection.host_lost_floor);
         let Some(record) = self.belief.hosts.get_mut(host) else { return };
         let lost = match &mut record.phase {
@@ -118,6 +121,7 @@ impl Engine {
             let home_counts = self.home_counts(&workload);
             let record = self.belief.workloads.get_mut(&workload).expect("the index knows only workloads on record");
             let open = record.unsettled.remove(host);
+            record.late_on.remove(host);
             let told_to_start = record.pending_on.remove(host) | open.is_some_and(|open| open.told_to_start);
             // It may never have run here: that it was told to start here makes this host no home of it (scenario 330).
             let ran_here = record.host.as_ref() == Some(host);

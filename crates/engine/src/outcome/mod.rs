@@ -9,6 +9,7 @@
 //! | a start failed with [`Proof::Off`], nothing unknown was open there | `start_failed` | the hypervisor was asked after all that was known |
 //! | a stop is done, no start of ours hangs there | `stop_ended` | its executor looked after the stop; a start that hangs can still come |
 //! | a migration is done | `migrate_ended` | the guest goes on at the target, so it does not at the source |
+//! | a start is done where another hung | `started` | it runs there now; until the other can't come any more it starts nowhere else (`late_on`) |
 //! | a definition is removed | `learn` | the removal waits for a start that holds it, and a later one finds nothing to start |
 //! | a host is proved off | `proved_off` | nothing executes without power |
 //! | the host says off, nothing is open there | `went_off` | newest report of the host itself |
@@ -23,7 +24,7 @@ mod host;
 mod workload;
 
 pub(crate) use workload::MOVE_PAUSE;
-use workload::Sent;
+use workload::{LATE_START, Sent};
 
 use crate::{
     belief::{AskedFor, OrderRecord},
@@ -144,6 +145,7 @@ impl Engine {
                     }
                     if let Some(record) = self.belief.workloads.get_mut(&workload) {
                         record.left.remove(&host);
+                        record.late_on.remove(&host);
                         if record.pending_on.remove(&host) {
                             self.belief.runs_not(&workload, &host);
                         }
@@ -184,6 +186,12 @@ impl Engine {
         let now = self.now;
         let unsettled = self.belief.workloads.values().filter(|record| !record.unsettled.is_empty());
         let unsettled: Vec<WorkloadId> = unsettled.map(|record| record.workload.clone()).collect();
+        let late = self.belief.workloads.values().filter(|record| !record.late_on.is_empty());
+        let late: Vec<WorkloadId> = late.map(|record| record.workload.clone()).collect();
+        for workload in late {
+            let Some(record) = self.belief.workloads.get_mut(&workload) else { continue };
+            record.late_on.values_mut().for_each(|until| *until = now + LATE_START);
+        }
         for workload in unsettled {
             let Some(record) = self.belief.workloads.get_mut(&workload) else { continue };
             for open in record.unsettled.values_mut() {

@@ -21,6 +21,9 @@ const TIDY_PAUSE: Span = Span::minutes(1);
 /// A migration of unknown outcome that did not begin within this does not begin any more.
 const MIGRATION_MAY_HAPPEN: Span = Span::secs(90);
 
+/// A start that was sent over a connection that was given up arrives within this, or never: for so long TCP tries.
+pub(super) const LATE_START: Span = Span::secs(100);
+
 /// An order as it left.
 #[derive(Clone, Copy)]
 pub(super) struct Sent {
@@ -60,8 +63,12 @@ impl Engine {
         record.stopped_on = None;
         record.moving = None;
         record.leave_state = false;
-        record.unsettled.remove(host);
-        record.pending_on.remove(host);
+        // A start that hung there is not this one, and can come as long as TCP tries (scenario 468).
+        let hung = record.unsettled.remove(host).is_some_and(|open| open.told_to_start);
+        if record.pending_on.remove(host) | hung {
+            record.late_on.retain(|_, until| *until > self.now);
+            record.late_on.insert(host.clone(), self.now + LATE_START);
+        }
         if record.asked.as_ref().is_some_and(|asked| matches!(asked.what, AskedFor::Restart { .. })) {
             record.asked = None;
         }
@@ -167,9 +174,16 @@ impl Engine {
             return;
         }
         self.rung_failed(workload, host);
+        let off = !self.seen_live(workload, host);
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.moving = None;
-        if record.want == Want::Running && record.trouble.is_none() && record.unsettled.is_empty() {
+        // It ran after the last try of its ladder, and an operator had it restarted: the last start is the one that failed
+        // (scenario 444).
+        if let Some(attempt) = record.attempts.last_mut().filter(|_| off) {
+            attempt.ran = false;
+        }
+        let well = record.trouble.as_ref().is_none_or(|trouble| trouble.started_at.is_some());
+        if record.want == Want::Running && well && off && record.unsettled.is_empty() {
             self.trouble(workload, Cause::StartFailed);
         }
     }

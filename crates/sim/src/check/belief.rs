@@ -5,7 +5,7 @@ use super::{Checker, Rule};
 use crate::world::World;
 use mainstay_engine::Change;
 use mainstay_model::{HostId, Span, Time, WorkloadId};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A workload is on record for this long before all that was heard of it counts: events of what is not known yet say nothing.
@@ -26,6 +26,28 @@ struct Remembered {
     uuid: String,
     known_since: Time,
     may_run_on: BTreeSet<HostId>,
+    want: Wish,
+    #[serde(default)]
+    asked: Option<IgnoredAny>,
+}
+
+/// What should be, as the memory has it.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Wish {
+    Running,
+    Stopped { how: String },
+}
+
+/// What the checker keeps of such a record.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Recorded {
+    /// It is to stay off.
+    pub stopped: bool,
+    /// Because it was off when it was found.
+    pub found_off: bool,
+    /// An operator asked for something, which is not done yet.
+    pub asked: bool,
 }
 
 impl Checker {
@@ -34,7 +56,13 @@ impl Checker {
         let Some(record) = change.body.as_deref().and_then(|body| serde_json::from_str::<Remembered>(body).ok()) else {
             return;
         };
-        let Remembered { workload, uuid, known_since, may_run_on } = record;
+        let Remembered { workload, uuid, known_since, may_run_on, want, asked } = record;
+        let found_off = matches!(&want, Wish::Stopped { how } if how == "found_off");
+        let recorded = Recorded { stopped: !matches!(want, Wish::Running), found_off, asked: asked.is_some() };
+        let before = self.recorded.insert(workload.clone(), recorded).unwrap_or_default();
+        if recorded.stopped && before.asked && !recorded.asked {
+            self.stops.given_up_asked(&workload);
+        }
         self.uuids.insert(workload.clone(), uuid);
         // By the world's clock: the controller's may be set back.
         let first = self.known.entry(workload.clone()).or_insert((known_since, world.now));
@@ -54,6 +82,25 @@ impl Checker {
             self.waits.entry((workload.clone(), host.clone())).or_insert(world.now);
         }
         self.on_record.insert(workload, may_run_on);
+    }
+
+    /// True if it was off when the controller found it, and was not said to run since: it is left off.
+    pub(super) fn was_found_off(&self, workload: &WorkloadId) -> bool {
+        let found_off = self.recorded.get(workload).is_some_and(|recorded| recorded.found_off);
+        let known = self.known.get(workload).map(|(_, at)| *at);
+        found_off && known > self.told_live.get(workload).copied()
+    }
+
+    /// True if it is on record as stopped, and no more was told than an end that looks like a person's stop.
+    pub(super) fn is_believed_stopped(&self, workload: &WorkloadId) -> bool {
+        let stopped = self.recorded.get(workload).is_some_and(|recorded| recorded.stopped);
+        stopped && self.stops.is_believed_stopped(workload)
+    }
+
+    /// True if the memory that was put back has it as stopped, and it was not said to run since.
+    pub(super) fn stays_off_as_backed_up(&self, workload: &WorkloadId) -> bool {
+        let stopped = self.recorded.get(workload).is_some_and(|recorded| recorded.stopped);
+        stopped && self.put_back_as_stopped.contains(workload) && !self.live_since_put_back.contains(workload)
     }
 
     /// Nothing waits for long for a host that is proved off.

@@ -23,6 +23,8 @@ pub(super) struct Evidence {
     off: BTreeMap<HostId, Time>,
     /// Of these that was said by an order of before the controller slept: it is asked again.
     off_before_sleep: BTreeSet<HostId>,
+    /// Or by a device that was asked for the state of its power while it had been heard a moment before.
+    off_and_heard_lately: BTreeSet<HostId>,
     /// When the controller wakes up, or woke up last.
     awake_at: Time,
     /// When the newest list of a host was asked for.
@@ -83,7 +85,8 @@ impl Evidence {
         let sent = |open: &Open| {
             open.order.action.workload() == Some(workload) && open.order.action.may_run_on() == Some(host)
         };
-        self.is_off(host) && !self.off_before_sleep.contains(host) && !self.open.values().any(sent)
+        let doubted = self.off_before_sleep.contains(host) || self.off_and_heard_lately.contains(host);
+        self.is_off(host) && !doubted && !self.open.values().any(sent)
     }
 
     /// True if it was seen there and not proved off since.
@@ -202,7 +205,10 @@ impl Evidence {
     }
 
     /// The order's outcome was told; gives back the order.
-    pub fn outcome(&mut self, id: ActionId, outcome: &Outcome, now: Time) -> Option<Order> {
+    ///
+    /// `lost_after`: what a device says of a host's power proves nothing while the host was heard so lately: it may speak of
+    /// before.
+    pub fn outcome(&mut self, id: ActionId, outcome: &Outcome, now: Time, lost_after: Span) -> Option<Order> {
         let open = self.open.get_mut(&id)?;
         if let Outcome::Unknown { .. } = outcome {
             open.unknown_since.get_or_insert(now);
@@ -225,6 +231,10 @@ impl Evidence {
                 self.proved_off(host, now);
                 if left_at < self.awake_at {
                     self.off_before_sleep.insert(host.clone());
+                }
+                let asked = matches!(order.action, Action::CheckPower { .. });
+                if asked && self.heard.get(host).is_some_and(|heard| now.since(*heard) < lost_after) {
+                    self.off_and_heard_lately.insert(host.clone());
                 }
             }
             (Action::Stop { workload, host, .. }, _) => {
@@ -263,6 +273,7 @@ impl Evidence {
     fn proved_off(&mut self, host: &HostId, now: Time) {
         self.off.insert(host.clone(), now);
         self.off_before_sleep.remove(host);
+        self.off_and_heard_lately.remove(host);
         self.live.remove(host);
         self.open.retain(|_, open| open.order.action.may_run_on() != Some(host));
         // A migration ends with its source: what the target lists from now on tells what came of it.

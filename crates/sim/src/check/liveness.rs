@@ -29,8 +29,16 @@ impl Checker {
             let left_off = found_off
                 || self.stops.wanted_off(name)
                 || self.stops.is_to_stay_off(name)
-                || self.stops.is_believed_stopped(name);
-            if !managed || unprotected || removed || left_off {
+                || self.is_believed_stopped(name)
+                || self.was_found_off(name)
+                || self.stays_off_as_backed_up(name);
+            // A person renamed it: it runs under its other name, and never under both.
+            let runs_renamed = guest
+                .twin
+                .as_ref()
+                .and_then(|twin| world.guests.get(twin))
+                .is_some_and(|twin| twin.host().is_some_and(|host| world.is_well_on(twin, &host)));
+            if !managed || unprotected || removed || left_off || runs_renamed {
                 self.excused.insert(name.clone());
                 continue;
             }
@@ -72,6 +80,8 @@ impl Checker {
         let now = world.now;
         let ran_twice =
             world.guests.get(workload).is_some_and(|guest| guest.disk.corrupted || guest.processes.len() > 1);
+        // It answers nobody and works: it is not reset, and the alarm says so.
+        let deaf = world.guests.get(workload).is_some_and(|guest| guest.is_deaf());
         let roomy = roomy && !world.hosts.values().any(|host| host.namesakes.contains(workload));
         let (went_with_its_host, redefined_at) =
             (self.stops.went_with_its_host(workload), self.stops.redefined_at(workload));
@@ -81,7 +91,8 @@ impl Checker {
             let late = code == Code::STOPPED_BY_PERSON && self.stops.ended_late(workload);
             let twice = code == Code::RUNS_TWICE && ran_twice;
             let full = code == Code::NO_HOST_FITS && !roomy;
-            let excuses = NEEDS_A_PERSON.contains(&code) || twice || full || with_its_host || late;
+            let busy = code == Code::UNRESPONSIVE && deaf;
+            let excuses = NEEDS_A_PERSON.contains(&code) || twice || full || with_its_host || late || busy;
             let lasts = |cleared: Time| {
                 let removed = redefined_at.is_some_and(|at| span.raised <= at && at <= cleared);
                 now.since(cleared) < EXCUSES_FOR || (with_its_host && removed)

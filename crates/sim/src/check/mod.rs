@@ -27,7 +27,7 @@ use crate::{
     world::{Guest, Starter, Truth, World},
 };
 use alone::Alone;
-use belief::{Known, Waits};
+use belief::{Known, Recorded, Waits};
 use bounds::Attempts;
 use evidence::Evidence;
 use figures::Figures;
@@ -92,6 +92,14 @@ pub(crate) struct Checker {
     last_start: BTreeMap<WorkloadId, Time>,
     /// Known to be stopped when the backup was made: these stay so.
     stopped_in_backup: BTreeSet<WorkloadId>,
+    /// On record as stopped when the backup was made.
+    backed_up_as_stopped: BTreeSet<WorkloadId>,
+    /// Stopped by the memory that was put back: unless they are seen to run, or an operator asks for it, they stay so.
+    put_back_as_stopped: BTreeSet<WorkloadId>,
+    /// What the record says of each workload's wish and request.
+    recorded: BTreeMap<WorkloadId, Recorded>,
+    /// When the controller was last told that it runs.
+    told_live: BTreeMap<WorkloadId, Time>,
     /// Told to run since the controller's memory was put back.
     live_since_put_back: BTreeSet<WorkloadId>,
     /// When the memory was put back, and the hosts that listed their VMs since the last moment at which they may have carried
@@ -127,6 +135,8 @@ impl Checker {
             self.stake(Rule::DurableIntent);
         }
         self.oldest_allowed = Epoch(self.epoch.0 + 1);
+        // What the one before had heard and not made use of, this one does not know.
+        self.waits.values_mut().for_each(|since| *since = now);
         self.stops.controller_begins(|workload| self.evidence.has_open(workload));
     }
 
@@ -146,6 +156,7 @@ impl Checker {
         self.live_since_put_back.clear();
         self.put_back = Some((at, BTreeSet::new()));
         self.memory_is_old = true;
+        self.put_back_as_stopped.clone_from(&self.backed_up_as_stopped);
         // What it was told since the backup it does not know. What runs is wanted, whatever an operator said since.
         for guest in world.guests.values().filter(|guest| guest.host().is_some()) {
             if !self.stopped_in_backup.contains(&guest.name) {
@@ -174,6 +185,8 @@ impl Checker {
     pub fn memory_backed_up(&mut self, world: &World) {
         let stopped = world.guests.keys().filter(|guest| self.stops.known_since(guest).is_some());
         self.stopped_in_backup = stopped.cloned().collect();
+        let stopped = self.recorded.iter().filter(|(_, recorded)| recorded.stopped).map(|(workload, _)| workload);
+        self.backed_up_as_stopped = stopped.cloned().collect();
     }
 
     /// An operator accepted that memory and asked for starts. Of the VMs in question, those that it knows as stopped need not
@@ -235,6 +248,10 @@ impl Checker {
                 if self.stops.went_with_its_host(workload) {
                     self.figures.asked(workload, world.now);
                 }
+                if matches!(command, Command::Revert { .. }) {
+                    self.stops.reverting(workload);
+                }
+                self.put_back_as_stopped.remove(workload);
                 self.stops.over(workload);
                 self.stops.wanted(workload);
                 if matches!(command, Command::Revert { .. }) {
@@ -277,6 +294,7 @@ impl Checker {
 
     fn told_state(&mut self, world: &World, workload: &WorkloadId, host: &HostId, state: DomainState) {
         if state.is_live() {
+            self.told_live.insert(workload.clone(), world.now);
             self.live_since_put_back.insert(workload.clone());
         } else if self.put_back.as_ref().is_some_and(|(_, listed)| !listed.contains(host)) {
             self.live_since_put_back.remove(workload);
@@ -297,7 +315,7 @@ impl Checker {
         if matches!(outcome, Outcome::Done { .. }) {
             self.done.insert(id);
         }
-        let order = self.evidence.outcome(id, outcome, world.now);
+        let order = self.evidence.outcome(id, outcome, world.now, world.spec.detection.host_lost_after);
         let says_off =
             matches!(outcome, Outcome::Done { detail: Detail::Fenced { .. } | Detail::Power(PowerState::Off) });
         let Some(order) = order else { return };
@@ -351,8 +369,10 @@ impl Checker {
             self.moves.went_away(guest);
         }
         self.last_ran.insert(guest.clone(), host.clone());
-        if by == Starter::Person {
-            self.stops.started_by_person(guest);
+        if by != Starter::Controller {
+            self.stops.started_by_others(guest);
+        } else {
+            self.stops.started_by_controller(guest);
         }
         // A start that left before an operator said stop does not end that wish.
         let late = by == Starter::Controller && self.stops.commanded_off(guest);

@@ -30,9 +30,14 @@ pub(super) struct Stops {
     words: BTreeMap<WorkloadId, BTreeMap<HostId, DomainState>>,
     /// The last stop of the controller's own since the workload was started last, and the word that it leaves.
     own: BTreeMap<WorkloadId, (Time, OffReason)>,
+    /// Asked by the controller to shut down since it was started last: by force leaves another word than its host's shutdown does.
+    own_shutdown: BTreeSet<WorkloadId>,
+    /// Stopped by a person when an operator asked for a revert, which starts it: if that is given up before it was started, it
+    /// stays stopped as before.
+    before_revert: BTreeMap<WorkloadId, BeforeRevert>,
     /// Workloads that an operator asked to revert, and that were not started since.
     revert_asked: BTreeSet<WorkloadId>,
-    /// Workloads that such a stop ended long after it was ordered: by then it looks like a person's.
+    /// Workloads that a stop of the controller's own ended long after it was ordered: by then it looks like a person's.
     ended_late: BTreeSet<WorkloadId>,
     /// Workloads that were destroyed while a stop of the controller's own was under way or just over, or shut down while it asked
     /// for that: a person who was faster leaves the same word (scenario 402). And those that shut down in the middle of a revert
@@ -43,10 +48,23 @@ pub(super) struct Stops {
     given_up: BTreeMap<(WorkloadId, OffReason), Time>,
     /// Shut down or saved since it was started last.
     ended_in_order: BTreeSet<WorkloadId>,
-    /// Started by a person since the controller knew of the stop, and the controller was not told of that yet.
-    started_unseen: BTreeSet<WorkloadId>,
+    /// Started by a person or by its host after a person's stop or its host's shutdown, and not by the controller since.
+    started_by_others: BTreeSet<WorkloadId>,
+    /// The last that the controller was told of it is such an end.
+    told_ended: BTreeSet<WorkloadId>,
+    /// It was told of it as running, or as crashed, since others started it: be it a late report of before.
+    told_ran: BTreeSet<WorkloadId>,
     /// Redefined by a person since it was started last, or since a person wanted it to run.
     redefined: BTreeMap<WorkloadId, Time>,
+}
+
+/// What was known of a stop.
+#[derive(Clone, Debug)]
+struct BeforeRevert {
+    true_since: Option<Time>,
+    told: Option<Time>,
+    commanded: bool,
+    commanded_last: bool,
 }
 
 impl Stops {
@@ -73,6 +91,30 @@ impl Stops {
         self.redefined.remove(workload);
     }
 
+    /// An operator asked for a revert of it.
+    pub fn reverting(&mut self, workload: &WorkloadId) {
+        let before = BeforeRevert {
+            true_since: self.true_since.get(workload).copied(),
+            told: self.told.get(workload).copied(),
+            commanded: self.commanded.contains(workload),
+            commanded_last: self.commanded_last.contains(workload),
+        };
+        if before.told.is_some() {
+            self.before_revert.insert(workload.clone(), before);
+        }
+    }
+
+    /// The controller gave up what an operator asked for. If that was a revert of what was stopped, and nothing started it
+    /// meanwhile, it is stopped as before: nobody asked to start it as it is.
+    pub fn given_up_asked(&mut self, workload: &WorkloadId) {
+        let Some(before) = self.before_revert.remove(workload) else { return };
+        let keys = || workload.clone();
+        self.true_since.extend(before.true_since.map(|at| (keys(), at)));
+        self.told.extend(before.told.map(|at| (keys(), at)));
+        self.commanded.extend(before.commanded.then(keys));
+        self.commanded_last.extend(before.commanded_last.then(keys));
+    }
+
     /// The controller may start it, though it need not.
     pub fn may_start(&mut self, workload: &WorkloadId) {
         self.may_start.insert(workload.clone());
@@ -94,6 +136,8 @@ impl Stops {
     pub fn started(&mut self, workload: &WorkloadId) {
         self.over(workload);
         self.own.remove(workload);
+        self.own_shutdown.remove(workload);
+        self.before_revert.remove(workload);
         self.ended_late.remove(workload);
         self.ended_beside_own.remove(workload);
         self.ended_in_order.remove(workload);
@@ -130,16 +174,23 @@ impl Stops {
         }
     }
 
-    /// A person starts it.
-    pub fn started_by_person(&mut self, workload: &WorkloadId) {
-        if self.told.contains_key(workload) {
-            self.started_unseen.insert(workload.clone());
+    /// A person starts it, or its host does by itself.
+    pub fn started_by_others(&mut self, workload: &WorkloadId) {
+        if self.wanted_off(workload) || self.went_with_its_host(workload) {
+            self.started_by_others.insert(workload.clone());
+            self.told_ran.remove(workload);
         }
     }
 
-    /// True if all that the controller was told is that a person stopped it.
+    /// The controller starts it itself: what others did before is over.
+    pub fn started_by_controller(&mut self, workload: &WorkloadId) {
+        self.started_by_others.remove(workload);
+    }
+
+    /// True if all that the controller was told is that a person stopped it, or what its host says of that when it shuts down.
     pub fn is_believed_stopped(&self, workload: &WorkloadId) -> bool {
-        self.started_unseen.contains(workload)
+        let told_no_more = self.told_ended.contains(workload) || !self.told_ran.contains(workload);
+        self.started_by_others.contains(workload) && told_no_more
     }
 
     /// True if a stop of the controller's own came through when nobody could take it for that any more.
@@ -150,7 +201,7 @@ impl Stops {
     /// True if it ended with its host's orderly shutdown, as far as anybody can tell: the host said of it what it says of a
     /// person's stop.
     pub fn went_with_its_host(&self, workload: &WorkloadId) -> bool {
-        self.ended_in_order.contains(workload) && !self.own.contains_key(workload)
+        self.ended_in_order.contains(workload) && !self.own_shutdown.contains(workload)
     }
 
     /// An operator told the controller itself.
@@ -180,6 +231,10 @@ impl Stops {
         if let Some((workload, word)) = word_of(&order.action) {
             self.words.entry(workload.clone()).or_default().remove(order.action.host());
             self.own.insert(workload.clone(), (now, word));
+            self.started_by_others.remove(workload);
+        }
+        if let Action::Stop { workload, how: StopHow::Graceful, .. } = &order.action {
+            self.own_shutdown.insert(workload.clone());
         }
     }
 
@@ -200,8 +255,19 @@ impl Stops {
         in_doubt: bool,
         now: Time,
     ) -> bool {
+        match state {
+            DomainState::Off(OffReason::Shutdown | OffReason::Saved | OffReason::Destroyed) => {
+                self.told_ended.insert(workload.clone());
+            }
+            // What crashed had been running since; of any other end nobody knows when it was.
+            DomainState::Off(reason)
+                if !matches!(reason, OffReason::Crashed | OffReason::Signalled | OffReason::Panicked) => {}
+            _ => {
+                self.told_ended.remove(workload);
+                self.told_ran.insert(workload.clone());
+            }
+        }
         if state.is_live() {
-            self.started_unseen.remove(workload);
             self.in_doubt_since_begin.remove(workload);
         }
         if let DomainState::Off(why) = state

@@ -190,6 +190,9 @@ impl World {
                 return;
             }
         }
+        if fault == Some(CallFault::Late) && call.replied && self.has_nothing_to_start(&action) {
+            return self.end(id);
+        }
         if fault == Some(CallFault::Fail) {
             if let Action::Migrate { workload, .. } = &action {
                 self.drop_incoming(workload); // libvirt undoes what it began
@@ -223,6 +226,13 @@ impl World {
             }
             Effect::Never => {}
         }
+    }
+
+    /// The one request that TCP delivers after its connection was given up is that to start a domain that was defined before; if
+    /// it is not any more, there is nothing to start.
+    fn has_nothing_to_start(&self, action: &Action) -> bool {
+        let (Action::Start { workload, host } | Action::Revert { workload, host, .. }) = action else { return false };
+        self.hosts.get(host).is_some_and(|host| !host.domains.contains_key(workload))
     }
 
     /// Nothing of the call is under way at its host any more.

@@ -132,6 +132,11 @@ impl Guest {
         asked
     }
 
+    /// It answers nobody where it runs, but works and writes.
+    pub fn is_deaf(&self) -> bool {
+        self.processes.values().any(|process| process.condition == Condition::Deaf)
+    }
+
     /// The one that runs, if exactly one does.
     pub fn host(&self) -> Option<HostId> {
         let mut hosts = self.runs_on();

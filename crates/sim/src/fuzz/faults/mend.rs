@@ -31,7 +31,9 @@ pub(super) fn all(cluster: &Cluster, cease: Time, deeds: &mut Vec<(Time, Deed)>)
         }
         at(30_000, Deed::Host(HostDeed::PowerOn, host.clone()));
         at(180_000, Deed::Host(HostDeed::PowerOn, host.clone()));
-        at(60_000, Deed::Operator(Command::Maintenance { host, on: false }));
+        // Twice: a controller that was to die in its next step with orders may do so just then.
+        at(60_000, Deed::Operator(Command::Maintenance { host: host.clone(), on: false }));
+        at(120_000, Deed::Operator(Command::Maintenance { host, on: false }));
     }
     for name in &cluster.datastores {
         at(0, Deed::Storage(name.clone(), StorageState::Ok, None));
@@ -56,6 +58,7 @@ pub(super) fn all(cluster: &Cluster, cease: Time, deeds: &mut Vec<(Time, Deed)>)
         at(0, Deed::MigrationFails(name.clone(), 0));
         at(1_000, Deed::Person(PersonDeed::Resume(name.clone())));
         at(60_000, Deed::Operator(Command::Protect { workload: name.clone() }));
+        at(120_000, Deed::Operator(Command::Protect { workload: name.clone() }));
         if !guest.probed {
             at(1_000, Deed::Guest(GuestDeed::Continue, name.clone()));
             at(1_000, Deed::Guest(GuestDeed::Wake, name));

@@ -125,9 +125,16 @@ pub(super) fn draw(seed: u64, cluster: &Cluster, cease: Time, profile: &Profile)
     put_back(seed, cluster, cease, profile, &mut deeds);
     later_kinds(seed, density, cluster, cease, profile, &mut deeds);
     boards(seed, cluster, cease, &mut deeds);
+    deeds.iter_mut().for_each(|(at, deed)| ends_by(*at, deed, cease));
     mend::all(cluster, cease, &mut deeds);
     deeds.sort_by_key(|(at, _)| *at);
     deeds
+}
+
+/// A controller that is away is a fault as any other: it is back when faults cease. (One that another took over from may sleep on.)
+fn ends_by(at: Time, deed: &mut Deed, cease: Time) {
+    let (Deed::Pause(span) | Deed::Crash(_, span) | Deed::StorePutBack(span)) = deed else { return };
+    *span = (*span).min(cease.since(at).max(Span(1)));
 }
 
 /// In some seeds the controller's memory is put back from a backup, after something moved, and often while a host can't be
