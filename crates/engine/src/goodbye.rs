@@ -138,10 +138,8 @@ impl Engine {
         if let Some(record) = self.belief.hosts.get_mut(host) {
             record.booted_at = Some(at);
         }
-        if known.is_none() || ours || self.memory_in_doubt() {
-            // It may have been running for long, or it was fenced and switched on again; or the memory that was put back does not
-            // know what was before the boot (scenario 405).
-            return;
+        if known.is_none() || ours {
+            return; // it may have been running for long, or it was fenced and switched on again
         }
         let went = match heard_before {
             // It was heard after that: its hypervisor was restarted, not the host.

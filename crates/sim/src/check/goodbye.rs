@@ -106,6 +106,11 @@ impl Goodbyes {
         self.down.insert(host.clone(), now);
     }
 
+    /// True if an end of the workload was in a row that led up to its host's end or boot.
+    pub fn went(&self, workload: &WorkloadId) -> bool {
+        self.went.contains_key(workload)
+    }
+
     /// True if the workload's last end may have been its host's doing: the host did go down after it, or it looks so at this moment.
     pub fn took(&self, workload: &WorkloadId, now: Time) -> bool {
         self.went.get(workload).is_some_and(|(at, host)| {
