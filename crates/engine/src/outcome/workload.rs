@@ -98,7 +98,9 @@ impl Engine {
     pub(super) fn start_ended(&mut self, workload: &WorkloadId, host: &HostId, sent: Sent, outcome: Outcome) {
         // Of a start that failed, our own stop before it may be heard late, and that is nobody's will.
         let may_have_run = !matches!(outcome, Outcome::Failed { .. });
-        if may_have_run && self.stopped_meanwhile(workload, host, sent.since) {
+        // An earlier start there may have come through, and been stopped, before this one: a list tells (scenario 450).
+        let two_starts = sent.doubted && matches!(outcome, Outcome::Done { .. });
+        if may_have_run && !two_starts && self.stopped_meanwhile(workload, host, sent.since) {
             return;
         }
         match outcome {
