@@ -429,6 +429,7 @@ impl Engine {
     /// - The host was called off, and lists it again. A host that was off does not know how a guest ended: it never was off
     ///   (scenario 408).
     /// - The host said before that it had ended by itself. It ran in between: that was an old report (scenario 411).
+    /// - It had gone with its host, and that host said before that it ended in another way: its host started it (scenario 423).
     fn stopped_in_trouble(
         &mut self,
         host: &HostId,
@@ -441,9 +442,11 @@ impl Engine {
         let Some(trouble) = record.trouble.as_ref().filter(|trouble| trouble.started_at.is_none()) else { return };
         let lost = match before {
             None => trouble.cause == Cause::HostLost && record.left.contains(host),
-            Some(DomainState::Off(before)) => {
-                persons_stop(before).is_none() && matches!(trouble.cause, Cause::Crashed | Cause::Signalled)
-            }
+            Some(DomainState::Off(before)) => match trouble.cause {
+                Cause::Crashed | Cause::Signalled => persons_stop(before).is_none(),
+                Cause::HostShutdown => before != reason,
+                _ => false,
+            },
             Some(_) => false,
         };
         let here = record.host.as_ref() == Some(host) && record.may_run_on.is_empty();
