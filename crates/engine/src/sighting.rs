@@ -454,7 +454,16 @@ impl Engine {
             matches!(last.order.action, Action::Stop { .. }) || !matches!(last.ended, Some((_, Outcome::Done { .. })))
         });
         let idle = self.life_order(workload).is_none() && record.asked.is_none() && record.moving.is_none();
-        if lost && here && idle && !stopped_by_us && record.want == Want::Running {
+        let starts_elsewhere = self
+            .life_order(workload)
+            .is_some_and(|order| matches!(&order.order.action, Action::Start { host: there, .. } if there != host));
+        let unasked = record.asked.is_none() && record.moving.is_none();
+        if lost && starts_elsewhere && unasked && !stopped_by_us && record.host.as_ref() == Some(host) {
+            // If that start fails, it is off as a person wants it (scenario 428).
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.stopped_on = Some((host.clone(), how));
+            }
+        } else if lost && here && idle && !stopped_by_us && record.want == Want::Running {
             self.stopped_by_person(host, workload, how);
             if let Some(record) = self.belief.workloads.get_mut(workload) {
                 record.trying = None;
