@@ -476,8 +476,8 @@ impl Engine {
     pub(crate) fn stopped_unseen(&mut self, host: &HostId, workload: &WorkloadId, reason: OffReason) {
         let Some(how) = persons_stop(reason) else { return };
         let Some(record) = self.belief.workloads.get(workload) else { return };
-        let falls = |cause: Cause| !matches!(cause, Cause::HostShutdown | Cause::PersonStop);
-        let lost = record.trouble.as_ref().is_some_and(|it| falls(it.cause) && it.started_at.is_none());
+        let untold = |cause: Cause| matches!(cause, Cause::HostLost | Cause::HostRestarted | Cause::StartFailed);
+        let lost = record.trouble.as_ref().is_some_and(|it| untold(it.cause) && it.started_at.is_none());
         let nowhere = record.may_run_on.is_empty() && record.unsettled.is_empty();
         let elsewhere = record.host.as_ref() != Some(host) && !record.left.contains(host);
         let idle = self.life_order(workload).is_none() && record.asked.is_none() && record.moving.is_none();
