@@ -58,6 +58,13 @@ impl ClockMark {
         Some(ClockMark { boot: boot.trim().to_owned(), since_boot_ms, shown })
     }
 
+    /// What the clock of this older mark would show at the moment of the newer one `now`: what it showed, and what has passed since.
+    /// `None` if that is not known, since the machine was booted meanwhile, or is another one.
+    pub fn would_show(&self, now: &ClockMark) -> Option<Time> {
+        let passed = Span(now.since_boot_ms.checked_sub(self.since_boot_ms)?);
+        (self.boot == now.boot).then(|| self.shown + passed)
+    }
+
     /// By how much more the clock has advanced since an older mark than time has passed. Zero if that is not known, since
     /// the machine was booted meanwhile, or is another one.
     pub fn set_ahead_since(&self, older: &ClockMark) -> Span {
@@ -113,6 +120,16 @@ mod tests {
         assert_eq!(mark("one", 65_000, 1_060_400).set_ahead_since(&before), Span::ZERO, "read a moment later");
         assert_eq!(mark("one", 65_000, 1_000_000).set_ahead_since(&before), Span::ZERO, "set back");
         assert_eq!(mark("two", 65_000, 4_660_000).set_ahead_since(&before), Span::ZERO, "nobody knows");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_take_the_time_back_that_passed_meanwhile() {
+        let mark =
+            |boot: &str, since_boot_ms, shown| ClockMark { boot: boot.to_owned(), since_boot_ms, shown: Time(shown) };
+        let before = mark("one", 5_000, 1_000_000);
+        assert_eq!(before.would_show(&mark("one", 65_000, 400_000)), Some(Time(1_060_000)), "a minute passed");
+        assert_eq!(before.would_show(&mark("two", 65_000, 400_000)), None, "nobody knows");
+        assert_eq!(before.would_show(&mark("one", 4_000, 400_000)), None, "that was before");
     }
 
     #[test]

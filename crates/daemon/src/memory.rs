@@ -192,6 +192,15 @@ pub(crate) struct Found {
 impl Memory {
     /// Reads what there is.
     pub async fn open(store: Store, wall: Time) -> Result<(Memory, Found), mainstay_store::Error> {
+        Memory::open_at(store, wall, None).await
+    }
+
+    /// The same for a new term. `mark`: how the wall clock stands to the machine's time since its boot.
+    pub async fn open_at(
+        store: Store,
+        wall: Time,
+        mark: Option<&ClockMark>,
+    ) -> Result<(Memory, Found), mainstay_store::Error> {
         let kinds: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| table(*kind).is_some()).collect();
         let loaded = store.load(&kinds).await?;
         let row = |row: mainstay_store::Row| Some(Row { table: table(row.kind)?, key: row.key, body: row.body });
@@ -199,10 +208,14 @@ impl Memory {
         let definitions = read_definitions(&store).await?;
         let newest = store.events(&mainstay_store::EventQuery { limit: 1, ..Default::default() }).await?;
         let last = newest.first().map_or(Time(0), |event| Time(event.event.at_ms));
-        let not_before = if last.since(wall) > BRIDGED { Time(0) } else { last };
         let memory =
             Memory { store: Arc::new(store), definitions: Arc::new(Mutex::new(definitions)), clock: Arc::default() };
-        let clock = memory.store.body(Kind::Process, CLOCK).await?.and_then(|body| serde_json::from_str(&body).ok());
+        let clock: Option<ClockMark> =
+            memory.store.body(Kind::Process, CLOCK).await?.and_then(|body| serde_json::from_str(&body).ok());
+        // What passed while no controller was there counts too: an old stop would look newer than it is (scenario 419).
+        let counted = clock.as_ref().zip(mark).and_then(|(then, now)| then.would_show(now));
+        let last = counted.map_or(last, |counted| last.max(counted));
+        let not_before = if last.since(wall) > BRIDGED { Time(0) } else { last };
         let put_back = memory.store.put_back().map(str::to_owned);
         Ok((memory, Found { rows, not_before, clock, put_back }))
     }

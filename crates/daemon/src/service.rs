@@ -129,7 +129,8 @@ async fn start_with_room(options: Options, room: usize) -> Result<Running, Start
     let directory = options.state_dir.clone().unwrap_or_else(|| PathBuf::from(&config.controller.state_directory));
     let witness = config.controller.witness_file.as_ref().map(PathBuf::from);
     let store = open_store(directory.join("mainstay.db"), witness).await?;
-    let (memory, found) = Memory::open(store, Clock::start(Time(0)).now()).await?;
+    let wall = Clock::start(Time(0));
+    let (memory, found) = Memory::open_at(store, wall.now(), ClockMark::of(&wall).as_ref()).await?;
     let clock = Clock::start(found.not_before);
     let mark = ClockMark::of(&clock);
     let set_ahead = mark.as_ref().zip(found.clock.as_ref()).map_or(Span::ZERO, |(now, then)| now.set_ahead_since(then));

@@ -124,15 +124,17 @@ impl Engine {
         self.booted_since_fence_was_asked(host, at);
         let Some(record) = self.belief.hosts.get(host) else { return };
         let (known, ours) = (record.booted_at, matches!(record.phase, HostPhase::Off { proof: OffProof::Fenced, .. }));
-        let same = |known: Time| at <= known + self.boot_time_off_by(at);
+        let off_by = self.boot_time_off_by(at);
+        let same = |known: Time| at <= known + off_by;
         let Some(senses) = self.belief.host_senses.get(host) else { return };
         // This may overtake the sign of life that ends the silence (scenario 404).
         let (heard_before, closed_before) = match senses.hypervisor_answers() {
             true => (senses.heard_before, senses.closed_before),
             false => (senses.heard_on(HostChannel::Hypervisor), record.closed_at),
         };
+        self.was_never_shut_down(host, at);
         if known.is_some_and(same) {
-            return self.was_never_shut_down(host, heard_before);
+            return;
         }
         let closed = heard_before.is_some() && closed_before >= heard_before;
         if let Some(record) = self.belief.hosts.get_mut(host) {
@@ -179,20 +181,29 @@ impl Engine {
         (in_use && lost.is_none_or(|lost| lost > alive)).then_some(alive)
     }
 
-    /// It is heard again, and its kernel runs as long as before: it was not shut down, only its management and its network failed.
-    /// What ended there was stopped by persons after all (scenario 407).
-    fn was_never_shut_down(&mut self, host: &HostId, heard_before: Option<Time>) {
+    /// It is heard again, and its kernel has run since before its guests ended: it was not shut down, only its management and its
+    /// network failed. What ended there was stopped by persons after all (scenario 407), also if that happened in another term
+    /// (scenario 424), or if the host was taken from the configuration meanwhile (scenario 425).
+    fn was_never_shut_down(&mut self, host: &HostId, booted_at: Time) {
+        let ran_since = booted_at + self.boot_time_off_by(booted_at);
         let went = self.belief.workloads.values().filter(|record| {
             let trouble = record.trouble.as_ref().filter(|trouble| trouble.cause == Cause::HostShutdown);
-            let waits = trouble.is_some_and(|it| it.started_at.is_none() && Some(it.since) >= heard_before);
+            let waits = trouble.is_some_and(|it| it.started_at.is_none() && it.since.min(it.well_until) > ran_since);
             let here = record.host.as_ref() == Some(host) && record.may_run_on.is_empty();
             waits && here && record.want == Want::Running && self.life_order(&record.workload).is_none()
         });
         let went: Vec<WorkloadId> = went.map(|record| record.workload.clone()).collect();
         for workload in went {
             let seen = self.belief.workload_senses.get(&workload).and_then(|senses| senses.seen.get(host));
-            let Some(DomainState::Off(reason)) = seen.map(|seen| seen.state) else { continue };
-            let Some(how) = persons_stop(reason) else { continue };
+            // Of what had ended in another way it was not believed that it went with its host.
+            let how = match seen.map(|seen| seen.state) {
+                None => StoppedHow::Shutdown,
+                Some(DomainState::Off(reason)) => match persons_stop(reason) {
+                    Some(how) => how,
+                    None => continue,
+                },
+                Some(_) => continue,
+            };
             self.stopped_by_person(host, &workload, how);
             if let Some(record) = self.belief.workloads.get_mut(&workload) {
                 record.trying = None;
@@ -289,7 +300,19 @@ impl Engine {
             (next, allowed) = (*at, between);
             near
         });
-        in_a_row.map(|(at, workload)| (workload.clone(), at)).collect()
+        // What ended long before the first that is known to have gone with it is no part of that row (scenario 426).
+        let first_gone = self.gone_with(host).min();
+        let in_its_row = |at: Time| first_gone.is_none_or(|first| first.since(at) <= ONE_BY_ONE);
+        in_a_row.filter(|(at, _)| in_its_row(*at)).map(|(at, workload)| (workload.clone(), at)).collect()
+    }
+
+    /// Since when those are off that went with the host's shutdown, and were not started since.
+    fn gone_with(&self, host: &HostId) -> impl Iterator<Item = Time> {
+        self.belief.workloads.values().filter(move |record| record.host.as_ref() == Some(host)).filter_map(|record| {
+            let trouble = record.trouble.as_ref()?;
+            let waits = trouble.cause == Cause::HostShutdown && trouble.started_at.is_none();
+            waits.then_some(trouble.well_until)
+        })
     }
 
     /// What a workload that was shut down with its host waits for, if its policy says so.

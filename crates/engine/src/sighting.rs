@@ -452,6 +452,7 @@ impl Engine {
     /// - The host was called off, and lists it again. A host that was off does not know how a guest ended: it never was off
     ///   (scenario 408).
     /// - The host said before that it had ended by itself. It ran in between: that was an old report (scenario 411).
+    /// - It had gone with its host, and that host said before that it ended in another way: its host started it (scenario 423).
     fn stopped_in_trouble(
         &mut self,
         host: &HostId,
@@ -464,9 +465,11 @@ impl Engine {
         let Some(trouble) = record.trouble.as_ref().filter(|trouble| trouble.started_at.is_none()) else { return };
         let lost = match before {
             None => trouble.cause == Cause::HostLost && record.left.contains(host),
-            Some(DomainState::Off(before)) => {
-                persons_stop(before).is_none() && matches!(trouble.cause, Cause::Crashed | Cause::Signalled)
-            }
+            Some(DomainState::Off(before)) => match trouble.cause {
+                Cause::Crashed | Cause::Signalled => persons_stop(before).is_none(),
+                Cause::HostShutdown => before != reason,
+                _ => false,
+            },
             Some(_) => false,
         };
         let here = record.host.as_ref() == Some(host) && record.may_run_on.is_empty();
@@ -474,7 +477,16 @@ impl Engine {
             matches!(last.order.action, Action::Stop { .. }) || !matches!(last.ended, Some((_, Outcome::Done { .. })))
         });
         let idle = self.life_order(workload).is_none() && record.asked.is_none() && record.moving.is_none();
-        if lost && here && idle && !stopped_by_us && record.want == Want::Running {
+        let starts_elsewhere = self
+            .life_order(workload)
+            .is_some_and(|order| matches!(&order.order.action, Action::Start { host: there, .. } if there != host));
+        let unasked = record.asked.is_none() && record.moving.is_none();
+        if lost && starts_elsewhere && unasked && !stopped_by_us && record.host.as_ref() == Some(host) {
+            // If that start fails, it is off as a person wants it (scenario 428).
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.stopped_on = Some((host.clone(), how));
+            }
+        } else if lost && here && idle && !stopped_by_us && record.want == Want::Running {
             self.stopped_by_person(host, workload, how);
             if let Some(record) = self.belief.workloads.get_mut(workload) {
                 record.trying = None;

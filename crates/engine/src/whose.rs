@@ -114,11 +114,13 @@ impl Engine {
     }
 
     /// A start of ours is in doubt, and its host says that a person stopped it. Our own stop before a start leaves the same
-    /// word; but of what had crashed there, and was not stopped by us since, it tells that our start came through.
+    /// word; but of what had crashed there, or had gone with a boot of that host, which knows no reason then (scenario 422), and was
+    /// not stopped by us since, it tells that our start came through.
     pub(crate) fn stopped_after_doubtful_start(&self, workload: &WorkloadId, host: &HostId) -> Option<StoppedHow> {
         let record = self.belief.workloads.get(workload).filter(|record| record.host.as_ref() == Some(host))?;
         let trouble = record.trouble.as_ref().filter(|_| record.want == Want::Running)?;
-        let crashed = matches!(trouble.cause, Cause::Crashed | Cause::Signalled | Cause::Panicked);
+        let crashed =
+            matches!(trouble.cause, Cause::Crashed | Cause::Signalled | Cause::Panicked | Cause::HostRestarted);
         let since = self.orders_there(workload, host).take_while(|order| order.ordered_at >= trouble.since);
         let mut since = since.map(|order| &order.order.action);
         let ours = since.any(|action| matches!(action, Action::Stop { .. } | Action::Revert { .. }));

@@ -1,5 +1,5 @@
-//! The controller's clock, as the daemon derives it: the wall clock when it begins, never before the last time on record, and
-//! from then on monotonic. So what it shows differs from the world's time by the same amount for a whole term.
+//! The controller's clock, as the daemon derives it: the wall clock when it begins, never before the last time on record with
+//! what has passed since then by the machine's time since its boot, and from then on monotonic. So what it shows differs from the world's time by the same amount for a whole term.
 
 use crate::leader::Leader;
 use mainstay_engine::{Input, Step, view::ClusterView};
@@ -10,12 +10,14 @@ use mainstay_model::{Fact, Incident, Time};
 pub(crate) struct WallClock {
     pub ahead_ms: i64,
     pub on_record: Time,
+    /// How far the clock on record was ahead.
+    pub ahead_on_record: Ahead,
 }
 
 impl WallClock {
     /// How far a controller's clock is ahead that begins now.
     pub fn begin(self, now: Time) -> Ahead {
-        let shown = shifted(now, self.ahead_ms).max(self.on_record);
+        let shown = shifted(now, self.ahead_ms).max(self.on_record).max(self.ahead_on_record.shows(now));
         Ahead(signed(shown) - signed(now))
     }
 }

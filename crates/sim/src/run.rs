@@ -36,9 +36,7 @@ pub(crate) struct Simulation {
     pub(crate) term: Term,
     wall_clock: WallClock,
     ahead: Ahead,
-    /// By which the times in memory are told.
-    ahead_on_record: Ahead,
-    /// The same of the backup, and the last time in it.
+    /// How far the clock was ahead by which the times in the backup are told, and the last time in it.
     in_backup: (Ahead, Time),
     pub(crate) rival: Option<Rival>,
     wake_at: Option<Time>,
@@ -93,7 +91,6 @@ impl Simulation {
             term: Term::default(),
             wall_clock: WallClock::default(),
             ahead: Ahead::default(),
-            ahead_on_record: Ahead::default(),
             in_backup: Default::default(),
             rival: None,
             wake_at: None,
@@ -189,7 +186,7 @@ impl Simulation {
             Deed::StoreBackUp => {
                 self.store.back_up();
                 self.checker.memory_backed_up(&self.world);
-                self.in_backup = (self.ahead_on_record, self.wall_clock.on_record);
+                self.in_backup = (self.wall_clock.ahead_on_record, self.wall_clock.on_record);
             }
             Deed::StorePutBack(down_for) => self.put_memory_back(down_for),
             Deed::Pause(span) => {
@@ -217,7 +214,7 @@ impl Simulation {
     /// The backup of the memory is put in its place, if there is one. Nobody does that with a memory that is in use.
     fn put_memory_back(&mut self, down_for: Span) {
         if self.rival.is_none() && self.store.put_back() {
-            (self.ahead_on_record, self.wall_clock.on_record) = self.in_backup;
+            (self.wall_clock.ahead_on_record, self.wall_clock.on_record) = self.in_backup;
             self.checker.memory_put_back(&self.world, self.world.now + down_for);
             self.die(down_for);
         }
@@ -237,7 +234,7 @@ impl Simulation {
         self.ahead = self.wall_clock.begin(now);
         let shown = self.ahead.shows(now);
         // As the daemon finds it out by its machine's own clock, which nobody sets.
-        let set_ahead = shown.since(self.ahead_on_record.shows(now));
+        let set_ahead = shown.since(self.wall_clock.ahead_on_record.shows(now));
         let restored = self.store.is_put_back().then(|| "a backup was put back".to_owned());
         let circumstances = Circumstances { set_ahead, restored };
         match self.elect.begin(self.world.spec.clone(), self.store.rows(), shown, circumstances) {
@@ -289,7 +286,7 @@ impl Simulation {
             return self.record.note(now, "its term is over".to_owned());
         }
         self.wall_clock.on_record = self.ahead.shows(now);
-        self.ahead_on_record = self.ahead;
+        self.wall_clock.ahead_on_record = self.ahead;
         self.checker.told(&self.world, inputs);
         for (id, reply) in &step.replies {
             if let Some(command) = self.commands.get(id).cloned() {

@@ -105,7 +105,13 @@ impl Engine {
             return Err(Doing::Blocked { by: Blocked::WatchOnly { cause } });
         }
         if let Some(trying) = &record.trying {
-            return Ok((trying.rung, cause));
+            let rung = trying.rung;
+            if self.is_still_a_rung(workload, rung) {
+                return Ok((rung, cause));
+            }
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.trying = None;
+            }
         }
         if let Some(rung) = self.only_stopped(workload).filter(|_| running_on.is_none()) {
             return Ok((rung, cause));
@@ -125,12 +131,22 @@ impl Engine {
     }
 
     /// The rung for which it was stopped, if what came of that was unknown or refused, and it was not started since: the start
-    /// belongs to the same attempt, or the ladder would be used up by stops (scenario 302).
+    /// belongs to the same attempt, or the ladder would be used up by stops (scenario 302), also if its host went down
+    /// meanwhile (scenario 420).
     fn only_stopped(&self, workload: &WorkloadId) -> Option<Rung> {
         let record = self.belief.workloads.get(workload)?;
-        let since = record.trouble.as_ref()?.since;
-        let stopped = record.attempts.last().filter(|attempt| attempt.only_stopped && attempt.at >= since)?;
-        (stopped.rung != Rung::Revert || self.last_good_point(workload).is_some()).then_some(stopped.rung)
+        let well_until = record.trouble.as_ref()?.well_until;
+        let stopped = record.attempts.last().filter(|attempt| attempt.only_stopped && attempt.at >= well_until)?;
+        let point = stopped.rung != Rung::Revert || self.last_good_point(workload).is_some();
+        (point && self.is_still_a_rung(workload, stopped.rung)).then_some(stopped.rung)
+    }
+
+    /// False if its ladders have no revert any more: they were changed since that rung was chosen, and it is not carried on with
+    /// (scenario 421).
+    fn is_still_a_rung(&self, workload: &WorkloadId, rung: Rung) -> bool {
+        let policy = self.recovery(workload);
+        let mut ladders = policy.by_cause.values().chain([&policy.ladder]);
+        rung != Rung::Revert || ladders.any(|ladder| ladder.iter().any(|step| step.rung == Rung::Revert))
     }
 
     fn call_a_person(&mut self, workload: &WorkloadId) {

@@ -181,6 +181,11 @@ impl Engine {
         self.rung_failed(workload, host);
         let off = !self.seen_live(workload, host);
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
+        let nowhere = record.may_run_on.is_empty() && record.unsettled.is_empty() && record.want == Want::Running;
+        if nowhere && let Some((there, how)) = record.stopped_on.take_if(|(there, _)| there != host) {
+            record.trying = None;
+            return self.stopped_by_person(&there, workload, how);
+        }
         record.moving = None;
         // It ran after the last try of its ladder, and an operator had it restarted: the last start is the one that failed
         // (scenario 444).

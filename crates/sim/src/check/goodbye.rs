@@ -64,6 +64,11 @@ impl Goodbyes {
         }
     }
 
+    /// True if something newer was told of the guest than what that host lists.
+    pub fn is_old(&self, host: &HostId, workload: &WorkloadId, asked_at: Time) -> bool {
+        self.told_of.get(&(host.clone(), workload.clone())).is_some_and(|of| *of > asked_at)
+    }
+
     /// A start there was told to be done: its event may be lost.
     pub fn came_up(&mut self, host: &HostId, workload: &WorkloadId, now: Time) {
         self.told_of.insert((host.clone(), workload.clone()), now);

@@ -277,7 +277,12 @@ impl Checker {
                 self.sizes.listed(host, *capacity, domains);
                 for (workload, seen) in &**domains {
                     if self.last_ran.get(workload).is_none_or(|ran| ran == host) {
+                        let live_before = self.live_since_put_back.contains(workload);
                         self.told_state(world, workload, host, seen.state);
+                        // A list that was asked for before an event, and arrives after it, is no news of the guest (scenario 427).
+                        if !live_before && self.goodbyes.is_old(host, workload, *asked_at) {
+                            self.live_since_put_back.remove(workload);
+                        }
                     }
                 }
                 if let Some((at, listed)) = &mut self.put_back
