@@ -99,6 +99,11 @@ impl Engine {
         // Of a start that failed, our own stop before it may be heard late, and that is nobody's will.
         let may_have_run = !matches!(outcome, Outcome::Failed { .. });
         if may_have_run && self.stopped_meanwhile(workload, host, sent.since) {
+            // What came up and ended may have been of the start before this one, and of this one no word is heard yet (scenario 480).
+            if sent.doubted {
+                let until = if matches!(outcome, Outcome::Done { .. }) { self.now } else { sent.until };
+                self.unsettle(workload, host, until);
+            }
             return;
         }
         match outcome {
@@ -290,6 +295,9 @@ impl Engine {
                 if let Some(senses) = self.belief.workload_senses.get_mut(workload)
                     && let Some(seen) = senses.seen.get_mut(host)
                 {
+                    if seen.state.is_live() {
+                        seen.since = self.now; // not since it began to run (scenario 485)
+                    }
                     seen.state = DomainState::Off(OffReason::Destroyed);
                     seen.at = self.now;
                 }
