@@ -458,6 +458,7 @@ impl Checker {
         }
         if let Some(Journaled { order, ended: Some((_, Outcome::Unknown { .. })) }) = &entry {
             self.stops.given_up(&order.action, world.now); // also if it never left: the next term can't know
+            self.evidence.given_up(order.id, world.now);
         }
         let Some(Journaled { order, ended: Some((_, Outcome::Done { .. })) }) = entry else { return };
         if !self.done.contains(&order.id) {
