@@ -379,6 +379,9 @@ impl Checker {
         let late = by == Starter::Controller && self.stops.commanded_off(guest);
         if !late {
             self.stops.started(guest);
+        }
+        // What its host started alone the controller still restarts, if an operator asked for that (scenario 520).
+        if !late && by != Starter::Autostart {
             self.signs.started(guest);
         }
         if by != Starter::Autostart && !late {
