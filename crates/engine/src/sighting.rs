@@ -17,12 +17,25 @@ const ANSWER_MAY_BE_LATE: Span = Span::secs(10);
 /// A start's answer comes with the guest's process; if it has not come after this long, it was lost.
 const START_ANSWER_MAY_BE_LATE: Span = Span::secs(5);
 
+/// What was known of a workload on a host before it was seen live there.
+struct Before {
+    /// It was not seen there before.
+    first: bool,
+    /// It was live there.
+    was_live: bool,
+    /// By what was known it still ran there.
+    still: bool,
+}
+
 impl Engine {
     pub(crate) fn domain_changed(&mut self, host: &HostId, workload: &WorkloadId, change: DomainChange) {
         if !self.belief.workloads.contains(workload) || !self.counts(host) || self.is_namesake(workload, host) {
             return; // the next inventory introduces it, if it is news at all
         }
         match change {
+            DomainChange::State(state) if self.is_of_before_our_stop(workload, host, state) => {
+                self.unsettle(workload, host, self.now); // its next list tells
+            }
             DomainChange::State(state) => self.sighting(host, workload, state, self.now),
             DomainChange::Undefined => {
                 // What runs goes on without its definition. Where it may run and was not seen off, the next list tells.
@@ -138,8 +151,11 @@ impl Engine {
         self.agenda.touch(workload);
         let was_live = before.is_some_and(|seen| seen.state.is_live());
         if state.is_live() {
+            // Never believed off here: it did not start, it has not stopped yet (a stop that an earlier term ordered).
+            let first = before.is_none();
+            let still = self.not_seen_to_stop(workload, host) || (first && self.outlived_a_proof(workload, host));
             self.sight_settles(workload, host, at);
-            self.went_live(host, workload, state, before.is_none(), was_live);
+            self.went_live(host, workload, state, Before { first, was_live, still });
         } else {
             let arriving = before.is_some_and(|seen| seen.state == DomainState::Paused(PauseReason::Busy));
             self.went_off(host, workload, state, was_live, arriving, before.map(|seen| seen.at));
@@ -149,11 +165,9 @@ impl Engine {
         }
     }
 
-    fn went_live(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, first: bool, was_live: bool) {
+    fn went_live(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, before: Before) {
         let subject = Subject::Workload(workload.clone());
-        // Never believed off here: it did not start, it has not stopped yet (a stop that an earlier term ordered).
-        let still = self.belief.workloads.get(workload).is_some_and(|record| record.may_run_on.contains(host))
-            || (first && self.outlived_a_proof(workload, host));
+        let Before { first, was_live, still } = before;
         self.belief.may_run(workload, host);
         if state == DomainState::Running
             && let Some(record) = self.belief.workloads.get_mut(workload)
@@ -223,6 +237,15 @@ impl Engine {
             }
         }
         self.agenda.stir();
+    }
+
+    /// It may run there by what is on record. What was seen to stop before, and is in doubt there only as the source of a
+    /// migration, is not still running when it comes up: it was started (scenario 447).
+    fn not_seen_to_stop(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let Some(record) = self.belief.workloads.get(workload) else { return false };
+        let seen_to_stop = matches!(record.want, Want::Stopped { how, .. } if how != StoppedHow::Operator);
+        let moved_from = record.unsettled.get(host).is_some_and(|open| !open.told_to_start);
+        record.may_run_on.contains(host) && !(seen_to_stop && moved_from)
     }
 
     /// The host was called off, an operator wanted the workload stopped, and the host has it running without having booted

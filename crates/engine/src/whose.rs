@@ -9,7 +9,7 @@ use crate::{
     engine::Engine,
 };
 use mainstay_model::{
-    Action, Cause, DomainState, HostId, OffReason, Outcome, PauseReason, Span, StopHow, Time, WorkloadId,
+    Action, Cause, DomainState, HostId, OffReason, Outcome, PauseReason, Proof, Span, StopHow, Time, WorkloadId,
 };
 
 /// Words of a stop can come this long after its outcome.
@@ -86,6 +86,30 @@ impl Engine {
                     matches!(outcome, Outcome::Done { .. }) && self.now.since(*at) <= LATE_WORD
                 };
                 started && last.ended.as_ref().is_some_and(done)
+            })
+    }
+
+    /// Our own stop there was done a moment ago, no start of ours came through since, and the host says what it was stopped for: that
+    /// may be told late or twice (scenario 448).
+    pub(crate) fn is_of_before_our_stop(&self, workload: &WorkloadId, host: &HostId, state: DomainState) -> bool {
+        let cause = match state {
+            DomainState::Paused(reason) => pause_cause(reason),
+            DomainState::Panicked => Some(Cause::Panicked),
+            _ => None,
+        };
+        let trouble = self.belief.workloads.get(workload).and_then(|record| record.trouble.as_ref());
+        let again = cause.is_some() && trouble.map(|trouble| trouble.cause) == cause;
+        let failed = |order: &&OrderRecord| {
+            order.order.action.may_run_on() == Some(host)
+                && matches!(order.ended, Some((_, Outcome::Failed { ref error })) if error.proves != Proof::There)
+        };
+        again
+            && !self.seen_live(workload, host)
+            && self.orders_there(workload, host).find(|order| !failed(order)).is_some_and(|last| {
+                let done = |(at, outcome): &(Time, Outcome)| {
+                    matches!(outcome, Outcome::Done { .. }) && self.now.since(*at) <= LATE_WORD
+                };
+                matches!(last.order.action, Action::Stop { .. }) && last.ended.as_ref().is_some_and(done)
             })
     }
 

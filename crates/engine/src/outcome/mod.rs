@@ -142,6 +142,7 @@ impl Engine {
                 if matches!(outcome, Outcome::Done { .. }) {
                     if let Some(senses) = self.belief.workload_senses.get_mut(&workload) {
                         senses.seen.remove(&host);
+                        senses.gone.insert(host.clone(), self.now); // a list that was asked for before may come yet (scenario 449)
                     }
                     if let Some(record) = self.belief.workloads.get_mut(&workload) {
                         record.left.remove(&host);

@@ -10,6 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A request in the socket of a host that hung is taken within this after its outcome became unknown, or never.
 const MAY_STILL_HAPPEN: Span = Span::secs(90);
 
+/// A request reaches a host that answers within this.
+const REQUEST_ARRIVES: Span = Span::secs(10);
+
 /// Where workloads may run, as far as was told.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Evidence {
@@ -126,6 +129,22 @@ impl Evidence {
         self.open.insert(order.id, Open { order: order.clone(), left_at: now, happened: false, unknown_since: None });
     }
 
+    /// A migration that was not answered moves nothing any more once both hosts have listed, long after it left, that it does not
+    /// run there: what its source no longer executes has nothing to send. Its outcome is unknown from then on.
+    fn nothing_left_to_move(&mut self, now: Time) {
+        let (live, listed) = (&self.live, &self.listed);
+        for open in self.open.values_mut().filter(|open| open.unknown_since.is_none()) {
+            let Action::Migrate { workload, from, to } = &open.order.action else { continue };
+            let runs_not = |host: &HostId| {
+                let there = live.get(host).is_some_and(|there| there.contains(workload));
+                !there && listed.get(host).is_some_and(|asked_at| *asked_at > open.left_at + REQUEST_ARRIVES)
+            };
+            if [from, to].into_iter().all(runs_not) {
+                open.unknown_since = Some(now);
+            }
+        }
+    }
+
     fn live_on(&mut self, host: &HostId) -> &mut BTreeSet<WorkloadId> {
         self.live.entry(host.clone()).or_default()
     }
@@ -201,6 +220,7 @@ impl Evidence {
                         self.seen_live(workload, host, *asked_at);
                     }
                 }
+                self.nothing_left_to_move(now);
             }
             Fact::Domain { host, workload, change: DomainChange::State(state) } => {
                 // Its last words can arrive when it was proved off already; what it says anew begins with a list.
