@@ -375,7 +375,7 @@ impl Engine {
             Doing::Blocked { by: Blocked::RunsAs { name: other, host } } => drafts.push(draft(
                 Code::NO_HOST_FITS,
                 Severity::Yellow,
-                format!("{workload} is not started: the same VM, by its uuid, runs as {other} on {host}"),
+                format!("{workload} is neither started nor moved: the same VM, by its uuid, runs as {other} on {host}"),
                 format!("if it was renamed, leave the old name alone: mainstay vm unprotect {name}"),
             )),
             Doing::Waiting { on: WaitingOn::Predecessor { workload: other, .. }, .. } => drafts.push(draft(

@@ -193,6 +193,11 @@ impl Engine {
 
     /// Its host was silent, but it ran on all the while.
     pub(crate) fn was_spared(&mut self, workload: &WorkloadId, host: &HostId) {
+        let senses = self.belief.workload_senses.get(workload);
+        let came_up = senses.and_then(|senses| {
+            let up = senses.up_since.filter(|up| senses.asked_to_start.is_some_and(|asked| *up > asked))?;
+            Some((up, senses.answered_since.unwrap_or(up)))
+        });
         let Some(record) = self.belief.workloads.get(workload) else { return };
         if let Some(incident) = record.incident.and_then(|id| self.belief.incidents.get_mut(&id))
             && let Some(hit) = incident.workloads.iter_mut().find(|hit| hit.workload == *workload)
@@ -200,8 +205,10 @@ impl Engine {
             hit.to = Some(host.clone());
             let from = hit.down_since.unwrap_or(hit.well_until);
             hit.probed = record.answers;
-            hit.running_at = Some(from);
-            hit.answering_at = record.answers.then_some(from);
+            // An operator had it started: it was down until then (scenario 485).
+            let (up, answered) = came_up.unwrap_or((from, from));
+            hit.running_at = Some(up);
+            hit.answering_at = record.answers.then_some(answered);
             hit.data_loss.get_or_insert_default();
         }
         self.leave_incident_of(workload);

@@ -40,7 +40,8 @@ impl Engine {
                 elsewhere.or_else(|| self.runs_renamed(workload)).or_else(|| self.overload(workload, host))
             }
             Action::Migrate { workload, from, to } => {
-                self.runs_elsewhere(workload, &[from, to]).or_else(|| self.overload(workload, to))
+                let elsewhere = self.runs_elsewhere(workload, &[from, to]);
+                elsewhere.or_else(|| self.runs_renamed(workload)).or_else(|| self.overload(workload, to))
             }
             Action::Resume { workload, host } => self.runs_elsewhere(workload, &[host]),
             Action::DeletePoint { workload, point, .. } => {

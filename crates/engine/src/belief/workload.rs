@@ -408,6 +408,8 @@ pub(crate) struct WorkloadSenses {
     pub watched_since: Option<Time>,
     /// When an operator wanted it to run that had been off as wanted: that it was off before is no downtime.
     pub wanted_since: Option<Time>,
+    /// When an operator asked for a start of it while it was down.
+    pub asked_to_start: Option<Time>,
     /// Hosts that have another VM of this name.
     pub namesakes: BTreeSet<HostId>,
     /// Housekeeping failed: no more before this.

@@ -85,7 +85,10 @@ impl Engine {
                 _ if self.is_unlisted(home) => return None, // its home tells soon what became of it
                 _ => Cause::Vanished,
             };
-            return missed.then(|| (cause, well_until(gone_since.unwrap_or(self.now))));
+            // That it was off on another host before it ran on its home says nothing of its end (scenario 483).
+            let ended = home.and_then(|host| senses.seen.get(host)).map(|seen| seen.since);
+            let ended = ended.or_else(|| gone_since.filter(|_| self.last_well(workload).is_none()));
+            return missed.then(|| (cause, well_until(ended.unwrap_or(self.now))));
         };
         if record.may_run_on.len() > 1 || self.sight(host) != Sight::Heard {
             return None;

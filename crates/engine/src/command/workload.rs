@@ -99,6 +99,7 @@ impl Engine {
         self.asked_anew(workload, None);
         self.answered(workload);
         self.wanted_from_now(workload);
+        self.belief.workload_senses.entry(workload.clone()).or_default().asked_to_start = Some(self.now);
         let record = self.belief.workloads.get_mut(workload).expect("checked above");
         record.attempts.clear();
         record.trying = None;

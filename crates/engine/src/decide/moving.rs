@@ -29,6 +29,10 @@ impl Engine {
             self.agenda.touch_host(host);
             return Next::Is(Doing::Nothing { why: crate::explain::Why::Well });
         }
+        if let Some((name, host)) = self.runs_under_another_name(workload) {
+            // It runs twice, by a person's doing: neither is touched (scenario 481).
+            return Next::Is(Doing::Blocked { by: Blocked::RunsAs { name, host } });
+        }
         if let Some(order) = self.point_order_of(workload) {
             // A workload is held still while a point is taken; a migration would fail, or find it paused.
             let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };

@@ -101,6 +101,10 @@ impl Engine {
         // An earlier start there may have come through, and been stopped, before this one: a list tells (scenario 450).
         let two_starts = sent.doubted && matches!(outcome, Outcome::Done { .. });
         if may_have_run && !two_starts && self.stopped_meanwhile(workload, host, sent.since) {
+            // What came up and ended may have been of the start before this one, and of this one no word is heard yet (scenario 480).
+            if sent.doubted {
+                self.unsettle(workload, host, sent.until);
+            }
             return;
         }
         match outcome {
@@ -297,6 +301,9 @@ impl Engine {
                 if let Some(senses) = self.belief.workload_senses.get_mut(workload)
                     && let Some(seen) = senses.seen.get_mut(host)
                 {
+                    if seen.state.is_live() {
+                        seen.since = self.now; // not since it began to run (scenario 485)
+                    }
                     seen.state = DomainState::Off(OffReason::Destroyed);
                     seen.at = self.now;
                 }

@@ -77,10 +77,21 @@ impl Checker {
             Starter::Autostart => self.alone.knows_autostart(world, guest, host) && self.is_managed(world, guest),
             Starter::Person | Starter::Storage => false,
         };
+        let counts = counts && !(by == Starter::Controller && self.was_called_off_with_its_start(guest, host));
         if let Some(other) = self.true_others(world, guest, host, Known::WhenOrdered).first().filter(|_| counts) {
             let text = format!("{guest} began to execute on {host} (by {by}) while it executes on {other}");
             self.violate(world, Rule::NeverTwice, text);
         }
+    }
+
+    /// The host was called off and is not, a start that had left for it before that happens only now, and what runs elsewhere was
+    /// ordered before the controller could know better (scenario 482). A start there that left after that is not excused.
+    fn was_called_off_with_its_start(&self, guest: &WorkloadId, host: &HostId) -> bool {
+        let Some(claim) = self.alone.falsely_off.get(host) else { return false };
+        let sent = self.last_start_on.get(&(guest.clone(), host.clone()));
+        let elsewhere = self.last_start.get(guest);
+        sent.is_some_and(|sent| *sent <= claim.since)
+            && elsewhere.is_some_and(|left| claim.refuted.is_none_or(|refuted| *left < refuted))
     }
 
     /// In the end nothing that is managed would be started by its host alone.

@@ -239,6 +239,16 @@ impl Evidence {
         }
     }
 
+    /// The controller gave up waiting for the answer to a migration. Both hosts were asked since it left and told: what was sent reached
+    /// them, and is taken soon or never (scenario 434).
+    pub fn given_up(&mut self, id: ActionId, now: Time) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        let Action::Migrate { from, to, .. } = &open.order.action else { return };
+        if [from, to].into_iter().all(|host| self.listed.get(host).is_some_and(|asked_at| *asked_at > open.left_at)) {
+            open.unknown_since.get_or_insert(now);
+        }
+    }
+
     /// The order's outcome was told; gives back the order.
     ///
     /// `lost_after`: what a device says of a host's power proves nothing while the host was heard so lately: it may speak of

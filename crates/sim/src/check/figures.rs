@@ -4,9 +4,11 @@
 use super::{Checker, Rule};
 use crate::world::World;
 use mainstay_engine::{Change, Table};
-use mainstay_model::{DomainState, Incident, IncidentId, IncidentWorkload, Span, Time, WorkloadId, spec::PersonStop};
+use mainstay_model::{
+    DomainState, Fact, Incident, IncidentId, IncidentWorkload, Span, Time, WorkloadId, spec::PersonStop,
+};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Signs of life take this long to arrive, on a path that loses and delays.
 const SENSED_WITHIN: Span = Span::secs(6);
@@ -21,6 +23,9 @@ pub(super) struct Figures {
     asked: BTreeMap<WorkloadId, Time>,
     /// When each was off because a person wanted it so: that is no downtime.
     left_off: BTreeMap<WorkloadId, Periods>,
+    /// Which have answered since the controller has them on record. What never did is not known to answer at all, and counts as one that
+    /// is not probed (scenario 484).
+    answered: BTreeSet<WorkloadId>,
 }
 
 /// From, until (`None`: it still lasts), in order.
@@ -71,6 +76,20 @@ impl Figures {
         self.asked.insert(workload.clone(), now);
     }
 
+    /// The controller was told something.
+    pub fn fact(&mut self, fact: &Fact) {
+        if let Fact::GuestHeard { workload, .. } | Fact::GuestHeardAtItsWord { workload, .. } = fact
+            && !self.answered.contains(workload)
+        {
+            self.answered.insert(workload.clone());
+        }
+    }
+
+    /// The controller has it on record no more.
+    pub fn forgotten(&mut self, workload: &str) {
+        self.answered.retain(|known| known.as_str() != workload);
+    }
+
     /// A memory that was put back holds incidents that are not over.
     pub fn memory_put_back(&mut self) {
         self.over.clear();
@@ -96,6 +115,7 @@ impl Checker {
         for guest in world.guests.values() {
             let rule = world.spec.workload_rule(&guest.name, &guest.tags);
             let probed = rule.is_some_and(|rule| rule.policy.probes.any());
+            let probed = probed && self.figures.answered.contains(&guest.name);
             let well = guest.processes.iter().any(|(host, process)| match probed {
                 true => world.is_well_on(guest, host),
                 // Nothing tells of a guest that is not probed whether it hangs. A panic and a pause its host reports.
@@ -133,7 +153,14 @@ impl Checker {
                 )),
                 Some(_) => None,
                 None if !one_clock => None,
-                None => incident.workloads.iter().find_map(|hit| self.figures.wrong(hit)),
+                None => {
+                    // A namesake that took the place of a VM of a host that is configured no more is another VM.
+                    let same = |hit: &&IncidentWorkload| {
+                        let guest = world.guests.get(&hit.workload);
+                        guest.is_none_or(|guest| self.uuids.get(&hit.workload).is_none_or(|uuid| guest.uuid == *uuid))
+                    };
+                    incident.workloads.iter().filter(same).find_map(|hit| self.figures.wrong(hit))
+                }
             };
             if let Some(text) = wrong {
                 self.violate(world, Rule::Figures, text);

@@ -90,6 +90,8 @@ pub(crate) struct Checker {
     last_ran: BTreeMap<WorkloadId, HostId>,
     /// When the newest order left that may start it.
     last_start: BTreeMap<WorkloadId, Time>,
+    /// And on each host.
+    last_start_on: BTreeMap<(WorkloadId, HostId), Time>,
     /// Known to be stopped when the backup was made: these stay so.
     stopped_in_backup: BTreeSet<WorkloadId>,
     /// On record as stopped when the backup was made.
@@ -269,6 +271,7 @@ impl Checker {
         self.alone.fact(fact, world.now);
         self.signs.fact(fact, world.now);
         self.goodbyes.told(fact, world.now);
+        self.figures.fact(fact);
         match fact {
             Fact::Domain { host, workload, change: DomainChange::State(state) } => {
                 self.told_state(world, workload, host, *state);
@@ -425,7 +428,12 @@ impl Checker {
         for change in changes {
             match change.table {
                 Table::Order => self.journaled(world, change),
-                Table::Workload => self.believed(world, change),
+                Table::Workload => {
+                    if change.body.is_none() {
+                        self.figures.forgotten(&change.key);
+                    }
+                    self.believed(world, change);
+                }
                 Table::Point => {
                     points = true;
                     self.recorded(world, store, change);
@@ -458,6 +466,7 @@ impl Checker {
         }
         if let Some(Journaled { order, ended: Some((_, Outcome::Unknown { .. })) }) = &entry {
             self.stops.given_up(&order.action, world.now); // also if it never left: the next term can't know
+            self.evidence.given_up(order.id, world.now);
         }
         let Some(Journaled { order, ended: Some((_, Outcome::Done { .. })) }) = entry else { return };
         if !self.done.contains(&order.id) {

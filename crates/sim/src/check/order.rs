@@ -68,8 +68,9 @@ impl Checker {
             }
             _ => {}
         }
-        if let Some(workload) = order.action.workload().filter(|_| order.action.may_run_on().is_some()) {
+        if let Some((workload, host)) = order.action.workload().zip(order.action.may_run_on()) {
             self.last_start.insert(workload.clone(), world.now);
+            self.last_start_on.insert((workload.clone(), host.clone()), world.now);
         }
         self.stops.ordered(order, world.now);
         self.evidence.left(order, world.now);
