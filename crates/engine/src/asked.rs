@@ -141,7 +141,12 @@ impl Engine {
                 let home = there.cloned().or_else(|| record.host.clone()).filter(|host| self.in_service(host));
                 let Some(host) = home else {
                     self.asked_is_given_up(workload, "its host is not in service");
-                    return None;
+                    // A try may have come through, whatever its answer said: what runs is judged anew first (scenario 523).
+                    let seen = there.filter(|_| live).cloned();
+                    return seen.map(|host| Doing::Waiting {
+                        on: WaitingOn::Answer { host },
+                        until: Some(self.now + Span(1)),
+                    });
                 };
                 if let Some(waiting) = waiting(WaitingOn::Backoff { rung: Rung::Revert }) {
                     return Some(waiting);

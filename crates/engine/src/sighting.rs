@@ -194,13 +194,15 @@ impl Engine {
             record.pending_on.remove(host);
         }
         let Some(record) = self.belief.workloads.get(workload) else { return };
+        let starts_here =
+            self.life_order(workload).is_some_and(|order| order.order.action.may_run_on() == Some(host));
         if state == DomainState::Running
-            && !ours
-            && !still
+            && (late || !starts_here && !still)
             && record.trying.is_some()
             && let Some(record) = self.belief.workloads.get_mut(workload)
         {
-            record.trying = None; // its host or a person was faster: there is nothing left to try (scenario 475)
+            // Its host, a person or a late start was faster: there is nothing left to try (scenarios 475, 521 and 522).
+            record.trying = None;
         }
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let wanted_stopped = matches!(record.want, Want::Stopped { .. });
