@@ -194,8 +194,7 @@ impl Engine {
             record.pending_on.remove(host);
         }
         let Some(record) = self.belief.workloads.get(workload) else { return };
-        let starts_here =
-            self.life_order(workload).is_some_and(|order| order.order.action.may_run_on() == Some(host));
+        let starts_here = self.life_order(workload).is_some_and(|order| order.order.action.may_run_on() == Some(host));
         if state == DomainState::Running
             && (late || !starts_here && !still)
             && record.trying.is_some()

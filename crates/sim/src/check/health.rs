@@ -35,6 +35,8 @@ struct HostSigns {
     listed: bool,
     /// It closed its connection, as a host does that shuts down.
     closed: bool,
+    /// A fence order left for it rightly, and it was not heard since: that is carried on with, whatever falls silent later.
+    rightly_fenced: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -69,6 +71,7 @@ impl Signs {
             Fact::HostHeard { host, channel } => {
                 let signs = self.host(host);
                 signs.heard.insert(*channel, now);
+                signs.rightly_fenced = false;
                 if *channel == HostChannel::Hypervisor {
                     (signs.silent, signs.closed) = (false, false);
                 }
@@ -164,8 +167,11 @@ impl Checker {
         if self.signs.to_fence.contains_key(host) {
             return;
         }
-        if let Some(why) = self.reported_health(world, host).or_else(|| self.cut_off(world, host)) {
-            self.violate(world, Rule::WellLeftAlone, format!("{} although {why}", order.action));
+        let begun = self.signs.hosts.get(host).is_some_and(|signs| signs.rightly_fenced);
+        let cut_off = || if begun { None } else { self.cut_off(world, host) };
+        match self.reported_health(world, host).or_else(cut_off) {
+            Some(why) => self.violate(world, Rule::WellLeftAlone, format!("{} although {why}", order.action)),
+            None => self.signs.host(host).rightly_fenced = true,
         }
     }
 

@@ -36,7 +36,7 @@ use health::Signs;
 use mainstay_engine::{Change, Input, Table};
 use mainstay_model::{
     Action, ActionId, Command, Detail, DomainChange, DomainSeen, DomainState, Epoch, Fact, HostId, Order, Outcome,
-    PowerState, Span, Time, WorkloadId,
+    PauseReason, PowerState, Span, Time, WorkloadId,
 };
 use moves::Moves;
 use points::Points;
@@ -305,7 +305,11 @@ impl Checker {
         } else if self.put_back.as_ref().is_some_and(|(_, listed)| !listed.contains(host)) {
             self.live_since_put_back.remove(workload);
         }
-        let sick = matches!(state, DomainState::Panicked | DomainState::Paused(_));
+        let sick = match state {
+            // A migration holds it for a moment; a slow list may tell of that when it is over.
+            DomainState::Paused(reason) => reason != PauseReason::Busy,
+            state => state == DomainState::Panicked,
+        };
         if sick {
             self.told_sick.entry(workload.clone()).or_insert(world.now);
         } else {
