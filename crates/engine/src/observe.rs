@@ -156,6 +156,9 @@ impl Engine {
         let listed_before = senses.inventory.is_some() || senses.heard_before.is_some();
         let first = senses.inventory.replace(asked_at).is_none();
         let before = std::mem::replace(&mut senses.listed, domains.clone());
+        if self.belief.unknown_runs.get(host).is_some_and(|at| *at < asked_at) {
+            self.belief.unknown_runs.remove(host);
+        }
         let known = before.keys().chain(self.belief.on_host(host));
         let missing: BTreeSet<WorkloadId> =
             known.filter(|workload| !domains.contains_key(*workload)).cloned().collect();

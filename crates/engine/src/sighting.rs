@@ -29,8 +29,15 @@ struct Before {
 
 impl Engine {
     pub(crate) fn domain_changed(&mut self, host: &HostId, workload: &WorkloadId, change: DomainChange) {
-        if !self.belief.workloads.contains(workload) || !self.counts(host) || self.is_namesake(workload, host) {
+        if !self.belief.workloads.contains(workload) {
+            let runs = matches!(change, DomainChange::State(state) if state.is_live());
+            if runs && self.belief.host_senses.contains_key(host) {
+                self.belief.unknown_runs.entry(host.clone()).or_insert(self.now);
+            }
             return; // the next inventory introduces it, if it is news at all
+        }
+        if !self.counts(host) || self.is_namesake(workload, host) {
+            return;
         }
         match change {
             DomainChange::State(state) if self.is_of_before_our_stop(workload, host, state) => {

@@ -46,6 +46,8 @@ pub(crate) struct Belief {
     pub readiness: Readiness,
     /// Hosts that are silent on every channel.
     pub silent: BTreeSet<HostId>,
+    /// Hosts of which an event told of a running VM that no list has told of; since when, and until they list.
+    pub unknown_runs: BTreeMap<HostId, Time>,
     /// True while too many hosts are silent at once: the controller is cut off.
     pub cut_off: bool,
     /// When that was judged last.
@@ -218,6 +220,7 @@ impl Belief {
         self.hosts.remove(host);
         self.host_senses.remove(host);
         self.readiness.forget_host(host);
+        self.unknown_runs.remove(host);
         for senses in self.workload_senses.values_mut() {
             senses.seen.remove(host);
             senses.namesakes.remove(host);

@@ -9,7 +9,7 @@ use crate::{
     place::{Groups, NoHostFits, Placement, Refusal, Request, place, state_left},
 };
 use mainstay_model::{
-    Action, Cause, EventKind, HostId, Resources, Severity, Span, Subject, WorkloadId,
+    Action, Cause, EventKind, HostId, Resources, Severity, Span, Subject, Time, WorkloadId,
     spec::{Rung, Strength},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -230,6 +230,9 @@ impl Engine {
         if let Some(host) = self.may_have_another_name(workload) {
             return Some(host);
         }
+        if let Some(host) = self.runs_what_nobody_listed(workload) {
+            return Some(host);
+        }
         let late = &self.belief.workloads.get(workload)?.late_on;
         if let Some((host, _)) = late.iter().find(|(host, until)| *host != target && **until > self.now) {
             return Some(host.clone());
@@ -243,6 +246,16 @@ impl Engine {
             self.sight(host) == Sight::Heard && listed.is_none_or(|asked_at| asked_at <= since)
         };
         told.find(unlisted).map(|(host, _)| host.clone())
+    }
+
+    /// A host on which something of an unknown name began to run before this one was missed, and that has not listed it yet: it may
+    /// be this one, renamed and started by a person (scenario 525). What begins later is not waited for, so that a host on which
+    /// VMs are made all the time holds nothing up.
+    fn runs_what_nobody_listed(&self, workload: &WorkloadId) -> Option<HostId> {
+        let missed_at = self.belief.workloads.get(workload)?.trouble.as_ref()?.since;
+        let mut unlisted = self.belief.unknown_runs.iter();
+        let of_before = |(host, at): &(&HostId, &Time)| **at <= missed_at && self.sight(host) == Sight::Heard;
+        unlisted.find(of_before).map(|(host, _)| host.clone())
     }
 
     /// A host that has not listed its VMs since a definition of this one was gone. A person may have renamed it: the lists tell of
