@@ -456,7 +456,7 @@ impl Engine {
         self.agenda.stir();
     }
 
-    /// It is missed, and its host says that a person stopped it. Two such answers count:
+    /// It is missed, and its host says that a person stopped it. Such answers count:
     /// - The host was called off, and lists it again. A host that was off does not know how a guest ended: it never was off
     ///   (scenario 408).
     /// - The host said before that it had ended by itself. It ran in between: that was an old report (scenario 411).
@@ -472,6 +472,8 @@ impl Engine {
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let Some(trouble) = record.trouble.as_ref().filter(|trouble| trouble.started_at.is_none()) else { return };
         let lost = match before {
+            // No host leaves the word *destroyed* when it goes: after it was back, a person did (scenario 526).
+            None if trouble.cause == Cause::HostShutdown => reason == OffReason::Destroyed,
             None => trouble.cause == Cause::HostLost && record.left.contains(host),
             Some(DomainState::Off(before)) => match trouble.cause {
                 Cause::Crashed | Cause::Signalled => persons_stop(before).is_none(),
