@@ -472,8 +472,12 @@ impl Engine {
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let Some(trouble) = record.trouble.as_ref().filter(|trouble| trouble.started_at.is_none()) else { return };
         let lost = match before {
-            // No host leaves the word *destroyed* when it goes: after it was back, a person did (scenario 526).
-            None if trouble.cause == Cause::HostShutdown => reason == OffReason::Destroyed,
+            // No host leaves the word *destroyed* when it goes, and after its boot it knows of no end before: it was back, and a
+            // person ended it (scenarios 526 and 527).
+            None if trouble.cause == Cause::HostShutdown => {
+                let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at);
+                reason == OffReason::Destroyed || booted > Some(trouble.since)
+            }
             None => trouble.cause == Cause::HostLost && record.left.contains(host),
             Some(DomainState::Off(before)) => match trouble.cause {
                 Cause::Crashed | Cause::Signalled => persons_stop(before).is_none(),
