@@ -95,6 +95,9 @@ impl Engine {
             }
             return;
         }
+        if let Some(record) = self.belief.hosts.get_mut(host) {
+            record.called_off_at = Some(closed_at);
+        }
         let went = self.went_with(host, closed_at, GOES_WITH);
         self.went_with_their_host(host, "it was shut down in good order", went);
     }

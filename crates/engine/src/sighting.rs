@@ -256,13 +256,13 @@ impl Engine {
         record.may_run_on.contains(host) && !(seen_to_stop && moved_from)
     }
 
-    /// The host was called off, an operator wanted the workload stopped, and the host has it running without having booted
-    /// since: it was never off, and no person started it there (scenario 311).
+    /// An operator wanted the workload stopped, and a host that was called off has it running without having booted since: it was
+    /// never off, and no person started it there (scenario 311). If it booted, a person did (scenario 528).
     fn outlived_a_proof(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let Some(record) = self.belief.workloads.get(workload) else { return false };
-        let Want::Stopped { at, how: StoppedHow::Operator } = record.want else { return false };
-        let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at).is_some_and(|booted| booted > at);
-        record.left.contains(host) && !booted
+        let by_operator = matches!(record.want, Want::Stopped { how: StoppedHow::Operator, .. });
+        let never_off = self.belief.hosts.get(host).is_some_and(|host| host.booted_at <= host.called_off_at);
+        by_operator && record.left.contains(host) && never_off
     }
 
     /// True while a migration takes the workload away from this host: its running there is no news.

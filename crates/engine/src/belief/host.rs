@@ -38,6 +38,9 @@ pub(crate) struct HostRecord {
     /// When its kernel began to run, as it told last.
     #[serde(default)]
     pub booted_at: Option<Time>,
+    /// When it was last taken for off. If it has not booted since, that was wrong.
+    #[serde(default)]
+    pub called_off_at: Option<Time>,
     /// An operator asked to fence it, and it is not off yet.
     #[serde(default)]
     pub fence_asked: bool,
@@ -109,6 +112,7 @@ impl HostRecord {
             incident: None,
             closed_at: None,
             booted_at: None,
+            called_off_at: None,
             fence_asked: false,
             cycle: false,
             fence_failures: BTreeMap::new(),

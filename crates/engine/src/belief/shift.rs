@@ -28,14 +28,21 @@ impl Belief {
 }
 
 fn host_times(record: &mut HostRecord) -> impl Iterator<Item = &mut Time> {
-    let HostRecord { since, phase, maintenance, power_ons, closed_at, booted_at, .. } = record;
+    let HostRecord { since, phase, maintenance, power_ons, closed_at, booted_at, called_off_at, .. } = record;
     let of_phase = match phase {
         HostPhase::Lost { try_at, .. } => Some(try_at),
         HostPhase::Off { powered_on, .. } => powered_on.as_mut(),
         HostPhase::Online | HostPhase::Returning => None,
     };
     let maintained = maintenance.as_mut().map(|maintenance| &mut maintenance.since);
-    [since].into_iter().chain(of_phase).chain(maintained).chain(power_ons).chain(closed_at).chain(booted_at)
+    [since]
+        .into_iter()
+        .chain(of_phase)
+        .chain(maintained)
+        .chain(power_ons)
+        .chain(closed_at)
+        .chain(booted_at)
+        .chain(called_off_at)
 }
 
 /// Without what is unsettled, which counts with all of its time anew in any case.

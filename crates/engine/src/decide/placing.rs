@@ -27,6 +27,9 @@ pub(super) enum PlaceFor {
     GoBack { to: HostId },
 }
 
+/// A person who renames a VM starts it under its new name within this, as far as it is waited for.
+const RENAMED_WITHIN: Span = Span::minutes(1);
+
 impl Engine {
     pub(super) fn place_and_start(&mut self, wanted: BTreeMap<WorkloadId, PlaceFor>) {
         if wanted.is_empty() {
@@ -248,13 +251,15 @@ impl Engine {
         told.find(unlisted).map(|(host, _)| host.clone())
     }
 
-    /// A host on which something of an unknown name began to run before this one was missed, and that has not listed it yet: it may
-    /// be this one, renamed and started by a person (scenario 525). What begins later is not waited for, so that a host on which
-    /// VMs are made all the time holds nothing up.
+    /// A host on which something of an unknown name began to run before this one was missed, or about when a definition of this one
+    /// was removed, and that has not listed it yet: it may be this one, renamed and started by a person (scenarios 525 and 529).
+    /// What begins later is not waited for, so that a host on which VMs are made all the time holds nothing up.
     fn runs_what_nobody_listed(&self, workload: &WorkloadId) -> Option<HostId> {
         let missed_at = self.belief.workloads.get(workload)?.trouble.as_ref()?.since;
+        let gone_at = self.belief.workload_senses.get(workload).and_then(|senses| senses.gone_at);
+        let until = gone_at.map_or(missed_at, |gone| missed_at.max(gone + RENAMED_WITHIN));
         let mut unlisted = self.belief.unknown_runs.iter();
-        let of_before = |(host, at): &(&HostId, &Time)| **at <= missed_at && self.sight(host) == Sight::Heard;
+        let of_before = |(host, at): &(&HostId, &Time)| **at <= until && self.sight(host) == Sight::Heard;
         unlisted.find(of_before).map(|(host, _)| host.clone())
     }
 

@@ -100,6 +100,7 @@ impl Engine {
         record.phase = HostPhase::Off { proof, powered_on: None };
         record.fence_asked = false;
         record.since = now;
+        record.called_off_at = Some(now);
         let text = match proof {
             OffProof::Fenced => "proved off: fenced",
             OffProof::FoundOff => "proved off: its fence device found it without power",
