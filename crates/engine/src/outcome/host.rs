@@ -5,7 +5,7 @@ use crate::{
     engine::Engine,
 };
 use mainstay_model::{
-    ActionId, Cause, Detail, EventKind, HostId, Outcome, PowerState, Severity, Span, Subject, WorkloadId,
+    Action, ActionId, Cause, Detail, EventKind, HostId, Outcome, PowerState, Severity, Span, Subject, WorkloadId,
 };
 
 /// After every fence level failed, the levels are tried again from the first after this long: a BMC that reboots, a
@@ -120,6 +120,7 @@ impl Engine {
                 senses.seen.remove(host);
             }
             let home_counts = self.home_counts(&workload);
+            let targets = self.migrated_to(&workload, host);
             let record = self.belief.workloads.get_mut(&workload).expect("the index knows only workloads on record");
             let open = record.unsettled.remove(host);
             record.late_on.remove(host);
@@ -127,8 +128,10 @@ impl Engine {
             // It may never have run here: that it was told to start here makes this host no home of it (scenario 330).
             let ran_here = record.host.as_ref() == Some(host);
             // A migration away from here is over: what its target lists from now on counts.
-            for open in record.unsettled.values_mut() {
-                open.may_happen_until = open.may_happen_until.min(now);
+            for (target, open) in &mut record.unsettled {
+                if targets.contains(target) {
+                    open.may_happen_until = open.may_happen_until.min(now);
+                }
             }
             record.left.insert(host.clone());
             if home_counts && ran_here {
@@ -143,6 +146,16 @@ impl Engine {
         }
         self.agenda.touch_host(host);
         self.agenda.stir();
+    }
+
+    /// Hosts to which the last order there was to migrate the workload from this one.
+    fn migrated_to(&self, workload: &WorkloadId, host: &HostId) -> Vec<HostId> {
+        let Some(record) = self.belief.workloads.get(workload) else { return Vec::new() };
+        let from_here = |target: &&HostId| {
+            let last = self.orders_there(workload, target).next();
+            last.is_some_and(|last| matches!(&last.order.action, Action::Migrate { from, .. } if from == host))
+        };
+        record.unsettled.keys().filter(from_here).cloned().collect()
     }
 
     /// Whatever was under way at a host that is proved off has ended with it. Its outcome would be waited for until its
