@@ -95,6 +95,7 @@ impl Signs {
                 }
             }
             Fact::Domain { host, workload, change: DomainChange::State(state) } => {
+                self.host(host).silent = false; // its connection carries events, also before the next question is answered
                 self.state(host, workload, *state, now)
             }
             Fact::Domain { workload, change: DomainChange::Rebooted, .. } => self.guest(workload).reboots += 1,
