@@ -125,3 +125,15 @@ fn the_changelog_has_a_place_for_what_comes_next() {
     let text = fs::read_to_string(root().join("CHANGELOG.md")).expect("CHANGELOG.md is there");
     assert!(text.contains("\n## Unreleased\n"), "CHANGELOG.md needs a section `## Unreleased`");
 }
+
+/// Marks of a merge that was not finished: in code they do not compile, in a document only its readers would find them.
+#[test]
+fn no_document_holds_the_marks_of_a_merge() {
+    let marks = ["<<<<<<<", ">>>>>>>"];
+    let marked = |document: &Source| {
+        document.text.lines().position(|line| marks.iter().any(|mark| line.starts_with(mark))).map(|line| line + 1)
+    };
+    let wrong: Vec<String> =
+        documents().iter().filter_map(|document| Some(format!("{}:{}", document.path, marked(document)?))).collect();
+    assert!(wrong.is_empty(), "marks of a merge: {wrong:#?}");
+}
