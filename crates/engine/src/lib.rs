@@ -17,6 +17,7 @@ mod command;
 pub mod control;
 mod decide;
 mod devices;
+mod ends;
 mod engine;
 pub mod explain;
 mod few;

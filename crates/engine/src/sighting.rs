@@ -1,15 +1,14 @@
-//! A host's word on one workload: it came up, it went off, by whom or what. The newest word counts, and a person's doing is
-//! told apart from a failure here.
+//! A host reports of one workload that it runs, or that it is off. The newest report counts. What follows when it came up is
+//! here; what follows when it is off is in `ends`.
 
 use crate::{
     belief::{HostPhase, OrderRecord, Seen, StoppedHow, Want},
     engine::Engine,
-    whose::{Whose, cause_of_end, pause_cause, persons_stop},
+    whose::pause_cause,
 };
 use mainstay_model::{
-    Action, Cause, DomainChange, DomainState, EventKind, HostChannel, HostId, OffReason, Outcome, PauseReason,
-    Severity, Span, StopHow, Subject, Time, WorkloadId,
-    spec::{PersonStop, Rung},
+    Action, DomainChange, DomainState, EventKind, HostChannel, HostId, OffReason, Outcome, PauseReason, Severity, Span,
+    Subject, Time, WorkloadId,
 };
 
 /// A migration's answer comes with its arrival; if it has not come after this long, it was lost.
@@ -101,7 +100,7 @@ impl Engine {
     }
 
     /// True while all that is under way for it is a resume there.
-    fn resuming_there(&self, workload: &WorkloadId, host: &HostId) -> bool {
+    pub(crate) fn resuming_there(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let order = self.life_order(workload).map(|record| &record.order.action);
         matches!(order, Some(Action::Resume { host: there, .. }) if there == host)
     }
@@ -139,7 +138,7 @@ impl Engine {
             senses.running_seen = senses.running_seen.max(Some(at));
         }
         if state == DomainState::Off(OffReason::Undefined) {
-            // What ran without its definition is gone when it ends, and what migrated went: nobody renamed that.
+            // What ran without its definition is gone when it ends, and what migrated went: neither was renamed.
             if before.is_some() {
                 senses.gone.insert(host.clone(), at);
             }
@@ -312,242 +311,6 @@ impl Engine {
         }
     }
 
-    /// `last_seen`: when the host last said otherwise.
-    fn went_off(
-        &mut self,
-        host: &HostId,
-        workload: &WorkloadId,
-        state: DomainState,
-        was_live: bool,
-        arriving: bool,
-        last_seen: Option<Time>,
-    ) {
-        let DomainState::Off(reason) = state else { return };
-        let Some(record) = self.belief.workloads.get(workload) else { return };
-        let might_run_here = record.may_run_on.contains(host);
-        let unsettled = record.unsettled.contains_key(host) || record.pending_on.contains(host);
-        let starting = self.starting_there(workload, host);
-        if let Some(how) = self.stopped_after_doubtful_start(workload, host).filter(|_| unsettled && !starting) {
-            return self.stopped_by_person(host, workload, how);
-        }
-        // What is incoming is never shut down: it had arrived, whatever is not known of its migration.
-        let shut_down = reason == OffReason::Shutdown && was_live && unsettled && !starting;
-        if let Some(how) = persons_stop(reason).filter(|_| shut_down)
-            && self
-                .orders_there(workload, host)
-                .next()
-                .is_some_and(|last| matches!(last.order.action, Action::Migrate { .. }))
-        {
-            return self.stopped_by_person(host, workload, how);
-        }
-        if self.resuming_there(workload, host)
-            && let Whose::Person(how) = self.whose(workload, host, reason)
-        {
-            // A resume starts nothing, and ends nothing (scenario 412).
-            self.stopped_by_person(host, workload, how);
-            if let Some(record) = self.belief.workloads.get_mut(workload) {
-                record.trying = None;
-            }
-            return;
-        }
-        if starting || unsettled {
-            // The order's own outcome, or a newer list, tells. After a boot of its host a list does not know what is known now
-            // (scenario 414).
-            let ran = was_live && !arriving && unsettled && !starting && record.want == Want::Running;
-            if let Whose::Person(how) = self.whose(workload, host, reason)
-                && ran
-                && let Some(record) = self.belief.workloads.get_mut(workload)
-            {
-                record.stopped_on = Some((host.clone(), how));
-            }
-            return;
-        }
-        if self.ran_unseen(workload, host, reason, was_live) {
-            return self.crashed_unseen(workload, host, reason);
-        }
-        let wanted = record.want == Want::Running;
-        let whose = self.whose(workload, host, reason);
-        if whose == Whose::Unclear && wanted && self.life_order(workload).is_none() {
-            return self.unsettle(workload, host, self.now);
-        }
-        self.belief.runs_not(workload, host);
-        if self.belief.workloads.get(workload).is_some_and(|record| record.coming_up.as_ref() == Some(host))
-            && let Some(record) = self.belief.workloads.get_mut(workload)
-        {
-            record.coming_up = None;
-        }
-        let order = self.life_order(workload).map(|record| &record.order.action).filter(|action| action.host() == host);
-        let (stopping, leaving) =
-            (matches!(order, Some(Action::Stop { .. })), matches!(order, Some(Action::Migrate { .. })));
-        let record = self.belief.workloads.get(workload).expect("looked up above");
-        let known_trouble = record.trying.is_some() || record.moving.as_ref().is_some_and(|moving| moving.cold);
-        let runs_elsewhere = !record.may_run_on.is_empty();
-        let doubtful = |other: &HostId| record.unsettled.contains_key(other) || record.pending_on.contains(other);
-        let in_doubt_elsewhere = runs_elsewhere && record.may_run_on.iter().all(doubtful);
-        let forced = matches!(order, Some(Action::Stop { how: StopHow::Force, .. }));
-        let unasked = record.asked.is_none() && !self.was_asked_to_shut_down(workload, host);
-        if let Whose::Person(how) = whose
-            && (forced && reason == OffReason::Shutdown && was_live && wanted && unasked)
-        {
-            // Our force leaves another word: its owner was faster (scenario 313).
-            self.stopped_by_person(host, workload, how);
-            if let Some(record) = self.belief.workloads.get_mut(workload) {
-                record.trying = None;
-            }
-        } else if leaving {
-            // The migration's outcome tells what becomes of it, unless a person ended it: that migration fails.
-            // A stop of ours that hung may come through just then (scenario 343), and a report of one before the last start may
-            // come late (scenario 445).
-            if let Whose::Person(how) = whose
-                && wanted
-                && was_live
-            {
-                self.stopped_by_person(host, workload, how);
-            }
-        } else if let Whose::Person(how) = whose
-            && ((was_live || might_run_here) && wanted && !stopping && !known_trouble && in_doubt_elsewhere)
-        {
-            // What another host has still to tell of a migration can't be that it runs there: it was stopped here.
-            self.stopped_by_person(host, workload, how);
-        } else if let Whose::Person(how) = whose
-            && ((was_live || might_run_here) && wanted && !stopping && !known_trouble && runs_elsewhere)
-        {
-            // Another host may run it, and does not tell: what is found out of it decides (scenario 309).
-            if let Some(record) = self.belief.workloads.get_mut(workload) {
-                record.stopped_on = Some((host.clone(), how));
-            }
-        } else if (was_live || might_run_here) && wanted && !stopping && !known_trouble && !runs_elsewhere {
-            if arriving && record.host.as_ref() != Some(host) {
-                // The target of a migration, which never ran: libvirt ends it when the source is gone, and nobody wanted that.
-                self.trouble(workload, Cause::HostLost);
-            } else if matches!(reason, OffReason::Unknown | OffReason::Undefined)
-                && let Some((there, how)) = self.stopped_elsewhere_since(workload, host, last_seen)
-            {
-                self.stopped_by_person(&there, workload, how);
-            } else {
-                self.fell(host, workload, reason, whose);
-            }
-        }
-        if reason == OffReason::Undefined {
-            self.forget_if_removed(workload);
-        }
-        self.agenda.stir();
-    }
-
-    /// A person had stopped it here, and its host says now that it crashed: somebody started it meanwhile, and nobody saw it run.
-    fn ran_unseen(&self, workload: &WorkloadId, host: &HostId, reason: OffReason, was_live: bool) -> bool {
-        let Some(record) = self.belief.workloads.get(workload) else { return false };
-        let ended_here = record.host.as_ref() == Some(host) && !record.may_run_on.contains(host) && !was_live;
-        let stopped = matches!(
-            record.want,
-            Want::Stopped { how: StoppedHow::Shutdown | StoppedHow::Saved | StoppedHow::Destroyed, .. }
-        );
-        let crashed = matches!(reason, OffReason::Crashed | OffReason::Signalled | OffReason::Panicked);
-        ended_here && stopped && crashed && !record.in_question
-    }
-
-    /// As good as seen to run: it is wanted, and brought back as what crashed (scenario 437).
-    fn crashed_unseen(&mut self, workload: &WorkloadId, host: &HostId, reason: OffReason) {
-        let Some(record) = self.belief.workloads.get_mut(workload) else { return };
-        record.want = Want::Running;
-        let text = format!("it was started on {host} since a person stopped it");
-        self.note(EventKind::Seen, Severity::Green, Subject::Workload(workload.clone()), text);
-        self.trouble(workload, cause_of_end(reason));
-        self.agenda.stir();
-    }
-
-    /// It is missed, and its host says that a person stopped it. Such answers count:
-    /// - The host was called off, and lists it again. A host that was off does not know how a guest ended: it never was off
-    ///   (scenario 408).
-    /// - The host said before that it had ended by itself. It ran in between: that was an old report (scenario 411).
-    /// - It had gone with its host, and that host said before that it ended in another way: its host started it (scenario 423).
-    fn stopped_in_trouble(
-        &mut self,
-        host: &HostId,
-        workload: &WorkloadId,
-        reason: OffReason,
-        before: Option<DomainState>,
-    ) {
-        let Whose::Person(how) = self.whose(workload, host, reason) else { return };
-        let Some(record) = self.belief.workloads.get(workload) else { return };
-        let Some(trouble) = record.trouble.as_ref().filter(|trouble| trouble.started_at.is_none()) else { return };
-        let lost = match before {
-            // No host leaves the word *destroyed* when it goes, and after its boot it knows of no end before: it was back, and a
-            // person ended it (scenarios 526 and 527).
-            None if trouble.cause == Cause::HostShutdown => {
-                let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at);
-                reason == OffReason::Destroyed || booted > Some(trouble.since)
-            }
-            None => trouble.cause == Cause::HostLost && record.left.contains(host),
-            Some(DomainState::Off(before)) => match trouble.cause {
-                Cause::Crashed | Cause::Signalled => persons_stop(before).is_none(),
-                Cause::HostShutdown => before != reason,
-                _ => false,
-            },
-            Some(_) => false,
-        };
-        let here = record.host.as_ref() == Some(host) && record.may_run_on.is_empty();
-        let stopped_by_us = self.orders_there(workload, host).next().is_some_and(|last| {
-            matches!(last.order.action, Action::Stop { .. }) || !matches!(last.ended, Some((_, Outcome::Done { .. })))
-        });
-        let idle = self.life_order(workload).is_none() && record.asked.is_none() && record.moving.is_none();
-        let starts_elsewhere = self
-            .life_order(workload)
-            .is_some_and(|order| matches!(&order.order.action, Action::Start { host: there, .. } if there != host));
-        let unasked = record.asked.is_none() && record.moving.is_none();
-        if lost && starts_elsewhere && unasked && !stopped_by_us && record.host.as_ref() == Some(host) {
-            // If that start fails, it is off as a person wants it (scenario 428).
-            if let Some(record) = self.belief.workloads.get_mut(workload) {
-                record.stopped_on = Some((host.clone(), how));
-            }
-        } else if lost && here && idle && !stopped_by_us && record.want == Want::Running {
-            self.stopped_by_person(host, workload, how);
-            if let Some(record) = self.belief.workloads.get_mut(workload) {
-                record.trying = None;
-            }
-        }
-    }
-
-    /// It is missed, and a host that did not have it lists it as stopped by a person: a person started it there and stopped it
-    /// again while nothing was heard of that host (scenario 415).
-    pub(crate) fn stopped_unseen(&mut self, host: &HostId, workload: &WorkloadId, reason: OffReason) {
-        let Some(how) = persons_stop(reason) else { return };
-        let Some(record) = self.belief.workloads.get(workload) else { return };
-        let untold = |cause: Cause| matches!(cause, Cause::HostLost | Cause::HostRestarted | Cause::StartFailed);
-        let lost = record.trouble.as_ref().is_some_and(|it| untold(it.cause) && it.started_at.is_none());
-        let nowhere = record.may_run_on.is_empty() && record.unsettled.is_empty();
-        let elsewhere = record.host.as_ref() != Some(host) && !record.left.contains(host);
-        let idle = self.life_order(workload).is_none() && record.asked.is_none() && record.moving.is_none();
-        let by_us = self.orders_there(workload, host).next().is_some();
-        if lost && nowhere && elsewhere && idle && !by_us && record.want == Want::Running {
-            self.stopped_by_person(host, workload, how);
-            if let Some(record) = self.belief.workloads.get_mut(workload) {
-                record.trying = None;
-            }
-        }
-    }
-
-    /// It is off here, who knows since when; and after it was last seen here a person stopped it where it ran then.
-    fn stopped_elsewhere_since(
-        &self,
-        workload: &WorkloadId,
-        host: &HostId,
-        last_seen: Option<Time>,
-    ) -> Option<(HostId, StoppedHow)> {
-        let record = self.belief.workloads.get(workload)?;
-        let senses = self.belief.workload_senses.get(workload)?;
-        let since = |seen: &Seen| last_seen.is_some_and(|last| seen.since > last);
-        // What it left behind on a host says how it ended there, long ago (scenario 435).
-        let elsewhere = |other: &HostId| other != host && !record.left.contains(other);
-        senses.seen.iter().filter(|(other, seen)| elsewhere(other) && since(seen)).find_map(|(other, seen)| {
-            let DomainState::Off(reason) = seen.state else { return None };
-            match self.whose_as_of(workload, other, reason, seen.since) {
-                Whose::Person(how) => Some((other.clone(), how)),
-                _ => None,
-            }
-        })
-    }
-
     /// A workload that nobody wants to run is defined nowhere any more: it was removed.
     pub(crate) fn forget_if_removed(&mut self, workload: &WorkloadId) {
         let Some(record) = self.belief.workloads.get(workload) else { return };
@@ -573,79 +336,6 @@ impl Engine {
         }
         self.belief.forget(workload);
         self.relations.outdated = true;
-    }
-
-    /// A wanted workload is off without our doing: by whom or what?
-    fn fell(&mut self, host: &HostId, workload: &WorkloadId, reason: OffReason, whose: Whose) {
-        match whose {
-            Whose::Person(how) => self.stopped_by_person(host, workload, how),
-            Whose::Ours => self.stopped_late(workload),
-            _ if reason == OffReason::Migrated => {} // it appears elsewhere, or is missed after a while
-            _ => self.trouble(workload, cause_of_end(reason)),
-        }
-    }
-
-    /// A stop of ours came through that was given up: the rung it was for goes on.
-    fn stopped_late(&mut self, workload: &WorkloadId) {
-        let Some(record) = self.belief.workloads.get(workload) else { return };
-        let last = record.attempts.last().map(|attempt| attempt.rung).filter(|rung| *rung != Rung::Resume);
-        let in_trouble = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
-        match last.filter(|_| in_trouble) {
-            Some(rung) => self.try_again(workload, rung),
-            None => self.trouble(workload, Cause::StartFailed),
-        }
-    }
-
-    pub(crate) fn stopped_by_person(&mut self, host: &HostId, workload: &WorkloadId, how: StoppedHow) {
-        // The stop may be one of ours that was forgotten: an operator is asked.
-        let forgotten = self.may_carry_out_what_was_forgotten(host);
-        let Some(record) = self.belief.workloads.get_mut(workload) else { return };
-        record.in_question |= forgotten;
-        if record.in_question {
-            return self.agenda.touch(workload);
-        }
-        let policy = self.rule(workload).map(|rule| rule.policy.on_person_stop);
-        let word = match how {
-            StoppedHow::Shutdown => "shut down by its owner",
-            StoppedHow::Saved => "saved to disk by a person",
-            _ => "destroyed by a person",
-        };
-        let subject = Subject::Workload(workload.clone());
-        self.note(EventKind::Seen, Severity::Yellow, subject, format!("{word} on {host}"));
-        if policy == Some(PersonStop::PowerOn) {
-            self.trouble(workload, Cause::PersonStop);
-        } else {
-            self.give_up_incident(workload);
-            self.asked_is_given_up(workload, "a person stopped it");
-            let record = self.belief.workloads.get_mut(workload).expect("a seen workload is on record");
-            record.want = Want::Stopped { at: self.now, how };
-            record.trouble = None;
-            record.moving = None;
-        }
-    }
-
-    /// What a person stopped, and a policy that is gone would have powered on, stays off.
-    pub(crate) fn respect_stops(&mut self) {
-        let left_off = |workload: &WorkloadId| {
-            self.rule(workload).is_some_and(|rule| rule.policy.on_person_stop == PersonStop::Alarm)
-        };
-        let powered_on = self.belief.workloads.values().filter(|record| {
-            let trouble = record.trouble.as_ref();
-            trouble.is_some_and(|it| it.cause == Cause::PersonStop && it.started_at.is_none())
-                && record.may_run_on.is_empty()
-                && record.asked.is_none()
-                && left_off(&record.workload)
-        });
-        let powered_on: Vec<(WorkloadId, HostId)> =
-            powered_on.filter_map(|record| Some((record.workload.clone(), record.host.clone()?))).collect();
-        for (workload, host) in powered_on {
-            let seen = self.belief.workload_senses.get(&workload).and_then(|senses| senses.seen.get(&host));
-            let how = seen.and_then(|seen| match seen.state {
-                DomainState::Off(reason) => persons_stop(reason),
-                _ => None,
-            });
-            self.stopped_by_person(&host, &workload, how.unwrap_or(StoppedHow::Shutdown));
-        }
     }
 
     /// Its host told later than the order of unknown outcome that it came up there: that order is through.
