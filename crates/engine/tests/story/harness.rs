@@ -258,6 +258,16 @@ impl Story {
         stop
     }
 
+    /// It panicked, was stopped by us and started again on its host, a moment ago.
+    pub fn panicked_and_restarted(&mut self) {
+        let stop = self.panicked();
+        self.done(stop);
+        let (start, _) = self.only_order();
+        self.event("h1", DomainState::Running);
+        self.done(start);
+        self.now = self.now + Span::millis(300);
+    }
+
     /// h1 falls silent for good: the order to fence it.
     pub fn host_lost(&mut self) -> ActionId {
         self.silent.push("h1".into());

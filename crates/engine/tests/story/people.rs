@@ -250,17 +250,12 @@ fn a_stop_of_ours_that_comes_through_late_is_not_a_persons() {
     assert_eq!(story.alarms(), []);
 }
 
-/// A word of our own stop that is told twice, the second time after the start: the host is asked before anything is believed.
+/// A report of our own stop that comes twice, the second time after the start: the host is asked before anything is believed.
 #[test]
 fn a_word_told_twice_is_not_taken_for_a_persons_stop() {
     for (then, stopped) in [(DomainState::Running, false), (DomainState::Off(OffReason::Destroyed), true)] {
         let mut story = Story::new();
-        let stop = story.panicked();
-        story.done(stop);
-        let (start, _) = story.only_order();
-        story.event("h1", DomainState::Running);
-        story.done(start);
-        story.now = story.now + Span::millis(300);
+        story.panicked_and_restarted();
         story.event("h1", DomainState::Off(OffReason::Destroyed));
         story.has("h1", domain(then));
         story.pass(Span::secs(20));
@@ -275,12 +270,7 @@ fn a_word_told_twice_is_not_taken_for_a_persons_stop() {
 #[test]
 fn a_list_that_a_late_word_overtook_settles_nothing() {
     let mut story = Story::new();
-    let stop = story.panicked();
-    story.done(stop);
-    let (start, _) = story.only_order();
-    story.event("h1", DomainState::Running);
-    story.done(start);
-    story.now = story.now + Span::millis(300);
+    story.panicked_and_restarted();
     story.event("h1", DomainState::Off(OffReason::Destroyed));
     story.has("h1", domain(DomainState::Running));
     story.event("h1", DomainState::Off(OffReason::Destroyed));
