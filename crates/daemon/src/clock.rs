@@ -128,7 +128,7 @@ mod tests {
             |boot: &str, since_boot_ms, shown| ClockMark { boot: boot.to_owned(), since_boot_ms, shown: Time(shown) };
         let before = mark("one", 5_000, 1_000_000);
         assert_eq!(before.would_show(&mark("one", 65_000, 400_000)), Some(Time(1_060_000)), "a minute passed");
-        assert_eq!(before.would_show(&mark("two", 65_000, 400_000)), None, "nobody knows");
+        assert_eq!(before.would_show(&mark("two", 65_000, 400_000)), None, "not known");
         assert_eq!(before.would_show(&mark("one", 4_000, 400_000)), None, "that was before");
     }
 

@@ -28,7 +28,7 @@ impl Engine {
         }
         if !self.listened_to(host) {
             return refused(format!(
-                "nobody has listened to {host} for long enough: the controller began a moment ago; try again in a few seconds"
+                "{host} was not listened to for long enough: the controller began a moment ago; try again in a few seconds"
             ));
         }
         self.commanded(Subject::Host(host.clone()), "a person confirmed that it is off");

@@ -61,7 +61,7 @@ impl Alone {
         self.falsely_off.remove(host);
     }
 
-    /// While somebody else's job holds the workload, its host refuses to change that.
+    /// While another tool's job holds the workload, its host refuses to change that.
     fn knows_autostart(&self, world: &World, workload: &WorkloadId, host: &HostId) -> bool {
         let since = self.autostart.get(host).and_then(|marked| marked.get(workload));
         let (Some(since), Some(guest)) = (since, world.guests.get(workload)) else { return false };

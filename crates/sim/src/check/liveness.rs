@@ -80,7 +80,7 @@ impl Checker {
         let now = world.now;
         let ran_twice =
             world.guests.get(workload).is_some_and(|guest| guest.disk.corrupted || guest.processes.len() > 1);
-        // It answers nobody and works: it is not reset, and the alarm says so.
+        // It answers no probe and works: it is not reset, and the alarm says so.
         let deaf = world.guests.get(workload).is_some_and(|guest| guest.is_deaf());
         let roomy = roomy && !world.hosts.values().any(|host| host.namesakes.contains(workload));
         let (went_with_its_host, redefined_at) =

@@ -31,7 +31,7 @@ impl Checker {
         if self.last_ran.get(workload) == Some(to) || self.evidence.on(to).contains(workload) {
             return;
         }
-        // What a person or a host started elsewhere, and nobody told of, the controller does not know.
+        // What a person or a host started elsewhere without a report, the controller does not know.
         if self.evidence.ran_last_on(workload, to, self.memory_is_old) {
             return;
         }

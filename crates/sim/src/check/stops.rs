@@ -107,7 +107,7 @@ impl Stops {
     }
 
     /// The controller gave up what an operator asked for. If that was a revert of what was stopped, and nothing started it
-    /// meanwhile, it is stopped as before: nobody asked to start it as it is.
+    /// meanwhile, it is stopped as before: no operator asked to start it as it is.
     pub fn given_up_asked(&mut self, workload: &WorkloadId) {
         let Some(before) = self.before_revert.remove(workload) else { return };
         let keys = || workload.clone();
@@ -266,7 +266,7 @@ impl Stops {
             DomainState::Off(OffReason::Shutdown | OffReason::Saved | OffReason::Destroyed) => {
                 self.told_ended.insert(workload.clone());
             }
-            // What crashed had been running since; of any other end nobody knows when it was.
+            // What crashed had been running since; of any other end it is not known when it was.
             DomainState::Off(reason)
                 if self.after_command.contains(workload)
                     || !matches!(reason, OffReason::Crashed | OffReason::Signalled | OffReason::Panicked) => {}

@@ -132,7 +132,7 @@ impl Guest {
         asked
     }
 
-    /// It answers nobody where it runs, but works and writes.
+    /// It answers no probe where it runs, but works and writes.
     pub fn is_deaf(&self) -> bool {
         self.processes.values().any(|process| process.condition == Condition::Deaf)
     }
