@@ -17,6 +17,10 @@ const TIDY_TIMEOUT: Span = Span::secs(30);
 
 impl Engine {
     pub(super) fn decide_workload(&mut self, workload: &WorkloadId) -> Next {
+        // Also while it waits for a host out of sight, where it may run: another one must not start it then (scenario 532).
+        if !self.belief.cut_off && !self.memory_in_doubt() && self.life_order(workload).is_none() {
+            self.disable_autostart(workload);
+        }
         if let Some((name, host)) = self.runs_under_another_name(workload).filter(|_| self.is_to_start(workload)) {
             return Next::Is(Doing::Blocked { by: Blocked::RunsAs { name, host } });
         }
@@ -123,7 +127,6 @@ impl Engine {
         if let Some(doing) = hosts.iter().find_map(|host| self.waiting_for_host(host)) {
             return Next::Is(doing);
         }
-        self.disable_autostart(workload);
         match hosts.as_slice() {
             [] => self.runs_nowhere(workload),
             [host] => self.runs_here(workload, host),
