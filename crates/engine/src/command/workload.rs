@@ -84,6 +84,11 @@ impl Engine {
             if !self.takes(host, record) {
                 return refused(format!("{host} is not in service, or has no room; see: mainstay explain {workload}"));
             }
+            if let Some(home) = self.may_keep_its_memory(record).filter(|home| home != host && !leave_state) {
+                return refused(format!(
+                    "{workload} was saved to disk on {home} a moment ago, and {home} has not listed it since; try again in a moment"
+                ));
+            }
             if let Some((bound, states)) =
                 self.bound_by_state(record).filter(|(bound, _)| bound != host && !leave_state)
             {

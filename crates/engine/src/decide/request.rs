@@ -2,12 +2,12 @@
 
 use super::placing::PlaceFor;
 use crate::{
-    belief::{Attempt, MoveWhy, WorkloadRecord},
+    belief::{Attempt, MoveWhy, Sight, WorkloadRecord},
     engine::Engine,
     place::{Reach, Refusal, Request},
 };
 use mainstay_model::{
-    Cause, HostId, HostState, Resources, WorkloadId,
+    Cause, DomainState, HostId, HostState, OffReason, Resources, WorkloadId,
     spec::{Ladder, Rung},
 };
 use std::{
@@ -141,6 +141,16 @@ impl Engine {
         let states: BTreeSet<HostState> = record.only_here.difference(may_leave).copied().collect();
         let home = self.home(record).filter(|_| !states.is_empty())?;
         Some((home, states))
+    }
+
+    /// Its host, if that told that it was saved to disk and has not listed since whether its memory lies there only.
+    pub(crate) fn may_keep_its_memory(&self, record: &WorkloadRecord) -> Option<HostId> {
+        let home = record.host.as_ref()?;
+        let seen = self.belief.workload_senses.get(&record.workload)?.seen.get(home)?;
+        let listed = self.belief.host_senses.get(home).and_then(|senses| senses.inventory);
+        let unlisted =
+            seen.state == DomainState::Off(OffReason::Saved) && listed.is_none_or(|asked_at| asked_at <= seen.since);
+        (unlisted && self.sight(home) == Sight::Heard).then(|| home.clone())
     }
 
     /// The hosts on which it may not start for that.

@@ -114,6 +114,19 @@ fn managed_save_deleted() {
 }
 
 #[test]
+fn a_guest_saved_a_moment_ago_is_not_promised_to_start_elsewhere_before_its_host_has_listed_it() {
+    let mut story = Story::new();
+    story.pass(Span::secs(1));
+    story.event("h1", DomainState::Off(OffReason::Saved));
+    let why = text(story.command(start(Some("h2"), false)));
+    assert!(why.contains("try again"), "{why}");
+    story.has("h1", holding(DomainState::Off(OffReason::Saved), HostState::SavedMemory));
+    story.pass(Span::secs(1));
+    let why = text(story.command(start(Some("h2"), false)));
+    assert!(why.contains("its saved memory is on h1 only"), "{why}");
+}
+
+#[test]
 fn asleep_guest() {
     let mut story = Story::new();
     let asleep = DomainState::Paused(PauseReason::Asleep);
