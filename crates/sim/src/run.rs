@@ -144,6 +144,7 @@ impl Simulation {
                 continue;
             }
             self.asleep_until = None;
+            self.world.asleep = false;
             if self.leader.is_some() && (!self.inbox.is_empty() || self.wake_at.is_some_and(|at| at <= now)) {
                 self.step();
             }
@@ -192,6 +193,7 @@ impl Simulation {
             Deed::Pause(span) => {
                 let until = self.world.now + span;
                 self.asleep_until = Some(until);
+                self.world.asleep = true;
                 self.checker.controller_sleeps(until);
             }
             Deed::Operator(command) if self.leader.is_some() => {
@@ -254,6 +256,7 @@ impl Simulation {
     fn die(&mut self, down_for: Span) {
         self.leader = None;
         self.asleep_until = None;
+        self.world.asleep = false;
         self.crash = None;
         self.inbox.clear();
         self.restart_at = Some(self.world.now + down_for);

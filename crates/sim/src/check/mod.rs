@@ -302,6 +302,7 @@ impl Checker {
         if state.is_live() {
             self.told_live.insert(workload.clone(), world.now);
             self.live_since_put_back.insert(workload.clone());
+            self.stopped_in_backup.remove(workload); // it was started since (scenario 582)
         } else if self.put_back.as_ref().is_some_and(|(_, listed)| !listed.contains(host)) {
             self.live_since_put_back.remove(workload);
         }

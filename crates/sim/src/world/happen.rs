@@ -153,7 +153,7 @@ impl World {
     /// A command that the controller accepted says what a person wants.
     pub fn person_commands(&mut self, command: &Command) {
         match command {
-            Command::StopWorkload { workload, .. } => self.person_stopped(workload),
+            Command::StopWorkload { workload, .. } => self.wanted_off(workload),
             Command::StartWorkload { workload, .. }
             | Command::RestartWorkload { workload, .. }
             | Command::Revert { workload, .. } => {

@@ -197,13 +197,22 @@ impl World {
         let able = self.process(name, on, number).is_some_and(|process| process.writes());
         if executes && able {
             if by_person {
-                self.person_stopped(name);
+                self.person_stopped(name, on);
             }
             self.end_process(name, on, OffReason::Shutdown);
         }
     }
 
-    pub(super) fn person_stopped(&mut self, name: &WorkloadId) {
+    /// A person ends it on that host. If it executes on another one too, one of two is ended, and it is as wanted as before
+    /// (scenario 580).
+    pub(super) fn person_stopped(&mut self, name: &WorkloadId, on: &HostId) {
+        if self.guests.get(name).is_some_and(|guest| !guest.runs_on().any(|other| other != on)) {
+            self.wanted_off(name);
+        }
+    }
+
+    /// A person wants it off.
+    pub(super) fn wanted_off(&mut self, name: &WorkloadId) {
         let now = self.now;
         if let Some(guest) = self.guests.get_mut(name) {
             guest.stopped_by_person = Some(now);

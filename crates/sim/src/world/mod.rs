@@ -136,6 +136,8 @@ pub(crate) struct World {
     weather_random: Stream,
     /// Number of the controller's present life; news for an earlier one is lost.
     session: u64,
+    /// The controller stands still.
+    pub asleep: bool,
     highest_epoch: Epoch,
     /// Sabotage: orders of an older epoch are carried out as well.
     pub takes_old_orders: bool,
@@ -168,6 +170,7 @@ impl World {
             call_random: Stream::new(seed, "calls"),
             weather_random: Stream::new(seed, "weather"),
             session: 0,
+            asleep: false,
             highest_epoch: Epoch(0),
             takes_old_orders: false,
             processes: 0,

@@ -10,7 +10,7 @@ impl World {
         match deed {
             PersonDeed::Destroy(guest) => {
                 if let Some(host) = self.manageable(&guest) {
-                    self.person_stopped(&guest);
+                    self.person_stopped(&guest, &host);
                     self.end_process(&guest, &host, OffReason::Destroyed);
                 }
             }

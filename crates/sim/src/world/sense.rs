@@ -51,10 +51,12 @@ impl World {
         let booted_at = host.booted_at;
         let (pings, manages, was_open) = (host.answers_ping(), host.answers_management(), host.connection.open);
         let refused = pings && host.management == Management::Dead;
+        // A controller that sleeps opens no connection, so nothing new is pushed to it (scenario 588).
+        let opens = manages && !was_open && !self.asleep;
         if manages {
             host.connection.misses = 0;
-            host.connection.open = true;
-            if !was_open {
+            host.connection.open |= opens;
+            if opens {
                 host.connection.number += 1;
             }
         } else {
@@ -69,7 +71,7 @@ impl World {
         if give_up {
             self.close(name, error);
         }
-        if manages && !was_open {
+        if opens {
             self.tell_over(name, delay, Fact::HostBooted { host: name.clone(), at: booted_at });
             self.ask_list(name);
             self.points_of(name);
@@ -310,7 +312,8 @@ impl World {
                 amount(None).max(from.map_or(0, |host| amount(Some(host.clone()))))
             };
             let (drop, double, slow) = (of(Weather::Drop), of(Weather::Double), of(Weather::Delay));
-            if self.weather_random.chance(drop) {
+            // There is no connection without the answer to its first question.
+            if self.weather_random.chance(drop) && !matches!(fact, Fact::HostBooted { .. }) {
                 return;
             }
             if self.weather_random.chance(double) {
