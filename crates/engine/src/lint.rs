@@ -27,6 +27,20 @@ impl Engine {
         }
     }
 
+    /// What this step has ordered for a workload that is to be left alone, and what has not left yet, is not sent (scenario 583).
+    pub(crate) fn withdraw(&mut self, workload: &WorkloadId) {
+        let of_points = |action: &Action| matches!(action, Action::TakePoint { .. } | Action::DeletePoint { .. });
+        let orders = std::mem::take(&mut self.out.orders);
+        let (withdrawn, sent): (Vec<Order>, Vec<Order>) = orders
+            .into_iter()
+            .partition(|order| order.action.workload() == Some(workload) && !of_points(&order.action));
+        self.out.orders = sent;
+        for order in withdrawn {
+            let why = format!("not sent: an operator said to leave {workload} alone");
+            self.outcome(order.id, Outcome::failed(FailureKind::Unreachable, why));
+        }
+    }
+
     fn objection(&self, order: &Order) -> Option<String> {
         if self.belief.cut_off && !matches!(order.action, Action::CheckPower { .. }) {
             return Some("the controller is cut off and acts on nothing".to_owned());

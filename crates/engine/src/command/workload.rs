@@ -276,6 +276,7 @@ impl Engine {
         if unprotected {
             self.let_go(workload);
             self.commanded(Subject::Workload(workload.clone()), "a person said to leave it alone");
+            self.withdraw(workload);
             accepted(format!("{workload} is left alone until: mainstay vm protect {workload}"))
         } else {
             self.commanded(Subject::Workload(workload.clone()), "a person put it under protection");
