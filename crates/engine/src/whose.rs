@@ -49,9 +49,12 @@ impl Engine {
         let lately = |order: &OrderRecord| order.ended.as_ref().is_some_and(|(at, _)| said_at.since(*at) <= LATE_WORD);
         // Between terms the clock may have been set ahead: what is older than the watch on its host counts from there.
         let watched = self.belief.host_senses.get(host).map(|senses| senses.watched_since);
+        // But what had its time in the term before is over (scenario 590).
+        let over = |at: Time| self.belief.meta.lasted_before_since(at) > STOP_MAY_COME;
         let may_come = |order: &OrderRecord| match &order.ended {
             Some((at, Outcome::Unknown { .. })) => {
-                said_at.since(watched.map_or(*at, |since| since.max(*at))) <= STOP_MAY_COME
+                let since = watched.map_or(*at, |since| since.max(*at));
+                said_at.since(since) <= STOP_MAY_COME && !over(*at)
             }
             _ => false,
         };
@@ -97,8 +100,12 @@ impl Engine {
             DomainState::Panicked => Some(Cause::Panicked),
             _ => None,
         };
-        let trouble = self.belief.workloads.get(workload).and_then(|record| record.trouble.as_ref());
-        let again = cause.is_some() && trouble.map(|trouble| trouble.cause) == cause;
+        let record = self.belief.workloads.get(workload);
+        let trouble = record.and_then(|record| record.trouble.as_ref());
+        // An operator who has it stopped ends its trouble, and it may have run before that (scenario 599).
+        let as_asked = record
+            .is_some_and(|it| matches!(it.want, Want::Stopped { how: StoppedHow::Operator, .. }) && trouble.is_none());
+        let again = as_asked && state.is_live() || cause.is_some() && trouble.map(|trouble| trouble.cause) == cause;
         let failed = |order: &&OrderRecord| {
             order.order.action.may_run_on() == Some(host)
                 && matches!(order.ended, Some((_, Outcome::Failed { ref error })) if error.proves != Proof::There)

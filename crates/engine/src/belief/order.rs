@@ -76,6 +76,12 @@ pub(crate) struct Meta {
     /// `alive_at` of the term before this one.
     #[serde(skip)]
     pub alive_before: Option<Time>,
+    /// When this term began.
+    #[serde(default)]
+    pub began_at: Option<Time>,
+    /// `began_at` of the term before this one.
+    #[serde(skip)]
+    pub began_before: Option<Time>,
     /// Workloads that were forgotten while an operator wanted them left alone: that word counts when they are found again.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     left_alone: BTreeSet<WorkloadId>,
@@ -92,11 +98,18 @@ const SKIPPED: u64 = 1_000_000;
 
 impl Meta {
     /// Begins the next term.
-    pub(crate) fn next_epoch(&mut self) -> Epoch {
+    pub(crate) fn next_epoch(&mut self, now: Time) -> Epoch {
         self.changed = true;
         self.alive_before = self.alive_at;
+        self.began_before = self.began_at.replace(now);
         self.epoch = Epoch(self.epoch.0 + 1);
         self.epoch
+    }
+
+    /// For how long the term before this one is known to have lasted after that time, by its own clock alone.
+    pub(crate) fn lasted_before_since(&self, at: Time) -> Span {
+        let lasted = self.began_before.zip(self.alive_before);
+        lasted.map_or(Span::ZERO, |(began, alive)| alive.since(began.max(at)))
     }
 
     /// A step ends; `writes`: it changes something else as well.

@@ -75,7 +75,7 @@ impl Controller {
         let first = rows.is_empty();
         let mut belief = Belief::restore(&rows)?;
         belief.shift(set_ahead);
-        belief.meta.next_epoch();
+        belief.meta.next_epoch(now);
         let mut engine = Engine::new(spec, belief, now);
         engine.resume(now, restored);
         let text = if first {
