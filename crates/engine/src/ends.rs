@@ -68,6 +68,11 @@ impl Engine {
         let wanted = record.want == Want::Running;
         let whose = self.whose(workload, host, reason);
         if whose == Whose::Unclear && wanted && self.life_order(workload).is_none() {
+            if let Some(how) = persons_stop(reason).filter(|_| was_live)
+                && let Some(record) = self.belief.workloads.get_mut(workload)
+            {
+                record.stopped_on = Some((host.clone(), how)); // its host may be gone before it is asked (scenario 598)
+            }
             return self.unsettle(workload, host, self.now);
         }
         self.belief.runs_not(workload, host);
@@ -147,9 +152,11 @@ impl Engine {
     }
 
     /// As good as seen to run: it is wanted, and brought back as what crashed (scenario 437).
-    fn crashed_unseen(&mut self, workload: &WorkloadId, host: &HostId, reason: OffReason) {
+    pub(crate) fn crashed_unseen(&mut self, workload: &WorkloadId, host: &HostId, reason: OffReason) {
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.want = Want::Running;
+        record.host = Some(host.clone());
+        record.left.remove(host);
         let text = format!("it was started on {host} since a person stopped it");
         self.note(EventKind::Seen, Severity::Green, Subject::Workload(workload.clone()), text);
         self.trouble(workload, cause_of_end(reason));
@@ -201,25 +208,6 @@ impl Engine {
                 record.stopped_on = Some((host.clone(), how));
             }
         } else if lost && here && idle && !stopped_by_us && record.want == Want::Running {
-            self.stopped_by_person(host, workload, how);
-            if let Some(record) = self.belief.workloads.get_mut(workload) {
-                record.trying = None;
-            }
-        }
-    }
-
-    /// It is missed, and a host that did not have it lists it as stopped by a person: a person started it there and stopped it
-    /// again while nothing was heard of that host (scenario 415).
-    pub(crate) fn stopped_unseen(&mut self, host: &HostId, workload: &WorkloadId, reason: OffReason) {
-        let Some(how) = persons_stop(reason) else { return };
-        let Some(record) = self.belief.workloads.get(workload) else { return };
-        let untold = |cause: Cause| matches!(cause, Cause::HostLost | Cause::HostRestarted | Cause::StartFailed);
-        let lost = record.trouble.as_ref().is_some_and(|it| untold(it.cause) && it.started_at.is_none());
-        let nowhere = record.may_run_on.is_empty() && record.unsettled.is_empty();
-        let elsewhere = record.host.as_ref() != Some(host) && !record.left.contains(host);
-        let idle = self.life_order(workload).is_none() && record.asked.is_none() && record.moving.is_none();
-        let by_us = self.orders_there(workload, host).next().is_some();
-        if lost && nowhere && elsewhere && idle && !by_us && record.want == Want::Running {
             self.stopped_by_person(host, workload, how);
             if let Some(record) = self.belief.workloads.get_mut(workload) {
                 record.trying = None;
@@ -294,6 +282,11 @@ impl Engine {
             record.want = Want::Stopped { at: self.now, how };
             record.trouble = None;
             record.moving = None;
+            if record.host.as_ref() != Some(host) {
+                // It ran there last: what becomes of its host before that says nothing of it (scenario 589).
+                record.host = Some(host.clone());
+                record.left.remove(host);
+            }
         }
     }
 

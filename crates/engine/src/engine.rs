@@ -6,7 +6,7 @@
 use crate::{
     Input, Step,
     agenda::Agenda,
-    belief::{Belief, HostSenses, OrderRecord, Purpose, WorkloadRecord},
+    belief::{Belief, HostPhase, HostSenses, OrderRecord, Purpose, WorkloadRecord},
     decide::Broken,
     explain::Doing,
     groups::Relations,
@@ -68,6 +68,12 @@ impl Engine {
             out: Step::default(),
         };
         engine.adopt_spec();
+        for (host, senses) in engine.belief.host_senses.iter_mut() {
+            senses.known_before = engine.belief.hosts.get(host).and_then(|record| match record.phase {
+                HostPhase::Online | HostPhase::Returning => engine.belief.meta.alive_before,
+                HostPhase::Lost { .. } | HostPhase::Off { .. } => Some(record.since),
+            });
+        }
         engine
     }
 

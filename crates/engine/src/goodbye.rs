@@ -102,7 +102,7 @@ impl Engine {
         self.went_with_their_host(host, "it was shut down in good order", went);
     }
 
-    fn boot_time_off_by(&self, at: Time) -> Span {
+    pub(crate) fn boot_time_off_by(&self, at: Time) -> Span {
         BOOT_TIME_OFF_BY + Span(self.now.since(at).0 / 20)
     }
 
@@ -142,6 +142,9 @@ impl Engine {
         let closed = heard_before.is_some() && closed_before >= heard_before;
         if let Some(record) = self.belief.hosts.get_mut(host) {
             record.booted_at = Some(at);
+        }
+        if known.is_some() {
+            self.forgets_ends(host, at);
         }
         if known.is_none() || ours {
             return; // it may have been running for long, or it was fenced and switched on again
@@ -283,11 +286,13 @@ impl Engine {
         }
     }
 
-    /// Workloads that ended by themselves in a row that leads up to `until`, the last no earlier than `gap` before it. What no
+    /// Workloads that ended by themselves in a row that leads up to `until`, the last no earlier than `gap` before it. What ended
+    /// in a run that was not seen is in no row: when that was is not known (scenario 592). What no
     /// rule manages goes with its host like any other: a rule may be written for it later.
     fn went_with(&self, host: &HostId, until: Time, gap: Span) -> Vec<(WorkloadId, Time)> {
         let stopped = self.belief.workloads.values().filter(|record| record.host.as_ref() == Some(host));
         let mut ended: Vec<(Time, &WorkloadId)> = stopped
+            .filter(|record| !record.ended_unseen)
             .filter(|record| !record.may_run_on.contains(host) || self.shut_down_there(&record.workload, host))
             .filter_map(|record| match record.want {
                 Want::Stopped { at, how: StoppedHow::Shutdown | StoppedHow::Saved } => Some((at, &record.workload)),

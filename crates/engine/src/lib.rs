@@ -36,6 +36,7 @@ mod points;
 mod readiness;
 mod restored;
 mod sighting;
+mod unseen;
 pub mod view;
 pub mod whatif;
 mod whose;

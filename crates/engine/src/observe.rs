@@ -153,7 +153,8 @@ impl Engine {
         if senses.inventory.is_some_and(|newest| newest > asked_at) {
             return;
         }
-        let listed_before = senses.inventory.is_some() || senses.heard_before.is_some();
+        let last_list = senses.inventory.or(senses.heard_before).or(senses.known_before);
+        senses.listed_before = last_list;
         let first = senses.inventory.replace(asked_at).is_none();
         let before = std::mem::replace(&mut senses.listed, domains.clone());
         if self.belief.unknown_runs.get(host).is_some_and(|at| *at < asked_at) {
@@ -164,20 +165,24 @@ impl Engine {
             known.filter(|workload| !domains.contains_key(*workload)).cloned().collect();
         for (workload, domain) in &**domains {
             let unchanged = Arc::ptr_eq(&before, domains) || before.get(workload) == Some(domain);
+            let is_new = !unchanged && self.is_newly_listed(workload, host);
             if !(unchanged && self.seen_again(host, workload, asked_at, domain)) {
                 self.domain_listed(host, workload, asked_at, domain);
             }
             if !unchanged && !before.contains_key(workload) {
                 self.agenda.touch(workload); // an event told of it before: now it is certain
-                if let DomainState::Off(reason) = domain.state
-                    && listed_before
-                {
-                    self.stopped_unseen(host, workload, reason);
-                }
+            }
+            if is_new && let DomainState::Off(reason) = domain.state {
+                self.ended_unseen(host, workload, reason, last_list);
             }
         }
         for workload in missing {
             self.no_namesake(&workload, host);
+            if self.belief.workloads.get(&workload).is_some_and(|record| record.listed_on.contains(host))
+                && let Some(record) = self.belief.workloads.get_mut(&workload)
+            {
+                record.listed_on.remove(host);
+            }
             self.sighting(host, &workload, DomainState::Off(OffReason::Undefined), asked_at);
         }
         let unsettled: Vec<WorkloadId> = self
@@ -210,6 +215,12 @@ impl Engine {
         newest.is_none_or(|seen| seen.at <= asked_at || seen.state.is_live())
     }
 
+    /// It is on record where it was defined, and that host did not have it when it was listed last.
+    fn is_newly_listed(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let record = self.belief.workloads.get(workload);
+        record.is_some_and(|record| !record.listed_on.is_empty() && !record.listed_on.contains(host))
+    }
+
     /// The host says of it what it said in the list before and what was heard since: only newer. False if that is not so.
     fn seen_again(&mut self, host: &HostId, workload: &WorkloadId, asked_at: Time, domain: &DomainSeen) -> bool {
         let senses = self.belief.workload_senses.get_mut(workload);
@@ -237,6 +248,11 @@ impl Engine {
             return self.sighting(host, workload, DomainState::Off(OffReason::Undefined), asked_at); // ours is not there
         }
         self.no_namesake(workload, host);
+        if self.belief.workloads.get(workload).is_some_and(|record| !record.listed_on.contains(host))
+            && let Some(record) = self.belief.workloads.get_mut(workload)
+        {
+            record.listed_on.insert(host.clone());
+        }
         let record = self.belief.workloads.get(workload).expect("put above");
         // A leftover definition says nothing about what runs elsewhere.
         let elsewhere = !record.may_run_on.is_empty() && !record.may_run_on.contains(host);

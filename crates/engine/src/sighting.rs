@@ -159,7 +159,10 @@ impl Engine {
         if state.is_live() {
             // Never believed off here: it did not start, it has not stopped yet (a stop that an earlier term ordered).
             let first = before.is_none();
-            let still = self.not_seen_to_stop(workload, host) || (first && self.outlived_a_proof(workload, host));
+            let still = self.not_seen_to_stop(workload, host) || (first && self.outlived_a_proof(workload, host, at));
+            if !was_live {
+                self.run_begins(workload, host, first && still);
+            }
             self.sight_settles(workload, host, at);
             self.went_live(host, workload, state, Before { first, was_live, still });
         } else {
@@ -167,6 +170,9 @@ impl Engine {
             self.went_off(host, workload, state, was_live, arriving, before.map(|seen| seen.at));
             if let DomainState::Off(reason) = state {
                 self.stopped_in_trouble(host, workload, reason, before.map(|seen| seen.state));
+                if !arriving {
+                    self.ended_unseen(host, workload, reason, before.map(|seen| seen.at));
+                }
             }
         }
     }
@@ -246,6 +252,19 @@ impl Engine {
         self.agenda.stir();
     }
 
+    /// It came up there. `as_before`: it is first seen in this term, and ran there in the one before.
+    fn run_begins(&mut self, workload: &WorkloadId, host: &HostId, as_before: bool) {
+        let now = self.now;
+        let starting = self.starting_there(workload, host);
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let doubtful = record.unsettled.contains_key(host) || record.pending_on.contains(host) || starting;
+        let goes_on = as_before && !doubtful && record.runs_since.is_some() && record.host.as_ref() == Some(host);
+        if !goes_on && let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.runs_since = Some(now);
+            record.ended_unseen = false;
+        }
+    }
+
     /// It may run there by what is on record. What was seen to stop before, and is in doubt there only as the source of a
     /// migration, is not still running when it comes up: it was started (scenario 447).
     fn not_seen_to_stop(&self, workload: &WorkloadId, host: &HostId) -> bool {
@@ -256,12 +275,21 @@ impl Engine {
     }
 
     /// An operator wanted the workload stopped, and a host that was called off has it running without having booted since: it was
-    /// never off, and no person started it there (scenario 311). If it booted, a person did (scenario 528).
-    fn outlived_a_proof(&self, workload: &WorkloadId, host: &HostId) -> bool {
+    /// never off, and no person started it there (scenario 311). If it booted, a person did (scenario 528); but not if it was out
+    /// of sight all the time since the operator's word: that word is the last that is known (scenario 591).
+    fn outlived_a_proof(&self, workload: &WorkloadId, host: &HostId, seen_at: Time) -> bool {
         let Some(record) = self.belief.workloads.get(workload) else { return false };
-        let by_operator = matches!(record.want, Want::Stopped { how: StoppedHow::Operator, .. });
-        let never_off = self.belief.hosts.get(host).is_some_and(|host| host.booted_at <= host.called_off_at);
-        by_operator && record.left.contains(host) && never_off
+        let Want::Stopped { at, how: StoppedHow::Operator } = record.want else { return false };
+        let Some(on) = self.belief.hosts.get(host) else { return false };
+        let never_off = on.booted_at <= on.called_off_at;
+        let senses = self.belief.host_senses.get(host);
+        // What it said last before this.
+        let listed = senses.and_then(|senses| match senses.inventory {
+            Some(asked_at) if asked_at == seen_at => senses.listed_before,
+            newest => newest.or(senses.heard_before).or(senses.known_before),
+        });
+        let might_run_then = on.booted_at <= Some(at) && listed.is_some_and(|last| last < at);
+        record.left.contains(host) && never_off || might_run_then
     }
 
     /// True while a migration takes the workload away from this host: its running there is no news.

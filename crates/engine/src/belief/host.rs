@@ -140,12 +140,16 @@ pub(crate) struct HostSenses {
     pub guest_told: Option<Time>,
     /// `asked_at` of the newest inventory.
     pub inventory: Option<Time>,
+    /// When the one before was asked for, or the host was last in sight before the newest.
+    pub listed_before: Option<Time>,
     /// The newest inventory, to notice what is new or missing in the next.
     pub listed: Arc<BTreeMap<WorkloadId, DomainSeen>>,
     /// When it was first heard by its hypervisor after having been silent or off; for the stability check.
     pub well_since: Option<Time>,
     /// When its hypervisor was heard last before its last silence; none: not in this term.
     pub heard_before: Option<Time>,
+    /// When an earlier term had it in sight last; none: in no other.
+    pub known_before: Option<Time>,
     /// When its management closed the connection with nothing left running, before it spoke again.
     pub closed_before: Option<Time>,
     /// When its power was last asked about while the controller was cut off.
@@ -208,9 +212,11 @@ impl HostSenses {
             guest_heard: None,
             guest_told: None,
             inventory: None,
+            listed_before: None,
             listed: Arc::default(),
             well_since: None,
             heard_before: None,
+            known_before: None,
             closed_before: None,
             power_asked: None,
             devices: BTreeMap::new(),

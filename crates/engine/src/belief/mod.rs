@@ -230,6 +230,10 @@ impl Belief {
         for workload in left {
             self.workloads.get_mut(&workload).expect("found above").left.remove(host);
         }
+        let listed = self.workloads.values().filter(|it| it.listed_on.contains(host));
+        for workload in listed.map(|it| it.workload.clone()).collect::<Vec<WorkloadId>>() {
+            self.workloads.get_mut(&workload).expect("found above").listed_on.remove(host);
+        }
     }
 
     /// Every host on which a workload may execute.

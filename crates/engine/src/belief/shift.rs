@@ -12,7 +12,7 @@ impl Belief {
             return;
         }
         let later = |time: &mut Time| *time = *time + by;
-        self.meta.alive_at.iter_mut().for_each(later);
+        self.meta.alive_at.iter_mut().chain(&mut self.meta.began_at).for_each(later);
         self.hosts.change_all(|record| host_times(record).for_each(later));
         self.workloads.change_all(|record| workload_times(record).for_each(later));
         self.orders.change_all(|OrderRecord { order, ordered_at, ended, .. }| {
@@ -47,7 +47,8 @@ fn host_times(record: &mut HostRecord) -> impl Iterator<Item = &mut Time> {
 
 /// Without what is unsettled, which counts with all of its time anew in any case.
 fn workload_times(record: &mut WorkloadRecord) -> impl Iterator<Item = &mut Time> {
-    let WorkloadRecord { known_since, want, trouble, attempts, point_tried, force_stop_at, asked, .. } = record;
+    let WorkloadRecord { known_since, want, trouble, attempts, point_tried, force_stop_at, asked, runs_since, .. } =
+        record;
     let stopped = match want {
         Want::Stopped { at, .. } => Some(at),
         Want::Running => None,
@@ -64,6 +65,7 @@ fn workload_times(record: &mut WorkloadRecord) -> impl Iterator<Item = &mut Time
         .chain(tried)
         .chain(point_tried)
         .chain(force_stop_at)
+        .chain(runs_since)
         .chain(asked)
 }
 

@@ -107,6 +107,15 @@ pub(crate) struct WorkloadRecord {
     /// stopped (scenario 432).
     #[serde(default)]
     pub coming_up: Option<HostId>,
+    /// When the last run that is known of began, at the latest.
+    #[serde(default)]
+    pub runs_since: Option<Time>,
+    /// It was stopped in a run that was not seen: when that was is not known.
+    #[serde(default)]
+    pub ended_unseen: bool,
+    /// Hosts that had it defined when they were listed last; none: not known.
+    #[serde(default)]
+    pub listed_on: BTreeSet<HostId>,
 }
 
 /// What an operator asked for: see `asked.rs`.
@@ -359,6 +368,9 @@ impl WorkloadRecord {
             in_question: false,
             stopped_on: None,
             coming_up: None,
+            runs_since: None,
+            ended_unseen: false,
+            listed_on: BTreeSet::new(),
         }
     }
 }

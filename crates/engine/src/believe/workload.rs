@@ -269,8 +269,11 @@ impl Engine {
     /// Its host has told of it since it was silent last.
     pub(crate) fn seen_in_sight(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
-        let before = self.belief.host_senses.get(host).and_then(|senses| senses.heard_before);
-        seen.is_some_and(|seen| before.is_none_or(|before| seen.at > before))
+        let senses = self.belief.host_senses.get(host);
+        let before = senses.and_then(|senses| senses.heard_before);
+        // What was pushed while the controller slept may be of any time before that (scenario 586).
+        let listed = senses.and_then(|senses| senses.inventory);
+        seen.is_some_and(|seen| before.is_none_or(|before| seen.at > before && listed > Some(before)))
     }
 
     /// True if it executes again although nobody told that a start was done: the start's outcome was lost or overtaken, or

@@ -55,6 +55,9 @@ impl Engine {
         if !(nowhere_else && wanted && may_happen && able) || asked_again || self.seen_live(workload, &host) {
             return None;
         }
+        if record.stopped_on.is_some() {
+            return None; // a person stopped it, as far as is known: another start is no question (scenarios 584 and 585)
+        }
         if record.asked.is_some() {
             // A revert is given again only if its host said since then that the workload is off: a second one loses work.
             let listed = self.belief.host_senses.get(&host).and_then(|senses| senses.inventory);
@@ -212,8 +215,9 @@ impl Engine {
         }
         let record = self.belief.workloads.get(workload).expect("decided on record");
         let in_trouble = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
-        if state == DomainState::Running && in_trouble && !self.seen_in_sight(workload, host) {
-            return Next::Is(waiting(WaitingOn::Answer { host: host.clone() })); // it may be well again
+        if in_trouble && !self.seen_in_sight(workload, host) {
+            // It may be well again, or a person may have stopped it (scenario 586).
+            return Next::Is(waiting(WaitingOn::Answer { host: host.clone() }));
         }
         if in_trouble || record.trying.is_some() {
             return self.recover(workload, Some(host));

@@ -43,7 +43,13 @@ impl Engine {
     pub(super) fn started(&mut self, workload: &WorkloadId, host: &HostId, since: Time) {
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         match senses.seen.get(host) {
-            Some(seen) if seen.at > since && !seen.state.is_live() => return self.unsettle(workload, host, self.now),
+            Some(seen) if seen.at > since && !seen.state.is_live() => {
+                // It was started as was asked; whether it still runs its host's list shows (scenario 587).
+                if let Some(record) = self.belief.workloads.get_mut(workload) {
+                    record.moving = record.moving.take().filter(|moving| !moving.cold);
+                }
+                return self.unsettle(workload, host, self.now);
+            }
             Some(seen) if seen.state == DomainState::Running => {}
             _ => {
                 let autostart = senses.seen.get(host).is_some_and(|seen| seen.autostart);
@@ -57,9 +63,12 @@ impl Engine {
                 senses.reboots = 0;
             }
         }
+        let up_since = senses.up_since;
         self.belief.may_run(workload, host);
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.host = Some(host.clone());
+        record.runs_since = up_since;
+        record.ended_unseen = false;
         record.left.remove(host);
         record.trying = None;
         record.came_up(host);

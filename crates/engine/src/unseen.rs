@@ -1,0 +1,118 @@
+//! A host reports that a person stopped a workload, and nothing was seen of its run there: did it end there before what is known of
+//! it now, or after that?
+//!
+//! ```text
+//!   the last known run begins        the host says otherwise       the end on that host      its report arrives
+//!   ────────┼──────────────────────────────┼───────────────────────────────┼────────────────────────┼──▶
+//!        runs_since          has booted, or listed it in                a person's
+//!                            another state or not at all
+//! ```
+//!
+//! A workload runs in one place at a time. So an end that came after the host said otherwise, on which the last known run had begun
+//! before that, came after that run: it is the newest that is known of it, and it stays off (scenario 588). A hypervisor knows of
+//! no end before its host's boot.
+
+use crate::{
+    belief::{OrderRecord, Sight, StoppedHow, Want},
+    engine::Engine,
+    whose::Whose,
+};
+use mainstay_model::{Action, Cause, DomainState, HostId, OffReason, Outcome, Span, Time, WorkloadId};
+
+/// A stop of unknown outcome can be carried out this long after it was given up.
+const STOP_MAY_COME: Span = Span::secs(90);
+
+impl Engine {
+    /// The host reports that it is off, for that reason. `otherwise_at`: when the host last said something else of it.
+    pub(crate) fn ended_unseen(
+        &mut self,
+        host: &HostId,
+        workload: &WorkloadId,
+        reason: OffReason,
+        otherwise_at: Option<Time>,
+    ) {
+        let booted_at = self.belief.hosts.get(host).and_then(|record| record.booted_at);
+        let booted_at = booted_at.map(|at| at - self.boot_time_off_by(at));
+        if self.ran_since_its_stop(workload, reason, otherwise_at.max(booted_at)) {
+            return self.crashed_unseen(workload, host, reason);
+        }
+        let Whose::Person(how) = self.whose(workload, host, reason) else { return };
+        let Some(record) = self.belief.workloads.get(workload).filter(|record| record.want == Want::Running) else {
+            return;
+        };
+        let trouble = record.trouble.as_ref().filter(|trouble| trouble.started_at.is_none());
+        // Its home said how it ended there, in this term or an earlier one.
+        let home = record.host.as_ref() == Some(host);
+        let fell = trouble.filter(|it| home && matches!(it.cause, Cause::Crashed | Cause::Signalled | Cause::Panicked));
+        let fell_at = fell.filter(|_| !record.may_run_on.contains(host)).map(|trouble| trouble.since);
+        // Or the last known run was there: its end is what is reported (scenario 596).
+        let ran_here = record.runs_since.filter(|_| home);
+        let Some(after) = otherwise_at.max(booted_at).max(fell_at).max(ran_here) else { return };
+        let newest = trouble.is_some_and(|trouble| trouble.since <= after)
+            || record.runs_since.is_some_and(|since| since <= after);
+        // What our own stop leaves there, or a migration that did not come through, is no person's word.
+        let ours = |order: &OrderRecord| {
+            let stops =
+                matches!(order.order.action, Action::Stop { .. } | Action::Revert { .. } | Action::Migrate { .. });
+            stops
+                && match &order.ended {
+                    None => true,
+                    Some((at, Outcome::Unknown { .. })) => *at + STOP_MAY_COME >= after,
+                    Some((at, _)) => *at >= after,
+                }
+        };
+        let asked = record.asked.is_some() || record.moving.is_some();
+        if !newest || asked || self.belief.acts_on(workload).any(|order| order.acts_at() == Some(host) && ours(order)) {
+            return;
+        }
+        let doubtful = record.may_run_on.iter().chain(record.unsettled.keys());
+        let elsewhere: Vec<&HostId> = doubtful.filter(|other| *other != host).collect();
+        if elsewhere.iter().any(|other| self.seen_live(workload, other) && self.sight(other) == Sight::Heard) {
+            return; // one of two was stopped
+        }
+        let busy = self.life_order(workload).is_some();
+        let here = record.may_run_on.contains(host) || record.unsettled.contains_key(host);
+        if busy || here || !elsewhere.is_empty() {
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.stopped_on = Some((host.clone(), how)); // until it is known that it runs nowhere
+            }
+            return;
+        }
+        self.stopped_by_person(host, workload, how);
+        if let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.trying = None;
+            record.ended_unseen = true;
+        }
+        self.agenda.touch(workload);
+    }
+
+    /// A person stopped it, and a host that said otherwise since then reports that it crashed: it was started meanwhile (scenario 597).
+    fn ran_since_its_stop(&self, workload: &WorkloadId, reason: OffReason, otherwise_at: Option<Time>) -> bool {
+        let Some(record) = self.belief.workloads.get(workload) else { return false };
+        let Want::Stopped { at, how: StoppedHow::Shutdown | StoppedHow::Saved | StoppedHow::Destroyed } = record.want
+        else {
+            return false;
+        };
+        let crashed = matches!(reason, OffReason::Crashed | OffReason::Signalled | OffReason::Panicked);
+        crashed && otherwise_at >= Some(at) && record.may_run_on.is_empty() && !record.in_question
+    }
+
+    /// The host booted: what it said before of ends there it does not know any more, and what it says since is news.
+    pub(crate) fn forgets_ends(&mut self, host: &HostId, booted_at: Time) {
+        let certain = booted_at + self.boot_time_off_by(booted_at);
+        let mut told_since = Vec::new();
+        for (workload, senses) in self.belief.workload_senses.iter_mut() {
+            let Some(seen) = senses.seen.get_mut(host) else { continue };
+            match seen.state {
+                DomainState::Off(reason) if seen.at > certain => told_since.push((workload.clone(), reason)),
+                DomainState::Off(OffReason::Shutdown | OffReason::Destroyed | OffReason::Saved) => {
+                    seen.state = DomainState::Off(OffReason::Unknown);
+                }
+                _ => {}
+            }
+        }
+        for (workload, reason) in told_since {
+            self.ended_unseen(host, &workload, reason, None);
+        }
+    }
+}
