@@ -233,7 +233,10 @@ impl Checker {
         match command {
             Command::ConfirmOff { host } => self.alone.claimed_off(world, host),
             Command::Unprotect { workload } => _ = self.unprotected.insert(workload.clone()),
-            Command::Protect { workload } => _ = self.unprotected.remove(workload),
+            Command::Protect { workload } => {
+                self.unprotected.remove(workload);
+                self.alone.protected(workload, world.now);
+            }
             Command::StopWorkload { workload, .. } => {
                 self.stops.commanded(workload, world.now);
                 self.stake(Rule::PersonsStop);
