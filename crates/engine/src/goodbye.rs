@@ -102,7 +102,7 @@ impl Engine {
         self.went_with_their_host(host, "it was shut down in good order", false, went);
     }
 
-    fn boot_time_off_by(&self, at: Time) -> Span {
+    pub(crate) fn boot_time_off_by(&self, at: Time) -> Span {
         BOOT_TIME_OFF_BY + Span(self.now.since(at).0 / 20)
     }
 

@@ -163,7 +163,7 @@ impl Engine {
         }
         let known = before.keys().chain(self.belief.on_host(host));
         let missing: BTreeSet<WorkloadId> =
-            known.filter(|workload| !domains.contains_key(*workload)).cloned().collect();
+            known.filter(|it| !domains.contains_key(*it) && self.belief.workloads.contains(it)).cloned().collect();
         for (workload, domain) in &**domains {
             let unchanged = Arc::ptr_eq(&before, domains) || before.get(workload) == Some(domain);
             if !(unchanged && self.seen_again(host, workload, asked_at, domain)) {
@@ -225,6 +225,9 @@ impl Engine {
 
     fn domain_listed(&mut self, host: &HostId, workload: &WorkloadId, asked_at: Time, domain: &DomainSeen) {
         if !self.belief.workloads.contains(workload) {
+            if self.belief.removed.get(workload).is_some_and(|removed| *removed >= asked_at) {
+                return; // asked for before it was removed (scenario 551)
+            }
             let unprotected = self.belief.meta.was_left_alone(workload);
             let record = WorkloadRecord::new(workload.clone(), domain.uuid.clone(), self.now);
             self.belief.workloads.put(WorkloadRecord { unprotected, ..record });
