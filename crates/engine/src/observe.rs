@@ -29,8 +29,10 @@ impl Engine {
                 self.out.replies.push((id, reply));
             }
             Input::Spec(spec) => {
-                (self.spec, self.refused) = (spec, None);
+                let before = std::mem::replace(&mut self.spec, spec);
+                self.refused = None;
                 self.adopt_spec();
+                self.ask_anew(&before);
                 self.note(EventKind::Controller, Severity::Green, Subject::Cluster, "the configuration was reloaded");
             }
             Input::Refused(why) => self.refused = Some(why),
@@ -299,7 +301,9 @@ impl Engine {
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let in_trouble = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
         let news = !record.answers || in_trouble;
-        if record.may_run_on.len() == 1
+        // An agent answers through the hypervisor: that is no sign of the host beside it (scenario 543).
+        if channel != GuestChannel::Agent
+            && record.may_run_on.len() == 1
             && let Some(senses) = record.may_run_on.first().and_then(|host| self.belief.host_senses.get_mut(host))
         {
             senses.guest_told = Some(now);

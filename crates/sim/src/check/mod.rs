@@ -336,6 +336,9 @@ impl Checker {
             (outcome, order.action.workload(), order.action.may_run_on())
         {
             self.goodbyes.came_up(host, workload, world.now);
+            if let Some(sent) = self.last_start_on.get(&(workload.clone(), host.clone())) {
+                self.signs.came_up(host, workload, *sent, world.now);
+            }
         }
         if says_off {
             self.alone.claimed_off(world, order.action.host());
