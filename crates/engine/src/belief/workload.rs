@@ -400,10 +400,14 @@ pub(crate) struct WorkloadSenses {
     pub gone_at: Option<Time>,
     /// Its definition was removed while it ran, and there was none since.
     pub undefined_live: bool,
-    /// When a host last said that it runs.
-    pub running_seen: Option<Time>,
+    /// Until when it ran at least, by the word of a host or of a start that was done.
+    pub ran_until: Option<Time>,
+    /// Until when it answered at least.
+    pub answered_until: Option<Time>,
     pub channels: Few<GuestChannel, GuestSense>,
     pub activity: Option<ActivitySense>,
+    /// Where these counters are of: those of another process say nothing about them.
+    pub active_on: Option<HostId>,
     /// When it was last seen to start (or this term began).
     pub up_since: Option<Time>,
     /// When it was first heard after `up_since`.
