@@ -10,6 +10,7 @@ use crate::{
     decide::Broken,
     explain::Doing,
     few::Few,
+    goodbye::TOLD_ON_WAKING,
     groups::Relations,
 };
 use mainstay_model::{
@@ -95,6 +96,14 @@ impl Engine {
             self.watch_all_anew();
         }
         self.agenda.due(self.now);
+    }
+
+    /// Since when at the latest that held which was heard at that time. What waited for a controller that slept may be of any time
+    /// since it fell asleep.
+    pub(crate) fn held_at(&self, heard: Time) -> Time {
+        let slept = self.asleep_at < self.awake_since;
+        let told_on_waking = self.awake_since <= heard && heard < self.awake_since + TOLD_ON_WAKING;
+        if slept && told_on_waking { self.asleep_at } else { heard }
     }
 
     /// All silence counts from now.

@@ -285,22 +285,26 @@ impl Engine {
         let senses = self.belief.workload_senses.get_mut(workload);
         let live_here = |senses: &&mut WorkloadSenses| senses.seen.get(host).is_some_and(|seen| seen.state.is_live());
         let Some(senses) = senses.filter(live_here) else { return };
-        let sense = match senses.activity {
+        let another = senses.active_on.as_ref() != Some(host);
+        let sense = match senses.activity.filter(|_| !another) {
             None => ActivitySense {
                 last: activity,
                 at: now,
                 moved_at: now,
-                moved_from: None,
+                moved_from: senses.activity.and_then(|before| before.moved_from),
                 cpu_percent: 0.0,
                 rates: [0.0; 4],
             },
             Some(before) => before.next(activity, now),
         };
         senses.activity = Some(sense);
+        if another {
+            senses.active_on = Some(host.clone());
+        }
     }
 
     fn guest_heard(&mut self, workload: &WorkloadId, channel: GuestChannel, vouches: bool) {
-        let now = self.now;
+        let (now, held_at) = (self.now, self.held_at(self.now));
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let in_trouble = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
         let news = !record.answers || in_trouble;
@@ -325,6 +329,7 @@ impl Engine {
         };
         let was_silent = senses.silent().is_some();
         senses.reboots = 0;
+        senses.answered_until = senses.answered_until.max(Some(held_at));
         let sense = senses.channels.of(channel);
         (sense.heard, sense.vouches) = (Some(now), vouches);
         let first_answer = senses.up_since.is_some() && senses.answered_since.is_none();

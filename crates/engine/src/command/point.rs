@@ -128,11 +128,7 @@ impl Engine {
     /// The last moment at which it was well, or off as wanted: what it is down for after that is downtime.
     fn last_well_as_wanted(&self, workload: &WorkloadId) -> mainstay_model::Time {
         let wanted = self.belief.workloads.get(workload).is_some_and(|record| record.want == Want::Running);
-        let known_until = if self.now.since(self.awake_since) < crate::goodbye::TOLD_ON_WAKING {
-            self.asleep_at // what came of it while the controller slept is not known yet
-        } else {
-            self.now
-        };
+        let known_until = self.held_at(self.now); // what came of it while the controller slept is not known yet
         let last = self.last_well(workload).filter(|_| wanted);
         last.map_or(self.now, |last| if self.is_well(workload) { known_until } else { last.min(known_until) })
     }
