@@ -64,13 +64,16 @@ impl Engine {
 
     /// A workload is hit by the loss of its host.
     pub(crate) fn join_incident(&mut self, workload: &WorkloadId, host: &HostId, host_heard: Time) {
-        let well_until = self.last_well(workload).unwrap_or(host_heard);
+        let mut well_until = self.last_well(workload).unwrap_or(host_heard);
         let Some(id) = self.belief.hosts.get(host).and_then(|record| record.incident) else { return };
         if !self.manages(workload) {
             return;
         }
         if self.incident_of(&Subject::Workload(workload.clone())).is_some_and(|own| own != id) {
-            self.leave_incident_of(workload); // the greater trouble takes over
+            // The greater trouble takes over, and tells of what the other has not told.
+            let told_until = self.part_in_incident(workload).and_then(|hit| hit.back_at());
+            well_until = told_until.map_or(well_until, |told| told.max(well_until));
+            self.leave_incident_of(workload);
         }
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.incident = Some(id);
@@ -88,11 +91,12 @@ impl Engine {
         let now = self.now;
         let Some(hit) = self.part_in_incident(workload) else { return };
         hit.wrote_until = Some(now);
-        // It was down when it left, as it seemed by a person's wish, and that was none: it was never back between (scenario 470).
-        let never_back = hit.back_at().is_none() && hit.left_at.is_some_and(|left| well_until <= left);
-        if let Some(back) = hit.back_at().or(hit.left_at).filter(|_| !never_back) {
+        // Nothing shows that it was well after that: it left as it seemed by a person's wish, and that was none (scenario 470), or its
+        // start was told to a controller that woke up, and it was down again by then (scenario 620).
+        let was_back = |back: &Time| well_until > *back;
+        if let Some(back) = hit.back_at().or(hit.left_at).filter(was_back) {
             hit.down_before = hit.downtime(back);
-            hit.down_since = Some(well_until.max(back));
+            hit.down_since = Some(well_until);
         }
         (hit.running_at, hit.answering_at, hit.left_at) = (None, None, None);
     }

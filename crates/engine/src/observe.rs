@@ -29,8 +29,10 @@ impl Engine {
                 self.out.replies.push((id, reply));
             }
             Input::Spec(spec) => {
-                (self.spec, self.refused) = (spec, None);
+                let before = std::mem::replace(&mut self.spec, spec);
+                self.refused = None;
                 self.adopt_spec();
+                self.ask_anew(&before);
                 self.note(EventKind::Controller, Severity::Green, Subject::Cluster, "the configuration was reloaded");
             }
             Input::Refused(why) => self.refused = Some(why),
@@ -162,7 +164,7 @@ impl Engine {
         }
         let known = before.keys().chain(self.belief.on_host(host));
         let missing: BTreeSet<WorkloadId> =
-            known.filter(|workload| !domains.contains_key(*workload)).cloned().collect();
+            known.filter(|it| !domains.contains_key(*it) && self.belief.workloads.contains(it)).cloned().collect();
         for (workload, domain) in &**domains {
             let unchanged = Arc::ptr_eq(&before, domains) || before.get(workload) == Some(domain);
             let is_new = !unchanged && self.is_newly_listed(workload, host);
@@ -234,6 +236,9 @@ impl Engine {
 
     fn domain_listed(&mut self, host: &HostId, workload: &WorkloadId, asked_at: Time, domain: &DomainSeen) {
         if !self.belief.workloads.contains(workload) {
+            if self.belief.removed.get(workload).is_some_and(|removed| *removed >= asked_at) {
+                return; // asked for before it was removed (scenario 551)
+            }
             let unprotected = self.belief.meta.was_left_alone(workload);
             let record = WorkloadRecord::new(workload.clone(), domain.uuid.clone(), self.now);
             self.belief.workloads.put(WorkloadRecord { unprotected, ..record });
@@ -296,26 +301,32 @@ impl Engine {
         let senses = self.belief.workload_senses.get_mut(workload);
         let live_here = |senses: &&mut WorkloadSenses| senses.seen.get(host).is_some_and(|seen| seen.state.is_live());
         let Some(senses) = senses.filter(live_here) else { return };
-        let sense = match senses.activity {
+        let another = senses.active_on.as_ref() != Some(host);
+        let sense = match senses.activity.filter(|_| !another) {
             None => ActivitySense {
                 last: activity,
                 at: now,
                 moved_at: now,
-                moved_from: None,
+                moved_from: senses.activity.and_then(|before| before.moved_from),
                 cpu_percent: 0.0,
                 rates: [0.0; 4],
             },
             Some(before) => before.next(activity, now),
         };
         senses.activity = Some(sense);
+        if another {
+            senses.active_on = Some(host.clone());
+        }
     }
 
     fn guest_heard(&mut self, workload: &WorkloadId, channel: GuestChannel, vouches: bool) {
-        let now = self.now;
+        let (now, held_at) = (self.now, self.held_at(self.now));
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let in_trouble = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
         let news = !record.answers || in_trouble;
-        if record.may_run_on.len() == 1
+        // An agent answers through the hypervisor: that is no sign of the host beside it (scenario 543).
+        if channel != GuestChannel::Agent
+            && record.may_run_on.len() == 1
             && let Some(senses) = record.may_run_on.first().and_then(|host| self.belief.host_senses.get_mut(host))
         {
             senses.guest_told = Some(now);
@@ -334,6 +345,7 @@ impl Engine {
         };
         let was_silent = senses.silent().is_some();
         senses.reboots = 0;
+        senses.answered_until = senses.answered_until.max(Some(held_at));
         let sense = senses.channels.of(channel);
         (sense.heard, sense.vouches) = (Some(now), vouches);
         let first_answer = senses.up_since.is_some() && senses.answered_since.is_none();

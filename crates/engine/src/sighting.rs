@@ -16,11 +16,14 @@ const ANSWER_MAY_BE_LATE: Span = Span::secs(10);
 /// A start's answer comes with the guest's process; if it has not come after this long, it was lost.
 const START_ANSWER_MAY_BE_LATE: Span = Span::secs(5);
 
+/// No list is on its way for longer than this.
+const LISTS_TAKE: Span = Span::minutes(10);
+
 /// What was known of a workload on a host before it was seen live there.
 struct Before {
     /// It was not seen there before.
     first: bool,
-    /// It was live there.
+    /// The same guest was live there.
     was_live: bool,
     /// By what was known it still ran there.
     still: bool,
@@ -129,13 +132,14 @@ impl Engine {
     pub(crate) fn sighting(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, at: Time) {
         let state = self.target_given_up(workload, host, state).unwrap_or(state);
         let removed_by_us = state == DomainState::Off(OffReason::Undefined) && self.removing_there(workload, host);
+        let held_at = self.held_at(at);
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         let before = senses.seen.get(host).copied();
         if before.is_some_and(|seen| seen.at > at) || senses.gone.get(host).is_some_and(|gone| *gone > at) {
             return;
         }
         if state == DomainState::Running {
-            senses.running_seen = senses.running_seen.max(Some(at));
+            senses.ran_until = senses.ran_until.max(Some(held_at));
         }
         if state == DomainState::Off(OffReason::Undefined) {
             // What ran without its definition is gone when it ends, and what migrated went: neither was renamed.
@@ -156,6 +160,9 @@ impl Engine {
         }
         self.agenda.touch(workload);
         let was_live = before.is_some_and(|seen| seen.state.is_live());
+        // A panicked guest runs again only as another one, which has not answered yet (scenario 623).
+        let is_another =
+            before.is_some_and(|seen| seen.state == DomainState::Panicked) && state == DomainState::Running;
         if state.is_live() {
             // Never believed off here: it did not start, it has not stopped yet (a stop that an earlier term ordered).
             let first = before.is_none();
@@ -164,7 +171,7 @@ impl Engine {
                 self.run_begins(workload, host, first && still);
             }
             self.sight_settles(workload, host, at);
-            self.went_live(host, workload, state, Before { first, was_live, still });
+            self.went_live(host, workload, state, Before { first, was_live: was_live && !is_another, still });
         } else {
             let arriving = before.is_some_and(|seen| seen.state == DomainState::Paused(PauseReason::Busy));
             self.went_off(host, workload, state, was_live, arriving, before.map(|seen| seen.at));
@@ -363,6 +370,9 @@ impl Engine {
             self.belief.meta.leave_alone(workload); // it may only be defined elsewhere (scenario 315)
         }
         self.belief.forget(workload);
+        let now = self.now;
+        self.belief.removed.retain(|_, at| now.since(*at) < LISTS_TAKE);
+        self.belief.removed.insert(workload.clone(), now);
         self.relations.outdated = true;
     }
 

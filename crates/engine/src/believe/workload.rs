@@ -142,7 +142,7 @@ impl Engine {
     pub(crate) fn last_well(&self, workload: &WorkloadId) -> Option<Time> {
         let senses = self.belief.workload_senses.get(workload)?;
         let moved = senses.activity.and_then(|activity| activity.moved_from);
-        senses.heard().or_else(|| moved.max(senses.up_since).max(senses.running_seen))
+        senses.answered_until.or_else(|| moved.max(senses.ran_until))
     }
 
     pub(crate) fn trouble_since(&mut self, workload: &WorkloadId, cause: Cause, last_sign: Time) {
@@ -153,7 +153,7 @@ impl Engine {
         let Some(record) = self.belief.workloads.get(workload) else { return };
         // It may have answered nobody for long before it hung or ended: it was as little there then as it is now.
         let senses = self.belief.workload_senses.get(workload);
-        let answered = senses.and_then(|senses| senses.heard()).filter(|_| record.answers);
+        let answered = senses.and_then(|senses| senses.answered_until).filter(|_| record.answers);
         let well_until = answered.map_or(last_sign, |answered| answered.min(last_sign));
         let well_until =
             senses.and_then(|senses| senses.wanted_since).map_or(well_until, |since| well_until.max(since));

@@ -16,6 +16,11 @@ impl Engine {
             Some(_) if !self.is_well(workload) => {
                 return refused(format!("{workload} is not well, and no recovery point is taken of a sick workload"));
             }
+            Some(_) if self.is_unheard(workload) => {
+                return refused(format!(
+                    "{workload} has not answered since it is watched again, and may not be well; try again in a moment"
+                ));
+            }
             Some(host) => host,
             None => match self.stopped_on(workload) {
                 Ok(host) => host,
@@ -123,11 +128,7 @@ impl Engine {
     /// The last moment at which it was well, or off as wanted: what it is down for after that is downtime.
     fn last_well_as_wanted(&self, workload: &WorkloadId) -> mainstay_model::Time {
         let wanted = self.belief.workloads.get(workload).is_some_and(|record| record.want == Want::Running);
-        let known_until = if self.now.since(self.awake_since) < crate::goodbye::TOLD_ON_WAKING {
-            self.asleep_at // what came of it while the controller slept is not known yet
-        } else {
-            self.now
-        };
+        let known_until = self.held_at(self.now); // what came of it while the controller slept is not known yet
         let last = self.last_well(workload).filter(|_| wanted);
         last.map_or(self.now, |last| if self.is_well(workload) { known_until } else { last.min(known_until) })
     }

@@ -41,7 +41,9 @@ impl Engine {
     /// Done, so it was running there at some moment after the order. What the host said since then counts more; but a list
     /// that was asked for before this was heard, and arrives after it, may be of the time before the start.
     pub(super) fn started(&mut self, workload: &WorkloadId, host: &HostId, since: Time) {
+        let held_at = self.held_at(self.now).max(since);
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        let mut up_since = self.now;
         match senses.seen.get(host) {
             Some(seen) if seen.at > since && !seen.state.is_live() => {
                 // It was started as was asked; whether it still runs its host's list shows (scenario 587).
@@ -50,6 +52,8 @@ impl Engine {
                 }
                 return self.unsettle(workload, host, self.now);
             }
+            // Its host said so before the answer; that may come much later, or not at all (scenario 622).
+            Some(seen) if seen.state == DomainState::Running && seen.since > since => up_since = seen.since,
             Some(seen) if seen.state == DomainState::Running => {}
             _ => {
                 let autostart = senses.seen.get(host).is_some_and(|seen| seen.autostart);
@@ -58,16 +62,16 @@ impl Engine {
                     Seen { state: DomainState::Running, at: self.now, since: self.now, autostart },
                 );
                 senses.up_since = Some(self.now);
+                senses.ran_until = senses.ran_until.max(Some(held_at));
                 senses.answered_since = None;
                 senses.activity = None;
                 senses.reboots = 0;
             }
         }
-        let up_since = senses.up_since;
         self.belief.may_run(workload, host);
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.host = Some(host.clone());
-        record.runs_since = up_since;
+        record.runs_since = Some(up_since);
         record.ended_unseen = false;
         record.left.remove(host);
         record.trying = None;
@@ -85,19 +89,20 @@ impl Engine {
             record.asked = None;
         }
         if let Some(trouble) = &mut record.trouble {
-            trouble.started_at = Some(self.now);
+            trouble.started_at = Some(up_since);
         }
     }
 
     /// A revert is done: the process seen there before is gone, and what it answered says nothing of the new one, whose events may
     /// come later than this (scenario 350).
     pub(super) fn runs_anew(&mut self, workload: &WorkloadId, host: &HostId, since: Time) {
-        let now = self.now;
+        let (now, held_at) = (self.now, self.held_at(self.now).max(since));
         let Some(senses) = self.belief.workload_senses.get_mut(workload) else { return };
         let old = |seen: &&mut Seen| seen.state == DomainState::Running && seen.since <= since;
         if let Some(seen) = senses.seen.get_mut(host).filter(old) {
             seen.since = now;
             senses.up_since = Some(now);
+            senses.ran_until = senses.ran_until.max(Some(held_at));
             senses.answered_since = None;
             senses.activity = None;
             senses.reboots = 0;

@@ -2,10 +2,10 @@
 //! at once and nothing at all of a host that can't be reached; it is never shorter, and once the incident is over it stays.
 
 use super::{Checker, Rule};
-use crate::world::World;
+use crate::world::{Process, World};
 use mainstay_engine::{Change, Table};
 use mainstay_model::{
-    DomainState, Fact, Incident, IncidentId, IncidentWorkload, Span, Time, WorkloadId, spec::PersonStop,
+    DomainState, Fact, IncidentId, IncidentWorkload, PauseReason, Span, Time, WorkloadId, spec::PersonStop,
 };
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +17,8 @@ const SENSED_WITHIN: Span = Span::secs(6);
 pub(super) struct Figures {
     /// What incidents said when they were over.
     over: BTreeMap<IncidentId, BTreeMap<WorkloadId, Span>>,
+    /// What each incident tells of each workload that it is down, or was last.
+    told: BTreeMap<WorkloadId, BTreeMap<IncidentId, Period>>,
     /// When each workload was truly well.
     well: BTreeMap<WorkloadId, Periods>,
     /// When an operator asked for a start of what had shut down with its host, as far as anybody can tell by a person.
@@ -28,8 +30,11 @@ pub(super) struct Figures {
     answered: BTreeSet<WorkloadId>,
 }
 
-/// From, until (`None`: it still lasts), in order.
-type Periods = Vec<(Time, Option<Time>)>;
+/// From, until (`None`: it still lasts).
+type Period = (Time, Option<Time>);
+
+/// In order.
+type Periods = Vec<Period>;
 
 /// The periods of one workload.
 fn of<'a>(all: &'a mut BTreeMap<WorkloadId, Periods>, workload: &WorkloadId) -> &'a mut Periods {
@@ -55,10 +60,23 @@ fn held(periods: Option<&Periods>, until: Time) -> bool {
     periods.into_iter().flatten().rev().any(|(begin, end)| *begin <= until && end.is_none_or(|end| end >= from))
 }
 
-/// The part of an incident's row that shows whether it is over.
+/// What follows in an incident's row is its story. No text in it can look like that: its quotes are escaped.
+const STORY: &str = ",\"timeline\":[";
+
+/// What an incident tells of its workloads.
 #[derive(Deserialize)]
-struct Closed {
+struct Told {
+    id: IncidentId,
     closed_at: Option<Time>,
+    workloads: Vec<IncidentWorkload>,
+}
+
+impl Told {
+    /// Most of a row is its story, which is not read.
+    fn read(row: &str) -> Option<Told> {
+        let (head, _) = row.split_once(STORY)?;
+        serde_json::from_str(&format!("{head}}}")).ok()
+    }
 }
 
 impl Figures {
@@ -93,18 +111,35 @@ impl Figures {
     /// A memory that was put back holds incidents that are not over.
     pub fn memory_put_back(&mut self) {
         self.over.clear();
+        self.told.clear();
+    }
+
+    /// What an incident tells now.
+    fn tells(&mut self, incident: &Told) {
+        for hit in &incident.workloads {
+            let period = (hit.down_since.unwrap_or(hit.well_until), hit.back_at().or(hit.left_at));
+            self.told.entry(hit.workload.clone()).or_default().insert(incident.id, period);
+        }
+    }
+
+    /// True if another incident tells that it was down at that time: together they tell of all.
+    fn tells_another(&self, incident: IncidentId, workload: &WorkloadId, at: Time) -> bool {
+        let others = self.told.get(workload).into_iter().flatten().filter(|(id, _)| **id != incident);
+        others.into_iter().any(|(_, (from, until))| *from <= at && until.is_none_or(|until| until >= at))
     }
 
     /// What is wrong with the figures of a workload in an incident that is over.
-    fn wrong(&self, hit: &IncidentWorkload) -> Option<String> {
+    fn wrong(&self, incident: IncidentId, hit: &IncidentWorkload) -> Option<String> {
         let (vm, from) = (&hit.workload, hit.down_since.unwrap_or(hit.well_until));
         let seconds = |time: Time| time.0 as f64 / 1_000.0;
         // Of a guest that never was well there is no moment from which it is down.
         let ever_well = self.well.get(vm).into_iter().flatten().any(|(begin, _)| *begin <= from);
-        if ever_well && !self.was_well(vm, from) && !self.was_left_off(vm, from) {
+        let known = self.was_well(vm, from) || self.was_left_off(vm, from) || self.tells_another(incident, vm, from);
+        if ever_well && !known {
             return Some(format!("{vm} is down since {} s by its incident, and was down before", seconds(from)));
         }
-        let back = hit.back_at().filter(|back| !self.was_well(vm, *back))?;
+        let down = |back: &Time| !self.was_well(vm, *back) && !self.tells_another(incident, vm, *back);
+        let back = hit.back_at().filter(down)?;
         Some(format!("{vm} is back at {} s by its incident, and was not", seconds(back)))
     }
 }
@@ -130,6 +165,9 @@ impl Checker {
                 Some(PersonStop::PowerOn) => self.stops.commanded_off(&guest.name),
                 _ => self.stops.wanted_off(&guest.name),
             };
+            // Held by a person, as wanted.
+            let held = |process: &Process| process.state() == DomainState::Paused(PauseReason::Person);
+            let left_off = left_off || (!well && guest.processes.values().any(held));
             note(of(&mut self.figures.left_off, &guest.name), left_off, world.now);
             note(of(&mut self.figures.well, &guest.name), well, world.now);
         }
@@ -137,12 +175,13 @@ impl Checker {
 
     /// Incidents as they are put on record. `one_clock`: this is the first term, and its clock was never set.
     pub fn figures(&mut self, world: &World, changes: &[Change], one_clock: bool) {
+        let mut rows = Vec::new();
         for change in changes.iter().filter(|change| change.table == Table::Incident) {
-            // Most incidents are put on record many times before they are over; their workloads are read then only.
-            let body = change.body.as_deref();
-            let over = body.and_then(|body| serde_json::from_str::<Closed>(body).ok()?.closed_at);
-            let row = over.and(body).and_then(|body| serde_json::from_str::<Incident>(body).ok());
-            let Some(incident) = row else { continue };
+            let Some(incident) = change.body.as_deref().and_then(Told::read) else { continue };
+            self.figures.tells(&incident);
+            rows.push(incident);
+        }
+        for incident in rows.into_iter().filter(|incident| incident.closed_at.is_some()) {
             let said = |hit: &IncidentWorkload| (hit.workload.clone(), hit.downtime(Time(u64::MAX)));
             let said: BTreeMap<_, _> = incident.workloads.iter().map(said).collect();
             self.stake(Rule::Figures);
@@ -159,7 +198,7 @@ impl Checker {
                         let guest = world.guests.get(&hit.workload);
                         guest.is_none_or(|guest| self.uuids.get(&hit.workload).is_none_or(|uuid| guest.uuid == *uuid))
                     };
-                    incident.workloads.iter().filter(same).find_map(|hit| self.figures.wrong(hit))
+                    incident.workloads.iter().filter(same).find_map(|hit| self.figures.wrong(incident.id, hit))
                 }
             };
             if let Some(text) = wrong {
