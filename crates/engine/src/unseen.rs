@@ -17,7 +17,7 @@ use crate::{
     engine::Engine,
     whose::Whose,
 };
-use mainstay_model::{Action, Cause, DomainState, HostId, OffReason, Outcome, Span, Time, WorkloadId};
+use mainstay_model::{Action, Cause, DomainState, HostId, OffReason, Outcome, Span, StopHow, Time, WorkloadId};
 
 /// A stop of unknown outcome can be carried out this long after it was given up.
 const STOP_MAY_COME: Span = Span::secs(90);
@@ -52,8 +52,11 @@ impl Engine {
             || record.runs_since.is_some_and(|since| since <= after);
         // What our own stop leaves there, or a migration that did not come through, is no person's word.
         let ours = |order: &OrderRecord| {
-            let stops =
-                matches!(order.order.action, Action::Stop { .. } | Action::Revert { .. } | Action::Migrate { .. });
+            let stops = match order.order.action {
+                Action::Stop { how: StopHow::Graceful, .. } => reason == OffReason::Shutdown,
+                Action::Stop { .. } | Action::Revert { .. } | Action::Migrate { .. } => reason == OffReason::Destroyed,
+                _ => false,
+            };
             stops
                 && match &order.ended {
                     None => true,

@@ -51,10 +51,15 @@ impl Engine {
         let watched = self.belief.host_senses.get(host).map(|senses| senses.watched_since);
         // But what had its time in the term before is over (scenario 590).
         let over = |at: Time| self.belief.meta.lasted_before_since(at) > STOP_MAY_COME;
+        // Out of sight it may have ended at any time since it was seen there last (scenario 627).
+        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
+        let ended_from = seen
+            .filter(|seen| seen.state == DomainState::Off(reason))
+            .map_or(said_at, |seen| seen.not_before.min(said_at));
         let may_come = |order: &OrderRecord| match &order.ended {
             Some((at, Outcome::Unknown { .. })) => {
                 let since = watched.map_or(*at, |since| since.max(*at));
-                said_at.since(since) <= STOP_MAY_COME && !over(*at)
+                ended_from.since(since) <= STOP_MAY_COME && !over(*at)
             }
             _ => false,
         };
@@ -64,10 +69,19 @@ impl Engine {
         let mut orders = self.orders_there(workload, host);
         let Some(last) = orders.next() else { return Whose::Person(how) };
         let stop = leaves_word(&last.order.action) && matches!(last.order.action, Action::Stop { .. });
+        // A start that failed, or of which no answer came, may not have come to anything: what its host says may be of before it
+        // (scenario 630).
+        let in_vain = |order: &&OrderRecord| {
+            order.order.action.may_run_on().is_some() && !matches!(order.ended, Some((_, Outcome::Done { .. })))
+        };
         match last.ended {
+            None if stop => Whose::Ours, // it is being carried out (scenario 628)
             Some(_) if stop && lately(last) => Whose::Ours,
             _ if leaves_word(&last.order.action) && lately(last) => Whose::Unclear,
-            _ if orders.next().is_some_and(|before| leaves_word(&before.order.action) && lately(before)) => {
+            _ if orders
+                .find(|before| !in_vain(before))
+                .is_some_and(|before| leaves_word(&before.order.action) && lately(before)) =>
+            {
                 Whose::Unclear
             }
             _ => Whose::Person(how),
@@ -108,7 +122,11 @@ impl Engine {
         let again = as_asked && state.is_live() || cause.is_some() && trouble.map(|trouble| trouble.cause) == cause;
         let failed = |order: &&OrderRecord| {
             order.order.action.may_run_on() == Some(host)
-                && matches!(order.ended, Some((_, Outcome::Failed { ref error })) if error.proves != Proof::There)
+                && match &order.ended {
+                    Some((_, Outcome::Failed { error })) => error.proves != Proof::There,
+                    Some((_, Outcome::Unknown { .. })) => true,
+                    _ => false,
+                }
         };
         again
             && !self.seen_live(workload, host)
