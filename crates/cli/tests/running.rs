@@ -308,6 +308,18 @@ fn a_secret_that_others_can_read_is_refused() {
         mode(&password, open);
         assert_eq!(refused(), found, "{open:o}");
     }
+    // The key with which a hypervisor is reached is a secret as well.
+    let key = folder.path().join("clientkey.pem");
+    fs::write(&key, "no real key\n").unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    let uri = format!("qemu+tls://127.0.0.1:9/system?pkipath={}", folder.path().display());
+    fs::write(&file, text.replace("qemu+tcp://127.0.0.1:9/system", &uri)).unwrap();
+    let line_of_uri = 1 + text.lines().position(|line| line.starts_with("uri = ")).unwrap() as u64;
+    for (open, found) in [(0o644, vec![line_of_uri]), (0o640, vec![])] {
+        mode(&key, open);
+        assert_eq!(refused(), found, "{open:o}");
+    }
+    fs::write(&file, text).unwrap();
     mode(&file, 0o666);
     assert_eq!(refused(), [1], "who can write it runs programs as the controller");
     mode(&file, 0o644);

@@ -158,6 +158,7 @@ async fn named_file(file: &NamedFile) -> Option<Problem> {
 /// Each host's URI, and whether two of them lead to one libvirtd.
 fn ways(loaded: &Loaded) -> Vec<Problem> {
     let (mut problems, mut templates, mut ends) = (vec![], BTreeSet::new(), BTreeMap::new());
+    let mut keys = BTreeSet::new();
     for (host, place) in &loaded.places.uris {
         let Some(spec) = loaded.spec.hosts.get(host) else { continue };
         let uri = match spec.uri.parse::<Uri>() {
@@ -170,6 +171,9 @@ fn ways(loaded: &Loaded) -> Vec<Problem> {
             }
             Err(_) => continue,
         };
+        // Hosts have the key in common, as a rule: it is told of once.
+        let key = uri.endpoint.private_key().filter(|key| keys.insert(key.clone()));
+        problems.extend(key.and_then(|key| open_key(&key, place)));
         let end = (format!("{:?}", uri.endpoint), uri.name);
         if let Some((other, address)) = ends.insert(end, (host, &spec.address))
             && !address.eq_ignore_ascii_case(&spec.address)
@@ -180,6 +184,14 @@ fn ways(loaded: &Loaded) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// The problem that others can read the private key with which hypervisors are reached.
+fn open_key(key: &Path, place: &Place) -> Option<Problem> {
+    let mode = std::fs::metadata(key).ok()?.permissions().mode() & 0o777;
+    let key = key.display();
+    let message = format!("every user of this machine can read the private key `{key}` (mode {mode:04o})");
+    (mode & OTHERS != 0).then(|| place.error(OPEN_TO_OTHERS, message, format!("chmod o-rwx {key}")))
 }
 
 impl Config {

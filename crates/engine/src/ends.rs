@@ -2,7 +2,7 @@
 //! `whose` judges which; here belief follows, and the incident or the alarm begins.
 
 use crate::{
-    belief::{Seen, StoppedHow, Want},
+    belief::{OrderRecord, Seen, StoppedHow, Want},
     engine::Engine,
     whose::{Whose, cause_of_end, persons_stop},
 };
@@ -177,23 +177,27 @@ impl Engine {
         let Whose::Person(how) = self.whose(workload, host, reason) else { return };
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let Some(trouble) = record.trouble.as_ref().filter(|trouble| trouble.started_at.is_none()) else { return };
-        let lost = match before {
-            // No host leaves the word *destroyed* when it goes, and after its boot it knows of no end before: it was back, and a
-            // person ended it (scenarios 526 and 527).
-            None if trouble.cause == Cause::HostShutdown => {
-                let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at);
-                reason == OffReason::Destroyed || booted > Some(trouble.since)
-            }
-            None => trouble.cause == Cause::HostLost && record.left.contains(host),
-            Some(DomainState::Off(before)) => match trouble.cause {
-                Cause::Crashed | Cause::Signalled => persons_stop(before).is_none(),
-                Cause::HostShutdown => before != reason,
-                _ => false,
-            },
-            Some(_) => false,
+        // A host knows of no end before its boot: it ran there since, and a person ended it (scenarios 526, 527 and 550).
+        let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at);
+        let since_boot = before.is_none() && booted > Some(trouble.well_until);
+        let lost = since_boot
+            || match before {
+                // No host leaves the word *destroyed* when it goes.
+                None if trouble.cause == Cause::HostShutdown => reason == OffReason::Destroyed,
+                None => trouble.cause == Cause::HostLost && record.left.contains(host),
+                Some(DomainState::Off(before)) => match trouble.cause {
+                    Cause::Crashed | Cause::Signalled => persons_stop(before).is_none(),
+                    Cause::HostShutdown => before != reason,
+                    _ => false,
+                },
+                Some(_) => false,
+            };
+        let here = (since_boot || record.host.as_ref() == Some(host)) && record.may_run_on.is_empty();
+        let before_boot = |last: &OrderRecord| {
+            since_boot && booted.is_some_and(|booted| last.ordered_at + self.boot_time_off_by(booted) < booted)
         };
-        let here = record.host.as_ref() == Some(host) && record.may_run_on.is_empty();
-        let stopped_by_us = self.orders_there(workload, host).next().is_some_and(|last| {
+        let last = self.orders_there(workload, host).next().filter(|last| !before_boot(last));
+        let stopped_by_us = last.is_some_and(|last| {
             matches!(last.order.action, Action::Stop { .. }) || !matches!(last.ended, Some((_, Outcome::Done { .. })))
         });
         let idle = self.life_order(workload).is_none() && record.asked.is_none() && record.moving.is_none();

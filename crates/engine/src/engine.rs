@@ -9,6 +9,7 @@ use crate::{
     belief::{Belief, HostSenses, OrderRecord, Purpose, WorkloadRecord},
     decide::Broken,
     explain::Doing,
+    few::Few,
     goodbye::TOLD_ON_WAKING,
     groups::Relations,
 };
@@ -163,11 +164,41 @@ impl Engine {
         let ruleless: Vec<WorkloadId> = ruleless.map(|record| record.workload.clone()).collect();
         ruleless.iter().for_each(|workload| self.let_go(workload));
         self.respect_stops();
+        self.ask_no_more();
         self.relations.outdated = true;
         self.agenda.mended_at = None;
         self.belief.taken.clear();
         self.agenda.touch_all_hosts(&self.belief);
         self.agenda.touch_all_workloads(&self.belief);
+    }
+
+    /// Who is asked since this reload and was not before may hang since long: silence counts from now, and nothing that was
+    /// heard before says that it is well (scenario 544).
+    pub(crate) fn ask_anew(&mut self, before: &ClusterSpec) {
+        let was_asked = |record: &WorkloadRecord| {
+            before.workload_rule(&record.workload, &record.tags).is_some_and(|rule| rule.policy.probes.any())
+        };
+        let is_asked = |record: &&WorkloadRecord| self.rule(&record.workload).is_some_and(|it| it.policy.probes.any());
+        let anew = self.belief.workloads.values().filter(is_asked).filter(|record| !was_asked(record));
+        let anew: Vec<WorkloadId> = anew.map(|record| record.workload.clone()).collect();
+        for workload in anew {
+            self.belief.workload_senses.entry(workload).or_default().watched_since = Some(self.now);
+        }
+    }
+
+    /// Who is looked after and not asked any more gives no answer, and none is missed.
+    fn ask_no_more(&mut self) {
+        let unasked = self.belief.workloads.values().filter(|record| record.answers);
+        let unasked = unasked.filter(|it| self.rule(&it.workload).is_some_and(|rule| !rule.policy.probes.any()));
+        let unasked: Vec<WorkloadId> = unasked.map(|record| record.workload.clone()).collect();
+        for workload in unasked {
+            if let Some(record) = self.belief.workloads.get_mut(&workload) {
+                record.answers = false;
+            }
+            if let Some(senses) = self.belief.workload_senses.get_mut(&workload) {
+                senses.channels = Few::default();
+            }
+        }
     }
 
     /// A host that is not in the configuration, and on which nothing may run.

@@ -99,7 +99,7 @@ impl Engine {
             record.called_off_at = Some(closed_at);
         }
         let went = self.went_with(host, closed_at, GOES_WITH);
-        self.went_with_their_host(host, "it was shut down in good order", went);
+        self.went_with_their_host(host, "it was shut down in good order", false, went);
     }
 
     pub(crate) fn boot_time_off_by(&self, at: Time) -> Span {
@@ -172,7 +172,7 @@ impl Engine {
         };
         // What was left running was judged when it closed.
         if !went.is_empty() && (closed || self.in_good_order(host, &went)) {
-            self.went_with_their_host(host, "it was shut down in good order, and booted again", went);
+            self.went_with_their_host(host, "it was shut down in good order, and booted again", true, went);
         }
     }
 
@@ -254,7 +254,17 @@ impl Engine {
         in_order && seen.is_some_and(|seen| matches!(seen.state, DomainState::Off(_)))
     }
 
-    fn went_with_their_host(&mut self, host: &HostId, what: &str, went: Vec<(WorkloadId, Time)>) {
+    /// An order of ours whose outcome is unknown may still start it there.
+    fn may_start_there(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        self.belief.workloads.get(workload).is_some_and(|record| {
+            let open = record.unsettled.get(host);
+            let to_come = open.is_some_and(|open| open.told_to_start || open.may_happen_until > self.now);
+            to_come || record.pending_on.contains(host)
+        })
+    }
+
+    /// `booted`: it runs again, and nothing that was under way there before comes any more.
+    fn went_with_their_host(&mut self, host: &HostId, what: &str, booted: bool, went: Vec<(WorkloadId, Time)>) {
         let subject = Subject::Host(host.clone());
         let text = match went.len() {
             0 => what.to_owned(),
@@ -272,10 +282,17 @@ impl Engine {
         }
         for (workload, at) in went {
             let home_counts = self.home_counts(&workload);
-            self.belief.runs_not(&workload, host);
+            // A host that said that it goes may be alive all the same. What may start there yet is over with its boot, or with the
+            // proof that it is off (scenario 547).
+            let may_start = self.may_start_there(&workload, host) && !booted;
+            if !may_start {
+                self.belief.runs_not(&workload, host);
+            }
             let Some(record) = self.belief.workloads.get_mut(&workload) else { continue };
-            record.unsettled.remove(host);
-            record.pending_on.remove(host);
+            if !may_start {
+                record.unsettled.remove(host);
+                record.pending_on.remove(host);
+            }
             record.want = Want::Running;
             record.left.insert(host.clone());
             if home_counts {

@@ -7,6 +7,9 @@ use std::{
     fmt::Display,
 };
 
+/// Most rows take no more bytes than this.
+const MOST_ROWS: usize = 1_024;
+
 /// Something durable: it knows its table and its key.
 pub(crate) trait Record: Clone + Serialize + DeserializeOwned {
     /// Its key in memory.
@@ -92,11 +95,15 @@ impl<R: Record> Ledger<R> {
 
     fn write_changes(&mut self, changes: &mut Vec<Change>) {
         for key in std::mem::take(&mut self.changed) {
-            let body = self
-                .records
-                .get(&key)
-                .map(|record| serde_json::to_string(record).expect("a record has only string keys and finite numbers"));
+            let body = self.records.get(&key).map(text);
             changes.push(Change { table: R::TABLE, key: key.to_string(), body });
         }
     }
+}
+
+/// A record as its row has it.
+fn text<R: Serialize>(record: &R) -> String {
+    let mut text = Vec::with_capacity(MOST_ROWS);
+    serde_json::to_writer(&mut text, record).expect("a record has only string keys and finite numbers");
+    String::from_utf8(text).expect("JSON is UTF-8")
 }

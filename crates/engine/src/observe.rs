@@ -29,8 +29,10 @@ impl Engine {
                 self.out.replies.push((id, reply));
             }
             Input::Spec(spec) => {
-                (self.spec, self.refused) = (spec, None);
+                let before = std::mem::replace(&mut self.spec, spec);
+                self.refused = None;
                 self.adopt_spec();
+                self.ask_anew(&before);
                 self.note(EventKind::Controller, Severity::Green, Subject::Cluster, "the configuration was reloaded");
             }
             Input::Refused(why) => self.refused = Some(why),
@@ -161,7 +163,7 @@ impl Engine {
         }
         let known = before.keys().chain(self.belief.on_host(host));
         let missing: BTreeSet<WorkloadId> =
-            known.filter(|workload| !domains.contains_key(*workload)).cloned().collect();
+            known.filter(|it| !domains.contains_key(*it) && self.belief.workloads.contains(it)).cloned().collect();
         for (workload, domain) in &**domains {
             let unchanged = Arc::ptr_eq(&before, domains) || before.get(workload) == Some(domain);
             if !(unchanged && self.seen_again(host, workload, asked_at, domain)) {
@@ -223,6 +225,9 @@ impl Engine {
 
     fn domain_listed(&mut self, host: &HostId, workload: &WorkloadId, asked_at: Time, domain: &DomainSeen) {
         if !self.belief.workloads.contains(workload) {
+            if self.belief.removed.get(workload).is_some_and(|removed| *removed >= asked_at) {
+                return; // asked for before it was removed (scenario 551)
+            }
             let unprotected = self.belief.meta.was_left_alone(workload);
             let record = WorkloadRecord::new(workload.clone(), domain.uuid.clone(), self.now);
             self.belief.workloads.put(WorkloadRecord { unprotected, ..record });
@@ -303,7 +308,9 @@ impl Engine {
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let in_trouble = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
         let news = !record.answers || in_trouble;
-        if record.may_run_on.len() == 1
+        // An agent answers through the hypervisor: that is no sign of the host beside it (scenario 543).
+        if channel != GuestChannel::Agent
+            && record.may_run_on.len() == 1
             && let Some(senses) = record.may_run_on.first().and_then(|host| self.belief.host_senses.get_mut(host))
         {
             senses.guest_told = Some(now);

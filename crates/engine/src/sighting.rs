@@ -18,6 +18,9 @@ const BEGINS_WITHIN: Span = Span::secs(60);
 /// A start's answer comes with the guest's process; if it has not come after this long, it was lost.
 const START_ANSWER_MAY_BE_LATE: Span = Span::secs(5);
 
+/// No list is on its way for longer than this.
+const LISTS_TAKE: Span = Span::minutes(10);
+
 /// What was known of a workload on a host before it was seen live there.
 struct Before {
     /// It was not seen there before.
@@ -361,6 +364,9 @@ impl Engine {
             self.belief.meta.leave_alone(workload); // it may only be defined elsewhere (scenario 315)
         }
         self.belief.forget(workload);
+        let now = self.now;
+        self.belief.removed.retain(|_, at| now.since(*at) < LISTS_TAKE);
+        self.belief.removed.insert(workload.clone(), now);
         self.relations.outdated = true;
     }
 

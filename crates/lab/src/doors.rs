@@ -74,4 +74,22 @@ impl Lab {
         ];
         self.libvirtd_with(host, &settings).await
     }
+
+    /// Lets a host's QEMU migrate by TLS: to it with a certificate of this folder, which names the host, from it with the client's.
+    pub async fn migrate_by_tls(&self, host: &str, certificates: &Path) -> Result<()> {
+        let folder = self.layout().host_dir(host).join("pki-qemu");
+        fs::create_dir_all(&folder).at("creating", &folder)?;
+        let (client, server) = (["clientcert.pem", "clientkey.pem"], ["servercert.pem", "serverkey.pem"]);
+        let to = ["client-cert.pem", "client-key.pem", "server-cert.pem", "server-key.pem", "ca-cert.pem"];
+        for (from, to) in client.iter().chain(&server).chain(&["cacert.pem"]).zip(to) {
+            let (from, to) = (certificates.join(from), folder.join(to));
+            fs::copy(&from, &to).at("copying", &from)?;
+        }
+        let file = self.host_file(host, "etc/libvirt/qemu.conf");
+        let mut text = fs::read_to_string(&file).at("reading", &file)?;
+        text += &format!("migrate_tls_x509_cert_dir = \"{}\"\n", folder.display());
+        fs::write(&file, text).at("writing", &file)?;
+        self.libvirtd_kill(host).await?;
+        self.libvirtd_start(host).await
+    }
 }

@@ -9,7 +9,10 @@ use mainstay_model::{
     Action, ActionId, Alarm, Detail, Event, Fact, HostId, Order, Outcome, PointId, Reply, Span, StopHow, Time,
     WorkloadId,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// A fencing, from decision to confirmation.
 #[derive(Clone, Debug)]
@@ -46,6 +49,8 @@ pub(crate) struct Outage {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record {
+    /// The trace is written: of thousands of seeds that pass nobody reads it.
+    pub traced: bool,
     /// One line per thing worth reading.
     pub trace: Vec<String>,
     pub events: Vec<Event>,
@@ -75,7 +80,7 @@ pub(crate) struct Record {
 impl Record {
     /// Nothing yet; remembers where guests run at the beginning.
     pub fn new(world: &World) -> Record {
-        let mut record = Record::default();
+        let mut record = Record { traced: true, ..Record::default() };
         for guest in world.guests.values() {
             match guest.host() {
                 Some(host) => _ = record.last_ran.insert(guest.name.clone(), host),
@@ -86,15 +91,17 @@ impl Record {
     }
 
     /// A line of the trace.
-    pub fn note(&mut self, now: Time, text: String) {
-        self.trace.push(format!("{:>10.3} {text}", now.0 as f64 / 1000.0));
+    pub fn note(&mut self, now: Time, text: fmt::Arguments<'_>) {
+        if self.traced {
+            self.trace.push(format!("{:>10.3} {text}", now.0 as f64 / 1000.0));
+        }
     }
 
     /// What reached the controller: outcomes always, facts that are not mere routine.
     pub fn news(&mut self, now: Time, news: &News) {
         match news {
             News::Outcome(id, outcome) => {
-                self.note(now, format!("  {id} ◀ {outcome}"));
+                self.note(now, format_args!("  {id} ◀ {outcome}"));
                 let confirmed = matches!(outcome, Outcome::Done { detail: Detail::Fenced { .. } });
                 if confirmed && let Some(Action::Fence { host, .. }) = self.orders.get(id) {
                     let lost = self.power_lost.get(host).copied();
@@ -106,7 +113,7 @@ impl Record {
                 }
             }
             News::Fact(Fact::Domain { host, workload, change }) => {
-                self.note(now, format!("  {host} says of {workload}: {change:?}"));
+                self.note(now, format_args!("  {host} says of {workload}: {change:?}"));
             }
             News::Fact(_) => {}
         }
@@ -114,7 +121,7 @@ impl Record {
 
     /// An order left.
     pub fn order(&mut self, now: Time, order: &Order) {
-        self.note(now, format!("  {} ▶ {}", order.id, order.action));
+        self.note(now, format_args!("  {} ▶ {}", order.id, order.action));
         self.orders.insert(order.id, order.action.clone());
         self.seen.action(&order.action);
         match &order.action {
@@ -135,7 +142,7 @@ impl Record {
     /// Memory changed, events were written.
     pub fn changes(&mut self, now: Time, step: &Step) {
         for event in &step.events {
-            self.note(now, format!("  {}: {}", event.subject, event.text));
+            self.note(now, format_args!("  {}: {}", event.subject, event.text));
         }
         self.events.extend(step.events.iter().cloned());
         step.changes.iter().for_each(|change| self.seen.change(change));
@@ -166,14 +173,14 @@ impl Record {
 
     /// A command was answered.
     pub fn reply(&mut self, now: Time, reply: &Reply) {
-        self.note(now, format!("  reply: {reply:?}"));
+        self.note(now, format_args!("  reply: {reply:?}"));
         self.replies.push(reply.clone());
     }
 
     /// Something truly happened.
     pub fn truth(&mut self, world: &World, truth: &Truth) {
         let now = world.now;
-        self.note(now, format!("* {truth}"));
+        self.note(now, format_args!("* {truth}"));
         match truth {
             Truth::Started { guest, host, by } => {
                 let from = self.last_ran.insert(guest.clone(), host.clone());

@@ -24,7 +24,7 @@ impl Simulation {
     pub(super) fn overtaken(&mut self, held: Vec<Order>, span: Span) {
         let Some(leader) = self.leader.take() else { return };
         let now = self.world.now;
-        self.record.note(now, format!("the controller stands still for {span}, and another takes over"));
+        self.record.note(now, format_args!("the controller stands still for {span}, and another takes over"));
         let inbox = std::mem::take(&mut self.inbox);
         self.rival = Some(Rival { leader, term: self.term, held, inbox, wakes_at: now + span, turns: 0 });
         self.crash = None;
@@ -36,7 +36,7 @@ impl Simulation {
         let now = self.world.now;
         let Some(mut rival) = self.rival.take() else { return };
         if rival.turns == 0 {
-            self.record.note(now, "the controller that stood still wakes up, and believes that it leads".to_owned());
+            self.record.note(now, format_args!("the controller that stood still wakes up, and believes that it leads"));
             self.checker.rival_wakes();
         }
         rival.turns += 1;
@@ -51,7 +51,7 @@ impl Simulation {
         let silent = step.changes.is_empty() && step.events.is_empty();
         if !silent && self.store.persist(rival.term, &step.changes).is_err() {
             let text = "what it decided can't be remembered: its term is over, and it does nothing more";
-            return self.record.note(now, text.to_owned());
+            return self.record.note(now, format_args!("{text}"));
         }
         if !silent {
             self.checker.rival_writes(&self.world);
@@ -69,7 +69,7 @@ impl Simulation {
     pub(super) fn send(&mut self, term: Term, order: Order) -> bool {
         let leads = self.store.is_current(term);
         if !leads && !self.elect.lacks(Sabotage::StaleEpoch) {
-            let text = format!("{} ({}) does not leave: its term is over", order.id, order.action);
+            let text = format_args!("{} ({}) does not leave: its term is over", order.id, order.action);
             self.record.note(self.world.now, text);
             return false;
         }

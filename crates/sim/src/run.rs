@@ -173,7 +173,7 @@ impl Simulation {
     }
 
     fn deed(&mut self, deed: Deed) {
-        self.record.note(self.world.now, format!("» {deed}"));
+        self.record.note(self.world.now, format_args!("» {deed}"));
         match deed {
             Deed::Crash(CrashPoint::Now, down_for) => self.die(down_for),
             Deed::Rival(CrashPoint::Now, span) => self.overtaken(Vec::new(), span),
@@ -199,7 +199,7 @@ impl Simulation {
                 self.commands.insert(id, command.clone());
                 self.inbox.push(Input::Command { id, command, by: None });
             }
-            Deed::Operator(_) => self.record.note(self.world.now, "no controller is there to hear it".to_owned()),
+            Deed::Operator(_) => self.record.note(self.world.now, format_args!("no controller is there to hear it")),
             Deed::Reload(Reload::Refused) => self.inbox.push(Input::Refused("line 7: no such key".to_owned())),
             Deed::Reload(reload) => {
                 if let Some(spec) = self.reloads.get(&reload) {
@@ -240,7 +240,7 @@ impl Simulation {
         match self.elect.begin(self.world.spec.clone(), self.store.rows(), shown, circumstances) {
             Ok((leader, step)) => {
                 self.leader = Some(Box::new(Clocked { leader, ahead: self.ahead }));
-                self.record.note(now, "the controller begins".to_owned());
+                self.record.note(now, format_args!("the controller begins"));
                 let step = self.ahead.translate(step);
                 self.carry_out(step, &[]);
             }
@@ -257,7 +257,7 @@ impl Simulation {
         self.crash = None;
         self.inbox.clear();
         self.restart_at = Some(self.world.now + down_for);
-        self.record.note(self.world.now, format!("the controller dies, for {down_for}"));
+        self.record.note(self.world.now, format_args!("the controller dies, for {down_for}"));
     }
 
     fn step(&mut self) {
@@ -283,7 +283,7 @@ impl Simulation {
             return self.strike(crash, Vec::new());
         }
         if self.store.persist(self.term, &step.changes).is_err() {
-            return self.record.note(now, "its term is over".to_owned());
+            return self.record.note(now, format_args!("its term is over"));
         }
         self.wall_clock.on_record = self.ahead.shows(now);
         self.wall_clock.ahead_on_record = self.ahead;

@@ -6,7 +6,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use thiserror::Error;
 
-use crate::error::Error;
+use crate::{error::Error, transport::key_file};
 
 const TCP_PORT: u16 = 16_509;
 const TLS_PORT: u16 = 16_514;
@@ -98,6 +98,17 @@ pub enum Endpoint {
     },
     /// The system's `ssh`.
     Ssh(Ssh),
+}
+
+impl Endpoint {
+    /// The file with our private key, if this way takes one; it need not exist.
+    pub fn private_key(&self) -> Option<PathBuf> {
+        match self {
+            Endpoint::Tls { pki_path, .. } => Some(key_file(pki_path.as_deref())),
+            Endpoint::Ssh(ssh) => ssh.keyfile.clone(),
+            Endpoint::Unix { .. } | Endpoint::Tcp { .. } => None,
+        }
+    }
 }
 
 /// What `qemu+ssh://` says.

@@ -22,6 +22,7 @@ pub(crate) struct HostRecord {
     /// When the phase began.
     pub since: Time,
     /// In maintenance, or on the way there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<Maintenance>,
     /// What the hypervisor said it has.
     pub capacity: Resources,
@@ -30,25 +31,26 @@ pub(crate) struct HostRecord {
     /// When Mainstay powered it on, for the flapping guard.
     pub power_ons: Vec<Time>,
     /// The incident in which it is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<IncidentId>,
     /// When its management closed the connection with nothing left running, as a host does that is shut down; until it
     /// answers again.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_at: Option<Time>,
     /// When its kernel began to run, as it told last.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub booted_at: Option<Time>,
     /// When it was last taken for off. If it has not booted since, that was wrong.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub called_off_at: Option<Time>,
     /// An operator asked to fence it, and it is not off yet.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fence_asked: bool,
     /// It is off for a test of its fence devices: it is powered on whatever the policy is.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cycle: bool,
     /// Why each fence level failed when it was last tried.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fence_failures: BTreeMap<usize, String>,
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct Belief {
     pub silent: BTreeSet<HostId>,
     /// Hosts of which an event told of a running VM that no list has told of; since when, and until they list.
     pub unknown_runs: BTreeMap<HostId, Time>,
+    /// Workloads that persons removed, and when that was told: a list that was asked for before may have them yet.
+    pub removed: BTreeMap<WorkloadId, Time>,
     /// True while too many hosts are silent at once: the controller is cut off.
     pub cut_off: bool,
     /// When that was judged last.

@@ -26,10 +26,10 @@ pub(crate) struct WorkloadRecord {
     pub datastores: BTreeSet<String>,
     pub movable: bool,
     /// State of it that lies only on the host where it runs, or ran last.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub only_here: BTreeSet<HostState>,
     /// A person said that it may start on another host without that state.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leave_state: bool,
     /// First seen.
     pub known_since: Time,
@@ -38,6 +38,7 @@ pub(crate) struct WorkloadRecord {
     /// Told by an operator to leave it alone.
     pub unprotected: bool,
     /// Where it runs, or ran last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostId>,
     /// See the module's doc.
     pub may_run_on: BTreeSet<HostId>,
@@ -46,7 +47,7 @@ pub(crate) struct WorkloadRecord {
     /// Hosts that do not run it, as they say, but were told to start it and never answered: a call that hangs there may
     /// still be carried out, however late. They stay in `may_run_on`. Another start there, the removal of its definition
     /// (both wait for the first), or the host proved off ends it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub pending_on: BTreeSet<HostId>,
     /// Hosts where another start was done while one hung there, and until when that one may come over a connection that was given up.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -54,58 +55,65 @@ pub(crate) struct WorkloadRecord {
     /// Hosts it was taken from while they could not be asked: their definition of it is a leftover.
     pub left: BTreeSet<HostId>,
     /// What is wrong, while something is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
     /// The rung being tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trying: Option<Trying>,
     /// Recent tries of the ladder, oldest first.
     pub attempts: Vec<Attempt>,
     /// A planned move under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving: Option<Moving>,
     /// It can't leave this host: it is not shut down for a drain again until the host's maintenance is set anew.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stuck: Option<Stuck>,
     /// Where it was before it had to leave, for fail-back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub came_from: Option<HostId>,
     /// A person put it on this host: no wish of the configuration moves it away.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_on: Option<HostId>,
     /// True if it ever answered a probe: then silence means something.
     pub answers: bool,
     /// The incident it is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<IncidentId>,
     /// When the last recovery point was tried, and how often in a row that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point_tried: Option<Time>,
     pub point_failures: u32,
     /// Why no recovery point of it can be taken, if the system refuses and would again.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point_refused: Option<String>,
     /// The last recovery point that somebody else deleted, until there is another good one.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point_lost: Option<PointId>,
     /// The point of the last revert, to blame it if that did not help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reverted_to: Option<PointId>,
     /// The last revert by its ladder, until a person has answered it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reverted: Option<Reverted>,
     /// An operator said to stop it by force if it has not shut down by then.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub force_stop_at: Option<Time>,
     /// So many tries in a row to stop it, as an operator asked, failed.
     #[serde(default)]
     pub stop_failures: u32,
     /// What an operator asked for and was promised, and is not done yet.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Asked>,
     /// The memory was put back: whether it should run is not known until it is seen running or an operator says so.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_question: bool,
     /// A person stopped it on this host while it might run on another that did not tell: if it does not run there, it is to
     /// stay off.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_on: Option<(HostId, StoppedHow)>,
     /// Where a person is starting it, seen paused so far: the next term of the controller must not take it for one that never
     /// stopped (scenario 432).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coming_up: Option<HostId>,
 }
 

@@ -16,6 +16,11 @@ impl Engine {
             Some(_) if !self.is_well(workload) => {
                 return refused(format!("{workload} is not well, and no recovery point is taken of a sick workload"));
             }
+            Some(_) if self.is_unheard(workload) => {
+                return refused(format!(
+                    "{workload} has not answered since it is watched again, and may not be well; try again in a moment"
+                ));
+            }
             Some(host) => host,
             None => match self.stopped_on(workload) {
                 Ok(host) => host,

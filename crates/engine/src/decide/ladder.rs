@@ -165,7 +165,8 @@ impl Engine {
             Ok(now) => now,
             Err(not_now) => return Next::Is(not_now),
         };
-        let able = self.in_service(host);
+        // Others may have got its room there meanwhile: then it is as unable to start there as on a host out of service (`a_start_that_hangs_on_a_host_that_is_full_by_now_is_made_elsewhere`).
+        let able = self.in_service(host) && self.keeps_its_room(workload, host);
         let mut stays = rung == Rung::Restart && able;
         if !stays && let Err(why) = self.could_go(workload, host, rung, cause) {
             if !able {
@@ -186,6 +187,12 @@ impl Engine {
         };
         let bound = self.recovery(workload).start_timeout;
         Next::Is(self.order_life(action, bound, because))
+    }
+
+    /// What may run on a host, this workload included, fits there; at home it has its place anyway.
+    fn keeps_its_room(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let at_home = self.belief.workloads.get(workload).is_some_and(|record| record.host.as_ref() == Some(host));
+        at_home || self.capacity(host).lacks(self.used(host)).is_none()
     }
 
     /// What a console shows is gone once the workload is stopped, so a picture comes first; but not for long.

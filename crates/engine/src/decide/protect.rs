@@ -36,8 +36,7 @@ impl Engine {
         }
         let senses = self.belief.workload_senses.get(workload)?;
         let up_since = senses.up_since?;
-        // A controller that slept has to hear of it first: it may hang since long.
-        let unheard = record.answers && senses.heard() < senses.watched_since;
+        let unheard = self.is_unheard(workload);
         self.retain(workload, &host, &policy);
         let due = self.point_due(workload, &policy)?.max(up_since + WELL_FOR);
         if due > self.now {
@@ -48,6 +47,14 @@ impl Engine {
         }
         self.take_point(workload, &host, self.point_name(workload), PointBy::Schedule);
         None
+    }
+
+    /// It has answered before, and not since the controller slept, its host was out of sight or its probes began anew: it may hang
+    /// since long.
+    pub(crate) fn is_unheard(&self, workload: &WorkloadId) -> bool {
+        let answers = self.belief.workloads.get(workload).is_some_and(|record| record.answers);
+        let senses = self.belief.workload_senses.get(workload);
+        answers && senses.is_none_or(|senses| senses.heard() < senses.watched_since)
     }
 
     /// A recovery point of this workload is being taken or deleted.

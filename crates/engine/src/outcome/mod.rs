@@ -12,6 +12,7 @@
 //! | a start is done where another hung | `started` | it runs there now; until the other can't come any more it starts nowhere else (`late_on`) |
 //! | a definition is removed | `learn` | the removal waits for a start that holds it, and a later one finds nothing to start |
 //! | a host is proved off | `proved_off` | nothing executes without power |
+//! | it went with its host's shutdown, and no start of ours may come there, or the host booted since | `went_with_their_host` | the host reported its end, and nothing from before a boot comes after it |
 //! | the host says off, nothing is open there | `went_off` | newest report of the host itself |
 //! | a list that was asked for after the doubt arose | `settled` | but a start that was never answered stays in `pending_on` |
 //! | a start of unknown outcome, listed as running since | `learn` | it is through; the host stays in `may_run_on` |

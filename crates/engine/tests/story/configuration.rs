@@ -96,3 +96,40 @@ fn a_workload_whose_rule_is_dropped_in_its_recovery_is_left_alone() {
     assert!(matches!(story.only_order().1, Action::Start { .. }));
     assert_eq!(story.capacity, Resources::of(64 * 1024, 16));
 }
+
+/// Its probes are taken from the configuration: that it gives no answer any more says nothing, also after its next start.
+#[test]
+fn what_is_not_asked_any_more_is_well_without_an_answer() {
+    let mut story = Story::new();
+    story.spec.workloads[0].policy.probes.ping = true;
+    story.reload();
+    story.guest(true);
+    story.spec.workloads[0].policy.probes.ping = false;
+    story.reload();
+    let start = story.crashed();
+    story.has("h1", domain(DomainState::Running));
+    story.done(start);
+    story.pass(Span::minutes(2));
+    assert_eq!(story.health(), "running");
+    assert_eq!(story.alarms(), []);
+}
+
+/// A VM that was not asked for a while may hang since long: no recovery point of it is taken before it has answered.
+#[test]
+fn what_is_asked_anew_answers_before_a_recovery_point_is_taken() {
+    let mut story = Story::new();
+    story.spec.workloads[0].policy.probes.ping = true;
+    story.reload();
+    story.guest(true);
+    story.protected_once();
+    let rules = std::mem::take(&mut story.spec.workloads);
+    story.reload();
+    story.pass(Span::minutes(30));
+    story.spec.workloads = rules;
+    story.reload();
+    story.pass(Span::secs(20));
+    assert_eq!(story.ordered(), []);
+    story.guest(true);
+    story.pass(Span::secs(5));
+    assert!(matches!(story.ordered()[..], [Action::TakePoint { .. }]));
+}

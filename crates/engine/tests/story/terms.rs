@@ -1,7 +1,9 @@
 //! The controller dies with orders under way: the next term asks before it acts, and does nothing twice that must not be.
 
 use crate::harness::{Story, domain};
-use mainstay_model::{Action, Code, Command, DomainState, FailureKind, OffReason, Outcome, Span, StopHow};
+use mainstay_model::{
+    Action, Code, Command, DomainState, FailureKind, OffReason, Outcome, Resources, Span, StopHow, spec::Rung,
+};
 
 /// A start was ordered; whether it was done is unknown. Until its host has told, nothing is ordered elsewhere.
 #[test]
@@ -149,6 +151,40 @@ fn a_start_that_hangs_is_shut_out_before_the_workload_goes_elsewhere() {
         story.pass(Span::millis(500));
     }
     assert!(elsewhere && here > 2, "tried {here} times on its host, as its ladder says:\n{}", story.said.join("\n"));
+}
+
+/// A start was never answered, and a person has filled its host meanwhile: it is shut out there, and made on a host with room
+/// (storm seed 276303920004106).
+#[test]
+fn a_start_that_hangs_on_a_host_that_is_full_by_now_is_made_elsewhere() {
+    let mut story = Story::new();
+    story.capacity = Resources::of(2 * 1024, 16);
+    story.ladder(&[Rung::Restart, Rung::Restart, Rung::Restart, Rung::Restart]);
+    story.spec.recovery[0].policy.by_cause.clear();
+    story.reload();
+    story.pass(Span::secs(1));
+    let fence = story.host_lost();
+    story.fenced(fence);
+    let (start, action) = story.only_order();
+    let Action::Start { host, .. } = action else { panic!("{action}") };
+    story.ends(start, Outcome::unknown("no answer"));
+    story.guest_on(host.as_str(), "big-1", DomainState::Running);
+    story.guest_on(host.as_str(), "big-2", DomainState::Running);
+    let mut elsewhere = None;
+    for _ in 0..600 {
+        for (id, action) in std::mem::take(&mut story.orders) {
+            match action {
+                Action::Start { host: there, .. } if there == host => story.ends(id, Outcome::unknown("no answer")),
+                Action::Start { host: there, .. } => elsewhere = Some(there),
+                Action::Undefine { .. } => story.done(id),
+                _ => {}
+            }
+        }
+        story.pass(Span::millis(500));
+    }
+    let said = story.said.join("\n");
+    assert!(elsewhere.is_some(), "{said}");
+    assert!(!said.contains("withheld"), "{said}");
 }
 
 /// The clock of the controller's machine was a day behind, and is set right while the controller is down. The guest's one restart

@@ -57,15 +57,18 @@ impl Selector {
     }
 }
 
-/// Shell-like match with `*` and `?`. Asked for each workload many times a step, so it allocates nothing, and looks once at
-/// the letters before the first wildcard: most patterns are a star or a name.
+/// Shell-like match with `*` and `?`. Asked for each workload many times a step, so it allocates nothing: most patterns are a
+/// star, or a name that differs from this one in its first letter.
 fn fits(pattern: &str, text: &str) -> bool {
-    let same = |(wanted, found): &(u8, u8)| wanted == found && !matches!(wanted, b'*' | b'?');
-    let literal = pattern.bytes().zip(text.bytes()).take_while(same).count();
-    match pattern.as_bytes().get(literal) {
-        None => text.len() == literal,
-        Some(b'*' | b'?') => fits_from_wildcard(&pattern[literal..], &text[literal..]),
-        Some(_) => false,
+    let wild = |letter: &u8| matches!(letter, b'*' | b'?');
+    match pattern.as_bytes() {
+        [b'*'] => return true,
+        [first, ..] if !wild(first) && text.as_bytes().first() != Some(first) => return false,
+        _ => {}
+    }
+    match pattern.bytes().position(|letter| wild(&letter)) {
+        None => pattern == text,
+        Some(begin) => text.starts_with(&pattern[..begin]) && fits_from_wildcard(&pattern[begin..], &text[begin..]),
     }
 }
 

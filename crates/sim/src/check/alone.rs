@@ -24,6 +24,10 @@ pub(super) struct Alone {
     falsely_off: BTreeMap<HostId, Claim>,
     /// What each host would start by itself, since when the controller knows.
     autostart: BTreeMap<HostId, BTreeMap<WorkloadId, Time>>,
+    /// When each host was asked for its newest list: only of one in sight can autostart be switched off.
+    listed: BTreeMap<HostId, Time>,
+    /// When an operator last had a workload looked after again.
+    protected: BTreeMap<WorkloadId, Time>,
 }
 
 /// When the controller had to know.
@@ -41,6 +45,7 @@ impl Alone {
         if let Some(claim) = self.falsely_off.get_mut(host).filter(|claim| claim.since < *asked_at) {
             claim.refuted.get_or_insert(now);
         }
+        self.listed.insert(host.clone(), *asked_at);
         let marked = || domains.iter().filter(|(_, seen)| seen.autostart).map(|(workload, _)| workload);
         if marked().next().is_none() && !self.autostart.contains_key(host) {
             return; // as nearly always
@@ -48,6 +53,11 @@ impl Alone {
         let known = self.autostart.remove(host).unwrap_or_default();
         let still = marked().map(|workload| (workload.clone(), known.get(workload).copied().unwrap_or(now))).collect();
         self.autostart.insert(host.clone(), still);
+    }
+
+    /// An operator has a workload looked after again.
+    pub fn protected(&mut self, workload: &WorkloadId, now: Time) {
+        self.protected.insert(workload.clone(), now);
     }
 
     /// A person says that a host is off.
@@ -61,11 +71,15 @@ impl Alone {
         self.falsely_off.remove(host);
     }
 
-    /// While another tool's job holds the workload, its host refuses to change that.
+    /// While another tool's job holds the workload, its host refuses to change that; while an operator has it left alone, the
+    /// controller does not; and what is out of sight it can't (scenario 552).
     fn knows_autostart(&self, world: &World, workload: &WorkloadId, host: &HostId) -> bool {
         let since = self.autostart.get(host).and_then(|marked| marked.get(workload));
         let (Some(since), Some(guest)) = (since, world.guests.get(workload)) else { return false };
-        !guest.locked && world.now.since(guest.unlocked_at.max(*since)) > AUTOSTART_IS_OFF_AFTER
+        let protected = self.protected.get(workload).copied().unwrap_or_default();
+        let able_since = guest.unlocked_at.max(*since).max(protected);
+        let in_sight = self.listed.get(host).is_some_and(|listed| listed.since(able_since) > AUTOSTART_IS_OFF_AFTER);
+        !guest.locked && in_sight
     }
 }
 

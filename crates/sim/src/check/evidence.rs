@@ -66,10 +66,11 @@ impl Evidence {
         hosts
     }
 
-    /// Workloads that may run on a host.
+    /// Workloads that may run on a host. What an order was to bring there and was seen there counts as long as it runs there.
     pub fn on(&self, host: &HostId) -> BTreeSet<WorkloadId> {
         let live = self.live.get(host).into_iter().flatten();
-        let open = self.open.values().map(|open| &open.order.action).filter(|action| action.may_run_on() == Some(host));
+        let to_come = self.open.values().filter(|open| !open.happened).map(|open| &open.order.action);
+        let open = to_come.filter(|action| action.may_run_on() == Some(host));
         live.chain(open.filter_map(Action::workload)).cloned().collect()
     }
 
@@ -177,6 +178,16 @@ impl Evidence {
         ran_on.push(host.clone());
     }
 
+    /// It was seen there, and is not any more: true if so. Where it runs meanwhile, by a person's doing, it ran last (scenario 546).
+    fn ended_on(&mut self, workload: &WorkloadId, host: &HostId) -> bool {
+        let was_there = self.live.get_mut(host).is_some_and(|there| there.remove(workload));
+        let elsewhere = self.live.iter().find(|(_, there)| was_there && there.contains(workload));
+        if let Some(other) = elsewhere.map(|(other, _)| other.clone()) {
+            self.told_on(workload, &other);
+        }
+        was_there
+    }
+
     /// True if the controller has it that the workload ran there last. A memory that is old may have any place of before.
     pub fn ran_last_on(&self, workload: &WorkloadId, host: &HostId, memory_is_old: bool) -> bool {
         let Some(ran_on) = self.ran_on.get(workload) else { return false };
@@ -212,12 +223,14 @@ impl Evidence {
                 self.open.retain(|_, open| !cleared(open));
                 let listed = self.listed.entry(host.clone()).or_insert(*asked_at);
                 *listed = (*listed).max(*asked_at);
-                if let Some(there) = self.live.get_mut(host) {
-                    there.retain(|workload| {
-                        let seen_at = self.seen_at.get(&(host.clone(), workload.clone()));
-                        let newer = seen_at.is_some_and(|seen_at| seen_at > asked_at);
-                        newer || domains.get(workload).is_some_and(|seen| seen.state.is_live())
-                    });
+                let there = self.live.get(host).into_iter().flatten();
+                let ended = there.filter(|workload| {
+                    let seen_at = self.seen_at.get(&(host.clone(), (*workload).clone()));
+                    let newer = seen_at.is_some_and(|seen_at| seen_at > asked_at);
+                    !newer && !domains.get(*workload).is_some_and(|seen| seen.state.is_live())
+                });
+                for workload in ended.cloned().collect::<Vec<_>>() {
+                    self.ended_on(&workload, host);
                 }
                 for (workload, _) in domains.iter().filter(|(_, seen)| seen.state.is_live()) {
                     let proved = self.proved.get(workload).and_then(|hosts| hosts.get(host)).max(self.off.get(host));
@@ -234,8 +247,8 @@ impl Evidence {
                     if !last_words {
                         self.seen_live(workload, host, now);
                     }
-                } else if self.live_on(host).remove(workload) {
-                    self.proved_not_there(workload, host, now); // newer than a list on its way
+                } else if self.ended_on(workload, host) || self.speaks_since_its_end(host) {
+                    self.proved_not_there(workload, host, now); // newer than a list on its way (scenario 540)
                 }
             }
             Fact::Power { host, state: PowerState::Off, .. } => self.proved_off(host, now),
@@ -271,11 +284,24 @@ impl Evidence {
         }
         let Open { order, left_at, .. } = self.open.remove(&id)?;
         let Outcome::Done { detail } = outcome else {
-            // It says nothing of earlier orders; but it may say that the workload is there.
-            let there = matches!(outcome, Outcome::Failed { error } if error.proves == Proof::There);
-            if let (true, Some(workload), Some(host)) = (there, order.action.workload(), order.action.may_run_on()) {
-                self.live_on(host).insert(workload.clone());
-                self.seen_at.insert((host.clone(), workload.clone()), now);
+            // It says nothing of earlier orders; but its host was asked after it, and says whether the workload is there.
+            let proves = match outcome {
+                Outcome::Failed { error } => error.proves,
+                _ => Proof::Nothing,
+            };
+            if let Some((workload, host)) = order.action.workload().zip(order.action.may_run_on()) {
+                match proves {
+                    Proof::There => {
+                        self.live_on(host).insert(workload.clone());
+                        self.seen_at.insert((host.clone(), workload.clone()), now);
+                    }
+                    // A revert whose start fails has ended what ran there (scenario 541).
+                    Proof::Off if matches!(order.action, Action::Revert { .. }) => {
+                        self.proved_not_there(workload, host, now);
+                        self.live_on(host).remove(workload);
+                    }
+                    Proof::Off | Proof::Nothing => {}
+                }
             }
             return Some(order);
         };
@@ -292,7 +318,7 @@ impl Evidence {
             }
             (Action::Stop { workload, host, .. }, _) => {
                 self.proved_not_there(workload, host, now);
-                self.live_on(host).remove(workload);
+                self.ended_on(workload, host);
             }
             (Action::Migrate { workload, from, to }, _) => {
                 // A list of the source that was asked for before this says nothing.
@@ -318,6 +344,11 @@ impl Evidence {
             let same = open.order.action.workload() == Some(workload) && open.order.action.may_run_on() == Some(host);
             !(same && open.unknown_since.is_some())
         });
+    }
+
+    /// True unless it is proved off, and its hypervisor was not heard since.
+    fn speaks_since_its_end(&self, host: &HostId) -> bool {
+        self.off.get(host).is_none_or(|off| self.heard.get(host).is_some_and(|heard| heard > off))
     }
 
     fn proved_not_there(&mut self, workload: &WorkloadId, host: &HostId, now: Time) {

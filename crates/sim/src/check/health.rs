@@ -143,6 +143,14 @@ impl Signs {
         }
     }
 
+    /// An order that was sent then brought it up there: that it runs is no news any more (scenario 545).
+    pub fn came_up(&mut self, host: &HostId, workload: &WorkloadId, sent: Time, now: Time) {
+        let before = self.guests.get(workload).and_then(|signs| signs.states.get(host));
+        if before.is_none_or(|(state, at)| state.is_live() || *at <= sent) {
+            self.state(host, workload, DomainState::Running, now);
+        }
+    }
+
     /// A host lost its power, so an operator's wish is fulfilled as soon as the controller knows.
     pub fn power_lost(&mut self, host: &HostId, now: Time) {
         if let Some(off) = self.to_fence.get_mut(host) {

@@ -236,7 +236,10 @@ impl Checker {
         match command {
             Command::ConfirmOff { host } => self.alone.claimed_off(world, host),
             Command::Unprotect { workload } => _ = self.unprotected.insert(workload.clone()),
-            Command::Protect { workload } => _ = self.unprotected.remove(workload),
+            Command::Protect { workload } => {
+                self.unprotected.remove(workload);
+                self.alone.protected(workload, world.now);
+            }
             Command::StopWorkload { workload, .. } => {
                 self.stops.commanded(workload, world.now);
                 self.stake(Rule::PersonsStop);
@@ -348,6 +351,9 @@ impl Checker {
             (outcome, order.action.workload(), order.action.may_run_on())
         {
             self.goodbyes.came_up(host, workload, world.now);
+            if let Some(sent) = self.last_start_on.get(&(workload.clone(), host.clone())) {
+                self.signs.came_up(host, workload, *sent, world.now);
+            }
         }
         if says_off {
             self.alone.claimed_off(world, order.action.host());

@@ -79,8 +79,8 @@ impl Checker {
     fn person_stop_holds(&mut self, world: &World, order: &Order, workload: &WorkloadId) {
         let Some(since) = self.stops.known_since(workload) else { return };
         let Some(guest) = world.guests.get(workload).filter(|guest| guest.stopped_by_person.is_some()) else { return };
-        if self.uuids.get(workload).is_some_and(|uuid| *uuid != guest.uuid) {
-            return; // the name belongs to another VM by now: a person renamed the one that was stopped (scenario 401)
+        if self.is_another(world, workload) {
+            return; // a person renamed the one that was stopped (scenario 401)
         }
         let wants_power = world
             .spec
@@ -90,6 +90,12 @@ impl Checker {
             let text = format!("{} although a person stopped it (told {:.1} s)", order.action, since.0 as f64 / 1000.0);
             self.violate(world, Rule::PersonsStop, text);
         }
+    }
+
+    /// The name belongs to another VM on record: one that a person defined under it, on a host in sight (scenarios 401 and 542).
+    fn is_another(&self, world: &World, workload: &WorkloadId) -> bool {
+        let guest = world.guests.get(workload);
+        guest.is_some_and(|guest| self.uuids.get(workload).is_some_and(|uuid| *uuid != guest.uuid))
     }
 
     /// The workload may run nowhere but on these hosts: neither by what was told, nor in truth.
@@ -106,7 +112,7 @@ impl Checker {
             self.violate(world, Rule::ProofBeforeStart, text);
             return;
         }
-        let Some(host) = target else { return };
+        let Some(host) = target.filter(|_| !self.is_another(world, workload)) else { return };
         let others = self.true_others(world, workload, host, Known::Now);
         if let Some(other) = others.into_iter().find(|other| !hosts.contains(&other)) {
             let text = format!("{} while it truly executes on {other}", order.action);

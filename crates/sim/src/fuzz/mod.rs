@@ -147,7 +147,11 @@ fn draw(seed: u64, profile: &Profile) -> DrawnSeed {
 
 fn one(seed: u64, profile: &Profile, elect: Elect) -> Outcome {
     let DrawnSeed { scenario, texts, verbs } = draw(seed, profile);
-    let run = AssertUnwindSafe(|| scenario.run(elect));
+    // What breaks a rule is played once more, with its trace.
+    let run = AssertUnwindSafe(|| match scenario.run_untraced(elect) {
+        report if report.violations.is_empty() => report,
+        _ => scenario.run(elect),
+    });
     let result = catch_unwind(run).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()

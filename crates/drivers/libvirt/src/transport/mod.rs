@@ -4,6 +4,8 @@ mod ssh;
 mod tls;
 mod unix;
 
+pub(crate) use tls::key_file;
+
 pub(crate) use ssh::failed as ssh_failed;
 
 use std::{io, net::SocketAddr, pin::Pin};

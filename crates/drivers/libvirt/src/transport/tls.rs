@@ -21,6 +21,14 @@ use super::unreachable;
 use crate::error::{Error, Result};
 
 const ACCEPTED: u8 = 1;
+/// The client's key in a folder of `pkipath`, and where it lies without one.
+const KEY: &str = "clientkey.pem";
+const STANDARD_KEY: &str = "/etc/pki/libvirt/private/clientkey.pem";
+
+/// Where the client's private key lies.
+pub(crate) fn key_file(pki_path: Option<&Path>) -> PathBuf {
+    pki_path.map_or_else(|| STANDARD_KEY.into(), |folder| folder.join(KEY))
+}
 
 /// Everything of ours that a handshake needs. Made before anybody is asked, so that what is missing here is not taken for a
 /// fault over there.
@@ -80,12 +88,12 @@ impl Files {
             Some(folder) => Self {
                 authority: folder.join("cacert.pem"),
                 certificate: folder.join("clientcert.pem"),
-                key: folder.join("clientkey.pem"),
+                key: key_file(pki_path),
             },
             None => Self {
                 authority: "/etc/pki/CA/cacert.pem".into(),
                 certificate: "/etc/pki/libvirt/clientcert.pem".into(),
-                key: "/etc/pki/libvirt/private/clientkey.pem".into(),
+                key: key_file(None),
             },
         }
     }

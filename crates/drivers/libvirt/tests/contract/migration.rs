@@ -123,4 +123,21 @@ async fn a_guest_moves_by_tls_or_not_at_all() {
     assert_eq!(here.domain_state(&web, LIMIT).await.unwrap(), DomainState::Running(Running::Booted));
     assert!(there.find_domain("web-1", LIMIT).await.unwrap().is_none_or(|left| left.id < 0), "nothing runs there");
     lab.wait_guest_answers("web-1", BOOT).await.unwrap();
+
+    // The target's certificate is of an authority that this host does not trust: it stays.
+    let (of_h1, of_h2) = (lab.certificates("h1").await.unwrap(), lab.certificates("h2").await.unwrap());
+    lab.migrate_by_tls("h1", &of_h2).await.unwrap();
+    lab.migrate_by_tls("h2", &of_h1).await.unwrap();
+    let here = lab.open("h1").await;
+    let web = domain(&here, "web-1").await;
+    let refused = here.migrate(&web, &by_tls, BOOT).await.unwrap_err();
+    println!("with a certificate that this host does not trust: {refused}");
+    assert!(matches!(here.domain_state(&web, LIMIT).await.unwrap(), DomainState::Running(_)));
+
+    lab.migrate_by_tls("h2", &of_h2).await.unwrap();
+    here.migrate(&web, &by_tls, BOOT).await.unwrap();
+    let there = lab.open("h2").await;
+    let moved = domain(&there, "web-1").await;
+    assert_eq!(there.domain_state(&moved, LIMIT).await.unwrap(), DomainState::Running(Running::Migrated));
+    lab.wait_guest_answers("web-1", BOOT).await.unwrap();
 }
