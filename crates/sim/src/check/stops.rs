@@ -288,6 +288,7 @@ impl Stops {
         let in_order = matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Saved | OffReason::Destroyed));
         if in_order && self.started_by_others.contains(workload) && !self.ended_by.contains_key(workload) {
             self.ended_by.insert(workload.clone(), (host.clone(), now));
+            self.told_ended.insert(workload.clone()); // the last report: which was first nobody can say
         }
     }
 
