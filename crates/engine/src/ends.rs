@@ -68,7 +68,7 @@ impl Engine {
         let wanted = record.want == Want::Running;
         let whose = self.whose(workload, host, reason);
         if whose == Whose::Unclear && wanted && self.life_order(workload).is_none() {
-            if let Some(how) = persons_stop(reason).filter(|_| was_live)
+            if let Some(how) = self.stopped_after_sure_start(workload, host).filter(|_| was_live)
                 && let Some(record) = self.belief.workloads.get_mut(workload)
             {
                 record.stopped_on = Some((host.clone(), how)); // its host may be gone before it is asked (scenario 598)
