@@ -134,22 +134,28 @@ impl Engine {
         self.agenda.stir();
     }
 
-    /// A person had stopped it here, and its host says now that it crashed: it was started meanwhile, and not seen to run.
+    /// A person had stopped it here, and its host says now that it crashed: it was started meanwhile, and not seen to run. So it was if
+    /// another host says so whose kernel began to run after that stop (scenario 632): no host knows of an end before its boot.
     fn ran_unseen(&self, workload: &WorkloadId, host: &HostId, reason: OffReason, was_live: bool) -> bool {
         let Some(record) = self.belief.workloads.get(workload) else { return false };
-        let ended_here = record.host.as_ref() == Some(host) && !record.may_run_on.contains(host) && !was_live;
-        let stopped = matches!(
-            record.want,
-            Want::Stopped { how: StoppedHow::Shutdown | StoppedHow::Saved | StoppedHow::Destroyed, .. }
-        );
+        let Want::Stopped { at, how: StoppedHow::Shutdown | StoppedHow::Saved | StoppedHow::Destroyed } = record.want
+        else {
+            return false;
+        };
+        let booted = self.belief.hosts.get(host).and_then(|record| record.booted_at);
+        let booted_since = booted.is_some_and(|booted| booted > at + self.boot_time_off_by(booted));
+        let here = record.host.as_ref() == Some(host) || booted_since;
+        let ended_here = here && !record.may_run_on.contains(host) && !was_live;
         let crashed = matches!(reason, OffReason::Crashed | OffReason::Signalled | OffReason::Panicked);
-        ended_here && stopped && crashed && !record.in_question
+        ended_here && crashed && !record.in_question
     }
 
     /// As good as seen to run: it is wanted, and brought back as what crashed (scenario 437).
     fn crashed_unseen(&mut self, workload: &WorkloadId, host: &HostId, reason: OffReason) {
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.want = Want::Running;
+        record.host = Some(host.clone());
+        record.left.remove(host);
         let text = format!("it was started on {host} since a person stopped it");
         self.note(EventKind::Seen, Severity::Green, Subject::Workload(workload.clone()), text);
         self.trouble(workload, cause_of_end(reason));

@@ -20,7 +20,7 @@ use crate::{
     belief::{HostPhase, OffProof, OrderRecord, StoppedHow, Want},
     engine::Engine,
     explain::{Doing, WaitingOn},
-    whose::persons_stop,
+    whose::{Whose, persons_stop},
 };
 use mainstay_model::{
     Action, Cause, DomainState, EventKind, HostChannel, HostId, IncidentCause, Severity, Span, Subject, Time,
@@ -201,10 +201,14 @@ impl Engine {
             // Of what had ended in another way it was not believed that it went with its host.
             let how = match seen.map(|seen| seen.state) {
                 None => StoppedHow::Shutdown,
-                Some(DomainState::Off(reason)) => match persons_stop(reason) {
-                    Some(how) => how,
-                    None => continue,
-                },
+                Some(DomainState::Off(reason)) => {
+                    let since = seen.map_or(self.now, |seen| seen.since);
+                    match persons_stop(reason) {
+                        // A stop of ours that was told as failed may have ended it (scenario 629).
+                        Some(how) if self.whose_as_of(&workload, host, reason, since) != Whose::Ours => how,
+                        _ => continue,
+                    }
+                }
                 Some(_) => continue,
             };
             self.stopped_by_person(host, &workload, how);

@@ -13,6 +13,8 @@ use mainstay_model::{
 
 /// A migration's answer comes with its arrival; if it has not come after this long, it was lost.
 const ANSWER_MAY_BE_LATE: Span = Span::secs(10);
+/// A migration that its target has nothing of after this long waits for no lock any more: it was lost.
+const BEGINS_WITHIN: Span = Span::secs(60);
 /// A start's answer comes with the guest's process; if it has not come after this long, it was lost.
 const START_ANSWER_MAY_BE_LATE: Span = Span::secs(5);
 
@@ -152,8 +154,10 @@ impl Engine {
         } else {
             senses.gone.remove(host);
             let autostart = before.is_some_and(|seen| seen.autostart);
-            let since = before.filter(|seen| seen.state == state).map_or(at, |seen| seen.since);
-            senses.seen.insert(host.clone(), Seen { state, at, since, autostart });
+            let same = before.filter(|seen| seen.state == state);
+            let since = same.map_or(at, |seen| seen.since);
+            let not_before = same.map(|seen| seen.not_before).or(before.map(|seen| seen.at)).unwrap_or(at);
+            senses.seen.insert(host.clone(), Seen { state, at, since, not_before, autostart });
         }
         if before.map(|seen| seen.state) == Some(state) {
             return;
@@ -202,7 +206,10 @@ impl Engine {
         let was_in_question = self.answered_by_running(workload);
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let late = record.pending_on.contains(host);
-        let ours = self.life_order(workload).is_some() || late;
+        // A stop of ours on another host brings nothing up here (scenario 635).
+        let stops_elsewhere =
+            |order: &OrderRecord| matches!(&order.order.action, Action::Stop { host: there, .. } if there != host);
+        let ours = self.life_order(workload).is_some_and(|order| !stops_elsewhere(order)) || late;
         if late && let Some(record) = self.belief.workloads.get_mut(workload) {
             record.pending_on.remove(host);
         }
@@ -292,8 +299,11 @@ impl Engine {
                 })
             }
             Action::Migrate { workload, from, to } if to == host => {
-                let there = seen(workload, to).filter(|seen| seen.state == DomainState::Running);
-                let gone = seen(workload, from).is_none_or(|seen| !seen.state.is_live());
+                let source = seen(workload, from).map(|seen| seen.state);
+                let gone = source.is_none_or(|state| !state.is_live());
+                // What is live there when its source is gone has arrived, whatever became of it since (scenario 631).
+                let incoming = DomainState::Paused(PauseReason::Busy);
+                let there = seen(workload, to).filter(|seen| seen.state.is_live() && seen.state != incoming);
                 gone && there
                     .is_some_and(|there| there.at.since(there.since.max(record.ordered_at)) > ANSWER_MAY_BE_LATE)
             }
@@ -307,11 +317,23 @@ impl Engine {
             }),
             _ => false,
         };
+        // A target holds the incoming guest from the beginning on. What it has nothing of after so long was not begun (scenario 634).
+        let not_begun = |record: &&OrderRecord| match &record.order.action {
+            Action::Migrate { workload, from, to } => {
+                let asked = |host: &HostId| listed(host).is_some_and(|at| at > record.ordered_at + BEGINS_WITHIN);
+                self.seen_live(workload, from) && !self.seen_live(workload, to) && asked(from) && asked(to)
+            }
+            _ => false,
+        };
         let orders = || self.belief.in_flight(&Subject::Host(host.clone()));
+        let not_begun: Vec<_> = orders().filter(not_begun).map(|record| record.order.id).collect();
         let arrived: Vec<_> = orders().filter(arrived).map(|record| record.order.id).collect();
         let ended: Vec<_> = orders().filter(ended).map(|record| record.order.id).collect();
         for id in arrived {
             self.outcome(id, Outcome::unknown("it is there, and no answer came"));
+        }
+        for id in not_begun {
+            self.outcome(id, Outcome::unknown("its target has nothing of it, and no answer came"));
         }
         for id in ended {
             self.outcome(id, Outcome::unknown("it runs on neither host, and no answer came"));

@@ -53,9 +53,14 @@ impl Engine {
         let lately = |order: &OrderRecord| order.ended.as_ref().is_some_and(|(at, _)| said_at.since(*at) <= LATE_WORD);
         // Between terms the clock may have been set ahead: what is older than the watch on its host counts from there.
         let watched = self.belief.host_senses.get(host).map(|senses| senses.watched_since);
+        // Out of sight it may have ended at any time since it was seen there last (scenario 627).
+        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
+        let ended_from = seen
+            .filter(|seen| seen.state == DomainState::Off(reason))
+            .map_or(said_at, |seen| seen.not_before.min(said_at));
         let may_come = |order: &OrderRecord| match &order.ended {
             Some((at, Outcome::Unknown { .. })) => {
-                said_at.since(watched.map_or(*at, |since| since.max(*at))) <= STOP_MAY_COME
+                ended_from.since(watched.map_or(*at, |since| since.max(*at))) <= STOP_MAY_COME
             }
             _ => false,
         };
@@ -65,10 +70,19 @@ impl Engine {
         let mut orders = self.orders_there(workload, host);
         let Some(last) = orders.next() else { return Whose::Person(how) };
         let stop = leaves_word(&last.order.action) && matches!(last.order.action, Action::Stop { .. });
+        // A start that failed, or of which no answer came, may not have come to anything: what its host says may be of before it
+        // (scenario 630).
+        let in_vain = |order: &&OrderRecord| {
+            order.order.action.may_run_on().is_some() && !matches!(order.ended, Some((_, Outcome::Done { .. })))
+        };
         match last.ended {
+            None if stop => Whose::Ours, // it is being carried out (scenario 628)
             Some(_) if stop && lately(last) => Whose::Ours,
             _ if leaves_word(&last.order.action) && lately(last) => Whose::Unclear,
-            _ if orders.next().is_some_and(|before| leaves_word(&before.order.action) && lately(before)) => {
+            _ if orders
+                .find(|before| !in_vain(before))
+                .is_some_and(|before| leaves_word(&before.order.action) && lately(before)) =>
+            {
                 Whose::Unclear
             }
             _ => Whose::Person(how),
@@ -106,7 +120,11 @@ impl Engine {
         let again = cause.is_some() && trouble.map(|trouble| trouble.cause) == cause;
         let failed = |order: &&OrderRecord| {
             order.order.action.may_run_on() == Some(host)
-                && matches!(order.ended, Some((_, Outcome::Failed { ref error })) if error.proves != Proof::There)
+                && match &order.ended {
+                    Some((_, Outcome::Failed { error })) => error.proves != Proof::There,
+                    Some((_, Outcome::Unknown { .. })) => true,
+                    _ => false,
+                }
         };
         again
             && !self.seen_live(workload, host)

@@ -451,6 +451,8 @@ pub(crate) struct Seen {
     pub at: Time,
     /// When it was first seen in this state.
     pub since: Time,
+    /// When it was last seen in another state there, if it was: it changed no earlier.
+    pub not_before: Time,
     pub autostart: bool,
 }
 

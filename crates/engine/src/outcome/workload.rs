@@ -53,7 +53,13 @@ impl Engine {
                 let autostart = senses.seen.get(host).is_some_and(|seen| seen.autostart);
                 senses.seen.insert(
                     host.clone(),
-                    Seen { state: DomainState::Running, at: self.now, since: self.now, autostart },
+                    Seen {
+                        state: DomainState::Running,
+                        at: self.now,
+                        since: self.now,
+                        not_before: self.now,
+                        autostart,
+                    },
                 );
                 senses.up_since = Some(self.now);
                 senses.ran_until = senses.ran_until.max(Some(held_at));
@@ -308,7 +314,7 @@ impl Engine {
                     && let Some(seen) = senses.seen.get_mut(host)
                 {
                     if seen.state.is_live() {
-                        seen.since = self.now; // not since it began to run (scenario 485)
+                        (seen.since, seen.not_before) = (self.now, self.now); // not since it began to run (scenario 485)
                     }
                     seen.state = DomainState::Off(OffReason::Destroyed);
                     seen.at = self.now;
@@ -373,7 +379,8 @@ impl Engine {
                 if let Some(seen) = self.belief.workload_senses.get_mut(workload).and_then(|it| it.seen.get_mut(from)) {
                     // Kept with this moment, so that an older list of that host, still on its way, is known to be older.
                     let gone = DomainState::Off(OffReason::Migrated);
-                    *seen = Seen { state: gone, at: self.now, since: self.now, autostart: false };
+                    let now = self.now;
+                    *seen = Seen { state: gone, at: now, since: now, not_before: now, autostart: false };
                 }
                 if self.stopped_meanwhile(workload, to, since) {
                     return;

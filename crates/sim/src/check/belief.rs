@@ -91,6 +91,11 @@ impl Checker {
         found_off && known > self.told_live.get(workload).copied()
     }
 
+    /// True if it is on record as stopped.
+    pub(super) fn is_on_record_as_stopped(&self, workload: &WorkloadId) -> bool {
+        self.recorded.get(workload).is_some_and(|recorded| recorded.stopped)
+    }
+
     /// True if it is on record as stopped, and no more was told than an end that looks like a person's stop.
     pub(super) fn is_believed_stopped(&self, workload: &WorkloadId) -> bool {
         let stopped = self.recorded.get(workload).is_some_and(|recorded| recorded.stopped);

@@ -86,6 +86,11 @@ impl Evidence {
         self.off.contains_key(host) && !self.off_before_sleep.contains(host)
     }
 
+    /// True if it was proved off, and has listed nothing since: what it says may be of before.
+    pub fn last_words(&self, host: &HostId) -> bool {
+        self.off.get(host).is_some_and(|off| self.listed.get(host).is_none_or(|at| at <= off))
+    }
+
     /// True if it is proved off, and no order since brings the workload there.
     pub fn is_off_for(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let sent = |open: &Open| {
@@ -246,7 +251,7 @@ impl Evidence {
             }
             Fact::Domain { host, workload, change: DomainChange::State(state) } => {
                 // Its last words can arrive when it was proved off already; what it says anew begins with a list.
-                let last_words = self.off.get(host).is_some_and(|off| self.listed.get(host).is_none_or(|at| at <= off));
+                let last_words = self.last_words(host);
                 if state.is_live() {
                     if !last_words {
                         self.seen_live(workload, host, now);

@@ -2,10 +2,10 @@
 //! at once and nothing at all of a host that can't be reached; it is never shorter, and once the incident is over it stays.
 
 use super::{Checker, Rule};
-use crate::world::{Process, World};
+use crate::world::{Guest, Process, World};
 use mainstay_engine::{Change, Table};
 use mainstay_model::{
-    DomainState, Fact, IncidentId, IncidentWorkload, PauseReason, Span, Time, WorkloadId, spec::PersonStop,
+    DomainState, Fact, HostId, IncidentId, IncidentWorkload, PauseReason, Span, Time, WorkloadId, spec::PersonStop,
 };
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -145,21 +145,23 @@ impl Figures {
 }
 
 impl Checker {
+    /// It is well there, by what can be known of it. Nothing tells of a guest that is not probed whether it hangs, or boots again and
+    /// again. A panic and a pause its host reports.
+    pub(super) fn seems_well(&self, world: &World, guest: &Guest, host: &HostId) -> bool {
+        let rule = world.spec.workload_rule(&guest.name, &guest.tags);
+        let probed = rule.is_some_and(|rule| rule.policy.probes.any());
+        if probed && self.figures.answered.contains(&guest.name) {
+            return world.is_well_on(guest, host);
+        }
+        let runs = |process: &Process| process.state() == DomainState::Running;
+        guest.processes.get(host).is_some_and(runs) && world.hosts.get(host).is_some_and(|host| host.executes())
+    }
+
     /// The world changed: who is well, by what can be known of it?
     pub fn who_is_well(&mut self, world: &World) {
         for guest in world.guests.values() {
             let rule = world.spec.workload_rule(&guest.name, &guest.tags);
-            let probed = rule.is_some_and(|rule| rule.policy.probes.any());
-            let probed = probed && self.figures.answered.contains(&guest.name);
-            let well = guest.processes.iter().any(|(host, process)| match probed {
-                true => world.is_well_on(guest, host),
-                // Nothing tells of a guest that is not probed whether it hangs. A panic and a pause its host reports.
-                false => {
-                    process.state() == DomainState::Running
-                        && !process.halted
-                        && world.hosts.get(host).is_some_and(|host| host.executes())
-                }
-            });
+            let well = guest.processes.keys().any(|host| self.seems_well(world, guest, host));
             let policy = rule.map(|rule| rule.policy.on_person_stop);
             let left_off = match policy {
                 Some(PersonStop::PowerOn) => self.stops.commanded_off(&guest.name),

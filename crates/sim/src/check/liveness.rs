@@ -32,13 +32,14 @@ impl Checker {
                 || self.is_believed_stopped(name)
                 || self.was_found_off(name)
                 || self.stays_off_as_backed_up(name);
-            // A person renamed it: it runs under its other name, and never under both.
-            let runs_renamed = guest
-                .twin
-                .as_ref()
-                .and_then(|twin| world.guests.get(twin))
-                .is_some_and(|twin| twin.host().is_some_and(|host| world.is_well_on(twin, &host)));
-            if !managed || unprotected || removed || left_off || runs_renamed {
+            // An operator's restart and an unseen shutdown: which came first nobody can say (scenario 633).
+            let left_off = left_off || self.is_on_record_as_stopped(name) && self.stops.asked_unaware(name);
+            // A person renamed it: it runs under its other name, and never under both. Whether it is well there is that one's affair.
+            let runs_renamed =
+                guest.twin.as_ref().and_then(|twin| world.guests.get(twin)).is_some_and(|twin| twin.host().is_some());
+            // The only VM of that name that the controller has seen is another one.
+            let never_seen = self.uuids.get(name).is_some_and(|uuid| *uuid != guest.uuid);
+            if !managed || unprotected || removed || left_off || runs_renamed || never_seen {
                 self.excused.insert(name.clone());
                 continue;
             }
@@ -49,7 +50,7 @@ impl Checker {
                 // Also if it is well already: it was brought back a moment ago, and may have its way home before it.
                 self.excused.insert(name.clone());
             }
-            let well = guest.host().is_some_and(|host| world.is_well_on(guest, &host));
+            let well = guest.host().is_some_and(|host| self.seems_well(world, guest, &host));
             if well || excused {
                 continue;
             }

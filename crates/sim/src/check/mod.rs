@@ -47,10 +47,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use stops::Stops;
+use stops::{Said, Stops};
 
 /// An order that a memory put back has forgotten may be carried out for this long.
 const FORGOTTEN_ORDER_MAY_COME: Span = Span::secs(90);
+
+/// When a host's kernel began to run is known no better than this, and a twentieth of its age.
+const BOOT_TIME_OFF_BY: Span = Span::secs(10);
 
 /// A rule was broken.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -255,6 +258,9 @@ impl Checker {
                     self.stops.reverting(workload);
                 }
                 self.put_back_as_stopped.remove(workload);
+                if matches!(command, Command::RestartWorkload { .. }) {
+                    self.stops.restart_asked(workload);
+                }
                 self.stops.over(workload);
                 self.stops.wanted(workload);
                 if matches!(command, Command::Revert { .. }) {
@@ -277,18 +283,20 @@ impl Checker {
         self.figures.fact(fact);
         match fact {
             Fact::Domain { host, workload, change: DomainChange::State(state) } => {
-                self.told_state(world, workload, host, *state);
+                self.told_state(world, workload, host, *state, self.evidence.last_words(host));
             }
             Fact::Inventory { host, asked_at, domains, capacity } => {
                 self.sizes.listed(host, *capacity, domains);
                 for (workload, seen) in &**domains {
                     if self.last_ran.get(workload).is_none_or(|ran| ran == host) {
                         let live_before = self.live_since_put_back.contains(workload);
-                        self.told_state(world, workload, host, seen.state);
+                        self.told_state(world, workload, host, seen.state, false);
                         // A list that was asked for before an event, and arrives after it, is no news of the guest (scenario 427).
                         if !live_before && self.goodbyes.is_old(host, workload, *asked_at) {
                             self.live_since_put_back.remove(workload);
                         }
+                    } else {
+                        self.stops.told_of_before(workload, host, seen.state, world.now);
                     }
                 }
                 if let Some((at, listed)) = &mut self.put_back
@@ -301,7 +309,8 @@ impl Checker {
         }
     }
 
-    fn told_state(&mut self, world: &World, workload: &WorkloadId, host: &HostId, state: DomainState) {
+    /// `of_before`: the host may say so of the time before it was proved off.
+    fn told_state(&mut self, world: &World, workload: &WorkloadId, host: &HostId, state: DomainState, of_before: bool) {
         if state.is_live() {
             self.told_live.insert(workload.clone(), world.now);
             self.live_since_put_back.insert(workload.clone());
@@ -319,7 +328,10 @@ impl Checker {
             self.told_sick.remove(workload);
         }
         let in_doubt = self.evidence.has_open(workload);
-        if self.stops.told(workload, host, state, in_doubt, world.now) {
+        let booted_at = world.hosts.get(host).map_or(Time(0), |host| host.booted_at);
+        let boot_off_by = BOOT_TIME_OFF_BY + Span(world.now.since(booted_at).0 / 20);
+        let said = Said { host, state, in_doubt, of_before, booted_at, boot_off_by };
+        if self.stops.told(workload, said, world.now) {
             self.stake(Rule::PersonsStop);
         }
     }

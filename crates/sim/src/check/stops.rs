@@ -26,8 +26,8 @@ pub(super) struct Stops {
     /// In doubt when the controller began, which does not remember what hosts said before: a person's stop after an order in
     /// doubt looks like one from before it, until it is seen to run.
     in_doubt_since_begin: BTreeSet<WorkloadId>,
-    /// The last word of each host on each workload.
-    words: BTreeMap<WorkloadId, BTreeMap<HostId, DomainState>>,
+    /// The last word of each host on each workload, and when it said so last.
+    words: BTreeMap<WorkloadId, BTreeMap<HostId, (DomainState, Time)>>,
     /// The last stop of the controller's own since the workload was started last, and the word that it leaves.
     own: BTreeMap<WorkloadId, (Time, OffReason)>,
     /// Asked by the controller to shut down since it was started last: by force leaves another word than its host's shutdown does.
@@ -54,10 +54,28 @@ pub(super) struct Stops {
     after_command: BTreeSet<WorkloadId>,
     /// The last that the controller was told of it is such an end.
     told_ended: BTreeSet<WorkloadId>,
+    /// Who told last of such an end, and when.
+    ended_by: BTreeMap<WorkloadId, (HostId, Time)>,
+    /// An operator asked to restart it when it had been shut down, and its host had not told of that: what comes first nobody can say.
+    asked_unaware: BTreeSet<WorkloadId>,
     /// It was told of it as running, or as crashed, since others started it: be it a late report of before.
     told_ran: BTreeSet<WorkloadId>,
     /// Redefined by a person since it was started last, or since a person wanted it to run.
     redefined: BTreeMap<WorkloadId, Time>,
+}
+
+/// A host's word on a workload.
+#[derive(Clone, Copy)]
+pub(super) struct Said<'a> {
+    pub host: &'a HostId,
+    pub state: DomainState,
+    /// An order about it has no certain outcome.
+    pub in_doubt: bool,
+    /// The host was proved off, and has not listed its workloads since: it may be of before.
+    pub of_before: bool,
+    /// When its kernel began to run, and how certain that is.
+    pub booted_at: Time,
+    pub boot_off_by: Span,
 }
 
 /// What was known of a stop.
@@ -144,6 +162,7 @@ impl Stops {
         self.ended_beside_own.remove(workload);
         self.ended_in_order.remove(workload);
         self.revert_asked.remove(workload);
+        self.asked_unaware.remove(workload);
     }
 
     /// An operator asked to revert it.
@@ -252,24 +271,46 @@ impl Stops {
         }
     }
 
-    /// A host's word on a workload. `in_doubt`: an order about it has no certain outcome. True if that is how the controller
-    /// learns of a person's stop.
-    pub fn told(
-        &mut self,
-        workload: &WorkloadId,
-        host: &HostId,
-        state: DomainState,
-        in_doubt: bool,
-        now: Time,
-    ) -> bool {
+    /// An operator asks to restart it.
+    pub fn restart_asked(&mut self, workload: &WorkloadId) {
+        if self.true_since.contains_key(workload) && !self.told.contains_key(workload) {
+            self.asked_unaware.insert(workload.clone());
+        }
+    }
+
+    /// True if an operator asked to restart what had been shut down unseen, and it was not started since.
+    pub fn asked_unaware(&self, workload: &WorkloadId) -> bool {
+        self.asked_unaware.contains(workload)
+    }
+
+    /// A host where it ran before says how it ended there: news, if nothing was told of that when it was started by others.
+    pub fn told_of_before(&mut self, workload: &WorkloadId, host: &HostId, state: DomainState, now: Time) {
+        let in_order = matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Saved | OffReason::Destroyed));
+        if in_order && self.started_by_others.contains(workload) && !self.ended_by.contains_key(workload) {
+            self.ended_by.insert(workload.clone(), (host.clone(), now));
+        }
+    }
+
+    /// True if the host's word that it crashed shows that it ran since it was told to have ended in order: the same host told of that,
+    /// or it booted after that, for certain.
+    fn shows_that_it_ran(&self, workload: &WorkloadId, said: Said) -> bool {
+        self.ended_by.get(workload).is_none_or(|(by, at)| by == said.host || said.booted_at > *at + said.boot_off_by)
+    }
+
+    /// A host's word on a workload. True if that is how the controller learns of a person's stop.
+    pub fn told(&mut self, workload: &WorkloadId, said: Said, now: Time) -> bool {
+        let Said { host, state, in_doubt, .. } = said;
         match state {
+            _ if said.of_before => {}
             DomainState::Off(OffReason::Shutdown | OffReason::Saved | OffReason::Destroyed) => {
                 self.told_ended.insert(workload.clone());
+                self.ended_by.insert(workload.clone(), (host.clone(), now));
             }
             // What crashed had been running since; of any other end it is not known when it was.
             DomainState::Off(reason)
                 if self.after_command.contains(workload)
-                    || !matches!(reason, OffReason::Crashed | OffReason::Signalled | OffReason::Panicked) => {}
+                    || !matches!(reason, OffReason::Crashed | OffReason::Signalled | OffReason::Panicked)
+                    || !self.shows_that_it_ran(workload, said) => {}
             _ => {
                 self.told_ended.remove(workload);
                 self.told_ran.insert(workload.clone());
@@ -278,17 +319,29 @@ impl Stops {
         if state.is_live() {
             self.in_doubt_since_begin.remove(workload);
         }
+        let words = self.words.entry(workload.clone()).or_default();
+        let (before, said_before) = match words.get_mut(host) {
+            Some(word) => {
+                let before = *word;
+                *word = (state, now);
+                (Some(before.0), before.1)
+            }
+            None => {
+                words.insert(host.clone(), (state, now));
+                (None, now)
+            }
+        };
+        // It may have ended at any time since its host said otherwise.
         if let DomainState::Off(why) = state
+            && before != Some(state)
             && let Some(at) = self.given_up.get(&(workload.clone(), why))
-            && now.since(*at) <= LOOKS_LIKE_A_PERSONS_AFTER
+            && said_before.since(*at) <= LOOKS_LIKE_A_PERSONS_AFTER
         {
             self.ended_beside_own.insert(workload.clone());
         }
-        let before = self.words.get(workload).and_then(|words| words.get(host)).copied();
         if before == Some(state) && state.is_live() {
             return false;
         }
-        self.words.entry(workload.clone()).or_default().insert(host.clone(), state);
         let of_person = |state| matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Destroyed));
         let changed = before.is_some_and(|before| !before.is_live() && !of_person(before));
         let learned = of_person(state)

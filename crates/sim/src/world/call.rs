@@ -183,6 +183,10 @@ impl World {
         if let Some((name, _)) = &call.connection {
             let Some(host) = self.hosts.get_mut(name) else { return };
             if late || host.power != Power::On || host.boots != call.boots || host.management == Management::Dead {
+                // The connection over which the target was told is closed: it ends what came in.
+                if let (Action::Migrate { workload, .. }, true) = (&action, begun_at.is_some()) {
+                    self.drop_incoming(workload);
+                }
                 return self.end(id);
             }
             if host.frozen || host.management == Management::Stopped {
