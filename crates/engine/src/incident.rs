@@ -202,6 +202,9 @@ impl Engine {
             let up = senses.up_since.filter(|up| senses.asked_to_start.is_some_and(|asked| *up > asked))?;
             Some((up, senses.answered_since.unwrap_or(up)))
         });
+        let booted_at = self.belief.hosts.get(host).and_then(|record| record.booted_at);
+        let booted = booted_at.map(|at| (at, self.boot_time_off_by(at)));
+        let now = self.now;
         let Some(record) = self.belief.workloads.get(workload) else { return };
         if let Some(incident) = record.incident.and_then(|id| self.belief.incidents.get_mut(&id))
             && let Some(hit) = incident.workloads.iter_mut().find(|hit| hit.workload == *workload)
@@ -209,8 +212,10 @@ impl Engine {
             hit.to = Some(host.clone());
             let from = hit.down_since.unwrap_or(hit.well_until);
             hit.probed = record.answers;
-            // An operator had it started: it was down until then (scenario 485).
-            let (up, answered) = came_up.unwrap_or((from, from));
+            // Its host booted since and started it by itself: it was down, and is known to be back as of now (scenario 641). Or an
+            // operator had it started: it was down until then (scenario 485).
+            let anew = booted.filter(|(at, off_by)| *at > from + *off_by).map(|_| (now, now));
+            let (up, answered) = came_up.or(anew).unwrap_or((from, from));
             hit.running_at = Some(up);
             hit.answering_at = record.answers.then_some(answered);
             hit.data_loss.get_or_insert_default();

@@ -38,9 +38,13 @@ impl Engine {
 
     /// As [`Engine::whose`], of what the host said at that time.
     pub(crate) fn whose_as_of(&self, workload: &WorkloadId, host: &HostId, reason: OffReason, said_at: Time) -> Whose {
+        let of_before = self.may_tell_of_before(workload, host, reason);
         let Some(how) = persons_stop(reason) else {
-            return if self.may_tell_of_before(workload, host, reason) { Whose::Unclear } else { Whose::Nobody };
+            return if of_before { Whose::Unclear } else { Whose::Nobody };
         };
+        if of_before {
+            return Whose::Unclear;
+        }
         let leaves_word = |action: &Action| match action {
             Action::Stop { how: StopHow::Graceful, .. } => reason == OffReason::Shutdown,
             Action::Stop { how: StopHow::Force, .. } | Action::Revert { .. } => reason == OffReason::Destroyed,
@@ -91,8 +95,9 @@ impl Engine {
     /// It ended there for the same reason before our start, and that start was done a moment ago: the word may be of the end before,
     /// told late or twice (scenario 462).
     fn may_tell_of_before(&self, workload: &WorkloadId, host: &HostId, reason: OffReason) -> bool {
-        let cause = cause_of_end(reason);
-        let ended = matches!(cause, Cause::Crashed | Cause::Signalled | Cause::Panicked);
+        // What a person stopped and its policy powered on ended so before (scenario 554).
+        let cause = persons_stop(reason).map_or(cause_of_end(reason), |_| Cause::PersonStop);
+        let ended = matches!(cause, Cause::Crashed | Cause::Signalled | Cause::Panicked | Cause::PersonStop);
         let trouble = self.belief.workloads.get(workload).and_then(|record| record.trouble.as_ref());
         let again = trouble.is_some_and(|trouble| trouble.cause == cause);
         ended

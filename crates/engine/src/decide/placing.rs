@@ -226,7 +226,7 @@ impl Engine {
 
     /// Another host that told of its end there and has not listed it as off since: an event may be a late one, of a process
     /// before the one that runs.
-    fn only_hearsay(&self, workload: &WorkloadId, target: &HostId) -> Option<HostId> {
+    pub(super) fn only_hearsay(&self, workload: &WorkloadId, target: &HostId) -> Option<HostId> {
         if let Some(home) = self.not_listed_in_this_term(workload).filter(|home| home != target) {
             return Some(home);
         }
@@ -257,7 +257,13 @@ impl Engine {
     fn runs_what_nobody_listed(&self, workload: &WorkloadId) -> Option<HostId> {
         let missed_at = self.belief.workloads.get(workload)?.trouble.as_ref()?.since;
         let gone_at = self.belief.workload_senses.get(workload).and_then(|senses| senses.gone_at);
-        let until = gone_at.map_or(missed_at, |gone| missed_at.max(gone + RENAMED_WITHIN));
+        // Of what has another name on record by now, any may be the one.
+        let renamed = self.belief.other_names(self.belief.workloads.get(workload)?).next().is_some();
+        let until = match gone_at {
+            _ if renamed => self.now,
+            Some(gone) => missed_at.max(gone + RENAMED_WITHIN),
+            None => missed_at,
+        };
         let mut unlisted = self.belief.unknown_runs.iter();
         let of_before = |(host, at): &(&HostId, &Time)| **at <= until && self.sight(host) == Sight::Heard;
         unlisted.find(of_before).map(|(host, _)| host.clone())

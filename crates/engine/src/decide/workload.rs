@@ -12,6 +12,8 @@ use mainstay_model::{
     spec::{FailBack, Managed},
 };
 
+/// A host that is in sight again lists its VMs within this, as a rule; then it is looked again.
+const LISTED_WITHIN: Span = Span::secs(1);
 /// Bound for small housekeeping orders.
 const TIDY_TIMEOUT: Span = Span::secs(30);
 
@@ -62,6 +64,13 @@ impl Engine {
             // A revert is given again only if its host said since then that the workload is off: a second one loses work.
             let listed = self.belief.host_senses.get(&host).and_then(|senses| senses.inventory);
             return if listed.is_some_and(|at| at > since) { self.carry_on(workload, Some(&host)) } else { None };
+        }
+        // It may have been renamed and started by a person while its host was out of sight (scenario 555).
+        let senses = self.belief.host_senses.get(&host);
+        let listed = senses.is_some_and(|senses| senses.inventory.is_some_and(|at| Some(at) > senses.heard_before));
+        let untold = if listed { self.only_hearsay(workload, &host) } else { Some(host.clone()) };
+        if let Some(untold) = untold {
+            return Some(waiting_until(WaitingOn::Answer { host: untold }, self.now + LISTED_WITHIN));
         }
         let bound = self.recovery(workload).start_timeout;
         let action = Action::Start { workload: workload.clone(), host };

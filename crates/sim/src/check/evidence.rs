@@ -105,6 +105,15 @@ impl Evidence {
         self.live.get(host).is_some_and(|there| there.contains(workload))
     }
 
+    /// Until when an order of unknown outcome may still start the workload there.
+    pub fn may_come_until(&self, workload: &WorkloadId, host: &HostId) -> Option<Time> {
+        let there = self.open.values().filter(|open| {
+            let action = &open.order.action;
+            action.workload() == Some(workload) && action.may_run_on() == Some(host) && !open.happened
+        });
+        there.filter_map(|open| open.unknown_since).map(|since| since + MAY_STILL_HAPPEN).max()
+    }
+
     /// True if an order about the workload is under way or unknown.
     pub fn has_open(&self, workload: &WorkloadId) -> bool {
         self.open.values().any(|open| open.order.action.workload() == Some(workload))

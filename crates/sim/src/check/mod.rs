@@ -410,7 +410,8 @@ impl Checker {
         }
         // What its host started alone the controller still restarts, if an operator asked for that (scenario 520).
         if !late && by != Starter::Autostart {
-            self.signs.started(guest);
+            let may_be_late = self.evidence.may_come_until(guest, host).filter(|_| by == Starter::Person);
+            self.signs.started(guest, may_be_late);
         }
         if by != Starter::Autostart && !late {
             self.stops.wanted(guest);
