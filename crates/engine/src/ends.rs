@@ -68,16 +68,6 @@ impl Engine {
         let wanted = record.want == Want::Running;
         let whose = self.whose(workload, host, reason);
         if whose == Whose::Unclear && wanted && self.life_order(workload).is_none() {
-            // A revert ends what runs, and leaves that word itself (scenario 650).
-            let reverted = self
-                .orders_there(workload, host)
-                .next()
-                .is_some_and(|last| matches!(last.order.action, Action::Revert { .. }));
-            if let Some(how) = self.stopped_after_sure_start(workload, host).filter(|_| was_live && !reverted)
-                && let Some(record) = self.belief.workloads.get_mut(workload)
-            {
-                record.stopped_on = Some((host.clone(), how)); // its host may be gone before it is asked (scenario 598)
-            }
             return self.unsettle(workload, host, self.now);
         }
         self.belief.runs_not(workload, host);

@@ -87,6 +87,7 @@ impl Engine {
         }
         self.expire_orders();
         self.believe();
+        self.withdraw_points_of_the_sick();
         self.decide();
         self.lint();
         self.finish()

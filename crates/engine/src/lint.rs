@@ -30,13 +30,31 @@ impl Engine {
     /// What this step has ordered for a workload that is to be left alone, and what has not left yet, is not sent (scenario 583).
     pub(crate) fn withdraw(&mut self, workload: &WorkloadId) {
         let of_points = |action: &Action| matches!(action, Action::TakePoint { .. } | Action::DeletePoint { .. });
+        let why = format!("not sent: an operator said to leave {workload} alone");
+        self.keep_back(&why, |_, action| action.workload() == Some(workload) && !of_points(action));
+    }
+
+    /// An operator asked for a point, and what came in the same step shows that the workload was not well by then (scenario 651).
+    pub(crate) fn withdraw_points_of_the_sick(&mut self) {
+        let sick = |engine: &Engine, action: &Action| match action {
+            Action::TakePoint { workload, .. } => {
+                !engine.belief.may_run_on(workload).is_empty() && !engine.is_well(workload)
+            }
+            _ => false,
+        };
+        self.keep_back("not sent: it is not well, and no recovery point is taken of a sick workload", sick);
+    }
+
+    /// Orders of this step that are not sent after all, and why.
+    fn keep_back(&mut self, why: &str, is_meant: impl Fn(&Engine, &Action) -> bool) {
+        if self.out.orders.is_empty() {
+            return;
+        }
         let orders = std::mem::take(&mut self.out.orders);
-        let (withdrawn, sent): (Vec<Order>, Vec<Order>) = orders
-            .into_iter()
-            .partition(|order| order.action.workload() == Some(workload) && !of_points(&order.action));
+        let (kept, sent): (Vec<Order>, Vec<Order>) =
+            orders.into_iter().partition(|order| is_meant(self, &order.action));
         self.out.orders = sent;
-        for order in withdrawn {
-            let why = format!("not sent: an operator said to leave {workload} alone");
+        for order in kept {
             self.outcome(order.id, Outcome::failed(FailureKind::Unreachable, why));
         }
     }
@@ -57,7 +75,9 @@ impl Engine {
                 let elsewhere = self.runs_elsewhere(workload, &[from, to]);
                 elsewhere.or_else(|| self.runs_renamed(workload)).or_else(|| self.overload(workload, to))
             }
-            Action::Resume { workload, host } => self.runs_elsewhere(workload, &[host]),
+            Action::Resume { workload, host } => {
+                self.runs_elsewhere(workload, &[host]).or_else(|| self.runs_renamed(workload))
+            }
             Action::DeletePoint { workload, point, .. } => {
                 let good = |other: &RecoveryPoint| other.id != *point && other.state == PointState::Good;
                 let by_schedule = |own: &RecoveryPoint| own.id == *point && own.by == PointBy::Schedule;

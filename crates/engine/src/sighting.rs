@@ -170,7 +170,9 @@ impl Engine {
         if state.is_live() {
             // Never believed off here: it did not start, it has not stopped yet (a stop that an earlier term ordered).
             let first = before.is_none();
-            let still = self.not_seen_to_stop(workload, host) || (first && self.outlived_a_proof(workload, host, at));
+            let stopped = before.is_some_and(|seen| !seen.state.is_live()) && self.stopped_for_certain(workload, host);
+            let still = (self.not_seen_to_stop(workload, host) && !stopped)
+                || (first && self.outlived_a_proof(workload, host, at));
             if !was_live {
                 self.run_begins(workload, host, first && still);
             }
@@ -275,6 +277,7 @@ impl Engine {
         let goes_on = as_before && !doubtful && record.runs_since.is_some() && record.host.as_ref() == Some(host);
         if !goes_on && let Some(record) = self.belief.workloads.get_mut(workload) {
             record.runs_since = Some(now);
+            record.began_on = Some(host.clone());
             record.ended_unseen = false;
         }
     }
@@ -286,6 +289,13 @@ impl Engine {
         let seen_to_stop = matches!(record.want, Want::Stopped { how, .. } if how != StoppedHow::Operator);
         let moved_from = record.unsettled.get(host).is_some_and(|open| !open.told_to_start);
         record.may_run_on.contains(host) && !(seen_to_stop && moved_from)
+    }
+
+    /// The last that we did to it there is a stop that is done: what runs there was started since.
+    fn stopped_for_certain(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        self.orders_there(workload, host).next().is_some_and(|last| {
+            matches!((&last.order.action, &last.ended), (Action::Stop { .. }, Some((_, Outcome::Done { .. }))))
+        })
     }
 
     /// An operator wanted the workload stopped, and a host that was called off has it running without having booted since: it was

@@ -15,7 +15,7 @@
 use crate::{
     belief::{OrderRecord, Sight, StoppedHow, Want},
     engine::Engine,
-    whose::Whose,
+    whose::{LATE_WORD, Whose},
 };
 use mainstay_model::{Action, Cause, DomainState, HostId, OffReason, Outcome, Span, StopHow, Time, WorkloadId};
 
@@ -46,13 +46,17 @@ impl Engine {
         let fell = trouble.filter(|it| home && matches!(it.cause, Cause::Crashed | Cause::Signalled | Cause::Panicked));
         let fell_at = fell.filter(|_| !record.may_run_on.contains(host)).map(|trouble| trouble.since);
         // Or the last known run was there: its end is what is reported (scenario 596).
-        let ran_here = record.runs_since.filter(|_| home);
+        let ran_here = record.runs_since.filter(|_| home && record.began_on.as_ref() == Some(host));
         let Some(after) = otherwise_at.max(booted_at).max(fell_at).max(ran_here) else { return };
         let newest = trouble.is_some_and(|trouble| trouble.since <= after)
             || record.runs_since.is_some_and(|since| since <= after);
-        // What our own stop leaves there, or a migration that did not come through, is no person's word.
+        // What our own stop leaves there, or a migration that did not come through, is no person's word. What we stopped for certain is
+        // off, whatever is said of how; and what is said of a run before that comes late at times.
         let ours = |order: &OrderRecord| {
+            let stopped =
+                matches!((&order.order.action, &order.ended), (Action::Stop { .. }, Some((_, Outcome::Done { .. }))));
             let stops = match order.order.action {
+                _ if stopped => true,
                 Action::Stop { how: StopHow::Graceful, .. } => reason == OffReason::Shutdown,
                 Action::Stop { .. } | Action::Revert { .. } | Action::Migrate { .. } => reason == OffReason::Destroyed,
                 _ => false,
@@ -61,7 +65,7 @@ impl Engine {
                 && match &order.ended {
                     None => true,
                     Some((at, Outcome::Unknown { .. })) => *at + STOP_MAY_COME >= after,
-                    Some((at, _)) => *at >= after,
+                    Some((at, _)) => *at + LATE_WORD >= after,
                 }
         };
         let asked = record.asked.is_some() || record.moving.is_some();

@@ -13,7 +13,7 @@ use mainstay_model::{
 };
 
 /// Words of a stop can come this long after its outcome.
-const LATE_WORD: Span = Span::secs(5);
+pub(crate) const LATE_WORD: Span = Span::secs(5);
 /// A stop of unknown outcome can be carried out this long after it was given up, even if the workload was started meanwhile.
 const STOP_MAY_COME: Span = Span::secs(90);
 
@@ -78,6 +78,17 @@ impl Engine {
         let in_vain = |order: &&OrderRecord| {
             order.order.action.may_run_on().is_some() && !matches!(order.ended, Some((_, Outcome::Done { .. })))
         };
+        // Nothing is known to have run there since our own stop: it is still what that left (scenario 653).
+        let runs_since = self.belief.workloads.get(workload).and_then(|record| record.runs_since);
+        let still = |order: &OrderRecord| match (&order.order.action, &order.ended) {
+            (Action::Stop { .. }, Some((at, Outcome::Done { .. }))) => {
+                leaves_word(&order.order.action) && runs_since.is_none_or(|since| since <= *at)
+            }
+            _ => false,
+        };
+        if self.orders_there(workload, host).find(|order| !in_vain(order)).is_some_and(still) {
+            return Whose::Ours;
+        }
         match last.ended {
             None if stop => Whose::Ours, // it is being carried out (scenario 628)
             Some(_) if stop && lately(last) => Whose::Ours,

@@ -116,8 +116,11 @@ pub(crate) struct WorkloadRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coming_up: Option<HostId>,
     /// When the last run that is known of began, at the latest.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runs_since: Option<Time>,
+    /// Where that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_on: Option<HostId>,
     /// It was stopped in a run that was not seen: when that was is not known.
     #[serde(default)]
     pub ended_unseen: bool,
@@ -377,6 +380,7 @@ impl WorkloadRecord {
             stopped_on: None,
             coming_up: None,
             runs_since: None,
+            began_on: None,
             ended_unseen: false,
             listed_on: BTreeSet::new(),
         }

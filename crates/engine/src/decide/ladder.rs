@@ -38,12 +38,18 @@ impl Engine {
     /// Brings a workload in trouble back. `running_on`: the one host on which it still may run, in sight.
     pub(super) fn recover(&mut self, workload: &WorkloadId, running_on: Option<&HostId>) -> Next {
         if let Some(host) = running_on.filter(|host| self.lacks_room(workload, host) && self.manages(workload)) {
-            return Next::Is(self.resume_when_there_is_room(workload, host));
+            return Next::Is(match self.runs_under_another_name(workload) {
+                Some((name, host)) => Doing::Blocked { by: Blocked::RunsAs { name, host } },
+                None => self.resume_when_there_is_room(workload, host),
+            });
         }
         let (rung, cause) = match self.rung_now(workload, running_on) {
             Ok(now) => now,
             Err(not_now) => return Next::Is(not_now),
         };
+        if let Some((name, host)) = self.runs_under_another_name(workload).filter(|_| rung == Rung::Resume) {
+            return Next::Is(Doing::Blocked { by: Blocked::RunsAs { name, host } }); // its disk is that one's as well (scenario 652)
+        }
         match (rung, running_on) {
             (Rung::Resume, Some(host)) => {
                 self.count_attempt(workload, rung, Some(host.clone()));
@@ -66,11 +72,10 @@ impl Engine {
     }
 
     /// It counted as hung, and gave a sign of life since: until when it is waited for. A guest may wake up while what is done
-    /// about its hang waits for a stop that is not answered (scenario 306).
+    /// about its hang waits for a stop that is not answered (scenario 306); or a changed policy gives it more time.
     fn woke_up(&self, workload: &WorkloadId, cause: Cause) -> Option<Time> {
-        let trouble = self.belief.workloads.get(workload)?.trouble.as_ref().filter(|_| cause == Cause::Hung)?;
         let senses = self.belief.workload_senses.get(workload).filter(|senses| senses.reboots_since().is_none())?;
-        let last_sign = senses.last_sign().filter(|last| *last > trouble.since)?;
+        let last_sign = senses.last_sign().filter(|_| cause == Cause::Hung)?;
         Some(last_sign + self.recovery(workload).hung_after).filter(|at| *at > self.now)
     }
 

@@ -78,6 +78,7 @@ impl Engine {
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.host = Some(host.clone());
         record.runs_since = Some(up_since);
+        record.began_on = Some(host.clone());
         record.ended_unseen = false;
         record.left.remove(host);
         record.trying = None;

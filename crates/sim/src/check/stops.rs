@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A stop that hangs (on storage, in its host) may be carried out much later; the controller counts on it this long.
 const LOOKS_LIKE_A_PERSONS_AFTER: Span = Span::secs(90);
+/// A stop takes up to ten seconds, and its word may come five seconds after it is done.
+const WORD_COMES_WITHIN: Span = Span::secs(15);
 
 /// Stops by persons.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +32,8 @@ pub(super) struct Stops {
     words: BTreeMap<WorkloadId, BTreeMap<HostId, (DomainState, Time)>>,
     /// The last stop of the controller's own since the workload was started last, and the word that it leaves.
     own: BTreeMap<WorkloadId, (Time, OffReason)>,
+    /// The same, of the run before this one.
+    own_before: BTreeMap<WorkloadId, (Time, OffReason)>,
     /// Asked by the controller to shut down since it was started last: by force leaves another word than its host's shutdown does.
     own_shutdown: BTreeSet<WorkloadId>,
     /// Stopped by a person when an operator asked for a revert, which starts it: if that is given up before it was started, it
@@ -155,7 +159,10 @@ impl Stops {
     /// It was started. If that was against a stop that the controller knew of, it was seen when the order left.
     pub fn started(&mut self, workload: &WorkloadId) {
         self.over(workload);
-        self.own.remove(workload);
+        match self.own.remove(workload) {
+            Some(own) => _ = self.own_before.insert(workload.clone(), own),
+            None => _ = self.own_before.remove(workload),
+        }
         self.own_shutdown.remove(workload);
         self.before_revert.remove(workload);
         self.ended_late.remove(workload);
@@ -345,7 +352,13 @@ impl Stops {
         }
         let of_person = |state| matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Destroyed));
         let changed = before.is_some_and(|before| !before.is_live() && !of_person(before));
+        // So soon after a stop of the controller's own it may be the word of that, late or twice, until the host says so again; and if the
+        // host goes before that, nobody knows (scenario 598).
+        let of_own =
+            |(at, word): &(Time, OffReason)| state == DomainState::Off(*word) && now.since(*at) <= WORD_COMES_WITHIN;
+        let unclear = before != Some(state) && self.own_before.get(workload).is_some_and(of_own);
         let learned = of_person(state)
+            && !unclear
             && !self.ended_beside_own.contains(workload)
             && !self.may_start.contains(workload)
             && !self.in_doubt_since_begin.contains(workload)
