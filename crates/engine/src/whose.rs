@@ -9,7 +9,8 @@ use crate::{
     engine::Engine,
 };
 use mainstay_model::{
-    Action, Cause, DomainState, HostId, OffReason, Outcome, PauseReason, Proof, Span, StopHow, Time, WorkloadId,
+    Action, Cause, DomainState, FailureKind, HostId, OffReason, Outcome, PauseReason, Proof, Span, StopHow, Time,
+    WorkloadId,
 };
 
 /// Words of a stop can come this long after its outcome.
@@ -67,10 +68,10 @@ impl Engine {
             }
             _ => false,
         };
-        if self.orders_there(workload, host).any(|order| leaves_word(&order.order.action) && may_come(order)) {
+        if self.sent_there(workload, host).any(|order| leaves_word(&order.order.action) && may_come(order)) {
             return Whose::Ours;
         }
-        let mut orders = self.orders_there(workload, host);
+        let mut orders = self.sent_there(workload, host);
         let Some(last) = orders.next() else { return Whose::Person(how) };
         let stop = leaves_word(&last.order.action) && matches!(last.order.action, Action::Stop { .. });
         // A start that failed, or of which no answer came, may not have come to anything: what its host says may be of before it
@@ -86,7 +87,7 @@ impl Engine {
             }
             _ => false,
         };
-        if self.orders_there(workload, host).find(|order| !in_vain(order)).is_some_and(still) {
+        if self.sent_there(workload, host).find(|order| !in_vain(order)).is_some_and(still) {
             return Whose::Ours;
         }
         match last.ended {
@@ -218,6 +219,14 @@ impl Engine {
     pub(crate) fn was_asked_to_shut_down(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let graceful = |order: &OrderRecord| matches!(order.order.action, Action::Stop { how: StopHow::Graceful, .. });
         self.orders_there(workload, host).nth(1).is_some_and(graceful)
+    }
+
+    /// As [`Engine::orders_there`], but for those of which nothing was sent: they leave no word (scenario 657).
+    fn sent_there(&self, workload: &WorkloadId, host: &HostId) -> impl Iterator<Item = &OrderRecord> {
+        self.orders_there(workload, host).filter(|order| match &order.ended {
+            Some((_, Outcome::Failed { error })) => error.kind != FailureKind::Unreachable,
+            _ => true,
+        })
     }
 
     /// Orders that start or stop the workload at this host, the newest first.
