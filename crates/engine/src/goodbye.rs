@@ -170,13 +170,23 @@ impl Engine {
             // While the last term lasted it was not shut down: what had ended long before that did not go with it (scenario 406).
             None => match self.watched_until(host) {
                 Some(last) => self.went_with(host, at.min(last + GOES_WITH), AWAY_SINCE_WITHIN),
-                None => self.went_with(host, at, BOOTS_WITHIN),
+                // It was out of service by then: what had ended long before that did not go with it either (scenario 659).
+                None => match self.out_since(host) {
+                    Some(since) => self.went_with(host, at.min(since), GOES_WITH.times(2)),
+                    None => self.went_with(host, at, BOOTS_WITHIN),
+                },
             },
         };
         // What was left running was judged when it closed.
         if !went.is_empty() && (closed || self.in_good_order(host, &went)) {
             self.went_with_their_host(host, "it was shut down in good order, and booted again", true, went);
         }
+    }
+
+    /// Since when it is lost or off, if it is.
+    fn out_since(&self, host: &HostId) -> Option<Time> {
+        let record = self.belief.hosts.get(host)?;
+        matches!(record.phase, HostPhase::Lost { .. } | HostPhase::Off { .. }).then_some(record.since)
     }
 
     /// When the last term ended, if the host was in sight then. It was, if it was not lost or off by that time.

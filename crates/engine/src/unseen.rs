@@ -36,6 +36,9 @@ impl Engine {
         if self.ran_since_its_stop(workload, reason, otherwise_at.max(booted_at)) {
             return self.crashed_unseen(workload, host, reason);
         }
+        if self.belief.meta.restored().is_some() {
+            return; // a stop of our own may be forgotten: an operator is asked
+        }
         let Whose::Person(how) = self.whose(workload, host, reason) else { return };
         let Some(record) = self.belief.workloads.get(workload).filter(|record| record.want == Want::Running) else {
             return;

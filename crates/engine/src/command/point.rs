@@ -73,6 +73,13 @@ impl Engine {
         let Some(host) = place else {
             return refused(format!("it is not certain where {workload} is; see: mainstay explain {workload}"));
         };
+        // A revert starts it, so it takes what a start takes: it may run elsewhere, under another name (scenario 658).
+        let untold = self.only_hearsay(workload, &host).filter(|_| record.may_run_on.is_empty());
+        if let Some(untold) = untold {
+            return refused(format!(
+                "{untold} has not listed its VMs since {workload} was last seen, and may run it; try again in a moment"
+            ));
+        }
         self.commanded(Subject::Workload(workload.clone()), &format!("a person asked to revert it to {point}"));
         self.answered(workload);
         let off_since = self.off_since(workload);

@@ -226,7 +226,7 @@ impl Engine {
 
     /// Another host that told of its end there and has not listed it as off since: an event may be a late one, of a process
     /// before the one that runs.
-    pub(super) fn only_hearsay(&self, workload: &WorkloadId, target: &HostId) -> Option<HostId> {
+    pub(crate) fn only_hearsay(&self, workload: &WorkloadId, target: &HostId) -> Option<HostId> {
         if let Some(home) = self.not_listed_in_this_term(workload).filter(|home| home != target) {
             return Some(home);
         }
