@@ -171,7 +171,7 @@ fn ways(loaded: &Loaded) -> Vec<Problem> {
             }
             Err(_) => continue,
         };
-        // Hosts have the key in common, as a rule: it is told of once.
+        // Hosts have the key in common, as a rule: it is reported once.
         let key = uri.endpoint.private_key().filter(|key| keys.insert(key.clone()));
         problems.extend(key.and_then(|key| open_key(&key, place)));
         let end = (format!("{:?}", uri.endpoint), uri.name);

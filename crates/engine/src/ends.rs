@@ -118,7 +118,7 @@ impl Engine {
             }
         } else if (was_live || might_run_here) && wanted && !stopping && !known_trouble && !runs_elsewhere {
             if arriving && record.host.as_ref() != Some(host) {
-                // The target of a migration, which never ran: libvirt ends it when the source is gone, and nobody wanted that.
+                // The target of a migration, which never ran: libvirt ends it when the source is gone, and no person wanted that.
                 self.trouble(workload, Cause::HostLost);
             } else if matches!(reason, OffReason::Unknown | OffReason::Undefined)
                 && let Some((there, how)) = self.stopped_elsewhere_since(workload, host, last_seen)

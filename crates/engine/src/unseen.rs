@@ -15,12 +15,9 @@
 use crate::{
     belief::{OrderRecord, Sight, StoppedHow, Want},
     engine::Engine,
-    whose::{LATE_WORD, Whose},
+    whose::{LATE_WORD, STOP_MAY_COME, Whose},
 };
-use mainstay_model::{Action, Cause, DomainState, HostId, OffReason, Outcome, Span, StopHow, Time, WorkloadId};
-
-/// A stop of unknown outcome can be carried out this long after it was given up.
-const STOP_MAY_COME: Span = Span::secs(90);
+use mainstay_model::{Action, Cause, DomainState, HostId, OffReason, Outcome, StopHow, Time, WorkloadId};
 
 impl Engine {
     /// The host reports that it is off, for that reason. `otherwise_at`: when the host last said something else of it.

@@ -16,7 +16,7 @@ use mainstay_model::{
 /// Words of a stop can come this long after its outcome.
 pub(crate) const LATE_WORD: Span = Span::secs(5);
 /// A stop of unknown outcome can be carried out this long after it was given up, even if the workload was started meanwhile.
-const STOP_MAY_COME: Span = Span::secs(90);
+pub(crate) const STOP_MAY_COME: Span = Span::secs(90);
 
 /// Whose doing it is that a workload is off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

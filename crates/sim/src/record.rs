@@ -49,7 +49,7 @@ pub(crate) struct Outage {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record {
-    /// The trace is written: of thousands of seeds that pass nobody reads it.
+    /// The trace is written: of thousands of seeds that pass none is read.
     pub traced: bool,
     /// One line per thing worth reading.
     pub trace: Vec<String>,

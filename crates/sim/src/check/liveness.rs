@@ -32,7 +32,7 @@ impl Checker {
                 || self.is_believed_stopped(name)
                 || self.was_found_off(name)
                 || self.stays_off_as_backed_up(name);
-            // An operator's restart and an unseen shutdown: which came first nobody can say (scenario 633).
+            // An operator's restart and an unseen shutdown: which came first is not known (scenario 633).
             let left_off = left_off || self.is_on_record_as_stopped(name) && self.stops.asked_unaware(name);
             // A person renamed it: it runs under its other name, and never under both. Whether it is well there is that one's affair.
             let runs_renamed =

@@ -60,7 +60,7 @@ pub(super) struct Stops {
     told_ended: BTreeSet<WorkloadId>,
     /// Who told last of such an end, and when.
     ended_by: BTreeMap<WorkloadId, (HostId, Time)>,
-    /// An operator asked to restart it when it had been shut down, and its host had not told of that: what comes first nobody can say.
+    /// An operator asked to restart it when it had been shut down, and its host had not told of that: what comes first is not known.
     asked_unaware: BTreeSet<WorkloadId>,
     /// It was told of it as running, or as crashed, since others started it: be it a late report of before.
     told_ran: BTreeSet<WorkloadId>,
@@ -295,7 +295,7 @@ impl Stops {
         let in_order = matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Saved | OffReason::Destroyed));
         if in_order && self.started_by_others.contains(workload) && !self.ended_by.contains_key(workload) {
             self.ended_by.insert(workload.clone(), (host.clone(), now));
-            self.told_ended.insert(workload.clone()); // the last report: which was first nobody can say
+            self.told_ended.insert(workload.clone()); // the last report: which was first is not known
         }
     }
 
@@ -353,7 +353,7 @@ impl Stops {
         let of_person = |state| matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Destroyed));
         let changed = before.is_some_and(|before| !before.is_live() && !of_person(before));
         // So soon after a stop of the controller's own it may be the word of that, late or twice, until the host says so again; and if the
-        // host goes before that, nobody knows (scenario 598).
+        // host goes before that, it is not known (scenario 598).
         let of_own =
             |(at, word): &(Time, OffReason)| state == DomainState::Off(*word) && now.since(*at) <= WORD_COMES_WITHIN;
         let unclear = before != Some(state) && self.own_before.get(workload).is_some_and(of_own);
