@@ -2,7 +2,7 @@
 //! could not know, it is excused, and only as long as it could not.
 
 use super::{Checker, Rule};
-use crate::world::{Power, Starter, World};
+use crate::world::{Condition, Guest, Power, Process, Starter, World};
 use mainstay_model::{Fact, HostId, Span, Time, WorkloadId, spec::Managed};
 use std::collections::BTreeMap;
 
@@ -149,6 +149,13 @@ impl Checker {
             }
         };
         let twins = twin.into_iter().flat_map(|twin| twin.processes.iter().map(move |(on, it)| (twin, on, it)));
+        // A person starts it under a name that no list could tell yet, while it is brought back already: only its host's next list
+        // tells which VM that is, and no try waits for what begins later than itself (scenario 731).
+        let meanwhile = |twin: &Guest, process: &Process| {
+            let began = process.condition_since;
+            !self.known.contains_key(&twin.name) && process.condition == Condition::Booting && Some(began) > left
+        };
+        let twins = twins.filter(|(twin, _, process)| !(left.is_some() && meanwhile(twin, process)));
         let twins = twins.filter(|(twin, on, process)| told(&twin.name, on, process.unannounced));
         let known = |other: &&HostId| {
             let process = guest.processes.get(*other);

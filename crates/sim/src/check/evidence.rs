@@ -36,6 +36,8 @@ pub(super) struct Evidence {
     seen_at: BTreeMap<(HostId, WorkloadId), Time>,
     /// Where each was told to run, the newest last.
     ran_on: BTreeMap<WorkloadId, Vec<HostId>>,
+    /// Where a workload was told to run twice at once: each of these was its place, until it is started elsewhere.
+    ran_twice: BTreeMap<WorkloadId, BTreeSet<HostId>>,
     /// When its hypervisor was last heard.
     heard: BTreeMap<HostId, Time>,
 }
@@ -170,6 +172,11 @@ impl Evidence {
         if !self.live.get(host).is_some_and(|there| there.contains(workload)) {
             self.live_on(host).insert(workload.clone());
             self.told_on(workload, host);
+            let there = self.live.iter().filter(|(_, there)| there.contains(workload)).map(|(host, _)| host.clone());
+            let there: Vec<HostId> = there.collect();
+            if there.len() > 1 {
+                self.ran_twice.entry(workload.clone()).or_default().extend(there);
+            }
         }
         let seen_at = self.seen_at.entry((host.clone(), workload.clone())).or_insert(at);
         *seen_at = at.max(*seen_at);
@@ -200,6 +207,9 @@ impl Evidence {
     /// True if the controller has it that the workload ran there last. A memory that is old may have any place of before.
     pub fn ran_last_on(&self, workload: &WorkloadId, host: &HostId, memory_is_old: bool) -> bool {
         let Some(ran_on) = self.ran_on.get(workload) else { return false };
+        if self.ran_twice.get(workload).is_some_and(|hosts| hosts.contains(host)) {
+            return true;
+        }
         if memory_is_old { ran_on.contains(host) } else { ran_on.last() == Some(host) }
     }
 
@@ -224,6 +234,9 @@ impl Evidence {
 
     pub fn fact(&mut self, fact: &Fact, now: Time) {
         match fact {
+            // A newer one came before it: the controller leaves it out (scenario 730).
+            Fact::Inventory { host, asked_at, .. } if self.listed.get(host).is_some_and(|newest| newest > asked_at) => {
+            }
             Fact::Inventory { host, asked_at, domains, .. } => {
                 let cleared = |open: &Open| {
                     let late = open.unknown_since.map_or(open.order.deadline, |since| since + MAY_STILL_HAPPEN);
@@ -339,6 +352,9 @@ impl Evidence {
             (Action::Undefine { workload, host }, _) => self.shut_out(workload, host),
             (action, _) => {
                 if let Some((workload, host)) = action.workload().zip(action.may_run_on()) {
+                    if self.ran_twice.get(workload).is_some_and(|hosts| !hosts.contains(host)) {
+                        self.ran_twice.remove(workload);
+                    }
                     self.seen_live(workload, host, now);
                 }
             }
