@@ -2,7 +2,7 @@
 //! here; what follows when it is off is in `ends`.
 
 use crate::{
-    belief::{HostPhase, HostSenses, OrderRecord, Seen, StoppedHow, Want},
+    belief::{AskedFor, HostPhase, HostSenses, OrderRecord, Seen, StoppedHow, Want},
     engine::Engine,
     whose::pause_cause,
 };
@@ -220,6 +220,9 @@ impl Engine {
         let ours = self.life_order(workload).is_some_and(|order| !stops_elsewhere(order)) || late;
         if late && let Some(record) = self.belief.workloads.get_mut(workload) {
             record.pending_on.remove(host);
+        }
+        if !still && !ours && self.is_asked(workload, |asked| matches!(asked, AskedFor::Restart { .. })) {
+            self.asked_is_given_up(workload, "a person started it since"); // it runs anew, as was asked for (scenario 733)
         }
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let starts_here = self.life_order(workload).is_some_and(|order| order.order.action.may_run_on() == Some(host));

@@ -36,7 +36,8 @@ impl Engine {
         self.agenda.wake(Subject::Host(host.clone()), wake);
         if before != after {
             match after {
-                Sight::Silent => _ = self.belief.silent.insert(host.clone()),
+                // What hangs, by its address, may fall silent with all others a moment later (scenario 732).
+                Sight::Silent | Sight::Hung => _ = self.belief.silent.insert(host.clone()),
                 _ => _ = self.belief.silent.remove(host),
             }
             let workloads: Vec<WorkloadId> = self.belief.on_host(host).cloned().collect();

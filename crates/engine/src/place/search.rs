@@ -49,19 +49,25 @@ pub(super) struct Attempt<'a, 'u> {
 /// The best of a bounded number of attempts. `units` are sorted by rank.
 pub(super) fn search<'a, 'u>(units: &'u [Unit<'a>], board: &Board<'a>) -> Attempt<'a, 'u> {
     // What fits nowhere on the board as it is will not fit when others have been added: it is not worth a search.
-    let by_rank: Vec<usize> = (0..units.len()).filter(|unit| fits_somewhere(&units[*unit], board)).collect();
+    let fit = (0..units.len()).filter(|unit| fits_somewhere(&units[*unit], board));
+    // What goes back to its place takes that whatever else is placed there, so it goes first (scenario 735).
+    let (back, others): (Vec<usize>, Vec<usize>) = fit.partition(|unit| goes_back(&units[*unit], board));
+    let in_order = |others: &[usize]| [&back[..], others].concat();
+    let by_rank = in_order(&others);
     let mut best = Attempt::run(units, board, &by_rank, Balance::Spread, LOOKS);
     let mut looks = best.looks;
     if best.waiting.is_empty() {
         return best;
     }
     let priority = |unit: usize| Reverse(units[unit].priority);
-    let mut constrained_first = by_rank.clone();
+    let mut constrained_first = others.clone();
     constrained_first.sort_by_key(|unit| (priority(*unit), units[*unit].open.len(), *unit));
-    let mut cpu_first = by_rank.clone();
+    let mut cpu_first = others.clone();
     cpu_first.sort_by_key(|unit| (priority(*unit), Reverse(units[*unit].needs.cpu_centi), *unit));
-    let mut smallest_first = by_rank.clone();
+    let mut smallest_first = others.clone();
     smallest_first.sort_by_key(|unit| (priority(*unit), units[*unit].needs, *unit));
+    let [constrained_first, cpu_first, smallest_first] =
+        [&constrained_first, &cpu_first, &smallest_first].map(|others| in_order(others));
     for (order, balance) in [
         (&constrained_first, Balance::Spread),
         (&by_rank, Balance::Pack),
@@ -81,6 +87,10 @@ pub(super) fn search<'a, 'u>(units: &'u [Unit<'a>], board: &Board<'a>) -> Attemp
         }
     }
     best
+}
+
+fn goes_back(unit: &Unit<'_>, board: &Board<'_>) -> bool {
+    unit.open.iter().any(|open| unit.goes_back_to(board.hosts[open.host].0))
 }
 
 fn fits_somewhere(unit: &Unit<'_>, board: &Board<'_>) -> bool {
