@@ -12,10 +12,11 @@
 use crate::{
     Clock, News,
     handle::{Request, answer},
+    shortage,
 };
 use mainstay_fence::process;
 use mainstay_model::{Alarm, Code, Secret, Severity, Span, Subject, Time, config::NotifyConfig};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 use tokio::{
     process::Command,
     sync::{broadcast, mpsc, watch},
@@ -25,6 +26,8 @@ use tokio::{
 
 /// Notices that wait for the program. If it is so slow that they become more, the log says what was not told.
 const QUEUE: usize = 256;
+/// A program that can't be started for want of files, memory or processes is tried again for so long.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Of what a failed program said.
 const QUOTED_CHARS: usize = 300;
 
@@ -59,7 +62,8 @@ impl Notifier {
     pub async fn tell_at_once(&self, alarm: Alarm) {
         let config = self.config.borrow().clone();
         if !config.program.is_empty() && alarm.severity >= config.from {
-            Notice { config, state: State::Raised, alarm }.tell().await;
+            let patience = config.timeout.as_duration();
+            Notice { config, state: State::Raised, alarm }.tell(patience).await;
         }
     }
 }
@@ -186,32 +190,38 @@ async fn event(news: &mut broadcast::Receiver<News>) {
 /// Runs the programs, one after the other.
 async fn tell(mut notices: mpsc::Receiver<Notice>) {
     while let Some(notice) = notices.recv().await {
-        notice.tell().await;
+        notice.tell(PATIENCE).await;
     }
 }
 
 impl Notice {
-    async fn tell(&self) {
+    async fn tell(&self, patience: Duration) {
         let Notice { alarm, state, .. } = self;
-        if let Err(why) = self.run().await {
+        if let Err(why) = self.run(patience).await {
             tracing::error!(code = %alarm.code, subject = %alarm.subject, state = state.word(), why, "nobody was told of this alarm");
         }
     }
 
-    async fn run(&self) -> Result<(), String> {
+    async fn run(&self, patience: Duration) -> Result<(), String> {
         let Notice { config, state, alarm } = self;
         let (program, arguments) = config.program.split_first().ok_or("no program is configured")?;
-        let mut command = Command::new(program);
-        command.args(arguments).envs([
-            ("MAINSTAY_ALARM_CODE", alarm.code.to_string()),
-            ("MAINSTAY_ALARM_SUBJECT", alarm.subject.to_string()),
-            ("MAINSTAY_ALARM_SEVERITY", alarm.severity.to_string()),
-            ("MAINSTAY_ALARM_STATE", state.word().to_owned()),
-            ("MAINSTAY_ALARM_TEXT", alarm.text.clone()),
-        ]);
         let json = serde_json::to_string(alarm).map_err(|error| error.to_string())?;
-        let ended = process::run(command, Secret::new(json + "\n"), config.timeout.as_duration());
-        let ended = ended.await.map_err(|error| format!("{program}: {error}"))?;
+        let input = Secret::new(json + "\n");
+        let until = Instant::now() + patience;
+        let ended = loop {
+            let mut command = Command::new(program);
+            command.args(arguments).envs([
+                ("MAINSTAY_ALARM_CODE", alarm.code.to_string()),
+                ("MAINSTAY_ALARM_SUBJECT", alarm.subject.to_string()),
+                ("MAINSTAY_ALARM_SEVERITY", alarm.severity.to_string()),
+                ("MAINSTAY_ALARM_STATE", state.word().to_owned()),
+                ("MAINSTAY_ALARM_TEXT", alarm.text.clone()),
+            ]);
+            match process::run(command, input.clone(), config.timeout.as_duration()).await {
+                Err(error) if shortage::may_pass(&error, until).await => {}
+                ended => break ended.map_err(|error| format!("{program}: {error}"))?,
+            }
+        };
         match ended.status {
             Some(status) if status.success() => Ok(()),
             Some(status) => {

@@ -12,15 +12,18 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     error::Error,
     fs::File,
+    io,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 /// It is looked for so often, whether or not something met it.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The alarm stands so long after the last time.
 const REMEMBERED: Duration = Duration::from_secs(30);
+/// A program that could not be started is tried again after this.
+const START_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// What a host takes: three connections of its sensors and some that wait for orders. With ssh, three pipes each.
 const FILES_PER_HOST: u64 = 12;
 /// What the API, the store, agents and hooks take.
@@ -33,9 +36,29 @@ static LAST: Mutex<Option<(Instant, String)>> = Mutex::new(None);
 pub(crate) fn is_ours(error: &(dyn Error + 'static)) -> bool {
     let is_ours = mainstay_libvirt::is_shortage(error);
     if is_ours {
-        *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), with_causes(error)));
+        note(with_causes(error));
     }
     is_ours
+}
+
+/// This machine lacked something for what was tried.
+pub(crate) fn note(why: String) {
+    *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), why));
+}
+
+/// After a program could not be started: waits a moment and says true, if that was for want of something here and there is time
+/// for another try. `fork` says EAGAIN where there are no processes left.
+pub(crate) async fn may_pass(error: &io::Error, until: Instant) -> bool {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        note(error.to_string());
+    } else if !is_ours(error) {
+        return false;
+    }
+    let again = Instant::now() + START_AGAIN_AFTER;
+    if again < until {
+        sleep_until(again).await;
+    }
+    again < until
 }
 
 /// Raises the limit of open files as far as it goes, and says if that is too little for so many hosts.

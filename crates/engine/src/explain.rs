@@ -155,6 +155,8 @@ pub enum WaitingOn {
     Room,
     /// The next round of fence levels, after all of them failed.
     FenceRetry,
+    /// Files, memory or processes of the controller's machine, without which no fence agent can be started.
+    Starved,
     /// A migration that somebody else began, to be seen at its target.
     Arrival,
     /// Every host to list what it runs, since the memory was put back.
@@ -280,6 +282,10 @@ impl fmt::Display for WaitingOn {
                 )
             }
             WaitingOn::FenceRetry => write!(f, "the next round of its fence levels: all of them failed"),
+            WaitingOn::Starved => write!(
+                f,
+                "files, memory or processes on the controller's machine: its fence devices could not be asked (MS1007)"
+            ),
             WaitingOn::FenceLimit => write!(f, "other fencings to finish"),
             WaitingOn::Arrival => write!(f, "it to appear on another host after a migration"),
             WaitingOn::EveryHost => {

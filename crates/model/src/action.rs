@@ -258,6 +258,9 @@ pub enum FailureKind {
     OldEpoch,
     /// The system refuses, and would again (unsupported, misconfigured).
     Refused,
+    /// The controller's own machine had no file, memory or process left to try it. It says nothing of what was to be asked,
+    /// and counts as no attempt.
+    Starved,
     /// Anything else; trying again may help.
     Other,
 }

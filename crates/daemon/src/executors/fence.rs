@@ -1,7 +1,7 @@
 //! Switch a host off by all devices of one level, and believe only what the devices' status says afterwards.
 
 use super::{Tools, task::Act};
-use crate::pump::with_causes;
+use crate::{pump::with_causes, shortage};
 use mainstay_fence::{Agent, Device, DeviceResult, Level, LevelReport, Options, fence_level};
 use mainstay_model::{
     Detail, DeviceId, FailureKind, HostId, Outcome,
@@ -25,6 +25,10 @@ pub(super) async fn fence(tools: &Tools, host: &HostId, level: usize) -> Act {
         return Ok(Detail::Fenced { already_off, by: plain(&report.to_string()).into_owned() });
     }
     let told = plain(&report.to_string()).into_owned();
+    if report.is_starved() {
+        shortage::note(told.clone());
+        return Err(Outcome::failed(FailureKind::Starved, told));
+    }
     Err(if is_certain(&report) { Outcome::failed(FailureKind::Other, told) } else { Outcome::unknown(told) })
 }
 

@@ -83,7 +83,13 @@ pub(crate) async fn probe(tools: &Tools, host: &HostId, id: &DeviceId, level: u3
 /// Its answer, or why there is none, and whether that is this machine's fault.
 async fn ask(device: &Device, host: &HostId) -> Result<Power, (String, bool)> {
     let answer = device.probe(host.as_str()).await;
-    let answer = answer.map_err(|error| (with_causes(&error), shortage::is_ours(&error)))?;
+    let answer = answer.map_err(|error| {
+        let (why, unasked) = (with_causes(&error), error.is_shortage());
+        if unasked {
+            shortage::note(why.clone());
+        }
+        (why, unasked)
+    })?;
     match answer.in_words {
         true => Ok(answer.state),
         false => {

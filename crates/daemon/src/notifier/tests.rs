@@ -2,7 +2,7 @@
 
 use super::*;
 use mainstay_model::{Acknowledged, HostId};
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path};
 use tempfile::TempDir;
 
 const HOUR: Span = Span::hours(1);
@@ -98,7 +98,7 @@ async fn a_program_that_hangs_is_killed_with_all_it_started_and_the_next_runs() 
         Notice { config, state: State::Raised, alarm: alarm(host, Severity::Red, Time(1)) }
     };
     let hung = notice("h1", "sleep 60 & echo $! > pid; wait");
-    let error = hung.run().await.unwrap_err();
+    let error = hung.run(Duration::ZERO).await.unwrap_err();
     assert_eq!(error, "/bin/sh did not end within 2s and was killed");
     let child = fs::read_to_string(folder.path().join("pid")).unwrap();
     let lives = || fs::read_to_string(format!("/proc/{}/stat", child.trim())).is_ok_and(|stat| !stat.contains(") Z "));
@@ -109,7 +109,7 @@ async fn a_program_that_hangs_is_killed_with_all_it_started_and_the_next_runs() 
     };
     tokio::time::timeout(Duration::from_secs(300), gone).await.expect("what it started is killed as well");
 
-    let failed = notice("h1", "echo 'no mail today' >&2; exit 75").run().await.unwrap_err();
+    let failed = notice("h1", "echo 'no mail today' >&2; exit 75").run(Duration::ZERO).await.unwrap_err();
     assert_eq!(failed, "/bin/sh: exit status: 75: no mail today");
 
     let (queue, notices) = mpsc::channel(2);

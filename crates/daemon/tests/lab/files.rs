@@ -3,7 +3,7 @@
 
 use crate::support::{SOON, TestLab, alarm, until};
 use mainstay_daemon::{EventQuery, Options, start};
-use mainstay_model::{Code, Subject};
+use mainstay_model::{Code, Command, Reply, Subject};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::{
     fs::File,
@@ -77,6 +77,24 @@ async fn controller_process() {
                     }
                 };
                 until(&handle, SOON, "h1 cannot be asked", unasked).await;
+            }
+            "fence h2" => {
+                let fence = Command::FenceHost { host: "h2".into() };
+                let reply = handle.command(fence).await.unwrap();
+                assert!(matches!(reply, Reply::Accepted { .. }), "{reply:?}");
+                // More than its level could fail in.
+                let orders = async || {
+                    let query =
+                        EventQuery { subject: Some(Subject::Host("h2".into())), limit: 1000, ..Default::default() };
+                    let events = handle.events(query).await.unwrap();
+                    match events.iter().filter(|event| event.text.contains("Too many open files")).count() {
+                        3.. => Ok(()),
+                        _ => Err(format!("{events:?}")),
+                    }
+                };
+                until(&handle, SOON, "h2 is tried to be fenced", orders).await;
+                let view = view().await;
+                assert!(alarm(&view, Code::FENCE_FAILED, "h2").is_none(), "{:?}", view.alarms);
             }
             "give them back" => taking.store(false, Ordering::SeqCst),
             "story?" => {
@@ -154,4 +172,22 @@ async fn a_controller_without_files_takes_nothing_for_dead() {
     assert!(!story.contains("is lost") && !story.contains("fence h"), "{story}");
     assert_eq!(lab.fencings(), Vec::<String>::new(), "{story}");
     assert_eq!(lab.all_starts(), starts, "{story}");
+}
+
+/// The kind: a fence level that failed for want of files would go on to the next, or call a person, with nothing wrong with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fencing_that_lacks_files_waits_for_them_and_no_device_has_failed() {
+    let lab = TestLab::up("starved", |_| (), 2, 2).await;
+    let config = lab.configure("");
+    let mut controller = OtherProcess::start(&lab, config);
+    controller.does("well?").await;
+    controller.does("take all files").await;
+    controller.does("fence h2").await;
+    assert_eq!(lab.fencings(), Vec::<String>::new());
+    controller.does("give them back").await;
+    // Its guests run elsewhere, and it is switched on again: nothing is given up.
+    controller.does("well?").await;
+    let story = controller.does("story?").await;
+    assert_eq!(lab.fencings(), ["h2"], "{story}");
+    assert!(!story.contains("every fence level"), "{story}");
 }

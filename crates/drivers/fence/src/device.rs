@@ -71,6 +71,9 @@ pub enum Done {
 /// Why a wanted power state is not proved.
 #[derive(Debug, thiserror::Error)]
 pub enum NotDone {
+    /// Nothing was ordered: this machine lacked a file, memory or a process for the agent.
+    #[error("it was not asked")]
+    Unasked(#[source] Error),
     /// The device says that the opposite is the case.
     #[error("`{order}` {}, but `status` still says {}", outcome(order_failed), order.opposite())]
     Stayed {
@@ -90,6 +93,18 @@ pub enum NotDone {
         #[source]
         status: Error,
     },
+}
+
+impl NotDone {
+    /// True if this machine lacked something for a call on which the result depends. It says nothing of the device.
+    pub fn is_shortage(&self) -> bool {
+        let is_shortage = |error: &Option<Error>| error.as_ref().is_some_and(Error::is_shortage);
+        match self {
+            Self::Unasked(_) => true,
+            Self::Stayed { order_failed, .. } => is_shortage(order_failed),
+            Self::Unverified { order_failed, status, .. } => status.is_shortage() || is_shortage(order_failed),
+        }
+    }
 }
 
 /// A target that a device can switch.
@@ -201,12 +216,15 @@ impl Device {
 
     async fn switch(&self, host: &str, want: PowerState) -> Result<Done, NotDone> {
         // Asked once: an agent that hangs even here must not hold up each attempt by it.
-        let metadata = self.agent.metadata().await.ok();
+        let metadata = match self.agent.metadata().await {
+            Err(error) if error.is_shortage() => return Err(NotDone::Unasked(error)),
+            metadata => metadata.ok(),
+        };
         let options = self.options_with(metadata, host);
-        if matches!(self.look(&options, self.timeout / FIRST_LOOK).await, Ok(state) if state == want)
-            && self.settles(&options, want).await.is_ok()
-        {
-            return Ok(Done::Already);
+        match self.look(&options, self.timeout / FIRST_LOOK).await {
+            Err(error) if error.is_shortage() => return Err(NotDone::Unasked(error)),
+            Ok(state) if state == want && self.settles(&options, want).await.is_ok() => return Ok(Done::Already),
+            _ => {}
         }
         let mut attempt = 0;
         loop {
@@ -219,7 +237,7 @@ impl Device {
                 Err(status) => NotDone::Unverified { order: want, order_failed, status },
             };
             attempt += 1;
-            if attempt > self.retries {
+            if attempt > self.retries || not_done.is_shortage() {
                 return Err(not_done);
             }
             warn!(device = self.name, host, attempt, reason = %not_done, "fence order had no effect, giving it again");

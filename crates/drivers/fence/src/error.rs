@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 /// A call to a fence agent that did not give an answer. The host's power state is unknown after any of these.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -85,6 +87,21 @@ pub enum Error {
         source: std::io::Error,
     },
 }
+
+impl Error {
+    /// True if this machine lacked a file, memory or a process for the call: it says nothing of the device, which was not asked.
+    pub fn is_shortage(&self) -> bool {
+        match self {
+            Self::NotRun { source, .. } | Self::PasswordFile { source, .. } => {
+                source.raw_os_error().is_some_and(|code| SHORTAGES.contains(&Errno::from_raw_os_error(code)))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Files of this process, files of the machine, memory, processes (`fork` fails with EAGAIN).
+const SHORTAGES: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
 
 /// Why a text is not the metadata of a fence agent.
 #[derive(Debug, thiserror::Error)]

@@ -50,6 +50,8 @@ pub enum DeviceResult {
     StillOn,
     /// Its `status` says nothing.
     Unverified,
+    /// This machine lacked a file, memory or a process for its agent. It says nothing of the device.
+    Unasked,
 }
 
 impl DeviceResult {
@@ -63,6 +65,12 @@ impl LevelReport {
     /// Whether the host is proved off. A level without devices proves nothing.
     pub fn is_fenced(&self) -> bool {
         !self.devices.is_empty() && self.devices.iter().all(|device| device.result.is_off())
+    }
+
+    /// Whether nothing but what this machine lacks kept the level from fencing the host.
+    pub fn is_starved(&self) -> bool {
+        let mut left = self.devices.iter().filter(|device| !device.result.is_off()).peekable();
+        left.peek().is_some() && left.all(|device| device.result == DeviceResult::Unasked)
     }
 }
 
@@ -79,8 +87,9 @@ async fn fence_device(device: &Device, host: &str) -> DeviceReport {
     let (result, trouble) = match outcome {
         Ok(Done::Already) => (DeviceResult::AlreadyOff, None),
         Ok(Done::Switched { despite }) => (DeviceResult::TurnedOff, despite.map(|reason| with_causes(&reason))),
+        Err(reason) if reason.is_shortage() => (DeviceResult::Unasked, Some(with_causes(&reason))),
         Err(reason @ NotDone::Stayed { .. }) => (DeviceResult::StillOn, Some(with_causes(&reason))),
-        Err(reason @ NotDone::Unverified { .. }) => (DeviceResult::Unverified, Some(with_causes(&reason))),
+        Err(reason) => (DeviceResult::Unverified, Some(with_causes(&reason))),
     };
     if result.is_off() {
         info!(device = device.name, host, took_ms, ?result, trouble, "fenced");
@@ -107,6 +116,7 @@ impl fmt::Display for LevelReport {
                 DeviceResult::TurnedOff => "turned off",
                 DeviceResult::StillOn => "still on",
                 DeviceResult::Unverified => "not known to be off",
+                DeviceResult::Unasked => "not asked, for want of files, memory or processes here",
             };
             let seconds = Duration::from_millis(report.took_ms).as_secs_f32();
             write!(formatter, "{}{}: {result} ({seconds:.1} s)", if index > 0 { "; " } else { "" }, report.device)?;

@@ -52,6 +52,9 @@ pub(crate) struct HostRecord {
     /// Why each fence level failed when it was last tried.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fence_failures: BTreeMap<usize, String>,
+    /// When its fence devices could not be asked last because the controller's machine lacked something for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starved_at: Option<Time>,
 }
 
 /// Where a host stands.
@@ -118,6 +121,7 @@ impl HostRecord {
             fence_asked: false,
             cycle: false,
             fence_failures: BTreeMap::new(),
+            starved_at: None,
         }
     }
 }

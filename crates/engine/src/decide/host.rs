@@ -22,6 +22,9 @@ const POWER_ON_AGAIN_AFTER: Span = Span::minutes(1);
 const BOOT_PATIENCE: Span = Span::minutes(15);
 /// How often a silent host's power is asked about while the controller is cut off, or nothing is to be saved there.
 const POWER_CHECK_EVERY: Span = Span::secs(15);
+/// Devices that could not be asked for want of files or memory on the controller's machine are asked again after an eighth of
+/// the time for which the host has been lost or off, within these bounds: a long want must not fill the history.
+const STARVED_PAUSE: (Span, Span) = (Span::secs(2), Span::secs(10));
 /// How long an operator's wish to fence a host is carried on with.
 const FENCE_WANTED_FOR: Span = Span::minutes(5);
 /// How soon a fence is looked at again that waits until it is clear whether other hosts fall silent too.
@@ -122,12 +125,24 @@ impl Engine {
         if self.now < try_at {
             return waiting_until(WaitingOn::FenceRetry, try_at);
         }
+        if let Some(again) = self.starved_until(host) {
+            return waiting_until(WaitingOn::Starved, again);
+        }
         if self.fencings() >= self.spec.limits.fencings as usize {
             return waiting_until(WaitingOn::FenceLimit, self.now + Span::secs(1));
         }
         let within = self.fence_bound(host, level);
         let because = if asked { "an operator asked for it" } else { "its workloads may still run there" };
         self.order_host(Action::Fence { host: host.clone(), level }, within, because)
+    }
+
+    /// Until when the host's fence devices are left alone, since this machine lacked something to ask them.
+    fn starved_until(&self, host: &HostId) -> Option<Time> {
+        let record = self.belief.hosts.get(host)?;
+        let at = record.starved_at.filter(|at| *at <= self.now)?; // between terms the clock may have been set back
+        let (least, most) = STARVED_PAUSE;
+        let again = at + Span(at.since(record.since).0 / 8).clamp(least, most);
+        (self.now < again).then_some(again)
     }
 
     /// True while an operator's wish to fence the host is carried on with, also by the next term; not for ever, since after
@@ -158,6 +173,9 @@ impl Engine {
         let pause = if spec.revive.within > Span::ZERO { Span::ZERO } else { POWER_ON_PAUSE };
         if self.now < since + pause {
             return waiting_until(WaitingOn::Boot, since + pause);
+        }
+        if let Some(again) = self.starved_until(host) {
+            return waiting_until(WaitingOn::Starved, again);
         }
         let failed_at = record.power_ons.last().filter(|at| **at >= since);
         if let Some(again) = failed_at.map(|at| *at + POWER_ON_AGAIN_AFTER).filter(|again| self.now < *again) {

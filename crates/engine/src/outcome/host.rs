@@ -5,7 +5,8 @@ use crate::{
     engine::Engine,
 };
 use mainstay_model::{
-    Action, ActionId, Cause, Detail, EventKind, HostId, Outcome, PowerState, Severity, Span, Subject, WorkloadId,
+    Action, ActionId, Cause, Detail, EventKind, FailureKind, HostId, Outcome, PowerState, Severity, Span, Subject,
+    WorkloadId,
 };
 
 /// After every fence level failed, the levels are tried again from the first after this long: a BMC that reboots, a
@@ -57,6 +58,7 @@ impl Engine {
                 self.proved_off(host, OffProof::FoundOff);
             }
             Outcome::Done { .. } => self.proved_off(host, OffProof::Fenced),
+            Outcome::Failed { error } if error.kind == FailureKind::Starved => self.starved(host),
             Outcome::Failed { .. } | Outcome::Unknown { .. } => {
                 let (now, failed) = (self.now, matches!(outcome, Outcome::Failed { .. }));
                 let why: String = outcome.to_string().chars().take(FAILURE_CHARS).collect();
@@ -84,11 +86,23 @@ impl Engine {
     }
 
     pub(super) fn power_on_ended(&mut self, host: &HostId, outcome: &Outcome) {
-        if let Outcome::Failed { .. } = outcome
+        if let Outcome::Failed { error } = outcome
             && let Some(record) = self.belief.hosts.get_mut(host)
             && let HostPhase::Off { powered_on, .. } = &mut record.phase
         {
             *powered_on = None; // tried again, as often as the flapping guard allows
+            if error.kind == FailureKind::Starved {
+                record.power_ons.pop();
+                self.starved(host);
+            }
+        }
+    }
+
+    /// Nothing was learned of its fence devices, so no level is used up: the same is tried again soon (scenario 790).
+    fn starved(&mut self, host: &HostId) {
+        let now = self.now;
+        if let Some(record) = self.belief.hosts.get_mut(host) {
+            record.starved_at = Some(now);
         }
     }
 

@@ -104,7 +104,7 @@ impl StorageState {
 
 words!(
     /// What a fence device does.
-    DeviceState { Ok = "ok", DoesNothing = "does-nothing", Slow = "slow", Fails = "fails", Dead = "dead", Lies = "lies", Hangs = "hangs", Early = "early", Confused = "confused" }
+    DeviceState { Ok = "ok", DoesNothing = "does-nothing", Slow = "slow", Fails = "fails", Dead = "dead", Lies = "lies", Hangs = "hangs", Early = "early", Confused = "confused", Starved = "starved" }
 );
 words!(
     /// How a call to a hypervisor or fence device can go wrong.

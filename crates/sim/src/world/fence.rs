@@ -34,6 +34,7 @@ impl World {
             DeviceState::DoesNothing if waits => takes.0 + VERIFY_WITHIN.0,
             DeviceState::Ok | DeviceState::Lies | DeviceState::DoesNothing | DeviceState::Early => takes.0,
             DeviceState::Slow => takes.0 * 8,
+            DeviceState::Starved => 0,
             DeviceState::Fails | DeviceState::Confused | DeviceState::Dead | DeviceState::Hangs => takes.0 * 3,
         });
         Span(takes.sum::<u64>().max(5) * jitter / 100)
@@ -81,12 +82,15 @@ impl World {
         let mut again = ASK_AGAIN;
         for (level, names) in levels.iter().enumerate() {
             for (name, (state, takes)) in names.iter().zip(self.level(host, level)) {
+                if state == DeviceState::Starved {
+                    continue; // it is not asked, and nothing is said of it
+                }
                 let answer = match state {
                     DeviceState::Ok | DeviceState::Slow | DeviceState::DoesNothing => Ok(on),
                     DeviceState::Lies => Ok(false),
                     DeviceState::Early => Ok(on),
                     DeviceState::Confused => Err("the fence agent ended as if for `off`, and did not say it"),
-                    DeviceState::Fails => Err("the fence agent failed"),
+                    DeviceState::Fails | DeviceState::Starved => Err("the fence agent failed"),
                     DeviceState::Dead | DeviceState::Hangs => Err("the fence device does not answer"),
                 };
                 if answer != Ok(true) {
@@ -152,6 +156,8 @@ fn unusable(devices: &[(DeviceState, Span)]) -> Option<Effect> {
     let failed = |kind, message: &str| Some(Effect::Answer(Outcome::failed(kind, message)));
     if devices.is_empty() {
         failed(FailureKind::Refused, "no fence device")
+    } else if any(DeviceState::Starved) {
+        failed(FailureKind::Starved, "too many open files: the fence agent was not started")
     } else if any(DeviceState::Hangs) {
         Some(Effect::Never)
     } else if any(DeviceState::Dead) {

@@ -190,7 +190,7 @@ fn later_kinds(
     }
 }
 
-/// In some seeds a fence device is early or confused while what it feeds fails. A stream of its own, so that other seeds stay
+/// In some seeds a fence device is early or confused, or cannot be asked, while what it feeds fails. A stream of its own, so that other seeds stay
 /// what they are.
 fn boards(seed: u64, cluster: &Cluster, cease: Time, deeds: &mut Vec<(Time, Deed)>) {
     let mut random = Stream::new(seed, "draw/boards");
@@ -199,7 +199,8 @@ fn boards(seed: u64, cluster: &Cluster, cease: Time, deeds: &mut Vec<(Time, Deed
     let at = Time(random.between(BEGIN_MS, cease.0 - 1_000));
     let until = Time((at.0 + lasts(&mut random)).min(cease.0));
     let mut draw = Draw { cluster, random, at, until, deeds };
-    let (name, state) = (DeviceId::from(device.as_str()), draw.one_of(&[DeviceState::Early, DeviceState::Confused]));
+    let states = [DeviceState::Early, DeviceState::Confused, DeviceState::Starved];
+    let (name, state) = (DeviceId::from(device.as_str()), draw.one_of(&states));
     draw.pair(Deed::Device(name.clone(), state), Deed::Device(name, DeviceState::Ok));
     let host = device.strip_prefix("bmc-").map_or_else(|| draw.host(), HostId::from);
     let kind = draw.one_of(&[Kind::Network, Kind::Freeze, Kind::Power]);
