@@ -14,7 +14,8 @@ use crate::{
     groups::Relations,
 };
 use mainstay_model::{
-    Action, ActionId, Actor, Event, EventKind, HostId, IncidentId, Order, Severity, Span, Subject, Time, WorkloadId,
+    Action, ActionId, Actor, Cause, Event, EventKind, HostId, IncidentId, Order, Severity, Span, Subject, Time,
+    WorkloadId,
     spec::{ClusterSpec, HostSpec, ProtectionPolicy, RecoveryPolicy, Rule, WorkloadPolicy},
 };
 use std::{
@@ -221,7 +222,9 @@ impl Engine {
         self.leave_incident_of(workload);
         self.asked_is_given_up(workload, "it is left alone from now on");
         if let Some(record) = self.belief.workloads.get_mut(workload) {
-            (record.trouble, record.trying, record.moving) = (None, None, None);
+            // What a person stopped is powered on or left off by the policy that it has when it is looked after again (scenario 737).
+            record.trouble.take_if(|trouble| trouble.cause != Cause::PersonStop || trouble.started_at.is_some());
+            (record.trying, record.moving) = (None, None);
         }
     }
 

@@ -179,7 +179,9 @@ impl Engine {
             self.sight_settles(workload, host, at);
             self.went_live(host, workload, state, Before { first, was_live: was_live && !is_another, still });
         } else {
-            let arriving = before.is_some_and(|seen| seen.state == DomainState::Paused(PauseReason::Busy));
+            // What is incoming is never shut down: it had arrived (scenario 664).
+            let in_order = matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Saved));
+            let arriving = !in_order && before.is_some_and(|seen| seen.state == DomainState::Paused(PauseReason::Busy));
             self.went_off(host, workload, state, was_live, arriving, before.map(|seen| seen.at));
             if let DomainState::Off(reason) = state {
                 self.stopped_in_trouble(host, workload, reason, before.map(|seen| seen.state));
@@ -213,13 +215,17 @@ impl Engine {
         }
         let was_in_question = self.answered_by_running(workload);
         let Some(record) = self.belief.workloads.get(workload) else { return };
-        let late = record.pending_on.contains(host);
+        // A start that hung there when another was done can come as well (scenario 663).
+        let hung = record.late_on.get(host).is_some_and(|until| *until > self.now);
+        let operator = matches!(record.want, Want::Stopped { how: StoppedHow::Operator, .. });
+        let late = record.pending_on.contains(host) || hung && operator;
         // A stop of ours on another host brings nothing up here (scenario 635).
         let stops_elsewhere =
             |order: &OrderRecord| matches!(&order.order.action, Action::Stop { host: there, .. } if there != host);
         let ours = self.life_order(workload).is_some_and(|order| !stops_elsewhere(order)) || late;
         if late && let Some(record) = self.belief.workloads.get_mut(workload) {
             record.pending_on.remove(host);
+            record.late_on.remove(host);
         }
         if !still && !ours && self.is_asked(workload, |asked| matches!(asked, AskedFor::Restart { .. })) {
             self.asked_is_given_up(workload, "a person started it since"); // it runs anew, as was asked for (scenario 733)
@@ -260,7 +266,8 @@ impl Engine {
                 self.note(EventKind::Seen, Severity::Green, subject.clone(), format!("started by a person on {host}"));
             }
         }
-        if state == DomainState::Running && elsewhere && !self.moving_away_from(workload, host) {
+        // A panic and a failed disk tell that it ran there, too (scenario 665).
+        if ran && elsewhere && !self.moving_away_from(workload, host) {
             let record = self.belief.workloads.get_mut(workload).expect("looked up above");
             let before = record.host.replace(host.clone());
             record.left.remove(host);

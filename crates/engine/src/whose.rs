@@ -115,7 +115,11 @@ impl Engine {
         ended
             && again
             && self.orders_there(workload, host).next().is_some_and(|last| {
-                let started = last.order.action.may_run_on().is_some();
+                // What a revert that was asked for ended left another word than that of a person (scenario 672).
+                let started = match last.order.action {
+                    Action::Revert { .. } => cause != Cause::PersonStop,
+                    _ => last.order.action.may_run_on().is_some(),
+                };
                 let done = |(at, outcome): &(Time, Outcome)| {
                     matches!(outcome, Outcome::Done { .. }) && self.now.since(*at) <= LATE_WORD
                 };

@@ -182,8 +182,7 @@ impl Engine {
         if let Some(old) = self.only_hearsay(workload, host).filter(|_| stays) {
             return Next::Is(waiting_until(WaitingOn::Answer { host: old }, self.now + Span::secs(1)));
         }
-        // A removal only makes way for the start, as a stop does (scenario 734).
-        self.count_attempt(workload, rung, stays.then(|| host.clone()));
+        self.count_attempt(workload, rung, Some(host.clone()));
         let (action, because) = if stays {
             let action = Action::Start { workload: workload.clone(), host: host.clone() };
             (action, "a start before it was never answered, and this one settles both")
