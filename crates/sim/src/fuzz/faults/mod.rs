@@ -190,8 +190,8 @@ fn later_kinds(
     }
 }
 
-/// In some seeds a fence device is early or confused, or cannot be asked, while what it feeds fails. A stream of its own, so that other seeds stay
-/// what they are.
+/// In some seeds a fence device is early or confused, or cannot be asked, while what it feeds fails. A stream of its own, so that
+/// other seeds stay what they are.
 fn boards(seed: u64, cluster: &Cluster, cease: Time, deeds: &mut Vec<(Time, Deed)>) {
     let mut random = Stream::new(seed, "draw/boards");
     let device = random.pick(&cluster.devices).cloned().filter(|_| random.chance(120));
