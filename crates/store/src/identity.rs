@@ -162,7 +162,7 @@ impl Store {
     /// Remembers outside the database how far it has come.
     pub(crate) fn remember(&self, mark: &Mark) {
         // It is a witness more: without it the next start still has the others.
-        let _ = mark.write(&self.lock);
+        let _ = self.lock.note(mark);
         if let Some(witness) = &self.witness {
             witness.note(mark);
         }

@@ -14,6 +14,7 @@ mod backup;
 mod error;
 mod events;
 mod identity;
+mod lock;
 mod open;
 mod packed;
 mod prune;

@@ -3,8 +3,7 @@
 //!
 //! A file that fails one of these is left as it is.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +13,8 @@ use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, Sqlite};
 
-use crate::identity::{Found, Mark, Place, beside};
+use crate::identity::{Found, Place, beside};
+use crate::lock::Lock;
 use crate::store::DEADLINE;
 use crate::term::Leadership;
 use crate::witness::Witness;
@@ -54,7 +54,7 @@ impl Store {
     /// # Errors
     /// As [`Store::open`], and if the witness can't be reached: then it is not known whether this memory is the newest.
     pub async fn open_with(path: &Path, witness: Option<&Path>) -> Result<Self, Error> {
-        let (lock, mark) = lock(path)?;
+        let (lock, mark) = Lock::take(path)?;
         let (witness, said) = match witness {
             Some(path) => Witness::ask(path).await.map(|(witness, said)| (Some(witness), said))?,
             None => (None, None),
@@ -175,45 +175,13 @@ fn readers() -> PoolOptions<Sqlite> {
         .test_before_acquire(false)
 }
 
-/// Takes the lock beside the database, which says that a controller uses it. SQLite's own locks last only as long as a
-/// transaction does. It also remembers how far the store has come.
-fn lock(database: &Path) -> Result<(File, Option<Mark>), Error> {
-    let doing = "locking it";
-    let failed = |source| Error::from_io(database, doing, source);
-    if let Some(directory) = database.parent() {
-        fs::create_dir_all(directory).map_err(failed)?;
-    }
-    let path = beside(database, ".lock");
-    let mut file =
-        private(OpenOptions::new().create(true).truncate(false).read(true).write(true), &path).map_err(failed)?;
-    only_owner(&path);
-    let mut text = String::new();
-    // Who just locked it may not have written yet; what can't be read is no mark.
-    let _ = file.read_to_string(&mut text);
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let process = text.lines().next().map(|process| format!(" (process {})", process.trim()));
-            return Err(Error::Locked { path: database.to_owned(), holder: process.unwrap_or_default() });
-        }
-        Err(TryLockError::Error(source)) => return Err(failed(source)),
-    }
-    let mark = Mark::read(&text);
-    let note = match &mark {
-        Some(mark) => mark.write(&file),
-        None => file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())),
-    };
-    note.map_err(failed)?;
-    Ok((file, mark))
-}
-
 /// Opens a file that only its owner may read, whatever its folder allows: definitions hold passwords.
-fn private(options: &mut OpenOptions, path: &Path) -> std::io::Result<File> {
+pub(crate) fn private(options: &mut OpenOptions, path: &Path) -> std::io::Result<File> {
     options.mode(OWNER_ONLY).open(path)
 }
 
 /// The same for a file that is there. One that belongs to another user keeps the mode that its owner gave it.
-fn only_owner(path: &Path) {
+pub(crate) fn only_owner(path: &Path) {
     let open_to_others = fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0);
     if open_to_others {
         let _ = fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ONLY));

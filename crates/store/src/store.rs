@@ -1,6 +1,5 @@
 //! The open store: one writer, a few readers, and the batch as the only way in which the engine's memory changes.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use sqlx::{SqliteConnection, SqlitePool};
 use tokio::time::timeout;
 
 use crate::identity::Place;
+use crate::lock::Lock;
 use crate::term::Leadership;
 use crate::witness::Witness;
 use crate::writer::Writer;
@@ -28,7 +28,7 @@ pub struct Store {
     /// Why this memory is older than the world.
     pub(crate) put_back: Option<String>,
     /// Released by the operating system when the process ends, however it ends. Holds how far the store has come.
-    pub(crate) lock: File,
+    pub(crate) lock: Lock,
     /// How far it has come, for whom it stands elsewhere.
     pub(crate) witness: Option<Witness>,
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use mainstay_store::{Batch, Change, Error, Event, EventQuery, Kind, Store, Subject};
+use mainstay_store::{Batch, Change, Event, EventQuery, Kind, Store, Subject};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout_at};
@@ -36,25 +36,12 @@ fn numbered(number: u64) -> Batch {
 #[tokio::test]
 async fn child_that_commits_until_killed() {
     let Ok(path) = std::env::var(CHILD_STORE) else { return };
-    let store = opened(Path::new(&path)).await;
+    let store = Store::open(Path::new(&path)).await.expect("it opens");
     println!("opened");
     let first = store.load(Kind::ALL).await.unwrap().iter().filter(|row| row.kind == Kind::Order).count();
     for number in first as u64.. {
         store.commit(&numbered(number)).await.unwrap();
         println!("acknowledged {number}");
-    }
-}
-
-/// The lock of a store that was just closed lives on for the moment between fork and exec of another test's child.
-async fn opened(path: &Path) -> Store {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        match Store::open(path).await {
-            Err(Error::Locked { .. }) if Instant::now() < deadline => {
-                tokio::time::sleep(Duration::from_millis(5)).await
-            }
-            result => return result.expect("it opens"),
-        }
     }
 }
 
