@@ -1,7 +1,7 @@
 //! Documents that hold: links lead somewhere, named tests and scripts exist, every error code has its page.
 
 use crate::tree::{Source, files, report, root};
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, process::Command};
 
 fn documents() -> Vec<Source> {
     let mut found = files("docs", ".md");
@@ -49,6 +49,28 @@ fn every_script_a_document_names_exists_and_can_be_run() {
         }
     }
     report(findings.into_iter().collect(), "Scripts named in documents are there and executable.");
+}
+
+/// A newcomer who asks what a script does must not find it building, installing or testing.
+#[test]
+fn every_script_says_what_it_is_for_and_does_nothing_else() {
+    let mut findings = Vec::new();
+    for entry in fs::read_dir(root().join("script")).expect("script/ is there") {
+        let name = entry.expect("an entry of script/").file_name().to_string_lossy().into_owned();
+        if name.contains('.') {
+            continue; // a part that others read in
+        }
+        // Without HOME one that does not ask for `--help` ends early.
+        let mut script = Command::new(root().join("script").join(&name));
+        let said = script.arg("--help").env_clear().env("PATH", "/usr/bin:/bin").output();
+        let said = String::from_utf8(said.expect("it runs").stdout).expect("text");
+        let lines = said.lines().count();
+        if !said.starts_with(&format!("script/{name}")) || lines > 25 {
+            findings
+                .push(format!("script/{name} --help: {lines} lines, `{}`", said.lines().next().unwrap_or_default()));
+        }
+    }
+    report(findings, "`--help` prints the comment at the head of the script (script/usage.sh).");
 }
 
 #[test]
