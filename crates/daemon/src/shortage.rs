@@ -103,3 +103,47 @@ pub(crate) async fn watch(supervisor: Supervisor) {
         supervisor.tell(event).await;
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// Set in the process that has no files.
+    const STARVED: &str = "MAINSTAY_TEST_STARVED";
+
+    /// What comes of the work in a process that has no file left until the work has met that. The limit is the whole process's, so the
+    /// test of this name runs itself again, alone; `None` outside.
+    pub(crate) async fn starved<T>(test: &str, work: impl Future<Output = T>) -> Option<T> {
+        if std::env::var_os(STARVED).is_none() {
+            let mut alone = Command::new(std::env::current_exe().expect("this test binary"));
+            let ended = alone.args(["--exact", test, "--nocapture"]).env(STARVED, "1").output().expect("it runs");
+            let said = String::from_utf8_lossy(&ended.stdout);
+            assert!(
+                ended.status.success() && said.contains("1 passed"),
+                "{said}{}",
+                String::from_utf8_lossy(&ended.stderr)
+            );
+            return None;
+        }
+        setrlimit(Resource::Nofile, Rlimit { current: Some(64), ..getrlimit(Resource::Nofile) })
+            .expect("a lower limit");
+        let mut taken = Vec::new();
+        while let Ok(file) = File::open("/dev/null") {
+            taken.push(file);
+        }
+        let met = async {
+            while LAST.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+                tokio::task::yield_now().await;
+            }
+            drop(taken);
+        };
+        let mut work = std::pin::pin!(work);
+        tokio::select! {
+            biased;
+            _ = &mut work => panic!("it ended before there were files again"),
+            () = met => {}
+        }
+        Some(work.await)
+    }
+}

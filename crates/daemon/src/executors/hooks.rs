@@ -160,4 +160,19 @@ mod tests {
         std::fs::write(&go, "").expect("it can be written");
         second.before(Instant::now() + AFTER_LIMIT).await.expect("the first hook after had ended");
     }
+
+    /// The hook after may be what thaws a database.
+    #[tokio::test]
+    async fn a_hook_that_cannot_be_started_for_want_of_files_is_started_later() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let ran = directory.path().join("ran");
+        let words = shell(&format!("touch {}", ran.display()));
+        let workload = WorkloadId::from("web-1");
+        let hook = run_hook("after", &words, &workload, AFTER_LIMIT);
+        let test = "executors::hooks::tests::a_hook_that_cannot_be_started_for_want_of_files_is_started_later";
+        if let Some(ended) = shortage::tests::starved(test, hook).await {
+            ended.expect("it ran");
+            assert!(ran.exists());
+        }
+    }
 }

@@ -121,6 +121,24 @@ async fn a_program_that_hangs_is_killed_with_all_it_started_and_the_next_runs() 
     assert_eq!(told, "MS1101 h2 red raised h2 is lost: \"no channel\" hears it\n");
 }
 
+/// Want of files is a time in which people must hear of alarms.
+#[tokio::test]
+async fn an_alarm_that_cannot_be_told_for_want_of_files_is_told_later() {
+    let folder = TempDir::new().unwrap();
+    let config = NotifyConfig {
+        program: program(&folder, WRITES),
+        from: Severity::Red,
+        remind_every: HOUR,
+        timeout: Span::minutes(5),
+    };
+    let notice = Notice { config, state: State::Raised, alarm: alarm("h1", Severity::Red, Time(1)) };
+    let test = "notifier::tests::an_alarm_that_cannot_be_told_for_want_of_files_is_told_later";
+    if let Some(told) = shortage::tests::starved(test, notice.run(Duration::from_secs(300))).await {
+        told.unwrap();
+        assert!(fs::read_to_string(folder.path().join("told")).unwrap().starts_with("MS1101 h1 red"));
+    }
+}
+
 #[tokio::test]
 async fn a_controller_tells_what_stands_when_a_program_is_named_and_what_a_reload_clears() {
     let folder = TempDir::new().unwrap();
