@@ -453,7 +453,9 @@ impl Engine {
                 (record.stopped_on, record.trying) = (None, None);
             }
         } else if nowhere && untold && record.want == Want::Running {
-            match after_start.or_else(|| self.shut_down_where_it_was_to_leave(workload)) {
+            let migrated =
+                || self.shut_down_where_it_was_to_leave(workload).or_else(|| self.shut_down_where_it_arrived(workload));
+            match after_start.or_else(migrated) {
                 Some((host, how)) => self.stopped_by_person(&host, workload, how),
                 None => self.trouble(workload, self.fell_after_sure_start(workload, host)),
             }

@@ -193,6 +193,22 @@ impl Engine {
         }
     }
 
+    /// Whether its migration came through is not known, and its target says that it was shut down there, of which it had nothing before:
+    /// it arrived, and its owner shut it down. A target that is given up is destroyed, which tells nothing (scenario 791).
+    pub(crate) fn shut_down_where_it_arrived(&self, workload: &WorkloadId) -> Option<(HostId, StoppedHow)> {
+        let last = self.belief.acts_on(workload).next_back()?;
+        let (Action::Migrate { to, .. }, Some((_, Outcome::Unknown { .. }))) = (&last.order.action, &last.ended) else {
+            return None;
+        };
+        let had_it_before = self.belief.workloads.get(workload)?.left.contains(to);
+        let seen = self.belief.workload_senses.get(workload)?.seen.get(to)?;
+        let reason = OffReason::Shutdown;
+        (seen.state == DomainState::Off(reason)
+            && !had_it_before
+            && matches!(self.whose(workload, to, reason), Whose::Person(_)))
+        .then(|| (to.clone(), StoppedHow::Shutdown))
+    }
+
     /// How a person stopped it, if the host, asked after our start there was done, says so.
     pub(crate) fn stopped_after_sure_start(&self, workload: &WorkloadId, host: &HostId) -> Option<StoppedHow> {
         let seen = self.belief.workload_senses.get(workload)?.seen.get(host)?;
