@@ -54,10 +54,12 @@ impl Engine {
             // The order's own outcome, or a newer list, tells. After a boot of its host a list does not know what is known now
             // (scenario 414).
             let ran = was_live && !arriving && unsettled && !starting && record.want == Want::Running;
-            if let Whose::Person(how) = self.whose(workload, host, reason)
-                && ran
-                && let Some(record) = self.belief.workloads.get_mut(workload)
-            {
+            let by_person = match self.whose(workload, host, reason) {
+                Whose::Person(how) => Some(how),
+                _ => None,
+            };
+            let how = by_person.filter(|_| ran || starting && self.is_of_no_end_before_start(workload, host, reason));
+            if let (Some(how), Some(record)) = (how, self.belief.workloads.get_mut(workload)) {
                 record.stopped_on = Some((host.clone(), how));
             }
             return;
@@ -132,6 +134,25 @@ impl Engine {
             self.forget_if_removed(workload);
         }
         self.agenda.stir();
+    }
+
+    /// Our start there is under way, and what the host says now of an end is another word than what ended before that start leaves: its
+    /// owner shut it down just before our force did (scenario 667), or it came up and was stopped already (scenario 792). If that start
+    /// is not known to be done, it is off as a person wants it.
+    fn is_of_no_end_before_start(&self, workload: &WorkloadId, host: &HostId, reason: OffReason) -> bool {
+        let Some(record) = self.belief.workloads.get(workload) else { return false };
+        let Some(trouble) = record.trouble.as_ref().filter(|_| record.want == Want::Running) else { return false };
+        let before = || self.orders_there(workload, host).skip(1).take_while(|it| it.ordered_at >= trouble.since);
+        let stopped = |how| before().any(|it| matches!(it.order.action, Action::Stop { how: did, .. } if did == how));
+        let asked = record.asked.is_some() || record.moving.is_some() || stopped(StopHow::Graceful);
+        let reverted = before().any(|it| matches!(it.order.action, Action::Revert { .. }));
+        let other_word = match trouble.cause {
+            _ if asked || reverted => false,
+            Cause::HostShutdown | Cause::HostLost | Cause::PersonStop => false, // that host may say so late
+            Cause::Crashed | Cause::Signalled | Cause::Panicked | Cause::HostRestarted => true,
+            _ => stopped(StopHow::Force),
+        };
+        other_word && (reason != OffReason::Destroyed || !stopped(StopHow::Force))
     }
 
     /// A person had stopped it here, and its host says now that it crashed: it was started meanwhile, and not seen to run. So it was if

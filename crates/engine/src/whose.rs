@@ -76,9 +76,7 @@ impl Engine {
         let stop = leaves_word(&last.order.action) && matches!(last.order.action, Action::Stop { .. });
         // A start that failed, or of which no answer came, may not have come to anything: what its host says may be of before it
         // (scenario 630).
-        let in_vain = |order: &&OrderRecord| {
-            order.order.action.may_run_on().is_some() && !matches!(order.ended, Some((_, Outcome::Done { .. })))
-        };
+        let in_vain = |order: &&OrderRecord| order.order.action.may_run_on().is_some() && !self.came_through(order);
         // Nothing is known to have run there since our own stop: it is still what that left (scenario 653).
         let runs_since = self.belief.workloads.get(workload).and_then(|record| record.runs_since);
         let still = |order: &OrderRecord| match (&order.order.action, &order.ended) {
@@ -213,9 +211,7 @@ impl Engine {
     pub(crate) fn stopped_after_sure_start(&self, workload: &WorkloadId, host: &HostId) -> Option<StoppedHow> {
         let seen = self.belief.workload_senses.get(workload)?.seen.get(host)?;
         let DomainState::Off(reason) = seen.state else { return None };
-        let started = self.orders_there(workload, host).next().is_some_and(|order| {
-            order.order.action.may_run_on().is_some() && matches!(order.ended, Some((_, Outcome::Done { .. })))
-        });
+        let started = self.orders_there(workload, host).next().is_some_and(|order| self.came_through(order));
         persons_stop(reason).filter(|_| started && self.whose(workload, host, reason) != Whose::Ours)
     }
 
@@ -226,13 +222,24 @@ impl Engine {
             DomainState::Off(reason) => Some(reason),
             _ => None,
         });
-        let started = self.orders_there(workload, host).next().is_some_and(|order| {
-            order.order.action.may_run_on().is_some() && matches!(order.ended, Some((_, Outcome::Done { .. })))
-        });
+        let started = self.orders_there(workload, host).next().is_some_and(|order| self.came_through(order));
         let cause = reason.filter(|_| started).map(cause_of_end);
         cause
             .filter(|cause| matches!(cause, Cause::Crashed | Cause::Signalled | Cause::Panicked))
             .unwrap_or(Cause::StartFailed)
+    }
+
+    /// A start of ours that is done; or nothing else could have been running there, and its host reported since then that it runs,
+    /// whatever became of the answer (scenarios 661 and 662).
+    fn came_through(&self, order: &OrderRecord) -> bool {
+        let Some((workload, host)) = order.order.action.workload().zip(order.acts_at()) else { return false };
+        let seen_to_run = || {
+            self.belief.workloads.get(workload).is_some_and(|record| {
+                record.began_on.as_ref() == Some(host) && record.runs_since > Some(order.ordered_at)
+            })
+        };
+        order.order.action.may_run_on().is_some()
+            && (matches!(order.ended, Some((_, Outcome::Done { .. }))) || !order.doubted && seen_to_run())
     }
 
     /// An order of ours before the last one asked it to shut down there, and it may take its time.

@@ -92,6 +92,9 @@ impl Engine {
                 if matches!(outcome, Outcome::Unknown { .. }) && self.came_up_since(&workload, &host, since) {
                     return self.started(&workload, &host, since); // the start is through
                 }
+                if older && !doubted && self.came_up_in_another_term(&workload, &host, since) {
+                    return; // it is through; its host's first list tells what became of it (scenario 661)
+                }
                 self.start_ended(&workload, &host, Sent { since, until, doubted }, outcome);
             }
             Action::Revert { workload, host, point, .. } => {

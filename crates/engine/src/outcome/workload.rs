@@ -144,6 +144,30 @@ impl Engine {
         })
     }
 
+    /// In an earlier term its host reported after that that it runs: true if so, and then what was tried has worked.
+    pub(super) fn came_up_in_another_term(&mut self, workload: &WorkloadId, host: &HostId, since: Time) -> bool {
+        let Some(record) = self.belief.workloads.get(workload) else { return false };
+        let ran = record.began_on.as_ref() == Some(host) && record.runs_since > Some(since);
+        if !ran || !record.may_run_on.contains(host) || record.pending_on.contains(host) {
+            return false;
+        }
+        let Some(record) = self.belief.workloads.get_mut(workload) else { return false };
+        record.host = Some(host.clone());
+        record.left.remove(host);
+        record.trying = None;
+        record.came_up(host);
+        record.moving = None;
+        record.leave_state = false;
+        if record.asked.as_ref().is_some_and(|asked| matches!(asked.what, AskedFor::Restart { .. })) {
+            record.asked = None;
+        }
+        let runs_since = record.runs_since;
+        if let Some(trouble) = &mut record.trouble {
+            trouble.started_at = runs_since;
+        }
+        true
+    }
+
     /// It may run there, or be started there yet, by a call that hangs.
     pub(super) fn start_unknown(&mut self, workload: &WorkloadId, host: &HostId, until: Time) {
         self.unsettle(workload, host, until);
@@ -207,7 +231,7 @@ impl Engine {
         let off = !self.seen_live(workload, host);
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         let nowhere = record.may_run_on.is_empty() && record.unsettled.is_empty() && record.want == Want::Running;
-        if nowhere && let Some((there, how)) = record.stopped_on.take_if(|(there, _)| there != host) {
+        if nowhere && let Some((there, how)) = record.stopped_on.take() {
             record.trying = None;
             return self.stopped_by_person(&there, workload, how);
         }
