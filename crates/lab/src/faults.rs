@@ -70,7 +70,11 @@ impl Lab {
     /// with it: a start before that is refused); guests run on.
     pub async fn libvirtd_kill(&self, host: &str) -> Result<()> {
         self.signal_libvirtd(host, "-KILL").await?;
-        let ended = r#"while grep -qs '^State:.[^Z]' "/proc/$(cat "$0")/status"; do sleep 0.02; done"#;
+        // Its first thread can be a zombie while others still hold its files.
+        let ended = r#"p=/proc/$(cat "$0")
+            while grep -qs '^State:.[^Z]' "$p/status" || [ "$(ls "$p/task" 2>/dev/null | wc -l)" -gt 1 ]; do
+                sleep 0.02
+            done"#;
         host::run_inside(self.layout(), host, &["sh", "-c", ended, LIBVIRTD_PID_FILE]).await.map(|_| ())
     }
 
