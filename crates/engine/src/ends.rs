@@ -58,7 +58,7 @@ impl Engine {
                 Whose::Person(how) => Some(how),
                 _ => None,
             };
-            let how = by_person.filter(|_| ran || starting && self.is_of_no_end_before_start(workload, host, reason));
+            let how = by_person.filter(|_| ran || starting && self.tells_of_end_since_start(workload, host, reason));
             if let (Some(how), Some(record)) = (how, self.belief.workloads.get_mut(workload)) {
                 record.stopped_on = Some((host.clone(), how));
             }
@@ -78,11 +78,15 @@ impl Engine {
         {
             record.coming_up = None;
         }
-        let order = self.life_order(workload).map(|record| &record.order.action).filter(|action| action.host() == host);
+        // What is told in the step that gave an order is of before it (scenario 795).
+        let order = self.life_order(workload).filter(|record| record.ordered_at < self.now);
+        let order = order.map(|record| &record.order.action).filter(|action| action.host() == host);
         let (stopping, leaving) =
             (matches!(order, Some(Action::Stop { .. })), matches!(order, Some(Action::Migrate { .. })));
         let record = self.belief.workloads.get(workload).expect("looked up above");
-        let known_trouble = record.trying.is_some() || record.moving.as_ref().is_some_and(|moving| moving.cold);
+        // It is stopped for a cold move by our order, which leaves its word.
+        let by_move = record.moving.as_ref().is_some_and(|moving| moving.cold) && !matches!(whose, Whose::Person(_));
+        let known_trouble = record.trying.is_some() || by_move;
         let runs_elsewhere = !record.may_run_on.is_empty();
         let doubtful = |other: &HostId| record.unsettled.contains_key(other) || record.pending_on.contains(other);
         let in_doubt_elsewhere = runs_elsewhere && record.may_run_on.iter().all(doubtful);
@@ -134,25 +138,6 @@ impl Engine {
             self.forget_if_removed(workload);
         }
         self.agenda.stir();
-    }
-
-    /// Our start there is under way, and what the host says now of an end is another word than what ended before that start leaves: its
-    /// owner shut it down just before our force did (scenario 667), or it came up and was stopped already (scenario 792). If that start
-    /// is not known to be done, it is off as a person wants it.
-    fn is_of_no_end_before_start(&self, workload: &WorkloadId, host: &HostId, reason: OffReason) -> bool {
-        let Some(record) = self.belief.workloads.get(workload) else { return false };
-        let Some(trouble) = record.trouble.as_ref().filter(|_| record.want == Want::Running) else { return false };
-        let before = || self.orders_there(workload, host).skip(1).take_while(|it| it.ordered_at >= trouble.since);
-        let stopped = |how| before().any(|it| matches!(it.order.action, Action::Stop { how: did, .. } if did == how));
-        let asked = record.asked.is_some() || record.moving.is_some() || stopped(StopHow::Graceful);
-        let reverted = before().any(|it| matches!(it.order.action, Action::Revert { .. }));
-        let other_word = match trouble.cause {
-            _ if asked || reverted => false,
-            Cause::HostShutdown | Cause::HostLost | Cause::PersonStop => false, // that host may say so late
-            Cause::Crashed | Cause::Signalled | Cause::Panicked | Cause::HostRestarted => true,
-            _ => stopped(StopHow::Force),
-        };
-        other_word && (reason != OffReason::Destroyed || !stopped(StopHow::Force))
     }
 
     /// A person had stopped it here, and its host says now that it crashed: it was started meanwhile, and not seen to run. So it was if

@@ -155,7 +155,15 @@ impl Engine {
             // The controller slept, and what it was told on waking up may be of any time in between: it was away as well
             // (scenario 352).
             Some(last) if last <= self.awake_since + TOLD_ON_WAKING => {
-                let went = self.went_with(host, at, BOOTS_WITHIN);
+                let mut went = self.went_with(host, at, BOOTS_WITHIN);
+                // It was heard until then: what had ended long before that did not go with it (scenario 794).
+                let (mut next, mut allowed) = (self.asleep_at, AWAY_SINCE_WITHIN);
+                let row = went.iter().take_while(|(_, at)| {
+                    let near = next.since(*at) <= allowed;
+                    (next, allowed) = (*at, ONE_BY_ONE);
+                    near
+                });
+                went.truncate(row.count());
                 let was_well =
                     |workload: &WorkloadId, at: Time| self.last_well(workload).map_or(at, |well| well.min(at));
                 went.into_iter().map(|(workload, at)| (workload.clone(), was_well(&workload, at))).collect()

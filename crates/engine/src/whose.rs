@@ -89,7 +89,7 @@ impl Engine {
             return Whose::Ours;
         }
         match last.ended {
-            None if stop => Whose::Ours, // it is being carried out (scenario 628)
+            None if stop && last.ordered_at < said_at => Whose::Ours, // it is being carried out (scenario 628)
             Some(_) if stop && lately(last) => Whose::Ours,
             _ if leaves_word(&last.order.action) && lately(last) => Whose::Unclear,
             _ if orders
@@ -157,23 +157,41 @@ impl Engine {
             })
     }
 
-    /// A start of ours is in doubt, and its host says that a person stopped it. Our own stop before a start leaves the same
-    /// word; but of what had crashed there, or had gone with a boot of that host, which knows no reason then (scenario 422), and was
-    /// not stopped by us since, it tells that our start came through.
+    /// A start of ours is in doubt, and its host says that a person stopped it: that start came through.
     pub(crate) fn stopped_after_doubtful_start(&self, workload: &WorkloadId, host: &HostId) -> Option<StoppedHow> {
-        let record = self.belief.workloads.get(workload).filter(|record| record.host.as_ref() == Some(host))?;
-        let trouble = record.trouble.as_ref().filter(|_| record.want == Want::Running)?;
-        let crashed =
-            matches!(trouble.cause, Cause::Crashed | Cause::Signalled | Cause::Panicked | Cause::HostRestarted);
-        let since = self.orders_there(workload, host).take_while(|order| order.ordered_at >= trouble.since);
-        let mut since = since.map(|order| &order.order.action);
-        let ours = since.any(|action| matches!(action, Action::Stop { .. } | Action::Revert { .. }));
         let seen = self.belief.workload_senses.get(workload)?.seen.get(host)?;
-        match seen.state {
-            DomainState::Off(reason) if crashed && !ours && self.whose(workload, host, reason) != Whose::Ours => {
-                persons_stop(reason)
-            }
-            _ => None,
+        let DomainState::Off(reason) = seen.state else { return None };
+        let since_start = self.tells_of_end_since_start(workload, host, reason);
+        persons_stop(reason).filter(|_| since_start && self.whose(workload, host, reason) != Whose::Ours)
+    }
+
+    /// The last order there was a start, and the host says of an end there what no end before that start leaves. Our own stop leaves the
+    /// word of a person's, but force says nothing of a shutdown: its owner was faster than our force (scenario 667), or it came up and
+    /// was stopped already (scenario 792). What crashed, or went with a boot of that host, which knows no reason then (scenario 422),
+    /// leaves another word as well; and where nothing was left of it, none at all (scenario 793).
+    pub(crate) fn tells_of_end_since_start(&self, workload: &WorkloadId, host: &HostId, reason: OffReason) -> bool {
+        let Some(record) = self.belief.workloads.get(workload).filter(|it| it.want == Want::Running) else {
+            return false;
+        };
+        let mut orders = self.orders_there(workload, host);
+        let start = orders.next().filter(|last| matches!(last.order.action, Action::Start { .. }));
+        if start.is_none() || record.asked.is_some() || record.moving.is_some() {
+            return false;
+        }
+        if record.host.as_ref() != Some(host) {
+            return !record.left.contains(host);
+        }
+        let Some(trouble) = &record.trouble else { return false };
+        let before: Vec<&Action> =
+            orders.take_while(|it| it.ordered_at >= trouble.since).map(|it| &it.order.action).collect();
+        let forced = before.iter().any(|action| matches!(action, Action::Stop { how: StopHow::Force, .. }));
+        let word_of_others =
+            |action: &&Action| matches!(action, Action::Stop { how: StopHow::Graceful, .. } | Action::Revert { .. });
+        match trouble.cause {
+            _ if before.iter().any(word_of_others) || forced && reason == OffReason::Destroyed => false,
+            Cause::HostShutdown | Cause::HostLost | Cause::PersonStop => false, // that host may say so late
+            Cause::Crashed | Cause::Signalled | Cause::Panicked | Cause::HostRestarted => true,
+            _ => forced,
         }
     }
 

@@ -80,6 +80,7 @@ impl Engine {
         // Between terms the clock may have been set: what is left of an older term's time is not known, so all of it counts.
         let older = record.order.epoch < self.belief.meta.epoch;
         let until = if older { self.now + deadline.since(since) } else { deadline };
+        let lost = older && !doubted && matches!(outcome, Outcome::Unknown { .. });
         match record.order.action {
             Action::CheckPower { host } => match outcome {
                 Outcome::Done { detail: Detail::Power(state) } => self.power_learned(&host, state),
@@ -92,7 +93,7 @@ impl Engine {
                 if matches!(outcome, Outcome::Unknown { .. }) && self.came_up_since(&workload, &host, since) {
                     return self.started(&workload, &host, since); // the start is through
                 }
-                if older && !doubted && self.came_up_in_another_term(&workload, &host, since) {
+                if lost && self.came_up_in_another_term(&workload, &host, since) {
                     return; // it is through; its host's first list tells what became of it (scenario 661)
                 }
                 self.start_ended(&workload, &host, Sent { since, until, doubted }, outcome);
@@ -116,7 +117,9 @@ impl Engine {
                     Outcome::Failed { error } if asked => Some(error.clone()),
                     _ => None,
                 };
-                self.start_ended(&workload, &host, Sent { since, until, doubted }, outcome);
+                if !lost || !self.came_up_in_another_term(&workload, &host, since) {
+                    self.start_ended(&workload, &host, Sent { since, until, doubted }, outcome);
+                }
                 if let Some(error) = failed {
                     self.asked_failed(&workload, &error); // only now is it known whether it runs there
                 }
