@@ -51,7 +51,9 @@ impl Engine {
             Action::Stop { how: StopHow::Force, .. } | Action::Revert { .. } => reason == OffReason::Destroyed,
             _ => false,
         };
-        let lately = |order: &OrderRecord| order.ended.as_ref().is_some_and(|(at, _)| said_at.since(*at) <= LATE_WORD);
+        // What waited for a controller that slept may have been said as it fell asleep (scenario 801).
+        let held_at = self.held_at(said_at);
+        let lately = |order: &OrderRecord| order.ended.as_ref().is_some_and(|(at, _)| held_at.since(*at) <= LATE_WORD);
         // Between terms the clock may have been set ahead: what is older than the watch on its host counts from there.
         let watched = self.belief.host_senses.get(host).map(|senses| senses.watched_since);
         // But what had its time in the term before is over (scenario 590).
