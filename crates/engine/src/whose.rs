@@ -99,7 +99,7 @@ impl Engine {
             return Whose::Ours;
         }
         match last.ended {
-            None if stop && last.ordered_at < said_at => Whose::Ours, // it is being carried out (scenario 628)
+            None if stop => Whose::Ours, // it is being carried out (scenario 628)
             Some(_) if stop && lately(last) => Whose::Ours,
             _ if leaves_word(&last.order.action) && lately(last) => Whose::Unclear,
             _ if orders
@@ -189,7 +189,8 @@ impl Engine {
             return false;
         }
         if record.host.as_ref() != Some(host) {
-            return !record.left.contains(host);
+            let newest = self.belief.acts_on(workload).next_back().is_some_and(|last| last.acts_at() == Some(host));
+            return newest && !record.left.contains(host);
         }
         let Some(trouble) = &record.trouble else { return false };
         let before: Vec<&Action> =

@@ -262,7 +262,14 @@ impl Stops {
     /// The controller stops it itself: the host's next word is not a person's.
     pub fn ordered(&mut self, order: &Order, now: Time) {
         if let Some((workload, word)) = word_of(&order.action) {
-            self.words.entry(workload.clone()).or_default().remove(order.action.host());
+            let said = self.words.entry(workload.clone()).or_default().remove(order.action.host());
+            // Told in the step that gave the order: for the controller it may have come after that (scenario 795).
+            if self.told.get(workload) == Some(&now)
+                && said.is_some_and(|(state, at)| at == now && state == DomainState::Off(word))
+            {
+                self.told.remove(workload);
+                self.ended_beside_own.insert(workload.clone());
+            }
             self.own.insert(workload.clone(), (now, word));
             self.started_by_others.remove(workload);
         }
@@ -345,6 +352,13 @@ impl Stops {
             && let Some(at) = self.given_up.get(&(workload.clone(), why))
             && said_before.since(*at) <= LOOKS_LIKE_A_PERSONS_AFTER
         {
+            self.ended_beside_own.insert(workload.clone());
+        }
+        // A person was faster than a stop of the controller's own with the same word, which was under way when this was told (scenario 799).
+        let of_own_stop = |(at, word): &(Time, OffReason)| {
+            state == DomainState::Off(*word) && now.since(*at) <= LOOKS_LIKE_A_PERSONS_AFTER
+        };
+        if before != Some(state) && self.own.get(workload).is_some_and(of_own_stop) {
             self.ended_beside_own.insert(workload.clone());
         }
         if before == Some(state) && state.is_live() {
