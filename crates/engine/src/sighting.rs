@@ -4,7 +4,7 @@
 use crate::{
     belief::{AskedFor, HostPhase, HostSenses, OrderRecord, Seen, StoppedHow, Want},
     engine::Engine,
-    whose::pause_cause,
+    whose::{Whose, pause_cause},
 };
 use mainstay_model::{
     Action, DomainChange, DomainState, EventKind, HostChannel, HostId, OffReason, Outcome, PauseReason, Severity, Span,
@@ -185,8 +185,12 @@ impl Engine {
             // What is incoming is never shut down: it had arrived (scenario 664).
             let in_order = matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Saved));
             let arriving = !in_order && before.is_some_and(|seen| seen.state == DomainState::Paused(PauseReason::Busy));
+            // Judged once: what follows from an end of our own doing changes what is known (scenario 669).
+            let ours = matches!(state, DomainState::Off(reason) if self.whose(workload, host, reason) == Whose::Ours);
             self.went_off(host, workload, state, was_live, arriving, before.map(|seen| seen.at));
-            if let DomainState::Off(reason) = state {
+            if let DomainState::Off(reason) = state
+                && !ours
+            {
                 self.stopped_in_trouble(host, workload, reason, before.map(|seen| seen.state));
                 if !arriving {
                     self.ended_unseen(host, workload, reason, before.map(|seen| seen.at));
