@@ -43,7 +43,7 @@ impl Engine {
                 None => self.resume_when_there_is_room(workload, host),
             });
         }
-        let (rung, cause) = match self.rung_now(workload, running_on) {
+        let (rung, cause) = match self.rung_now(workload, running_on, running_on.is_none()) {
             Ok(now) => now,
             Err(not_now) => return Next::Is(not_now),
         };
@@ -102,8 +102,14 @@ impl Engine {
         self.order_life(action, bound, "there may be room again for its disk")
     }
 
-    /// The rung to try now and the trouble it is for, or why none is tried now.
-    fn rung_now(&mut self, workload: &WorkloadId, running_on: Option<&HostId>) -> Result<(Rung, Cause), Doing> {
+    /// The rung to try now and the trouble it is for, or why none is tried now. `starts`: what only made way for a start before,
+    /// is followed by that now.
+    fn rung_now(
+        &mut self,
+        workload: &WorkloadId,
+        running_on: Option<&HostId>,
+        starts: bool,
+    ) -> Result<(Rung, Cause), Doing> {
         let record = self.belief.workloads.get(workload).expect("decided on record");
         let cause = record.trouble.as_ref().map_or(Cause::StartFailed, |trouble| trouble.cause);
         if self.watch_only(workload) {
@@ -118,7 +124,7 @@ impl Engine {
                 record.trying = None;
             }
         }
-        if let Some(rung) = self.only_stopped(workload).filter(|_| running_on.is_none()) {
+        if let Some(rung) = self.only_stopped(workload).filter(|_| starts) {
             return Ok((rung, cause));
         }
         match self.choose_rung(workload, cause, running_on) {
@@ -135,9 +141,9 @@ impl Engine {
         }
     }
 
-    /// The rung for which it was stopped, if what came of that was unknown or refused, and it was not started since: the start
-    /// belongs to the same attempt, or the ladder would be used up by stops (scenario 302), also if its host went down
-    /// meanwhile (scenario 420).
+    /// The rung for which it was stopped, or its definition removed, if what came of that was unknown or refused, and it was not
+    /// started since: the start belongs to the same attempt, or the ladder would be used up by stops (scenario 302), also if
+    /// its host went down meanwhile (scenario 420), and by removals (scenario 740).
     fn only_stopped(&self, workload: &WorkloadId) -> Option<Rung> {
         let record = self.belief.workloads.get(workload)?;
         let well_until = record.trouble.as_ref()?.well_until;
@@ -166,12 +172,15 @@ impl Engine {
     /// elsewhere its definition is taken from that host, which waits for the start, and leaves nothing to be started. Not
     /// before another host could take it: what is defined nowhere can be started nowhere (scenario 182).
     pub(super) fn recover_where_pending(&mut self, workload: &WorkloadId, host: &HostId) -> Next {
-        let (rung, cause) = match self.rung_now(workload, None) {
+        // Others may have got its room there meanwhile: then it is as unable to start there as on a host out of service (`a_start_that_hangs_on_a_host_that_is_full_by_now_is_made_elsewhere`).
+        let able = self.in_service(host) && self.keeps_its_room(workload, host);
+        // The start after a removal belongs to the same attempt, another removal to the next: one that never comes through must
+        // not go on for ever.
+        let goes_on = self.only_stopped(workload).filter(|rung| *rung == Rung::Restart && able);
+        let (rung, cause) = match self.rung_now(workload, None, goes_on.is_some()) {
             Ok(now) => now,
             Err(not_now) => return Next::Is(not_now),
         };
-        // Others may have got its room there meanwhile: then it is as unable to start there as on a host out of service (`a_start_that_hangs_on_a_host_that_is_full_by_now_is_made_elsewhere`).
-        let able = self.in_service(host) && self.keeps_its_room(workload, host);
         let mut stays = rung == Rung::Restart && able;
         if !stays && let Err(why) = self.could_go(workload, host, rung, cause) {
             if !able {
@@ -182,7 +191,12 @@ impl Engine {
         if let Some(old) = self.only_hearsay(workload, host).filter(|_| stays) {
             return Next::Is(waiting_until(WaitingOn::Answer { host: old }, self.now + Span::secs(1)));
         }
-        self.count_attempt(workload, rung, Some(host.clone()));
+        if stays {
+            let goes_on = self.only_stopped(workload).filter(|rung| *rung != Rung::Revert);
+            self.count_attempt(workload, goes_on.unwrap_or(rung), Some(host.clone()));
+        } else {
+            self.count_removal(workload, rung, host);
+        }
         let (action, because) = if stays {
             let action = Action::Start { workload: workload.clone(), host: host.clone() };
             (action, "a start before it was never answered, and this one settles both")
@@ -220,21 +234,32 @@ impl Engine {
 
     /// Counts an attempt, unless it is the one under way already. Without a host it is only stopped for now.
     pub(super) fn count_attempt(&mut self, workload: &WorkloadId, rung: Rung, host: Option<HostId>) {
+        let stops = host.is_none();
+        let goes_on = !stops && self.only_stopped(workload) == Some(rung);
+        self.count(workload, rung, host, stops, goes_on);
+    }
+
+    /// Counts an attempt that begins with the removal of its definition. The start that follows belongs to it, another removal
+    /// does not.
+    fn count_removal(&mut self, workload: &WorkloadId, rung: Rung, host: &HostId) {
+        self.count(workload, rung, Some(host.clone()), true, false);
+    }
+
+    /// `makes_way`: nothing is started yet. `goes_on`: that was done before, and counted.
+    fn count(&mut self, workload: &WorkloadId, rung: Rung, host: Option<HostId>, makes_way: bool, goes_on: bool) {
         let point =
             if rung == Rung::Revert { self.last_good_point(workload).map(|point| point.id.clone()) } else { None };
         let now = self.now;
         let kept = attempts_kept(self.recovery(workload));
-        let stops = host.is_none();
-        let goes_on = !stops && self.only_stopped(workload) == Some(rung);
         let record = self.belief.workloads.get_mut(workload).expect("decided on record");
         if record.trying.is_none() && !goes_on {
             if record.attempts.len() > kept {
                 record.attempts.pop(); // of the tries beyond the ladder only the newest counts
             }
-            record.attempts.push(Attempt { rung, at: now, host, failed: false, only_stopped: stops, ran: false });
+            record.attempts.push(Attempt { rung, at: now, host, failed: false, only_stopped: makes_way, ran: false });
         } else if let Some(attempt) = record.attempts.last_mut() {
             attempt.host = host.or_else(|| attempt.host.clone());
-            attempt.only_stopped &= stops;
+            attempt.only_stopped &= makes_way;
             attempt.failed &= !goes_on;
         }
         record.trying.get_or_insert(Trying { rung, point });

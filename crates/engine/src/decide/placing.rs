@@ -66,12 +66,15 @@ impl Engine {
     }
 
     /// For those without a place: first their hosts are looked at again on which they failed, then the one where they ran.
+    /// The others keep their places, but for those whose place is taken by that: they are placed anew, on what is left, and
+    /// not beside it (scenario 739).
     fn place_otherwise(
         &mut self,
         mut requests: BTreeMap<WorkloadId, Request>,
         ready: &mut BTreeMap<WorkloadId, PlaceFor>,
         placement: &mut Placement,
     ) {
+        let as_wished = requests.clone();
         for otherwise in [Engine::begin_anew, Engine::go_back] {
             let mut changed = false;
             for (workload, request) in &mut requests {
@@ -81,13 +84,28 @@ impl Engine {
                     changed |= otherwise(self, workload, what, request);
                 }
             }
-            if changed {
-                for (workload, chosen) in self.find_places(&requests).placed {
-                    if placement.unplaced.remove(&workload).is_some() {
-                        placement.placed.insert(workload, chosen);
+            if !changed {
+                continue;
+            }
+            let mut again = self.find_places(&requests);
+            let displaced: Vec<&WorkloadId> =
+                again.unplaced.keys().filter(|workload| placement.placed.contains_key(*workload)).collect();
+            if !displaced.is_empty() {
+                for workload in displaced {
+                    requests.insert(workload.clone(), as_wished[workload].clone());
+                }
+                for (workload, chosen) in &again.placed {
+                    if let Some(request) = requests.get_mut(workload) {
+                        request.only = Some(chosen.host.clone());
                     }
                 }
+                again = self.find_places(&requests);
             }
+            placement.unplaced.retain(|workload, _| !again.placed.contains_key(workload));
+            for (workload, why) in again.unplaced {
+                placement.unplaced.entry(workload).or_insert(why); // what was said first of the others is what they wait for
+            }
+            placement.placed = again.placed;
         }
     }
 
