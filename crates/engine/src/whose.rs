@@ -192,7 +192,8 @@ impl Engine {
         }
         if record.host.as_ref() != Some(host) {
             let newest = self.belief.acts_on(workload).next_back().is_some_and(|last| last.acts_at() == Some(host));
-            return newest && !record.left.contains(host);
+            let by_us = record.kept_on.is_none(); // a person who took it elsewhere may have left it here as well (scenario 675)
+            return newest && by_us && !record.left.contains(host);
         }
         let Some(trouble) = &record.trouble else { return false };
         let before: Vec<&Action> =
