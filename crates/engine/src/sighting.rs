@@ -2,7 +2,7 @@
 //! here; what follows when it is off is in `ends`.
 
 use crate::{
-    belief::{AskedFor, HostPhase, HostSenses, OrderRecord, Seen, StoppedHow, Want},
+    belief::{AskedFor, HostPhase, HostSenses, OrderRecord, Seen, Sight, StoppedHow, Want},
     engine::Engine,
     whose::{Whose, pause_cause},
 };
@@ -42,7 +42,13 @@ impl Engine {
             }
             return; // the next inventory introduces it, if it is news at all
         }
-        if !self.counts(host) || self.is_namesake(workload, host) {
+        if self.is_namesake(workload, host) {
+            return;
+        }
+        if !self.counts(host) {
+            if let DomainChange::State(DomainState::Off(reason)) = change {
+                self.ended_before_its_host(host, workload, reason);
+            }
             return;
         }
         match change {
@@ -92,6 +98,11 @@ impl Engine {
     pub(crate) fn seen_live(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let senses = self.belief.workload_senses.get(workload);
         senses.and_then(|senses| senses.seen.get(host)).is_some_and(|seen| seen.state.is_live())
+    }
+
+    /// Its host is in sight, and reports that it is live there.
+    pub(crate) fn runs_in_sight(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        self.seen_live(workload, host) && self.sight(host) == Sight::Heard
     }
 
     fn seen_off(&self, workload: &WorkloadId, host: &HostId) -> bool {
