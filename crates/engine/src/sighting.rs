@@ -31,6 +31,8 @@ struct Before {
     still: bool,
     /// Since when its host had said that it is off there.
     ended_at: Option<Time>,
+    /// It was incoming, or only began to start there.
+    busy: bool,
 }
 
 impl Engine {
@@ -191,7 +193,9 @@ impl Engine {
             }
             self.sight_settles(workload, host, at);
             let ended_at = before.filter(|seen| !seen.state.is_live()).map(|seen| seen.since);
-            self.went_live(host, workload, state, Before { first, was_live: was_live && !is_another, still, ended_at });
+            let busy = before.is_some_and(|seen| seen.state == DomainState::Paused(PauseReason::Busy));
+            let was_live = was_live && !is_another;
+            self.went_live(host, workload, state, Before { first, was_live, still, ended_at, busy });
         } else {
             // What is incoming is never shut down: it had arrived (scenario 664).
             let in_order = matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Saved));
@@ -212,7 +216,7 @@ impl Engine {
 
     fn went_live(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, before: Before) {
         let subject = Subject::Workload(workload.clone());
-        let Before { first, was_live, still, ended_at } = before;
+        let Before { first, was_live, still, ended_at, busy } = before;
         self.belief.may_run(workload, host);
         if state == DomainState::Running
             && let Some(record) = self.belief.workloads.get_mut(workload)
@@ -269,7 +273,9 @@ impl Engine {
         let elsewhere = record.host.as_ref() != Some(host);
         let known_off = !first || record.host.is_some();
         // A start may be seen halfway: libvirt holds it for a moment, or a person lets it begin paused.
-        let by_person = wanted_stopped && !ours && (!still || record.coming_up.as_ref() == Some(host));
+        // A person's move that arrives while an operator's stop is under way at its source starts nothing (scenario 678).
+        let arrived = busy && operator && self.left_during_a_stop(workload, host);
+        let by_person = wanted_stopped && !ours && !arrived && (!still || record.coming_up.as_ref() == Some(host));
         // What panicked had been running, and what its disk failed under too (scenario 345).
         let ran = match state {
             DomainState::Paused(reason) => pause_cause(reason).is_some(),
@@ -300,6 +306,16 @@ impl Engine {
             }
         }
         self.agenda.stir();
+    }
+
+    /// A stop of ours is under way on another host, which does not say that it ended there: it left.
+    fn left_during_a_stop(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let order = self.life_order(workload).map(|order| &order.order.action);
+        let Some(Action::Stop { host: source, .. }) = order else { return false };
+        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(source));
+        let ended =
+            seen.is_some_and(|seen| !seen.state.is_live() && seen.state != DomainState::Off(OffReason::Migrated));
+        source != host && !ended
     }
 
     /// It came up there. `as_before`: it is first seen in this term, and ran there in the one before.
