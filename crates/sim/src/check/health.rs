@@ -5,7 +5,8 @@ use super::{Checker, Rule};
 use crate::world::World;
 use mainstay_model::{
     Action, Activity, Command, DomainChange, DomainState, Fact, GuestChannel, HostChannel, HostId, Order, Span,
-    StopHow, Time, WorkloadId, spec::RecoveryPolicy,
+    StopHow, Time, WorkloadId,
+    spec::{ClusterSpec, RecoveryPolicy},
 };
 use std::collections::BTreeMap;
 
@@ -65,6 +66,12 @@ impl Signs {
             }
             _ => {}
         }
+    }
+
+    /// What is taken out of the configuration is not watched, until it lists anew (scenario 677).
+    pub fn configured(&mut self, spec: &ClusterSpec) {
+        let gone = self.hosts.iter_mut().filter(|(host, _)| !spec.hosts.contains_key(*host));
+        gone.for_each(|(_, signs)| signs.known = false);
     }
 
     pub fn fact(&mut self, fact: &Fact, now: Time) {
@@ -186,14 +193,6 @@ impl Checker {
         match self.reported_health(world, host).or_else(cut_off) {
             Some(why) => self.violate(world, Rule::WellLeftAlone, format!("{} although {why}", order.action)),
             None => self.signs.host(host).rightly_fenced = true,
-        }
-    }
-
-    /// A fence is on record. If it was right then, it is carried on with, also if the controller dies before it leaves: the next one
-    /// has it that the host was lost by itself, whatever falls silent later (scenario 677).
-    pub(super) fn fence_decided(&mut self, world: &World, host: &HostId) {
-        if self.reported_health(world, host).is_none() && self.cut_off(world, host).is_none() {
-            self.signs.host(host).rightly_fenced = true;
         }
     }
 

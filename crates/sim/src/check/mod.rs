@@ -218,7 +218,8 @@ impl Checker {
                 Input::Fact(fact) => self.told_fact(world, fact),
                 Input::Outcome { id, outcome } => self.told_outcome(world, *id, outcome),
                 // The new ladder may be climbed from its beginning; what was used of the old one was allowed.
-                Input::Spec(_) => {
+                Input::Spec(spec) => {
+                    self.signs.configured(spec);
                     self.attempts.values_mut().for_each(Attempts::policy_changed);
                     self.moves.reloaded();
                 }
@@ -488,9 +489,6 @@ impl Checker {
         let entry = change.body.as_deref().and_then(|body| serde_json::from_str::<Journaled>(body).ok());
         if let Some(Journaled { order, ended: None }) = &entry {
             self.reverts.decided(&order.action, world.now); // also if the controller dies before it leaves
-            if let Action::Fence { host, .. } = &order.action {
-                self.fence_decided(world, host);
-            }
         }
         if let Some(Journaled { order, ended: Some((_, Outcome::Unknown { .. })) }) = &entry {
             self.stops.given_up(&order.action, world.now); // also if it never left: the next term can't know
