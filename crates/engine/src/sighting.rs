@@ -63,7 +63,11 @@ impl Engine {
                 let record = self.belief.workloads.get(workload);
                 let may_run = record.is_some_and(|record| record.may_run_on.contains(host));
                 if may_run && self.seen_live(workload, host) {
-                    self.belief.workload_senses.entry(workload.clone()).or_default().undefined_live = true;
+                    // Or its host booted, and a person renamed it there before a list told of that (scenario 679).
+                    let (now, ours) = (self.now, self.removing_there(workload, host));
+                    let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+                    senses.undefined_live = true;
+                    senses.gone_at = senses.gone_at.max(Some(now).filter(|_| !ours));
                 }
                 if !may_run || self.seen_off(workload, host) {
                     self.sighting(host, workload, DomainState::Off(OffReason::Undefined), self.now);
