@@ -78,15 +78,11 @@ impl Engine {
         {
             record.coming_up = None;
         }
-        // What is told in the step that gave an order is of before it (scenario 795).
-        let order = self.life_order(workload).filter(|record| record.ordered_at < self.now);
-        let order = order.map(|record| &record.order.action).filter(|action| action.host() == host);
+        let order = self.life_order(workload).map(|record| &record.order.action).filter(|action| action.host() == host);
         let (stopping, leaving) =
             (matches!(order, Some(Action::Stop { .. })), matches!(order, Some(Action::Migrate { .. })));
         let record = self.belief.workloads.get(workload).expect("looked up above");
-        // It is stopped for a cold move by our order, which leaves its word.
-        let by_move = record.moving.as_ref().is_some_and(|moving| moving.cold) && !matches!(whose, Whose::Person(_));
-        let known_trouble = record.trying.is_some() || by_move;
+        let known_trouble = record.trying.is_some() || record.moving.as_ref().is_some_and(|moving| moving.cold);
         let runs_elsewhere = !record.may_run_on.is_empty();
         let doubtful = |other: &HostId| record.unsettled.contains_key(other) || record.pending_on.contains(other);
         let in_doubt_elsewhere = runs_elsewhere && record.may_run_on.iter().all(doubtful);
@@ -126,6 +122,8 @@ impl Engine {
             if arriving && record.host.as_ref() != Some(host) {
                 // The target of a migration, which never ran: libvirt ends it when the source is gone, and no person wanted that.
                 self.trouble(workload, Cause::HostLost);
+            } else if let Some((there, how)) = self.stopped_where_it_began(workload, host, last_seen) {
+                self.stopped_by_person(&there, workload, how);
             } else if matches!(reason, OffReason::Unknown | OffReason::Undefined)
                 && let Some((there, how)) = self.stopped_elsewhere_since(workload, host, last_seen)
             {
@@ -243,6 +241,21 @@ impl Engine {
                 _ => None,
             }
         })
+    }
+
+    /// A person stopped it where it began to run last, after this host was seen to run it: how it ended here was before that
+    /// (scenario 798).
+    fn stopped_where_it_began(
+        &self,
+        workload: &WorkloadId,
+        host: &HostId,
+        last_seen: Option<Time>,
+    ) -> Option<(HostId, StoppedHow)> {
+        let record = self.belief.workloads.get(workload)?;
+        let (there, _) = record.stopped_on.as_ref().filter(|(there, _)| there != host)?;
+        let newest =
+            record.began_on.as_ref() == Some(there) && last_seen.is_some_and(|seen| record.runs_since > Some(seen));
+        record.stopped_on.clone().filter(|_| newest)
     }
 
     /// A wanted workload is off without our doing: by whom or what?

@@ -4,7 +4,7 @@
 use crate::{
     belief::{AskedFor, HostPhase, HostSenses, OrderRecord, Seen, StoppedHow, Want},
     engine::Engine,
-    whose::pause_cause,
+    whose::{Whose, pause_cause},
 };
 use mainstay_model::{
     Action, DomainChange, DomainState, EventKind, HostChannel, HostId, OffReason, Outcome, PauseReason, Severity, Span,
@@ -29,6 +29,8 @@ struct Before {
     was_live: bool,
     /// By what was known it still ran there.
     still: bool,
+    /// Since when its host had said that it is off there.
+    ended_at: Option<Time>,
 }
 
 impl Engine {
@@ -177,13 +179,18 @@ impl Engine {
                 self.run_begins(workload, host, first && still);
             }
             self.sight_settles(workload, host, at);
-            self.went_live(host, workload, state, Before { first, was_live: was_live && !is_another, still });
+            let ended_at = before.filter(|seen| !seen.state.is_live()).map(|seen| seen.since);
+            self.went_live(host, workload, state, Before { first, was_live: was_live && !is_another, still, ended_at });
         } else {
             // What is incoming is never shut down: it had arrived (scenario 664).
             let in_order = matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Saved));
             let arriving = !in_order && before.is_some_and(|seen| seen.state == DomainState::Paused(PauseReason::Busy));
+            // Judged once: what follows from an end of our own doing changes what is known (scenario 669).
+            let ours = matches!(state, DomainState::Off(reason) if self.whose(workload, host, reason) == Whose::Ours);
             self.went_off(host, workload, state, was_live, arriving, before.map(|seen| seen.at));
-            if let DomainState::Off(reason) = state {
+            if let DomainState::Off(reason) = state
+                && !ours
+            {
                 self.stopped_in_trouble(host, workload, reason, before.map(|seen| seen.state));
                 if !arriving {
                     self.ended_unseen(host, workload, reason, before.map(|seen| seen.at));
@@ -194,7 +201,7 @@ impl Engine {
 
     fn went_live(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, before: Before) {
         let subject = Subject::Workload(workload.clone());
-        let Before { first, was_live, still } = before;
+        let Before { first, was_live, still, ended_at } = before;
         self.belief.may_run(workload, host);
         if state == DomainState::Running
             && let Some(record) = self.belief.workloads.get_mut(workload)
@@ -227,7 +234,13 @@ impl Engine {
             record.pending_on.remove(host);
             record.late_on.remove(host);
         }
-        if !still && !ours && self.is_asked(workload, |asked| matches!(asked, AskedFor::Restart { .. })) {
+        // Its host said that the stop for that restart is through, whatever becomes of the answer (scenario 800).
+        let stopped = |order: &OrderRecord| {
+            matches!(&order.order.action, Action::Stop { host: there, .. } if there == host)
+                && ended_at > Some(order.ordered_at)
+        };
+        let anew = !ours || !late && self.life_order(workload).is_some_and(stopped);
+        if !still && anew && self.is_asked(workload, |asked| matches!(asked, AskedFor::Restart { .. })) {
             self.asked_is_given_up(workload, "a person started it since"); // it runs anew, as was asked for (scenario 733)
         }
         let Some(record) = self.belief.workloads.get(workload) else { return };

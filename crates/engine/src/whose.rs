@@ -17,6 +17,8 @@ use mainstay_model::{
 pub(crate) const LATE_WORD: Span = Span::secs(5);
 /// A stop of unknown outcome can be carried out this long after it was given up, even if the workload was started meanwhile.
 pub(crate) const STOP_MAY_COME: Span = Span::secs(90);
+/// Stops that hung on the same storage are carried out one after the other within this.
+const COME_OUT_TOGETHER: Span = Span::secs(10);
 
 /// Whose doing it is that a workload is off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +53,9 @@ impl Engine {
             Action::Stop { how: StopHow::Force, .. } | Action::Revert { .. } => reason == OffReason::Destroyed,
             _ => false,
         };
-        let lately = |order: &OrderRecord| order.ended.as_ref().is_some_and(|(at, _)| said_at.since(*at) <= LATE_WORD);
+        // What waited for a controller that slept may have been said as it fell asleep (scenario 801).
+        let held_at = self.held_at(said_at);
+        let lately = |order: &OrderRecord| order.ended.as_ref().is_some_and(|(at, _)| held_at.since(*at) <= LATE_WORD);
         // Between terms the clock may have been set ahead: what is older than the watch on its host counts from there.
         let watched = self.belief.host_senses.get(host).map(|senses| senses.watched_since);
         // But what had its time in the term before is over (scenario 590).
@@ -61,10 +65,18 @@ impl Engine {
         let ended_from = seen
             .filter(|seen| seen.state == DomainState::Off(reason))
             .map_or(said_at, |seen| seen.not_before.min(said_at));
+        // Stops that hung together come out together, whenever that is: one ended the run that all were for, which never recovered, and
+        // the next can end what was started right after that (scenario 669).
+        let trouble = self.belief.workloads.get(workload).and_then(|record| record.trouble.as_ref());
+        let just_started = self.sent_there(workload, host).next().is_some_and(|last| {
+            last.order.action.may_run_on().is_some() && ended_from.since(last.ordered_at) <= COME_OUT_TOGETHER
+        });
+        let of_same_trouble = |order: &OrderRecord| trouble.is_some_and(|trouble| trouble.since <= order.ordered_at);
         let may_come = |order: &OrderRecord| match &order.ended {
             Some((at, Outcome::Unknown { .. })) => {
                 let since = watched.map_or(*at, |since| since.max(*at));
-                ended_from.since(since) <= STOP_MAY_COME && !over(*at)
+                let comes = ended_from.since(since) <= STOP_MAY_COME || just_started && of_same_trouble(order);
+                comes && !over(*at)
             }
             _ => false,
         };
@@ -89,7 +101,7 @@ impl Engine {
             return Whose::Ours;
         }
         match last.ended {
-            None if stop && last.ordered_at < said_at => Whose::Ours, // it is being carried out (scenario 628)
+            None if stop => Whose::Ours, // it is being carried out (scenario 628)
             Some(_) if stop && lately(last) => Whose::Ours,
             _ if leaves_word(&last.order.action) && lately(last) => Whose::Unclear,
             _ if orders
@@ -179,7 +191,8 @@ impl Engine {
             return false;
         }
         if record.host.as_ref() != Some(host) {
-            return !record.left.contains(host);
+            let newest = self.belief.acts_on(workload).next_back().is_some_and(|last| last.acts_at() == Some(host));
+            return newest && !record.left.contains(host);
         }
         let Some(trouble) = &record.trouble else { return false };
         let before: Vec<&Action> =

@@ -198,8 +198,12 @@ impl Engine {
         let late = self.belief.workloads.values().filter(|record| !record.late_on.is_empty());
         let late: Vec<WorkloadId> = late.map(|record| record.workload.clone()).collect();
         for workload in late {
-            let Some(record) = self.belief.workloads.get_mut(&workload) else { continue };
-            record.late_on.values_mut().for_each(|until| *until = now + LATE_START);
+            let (workloads, meta) = (&mut self.belief.workloads, &self.belief.meta);
+            let Some(record) = workloads.get_mut(&workload) else { continue };
+            for until in record.late_on.values_mut() {
+                // What the term before is known to have lasted since counts (scenario 797).
+                *until = now + LATE_START - meta.lasted_before_since(*until - LATE_START);
+            }
         }
         for workload in unsettled {
             let Some(record) = self.belief.workloads.get_mut(&workload) else { continue };

@@ -132,14 +132,6 @@ impl Evidence {
         })
     }
 
-    /// True while a revert of it is under way.
-    pub fn reverts(&self, workload: &WorkloadId) -> bool {
-        self.open.values().any(|open| {
-            open.unknown_since.is_none()
-                && matches!(&open.order.action, Action::Revert { workload: of, .. } if of == workload)
-        })
-    }
-
     /// Number of orders without a certain outcome.
     pub fn open_orders(&self) -> usize {
         self.open.len()

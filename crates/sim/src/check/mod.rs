@@ -372,7 +372,8 @@ impl Checker {
             Truth::Moved { guest, to, by, .. } => {
                 self.moves.went_away(guest);
                 self.last_ran.insert(guest.clone(), to.clone());
-                if *by == Starter::Person {
+                // What arrives had begun to leave before an operator said stop (scenario 804).
+                if *by == Starter::Person && !self.stops.commanded_off(guest) {
                     self.stops.over(guest);
                 }
             }
@@ -384,7 +385,7 @@ impl Checker {
             }
             Truth::Ended { guest, why, .. } => {
                 self.goodbyes.ended(guest, world.now);
-                self.stops.ended(guest, *why, self.evidence.reverts(guest), world.now);
+                self.stops.ended(guest, *why, world.now);
             }
             Truth::PersonStopped { guest } => self.stops.happened(guest, world.now),
             Truth::Redefined { guest, .. } => self.stops.redefined(guest, world.now),

@@ -113,6 +113,12 @@ impl Checker {
             return;
         }
         let Some(host) = target.filter(|_| !self.is_another(world, workload)) else { return };
+        // What does not run where it is to leave does not arrive anywhere either (scenario 803).
+        if let Action::Migrate { from, .. } = &order.action
+            && world.guests.get(workload).is_some_and(|guest| !guest.processes.contains_key(from))
+        {
+            return;
+        }
         let others = self.true_others(world, workload, host, Known::Now);
         if let Some(other) = others.into_iter().find(|other| !hosts.contains(&other)) {
             let text = format!("{} while it truly executes on {other}", order.action);

@@ -131,6 +131,7 @@ impl Stops {
     /// The controller gave up what an operator asked for. If that was a revert of what was stopped, and nothing started it
     /// meanwhile, it is stopped as before: no operator asked to start it as it is.
     pub fn given_up_asked(&mut self, workload: &WorkloadId) {
+        self.revert_asked.remove(workload);
         let Some(before) = self.before_revert.remove(workload) else { return };
         let keys = || workload.clone();
         self.true_since.extend(before.true_since.map(|at| (keys(), at)));
@@ -185,15 +186,16 @@ impl Stops {
         }
     }
 
-    /// It ended. `reverting`: in the middle of a revert.
-    pub fn ended(&mut self, workload: &WorkloadId, why: OffReason, reverting: bool, now: Time) {
+    /// It ended.
+    pub fn ended(&mut self, workload: &WorkloadId, why: OffReason, now: Time) {
         let own = self.own.get(workload);
         if own.is_some_and(|(ordered, _)| now.since(*ordered) > LOOKS_LIKE_A_PERSONS_AFTER) {
             self.ended_late.insert(workload.clone());
         }
         let looks = |word: OffReason| why == word || why == OffReason::Destroyed;
         let same = own.is_some_and(|(at, word)| looks(*word) && now.since(*at) <= LOOKS_LIKE_A_PERSONS_AFTER);
-        let in_revert = why == OffReason::Shutdown && reverting && self.revert_asked.contains(workload);
+        // Until the revert that an operator asked for is carried out, by this controller or the next (scenarios 403 and 805).
+        let in_revert = why == OffReason::Shutdown && self.revert_asked.contains(workload);
         if same || in_revert {
             self.ended_beside_own.insert(workload.clone());
         }
@@ -262,7 +264,14 @@ impl Stops {
     /// The controller stops it itself: the host's next word is not a person's.
     pub fn ordered(&mut self, order: &Order, now: Time) {
         if let Some((workload, word)) = word_of(&order.action) {
-            self.words.entry(workload.clone()).or_default().remove(order.action.host());
+            let said = self.words.entry(workload.clone()).or_default().remove(order.action.host());
+            // Told in the step that gave the order: for the controller it may have come after that (scenario 795).
+            if self.told.get(workload) == Some(&now)
+                && said.is_some_and(|(state, at)| at == now && state == DomainState::Off(word))
+            {
+                self.told.remove(workload);
+                self.ended_beside_own.insert(workload.clone());
+            }
             self.own.insert(workload.clone(), (now, word));
             self.started_by_others.remove(workload);
         }
@@ -345,6 +354,13 @@ impl Stops {
             && let Some(at) = self.given_up.get(&(workload.clone(), why))
             && said_before.since(*at) <= LOOKS_LIKE_A_PERSONS_AFTER
         {
+            self.ended_beside_own.insert(workload.clone());
+        }
+        // A person was faster than a stop of the controller's own with the same word, which was under way when this was told (scenario 799).
+        let of_own_stop = |(at, word): &(Time, OffReason)| {
+            state == DomainState::Off(*word) && now.since(*at) <= LOOKS_LIKE_A_PERSONS_AFTER
+        };
+        if before != Some(state) && self.own.get(workload).is_some_and(of_own_stop) {
             self.ended_beside_own.insert(workload.clone());
         }
         if before == Some(state) && state.is_live() {
