@@ -84,14 +84,19 @@ impl Engine {
         }
     }
 
-    /// Where these would go now, each with all that must be on its host.
+    /// Where these would go now, each with all that must be on its host. A spare stays one, also if it was brought in for another:
+    /// what drifts there keeps it from being a spare again (scenarios 160 and 742).
     fn together(&self, workloads: &[WorkloadId]) -> Vec<Move> {
         let company: BTreeSet<WorkloadId> = workloads.iter().flat_map(|workload| self.moves_with(workload)).collect();
         let requests = self.running(|record| company.contains(&record.workload));
         if requests.is_empty() {
             return Vec::new();
         }
-        let placement = place(&requests, &self.candidates(), &self.located_groups());
+        let mut hosts = self.candidates();
+        for (host, candidate) in &mut hosts {
+            candidate.spare = self.host_spec(host).is_some_and(|spec| spec.spare);
+        }
+        let placement = place(&requests, &hosts, &self.located_groups());
         let step = |(workload, chosen): (WorkloadId, Chosen)| {
             let from = requests.get(&workload)?.current.clone().filter(|from| *from != chosen.host)?;
             Some(Move { workload, from, to: chosen.host, why: "that host suits it better".to_owned() })

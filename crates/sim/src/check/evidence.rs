@@ -1,6 +1,7 @@
 //! The checker's own small belief: where a workload may run by all that was told to the controller. It is kept apart
 //! from the engine's on purpose; a start elsewhere while it holds a host is a start without proof.
 
+use super::BOOT_TIME_OFF_BY;
 use mainstay_model::{
     Action, ActionId, Command, Detail, DomainChange, Fact, HostChannel, HostId, Order, Outcome, PowerState, Proof,
     Span, Time, WorkloadId,
@@ -40,6 +41,8 @@ pub(super) struct Evidence {
     ran_twice: BTreeMap<WorkloadId, BTreeSet<HostId>>,
     /// When its hypervisor was last heard.
     heard: BTreeMap<HostId, Time>,
+    /// When the kernel of each host began to run, as it told last.
+    booted: BTreeMap<HostId, Time>,
 }
 
 #[derive(Clone, Debug)]
@@ -180,6 +183,21 @@ impl Evidence {
         });
     }
 
+    /// A host runs another kernel than before: what the one before had not carried out, and whose answer did not come, is over
+    /// with that (scenarios 547 and 741). An order that left for the new kernel is answered, or unknown later than this.
+    fn booted(&mut self, host: &HostId, at: Time, now: Time) {
+        let off_by = BOOT_TIME_OFF_BY + Span(now.since(at).0 / 20);
+        let Some(before) = self.booted.insert(host.clone(), at) else { return };
+        if at <= before + off_by {
+            self.booted.insert(host.clone(), before);
+            return;
+        }
+        self.open.retain(|_, open| {
+            let sent_there = open.order.action.may_run_on() == Some(host);
+            !(sent_there && open.unknown_since.is_some() && open.left_at < at)
+        });
+    }
+
     fn told_on(&mut self, workload: &WorkloadId, host: &HostId) {
         let ran_on = self.ran_on.entry(workload.clone()).or_default();
         ran_on.retain(|other| other != host);
@@ -267,6 +285,7 @@ impl Evidence {
             }
             Fact::Power { host, state: PowerState::Off, .. } => self.proved_off(host, now),
             Fact::HostHeard { host, channel: HostChannel::Hypervisor } => _ = self.heard.insert(host.clone(), now),
+            Fact::HostBooted { host, at } => self.booted(host, *at, now),
             _ => {}
         }
     }

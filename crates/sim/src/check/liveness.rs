@@ -6,7 +6,11 @@ use crate::{
     world::World,
 };
 use mainstay_engine::view::ClusterView;
-use mainstay_model::{Code, Span, Subject, Time, WorkloadId, spec::Managed};
+use mainstay_model::{
+    Code, Span, Subject, Time, WorkloadId,
+    spec::{Managed, Selector},
+};
+use std::collections::BTreeSet;
 
 /// Alarms that say that a person is needed, and that the workload is rightly down until then. What is taken for stopped by
 /// a person is down rightly only if a person stopped it, or its host in good order.
@@ -65,9 +69,17 @@ impl Checker {
 
     /// Nothing was wrong any more since then, and yet something was moved or started.
     pub fn should_have_rested(&mut self, world: &World, record: &Record, since: Time) {
-        let passages = record.starts.iter().chain(&record.moves).filter(|entry| entry.at > since);
-        let restless = passages.filter(|entry| !self.excused.contains(&entry.workload)).collect::<Vec<_>>();
-        if let Some(Passage { workload, to, at, .. }) = restless.first() {
+        let later = |entry: &&Passage| entry.at > since;
+        let own = |entry: &&Passage| !self.excused.contains(&entry.workload);
+        let sick: BTreeSet<_> = record
+            .starts
+            .iter()
+            .filter(later)
+            .map(|entry| &entry.workload)
+            .filter(|it| self.excused.contains(*it))
+            .collect();
+        let moves = record.moves.iter().filter(|entry| !bound_to(world, &entry.workload, &sick));
+        if let Some(Passage { workload, to, at, .. }) = record.starts.iter().chain(moves).filter(later).find(own) {
             let at_s = at.0 as f64 / 1000.0;
             let text =
                 format!("{workload} was moved or started on {to} at {at_s} s although all had been well for long");
@@ -101,4 +113,15 @@ impl Checker {
             excuses && span.cleared.is_none_or(lasts)
         })
     }
+}
+
+/// True if a rule keeps the workload together with one of these, or apart from it: where that one goes is a reason to move
+/// (scenario 743).
+fn bound_to(world: &World, workload: &WorkloadId, others: &BTreeSet<&WorkloadId>) -> bool {
+    let chooses = |selector: &Selector, name: &WorkloadId| {
+        world.guests.get(name).is_some_and(|guest| selector.chooses(name, &guest.tags))
+    };
+    let together = world.spec.together.iter().map(|rule| &rule.selector);
+    let mut selectors = together.chain(world.spec.apart.iter().map(|rule| &rule.selector));
+    selectors.any(|it| chooses(it, workload) && others.iter().any(|other| chooses(it, other)))
 }
