@@ -2,7 +2,7 @@
 //! `whose` judges which; here belief follows, and the incident or the alarm begins.
 
 use crate::{
-    belief::{OrderRecord, Seen, StoppedHow, Want},
+    belief::{OrderRecord, Seen, StoppedHow, Want, WorkloadRecord},
     engine::Engine,
     whose::{Whose, cause_of_end, persons_stop},
 };
@@ -355,19 +355,28 @@ impl Engine {
         let powered_on = self.belief.workloads.values().filter(|record| {
             let trouble = record.trouble.as_ref();
             trouble.is_some_and(|it| it.cause == Cause::PersonStop && it.started_at.is_none())
-                && record.may_run_on.is_empty()
                 && record.asked.is_none()
                 && left_off(&record.workload)
         });
-        let powered_on: Vec<(WorkloadId, HostId)> =
-            powered_on.filter_map(|record| Some((record.workload.clone(), record.host.clone()?))).collect();
-        for (workload, host) in powered_on {
+        let in_doubt = |record: &WorkloadRecord| {
+            record.may_run_on.iter().all(|host| record.pending_on.contains(host) || record.unsettled.contains_key(host))
+        };
+        let powered_on: Vec<(WorkloadId, HostId, bool)> = powered_on
+            .filter(|record| in_doubt(record))
+            .filter_map(|record| Some((record.workload.clone(), record.host.clone()?, record.may_run_on.is_empty())))
+            .collect();
+        for (workload, host, runs_nowhere) in powered_on {
             let seen = self.belief.workload_senses.get(&workload).and_then(|senses| senses.seen.get(&host));
             let how = seen.and_then(|seen| match seen.state {
                 DomainState::Off(reason) => persons_stop(reason),
                 _ => None,
             });
-            self.stopped_by_person(&host, &workload, how.unwrap_or(StoppedHow::Shutdown));
+            let how = how.unwrap_or(StoppedHow::Shutdown);
+            if runs_nowhere {
+                self.stopped_by_person(&host, &workload, how);
+            } else if let Some(record) = self.belief.workloads.get_mut(&workload) {
+                record.stopped_on = Some((host, how)); // until it is known what came of the start (scenario 809)
+            }
         }
     }
 }

@@ -72,7 +72,12 @@ impl Engine {
             last.order.action.may_run_on().is_some() && ended_from.since(last.ordered_at) <= COME_OUT_TOGETHER
         });
         let of_same_trouble = |order: &OrderRecord| trouble.is_some_and(|trouble| trouble.since <= order.ordered_at);
+        // Nothing that was under way before a boot of its host comes any more (scenario 807).
+        let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at);
+        let ended_by_boot =
+            |order: &OrderRecord| booted.is_some_and(|at| order.ordered_at + self.boot_time_off_by(at) < at);
         let may_come = |order: &OrderRecord| match &order.ended {
+            Some((_, Outcome::Unknown { .. })) if ended_by_boot(order) => false,
             Some((at, Outcome::Unknown { .. })) => {
                 let since = watched.map_or(*at, |since| since.max(*at));
                 let comes = ended_from.since(since) <= STOP_MAY_COME || just_started && of_same_trouble(order);

@@ -69,7 +69,8 @@ impl Checker {
         if first.0 != known_since {
             *first = (known_since, world.now);
         }
-        let known = world.now.since(first.1) >= KNOWN_FOR && !self.memory_is_old;
+        // The record may be of another VM of that name by now (scenario 806).
+        let known = world.now.since(first.1) >= KNOWN_FOR && !self.memory_is_old && !self.is_another(world, &workload);
         let forgotten = self.evidence.may_run(&workload);
         let forgotten = forgotten.into_iter().find(|(host, _)| known && !may_run_on.contains(host));
         if let Some((host, why)) = forgotten {

@@ -93,7 +93,7 @@ impl Checker {
     }
 
     /// The name belongs to another VM on record: one that a person defined under it, on a host in sight (scenarios 401 and 542).
-    fn is_another(&self, world: &World, workload: &WorkloadId) -> bool {
+    pub(super) fn is_another(&self, world: &World, workload: &WorkloadId) -> bool {
         let guest = world.guests.get(workload);
         guest.is_some_and(|guest| self.uuids.get(workload).is_some_and(|uuid| *uuid != guest.uuid))
     }

@@ -41,6 +41,8 @@ pub(super) struct Stops {
     before_revert: BTreeMap<WorkloadId, BeforeRevert>,
     /// Workloads that an operator asked to revert, and that were not started since.
     revert_asked: BTreeSet<WorkloadId>,
+    /// Likewise to restart.
+    restart_asked: BTreeSet<WorkloadId>,
     /// Workloads that a stop of the controller's own ended long after it was ordered: by then it looks like a person's.
     ended_late: BTreeSet<WorkloadId>,
     /// Workloads that were destroyed while a stop of the controller's own was under way or just over, or shut down while it asked
@@ -132,6 +134,7 @@ impl Stops {
     /// meanwhile, it is stopped as before: no operator asked to start it as it is.
     pub fn given_up_asked(&mut self, workload: &WorkloadId) {
         self.revert_asked.remove(workload);
+        self.restart_asked.remove(workload);
         let Some(before) = self.before_revert.remove(workload) else { return };
         let keys = || workload.clone();
         self.true_since.extend(before.true_since.map(|at| (keys(), at)));
@@ -170,6 +173,7 @@ impl Stops {
         self.ended_beside_own.remove(workload);
         self.ended_in_order.remove(workload);
         self.revert_asked.remove(workload);
+        self.restart_asked.remove(workload);
         self.asked_unaware.remove(workload);
     }
 
@@ -196,7 +200,9 @@ impl Stops {
         let same = own.is_some_and(|(at, word)| looks(*word) && now.since(*at) <= LOOKS_LIKE_A_PERSONS_AFTER);
         // Until the revert that an operator asked for is carried out, by this controller or the next (scenarios 403 and 805).
         let in_revert = why == OffReason::Shutdown && self.revert_asked.contains(workload);
-        if same || in_revert {
+        // Or the restart (scenario 808).
+        let in_restart = why == OffReason::Shutdown && self.restart_asked.contains(workload);
+        if same || in_revert || in_restart {
             self.ended_beside_own.insert(workload.clone());
         }
         if matches!(why, OffReason::Shutdown | OffReason::Saved) {
@@ -289,6 +295,7 @@ impl Stops {
 
     /// An operator asks to restart it.
     pub fn restart_asked(&mut self, workload: &WorkloadId) {
+        self.restart_asked.insert(workload.clone());
         if self.true_since.contains_key(workload) && !self.told.contains_key(workload) {
             self.asked_unaware.insert(workload.clone());
         }
