@@ -151,7 +151,8 @@ impl Checker {
     }
 
     /// The controller stands still until then.
-    pub fn controller_sleeps(&mut self, until: Time) {
+    pub fn controller_sleeps(&mut self, now: Time, until: Time) {
+        self.figures.controller_sleeps(now, until);
         self.evidence.controller_sleeps(until);
     }
 
