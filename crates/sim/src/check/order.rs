@@ -40,6 +40,9 @@ impl Checker {
             }
             _ => {}
         }
+        if let (Some(workload), Some(_)) = (order.action.workload(), order.action.may_run_on()) {
+            self.withheld.remove(workload);
+        }
         match &order.action {
             Action::Start { workload, host } | Action::Revert { workload, host, .. } => {
                 self.person_stop_holds(world, order, workload);
