@@ -187,6 +187,7 @@ impl Engine {
             started_at: None,
             pictured: false,
             exhausted: false,
+            by_revert: false,
         });
         record.trying = None;
         record.moving = None;
