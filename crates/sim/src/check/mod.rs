@@ -98,6 +98,8 @@ pub(crate) struct Checker {
     last_start: BTreeMap<WorkloadId, Time>,
     /// And on each host.
     last_start_on: BTreeMap<(WorkloadId, HostId), Time>,
+    /// Likewise, without migrations: what they bring there began elsewhere.
+    last_start_by_itself: BTreeMap<(WorkloadId, HostId), Time>,
     /// Known to be stopped when the backup was made: these stay so.
     stopped_in_backup: BTreeSet<WorkloadId>,
     /// On record as stopped when the backup was made.

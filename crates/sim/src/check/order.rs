@@ -73,6 +73,9 @@ impl Checker {
         }
         if let Some((workload, host)) = order.action.workload().zip(order.action.may_run_on()) {
             self.last_start.insert(workload.clone(), world.now);
+            if !matches!(order.action, Action::Migrate { .. }) {
+                self.last_start_by_itself.insert((workload.clone(), host.clone()), world.now);
+            }
             self.last_start_on.insert((workload.clone(), host.clone()), world.now);
         }
         self.stops.ordered(order, world.now);
