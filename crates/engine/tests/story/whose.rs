@@ -22,7 +22,7 @@ fn a_persons_stop_is_known_at_once() {
     ] {
         let mut story = Story::new();
         restarted(&mut story);
-        story.now = story.now + later;
+        story.pass(later); // awake all the while
         story.event("h1", DomainState::Off(word));
         assert_eq!(story.alarms(), [Code::STOPPED_BY_PERSON], "{word:?}");
         story.pass(Span::minutes(2));
@@ -43,7 +43,7 @@ fn a_shutdown_of_ours_that_comes_a_moment_late_is_not_a_persons() {
         story.command(Command::MoveWorkload { workload: "web-1".into(), to: Some("h2".into()), cold: true });
         let (stop, _) = story.only_order();
         story.fails(stop);
-        story.now = story.now + late;
+        story.pass(late);
         story.event("h1", DomainState::Off(word));
         story.pass(Span::secs(5));
         let starts = story.ordered().iter().any(|action| matches!(action, Action::Start { .. }));
