@@ -28,7 +28,11 @@ impl Engine {
         let unsettled = record.unsettled.contains_key(host) || record.pending_on.contains(host);
         let starting = self.starting_there(workload, host);
         if let Some(how) = self.stopped_after_doubtful_start(workload, host).filter(|_| unsettled && !starting) {
-            return self.stopped_by_person(host, workload, how);
+            self.stopped_by_person(host, workload, how);
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.ended_unseen = !was_live; // when that was is not known (scenario 674)
+            }
+            return;
         }
         // What is incoming is never shut down: it had arrived, whatever is not known of its migration.
         let shut_down = reason == OffReason::Shutdown && was_live && unsettled && !starting;
@@ -114,8 +118,14 @@ impl Engine {
         } else if let Whose::Person(how) = whose
             && ((was_live || might_run_here) && wanted && !stopping && !known_trouble && runs_elsewhere)
         {
-            // Another host may run it, and does not tell: what is found out of it decides (scenario 309).
-            if let Some(record) = self.belief.workloads.get_mut(workload) {
+            // Another host may run it, and does not tell: what is found out of it decides (scenario 309). If it tells that it runs there,
+            // this end was before that (scenario 666); and a memory that was put back may lack a stop of our own (scenario 668).
+            let runs = record.may_run_on.iter().any(|other| self.runs_in_sight(workload, other));
+            let forgotten = self.belief.meta.restored().is_some() && last_seen.is_none();
+            if !runs
+                && !forgotten
+                && let Some(record) = self.belief.workloads.get_mut(workload)
+            {
                 record.stopped_on = Some((host.clone(), how));
             }
         } else if (was_live || might_run_here) && wanted && !stopping && !known_trouble && !runs_elsewhere {
@@ -136,6 +146,28 @@ impl Engine {
             self.forget_if_removed(workload);
         }
         self.agenda.stir();
+    }
+
+    /// A host that was proved off reports only now that a person stopped the workload there: that was before the host went
+    /// (scenario 671).
+    pub(crate) fn ended_before_its_host(&mut self, host: &HostId, workload: &WorkloadId, reason: OffReason) {
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let lost = record.trouble.as_ref().is_some_and(|it| it.cause == Cause::HostLost && it.started_at.is_none());
+        let here = record.host.as_ref() == Some(host) && record.want == Want::Running;
+        let unasked = record.asked.is_none() && record.moving.is_none();
+        let Whose::Person(how) = self.whose(workload, host, reason) else { return };
+        if !lost || !here || !unasked {
+            return;
+        }
+        if record.may_run_on.is_empty() && self.life_order(workload).is_none() {
+            self.stopped_by_person(host, workload, how);
+            if let Some(record) = self.belief.workloads.get_mut(workload) {
+                record.trying = None;
+            }
+        } else if let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.stopped_on = Some((host.clone(), how)); // if it comes up nowhere, it is off as a person wants it
+        }
+        self.agenda.touch(workload);
     }
 
     /// A person had stopped it here, and its host says now that it crashed: it was started meanwhile, and not seen to run. So it was if
@@ -229,6 +261,9 @@ impl Engine {
         host: &HostId,
         last_seen: Option<Time>,
     ) -> Option<(HostId, StoppedHow)> {
+        if self.belief.meta.restored().is_some() {
+            return None; // a stop of our own may be forgotten (scenario 668)
+        }
         let record = self.belief.workloads.get(workload)?;
         let senses = self.belief.workload_senses.get(workload)?;
         let since = |seen: &Seen| last_seen.is_some_and(|last| seen.since > last);

@@ -2,7 +2,7 @@
 //! here; what follows when it is off is in `ends`.
 
 use crate::{
-    belief::{AskedFor, HostPhase, HostSenses, OrderRecord, Seen, StoppedHow, Want},
+    belief::{AskedFor, HostPhase, HostSenses, OrderRecord, Seen, Sight, StoppedHow, Want},
     engine::Engine,
     whose::{Whose, pause_cause},
 };
@@ -31,6 +31,8 @@ struct Before {
     still: bool,
     /// Since when its host had said that it is off there.
     ended_at: Option<Time>,
+    /// It was incoming, or only began to start there.
+    busy: bool,
 }
 
 impl Engine {
@@ -42,7 +44,13 @@ impl Engine {
             }
             return; // the next inventory introduces it, if it is news at all
         }
-        if !self.counts(host) || self.is_namesake(workload, host) {
+        if self.is_namesake(workload, host) {
+            return;
+        }
+        if !self.counts(host) {
+            if let DomainChange::State(DomainState::Off(reason)) = change {
+                self.ended_before_its_host(host, workload, reason);
+            }
             return;
         }
         match change {
@@ -55,7 +63,11 @@ impl Engine {
                 let record = self.belief.workloads.get(workload);
                 let may_run = record.is_some_and(|record| record.may_run_on.contains(host));
                 if may_run && self.seen_live(workload, host) {
-                    self.belief.workload_senses.entry(workload.clone()).or_default().undefined_live = true;
+                    // Or its host booted, and a person renamed it there before a list told of that (scenario 679).
+                    let (now, ours) = (self.now, self.removing_there(workload, host));
+                    let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+                    senses.undefined_live = true;
+                    senses.gone_at = senses.gone_at.max(Some(now).filter(|_| !ours));
                 }
                 if !may_run || self.seen_off(workload, host) {
                     self.sighting(host, workload, DomainState::Off(OffReason::Undefined), self.now);
@@ -92,6 +104,11 @@ impl Engine {
     pub(crate) fn seen_live(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let senses = self.belief.workload_senses.get(workload);
         senses.and_then(|senses| senses.seen.get(host)).is_some_and(|seen| seen.state.is_live())
+    }
+
+    /// Its host is in sight, and reports that it is live there.
+    pub(crate) fn runs_in_sight(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        self.seen_live(workload, host) && self.sight(host) == Sight::Heard
     }
 
     fn seen_off(&self, workload: &WorkloadId, host: &HostId) -> bool {
@@ -180,7 +197,9 @@ impl Engine {
             }
             self.sight_settles(workload, host, at);
             let ended_at = before.filter(|seen| !seen.state.is_live()).map(|seen| seen.since);
-            self.went_live(host, workload, state, Before { first, was_live: was_live && !is_another, still, ended_at });
+            let busy = before.is_some_and(|seen| seen.state == DomainState::Paused(PauseReason::Busy));
+            let was_live = was_live && !is_another;
+            self.went_live(host, workload, state, Before { first, was_live, still, ended_at, busy });
         } else {
             // What is incoming is never shut down: it had arrived (scenario 664).
             let in_order = matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Saved));
@@ -201,7 +220,7 @@ impl Engine {
 
     fn went_live(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, before: Before) {
         let subject = Subject::Workload(workload.clone());
-        let Before { first, was_live, still, ended_at } = before;
+        let Before { first, was_live, still, ended_at, busy } = before;
         self.belief.may_run(workload, host);
         if state == DomainState::Running
             && let Some(record) = self.belief.workloads.get_mut(workload)
@@ -258,7 +277,9 @@ impl Engine {
         let elsewhere = record.host.as_ref() != Some(host);
         let known_off = !first || record.host.is_some();
         // A start may be seen halfway: libvirt holds it for a moment, or a person lets it begin paused.
-        let by_person = wanted_stopped && !ours && (!still || record.coming_up.as_ref() == Some(host));
+        // A person's move that arrives while an operator's stop is under way at its source starts nothing (scenario 678).
+        let arrived = busy && operator && self.left_during_a_stop(workload, host);
+        let by_person = wanted_stopped && !ours && !arrived && (!still || record.coming_up.as_ref() == Some(host));
         // What panicked had been running, and what its disk failed under too (scenario 345).
         let ran = match state {
             DomainState::Paused(reason) => pause_cause(reason).is_some(),
@@ -289,6 +310,16 @@ impl Engine {
             }
         }
         self.agenda.stir();
+    }
+
+    /// A stop of ours is under way on another host, which does not say that it ended there: it left.
+    fn left_during_a_stop(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let order = self.life_order(workload).map(|order| &order.order.action);
+        let Some(Action::Stop { host: source, .. }) = order else { return false };
+        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(source));
+        let ended =
+            seen.is_some_and(|seen| !seen.state.is_live() && seen.state != DomainState::Off(OffReason::Migrated));
+        source != host && !ended
     }
 
     /// It came up there. `as_before`: it is first seen in this term, and ran there in the one before.

@@ -13,7 +13,7 @@
 //! no end before its host's boot.
 
 use crate::{
-    belief::{OrderRecord, Sight, StoppedHow, Want},
+    belief::{OrderRecord, StoppedHow, Want},
     engine::Engine,
     whose::{LATE_WORD, STOP_MAY_COME, Whose},
 };
@@ -37,9 +37,14 @@ impl Engine {
             return; // a stop of our own may be forgotten: an operator is asked
         }
         let Whose::Person(how) = self.whose(workload, host, reason) else { return };
-        let Some(record) = self.belief.workloads.get(workload).filter(|record| record.want == Want::Running) else {
-            return;
-        };
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        match record.want {
+            Want::Running => {}
+            // A person stopped it elsewhere: the newest of these ends is the one that counts (scenario 670).
+            Want::Stopped { how: StoppedHow::Shutdown | StoppedHow::Saved | StoppedHow::Destroyed, .. }
+                if record.host.as_ref() != Some(host) => {}
+            Want::Stopped { .. } => return,
+        }
         let trouble = record.trouble.as_ref().filter(|trouble| trouble.started_at.is_none());
         // Its home said how it ended there, in this term or an earlier one.
         let home = record.host.as_ref() == Some(host);
@@ -74,7 +79,7 @@ impl Engine {
         }
         let doubtful = record.may_run_on.iter().chain(record.unsettled.keys());
         let elsewhere: Vec<&HostId> = doubtful.filter(|other| *other != host).collect();
-        if elsewhere.iter().any(|other| self.seen_live(workload, other) && self.sight(other) == Sight::Heard) {
+        if elsewhere.iter().any(|other| self.runs_in_sight(workload, other)) {
             return; // one of two was stopped
         }
         let busy = self.life_order(workload).is_some();

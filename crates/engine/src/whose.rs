@@ -151,17 +151,17 @@ impl Engine {
         let as_asked = record
             .is_some_and(|it| matches!(it.want, Want::Stopped { how: StoppedHow::Operator, .. }) && trouble.is_none());
         let again = as_asked && state.is_live() || cause.is_some() && trouble.map(|trouble| trouble.cause) == cause;
-        let failed = |order: &&OrderRecord| {
+        let not_through = |order: &&OrderRecord| {
             order.order.action.may_run_on() == Some(host)
                 && match &order.ended {
                     Some((_, Outcome::Failed { error })) => error.proves != Proof::There,
-                    Some((_, Outcome::Unknown { .. })) => true,
-                    _ => false,
+                    Some((_, Outcome::Done { .. })) => false,
+                    Some((_, Outcome::Unknown { .. })) | None => true, // a list tells (scenario 676)
                 }
         };
         again
             && !self.seen_live(workload, host)
-            && self.orders_there(workload, host).find(|order| !failed(order)).is_some_and(|last| {
+            && self.orders_there(workload, host).find(|order| !not_through(order)).is_some_and(|last| {
                 let done = |(at, outcome): &(Time, Outcome)| {
                     matches!(outcome, Outcome::Done { .. }) && self.now.since(*at) <= LATE_WORD
                 };
@@ -192,7 +192,8 @@ impl Engine {
         }
         if record.host.as_ref() != Some(host) {
             let newest = self.belief.acts_on(workload).next_back().is_some_and(|last| last.acts_at() == Some(host));
-            return newest && !record.left.contains(host);
+            let by_us = record.kept_on.is_none(); // a person who took it elsewhere may have left it here as well (scenario 675)
+            return newest && by_us && !record.left.contains(host);
         }
         let Some(trouble) = &record.trouble else { return false };
         let before: Vec<&Action> =

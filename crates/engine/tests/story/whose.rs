@@ -22,7 +22,7 @@ fn a_persons_stop_is_known_at_once() {
     ] {
         let mut story = Story::new();
         restarted(&mut story);
-        story.pass(later); // awake all the while
+        story.pass(later); // awake: what waits for one that sleeps may be older
         story.event("h1", DomainState::Off(word));
         assert_eq!(story.alarms(), [Code::STOPPED_BY_PERSON], "{word:?}");
         story.pass(Span::minutes(2));

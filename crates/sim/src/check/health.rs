@@ -5,7 +5,8 @@ use super::{Checker, Rule};
 use crate::world::World;
 use mainstay_model::{
     Action, Activity, Command, DomainChange, DomainState, Fact, GuestChannel, HostChannel, HostId, Order, Span,
-    StopHow, Time, WorkloadId, spec::RecoveryPolicy,
+    StopHow, Time, WorkloadId,
+    spec::{ClusterSpec, RecoveryPolicy},
 };
 use std::collections::BTreeMap;
 
@@ -65,6 +66,12 @@ impl Signs {
             }
             _ => {}
         }
+    }
+
+    /// What is taken out of the configuration is not watched, until it lists anew (scenario 677).
+    pub fn configured(&mut self, spec: &ClusterSpec) {
+        let gone = self.hosts.iter_mut().filter(|(host, _)| !spec.hosts.contains_key(*host));
+        gone.for_each(|(_, signs)| signs.known = false);
     }
 
     pub fn fact(&mut self, fact: &Fact, now: Time) {

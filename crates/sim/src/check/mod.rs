@@ -226,7 +226,8 @@ impl Checker {
                 Input::Fact(fact) => self.told_fact(world, fact),
                 Input::Outcome { id, outcome } => self.told_outcome(world, *id, outcome),
                 // The new ladder may be climbed from its beginning; what was used of the old one was allowed.
-                Input::Spec(_) => {
+                Input::Spec(spec) => {
+                    self.signs.configured(spec);
                     self.attempts.values_mut().for_each(Attempts::policy_changed);
                     self.moves.reloaded();
                 }
