@@ -354,7 +354,7 @@ impl Engine {
         };
         let powered_on = self.belief.workloads.values().filter(|record| {
             let trouble = record.trouble.as_ref();
-            trouble.is_some_and(|it| it.cause == Cause::PersonStop && it.started_at.is_none())
+            trouble.is_some_and(|it| it.cause == Cause::PersonStop && !it.by_revert && it.started_at.is_none())
                 && record.asked.is_none()
                 && left_off(&record.workload)
         });

@@ -108,6 +108,12 @@ impl Engine {
         }
     }
 
+    /// When it was down again in the incident it is in, if it was up meanwhile.
+    pub(crate) fn fell_at(&self, workload: &WorkloadId) -> Option<Time> {
+        let incident = self.belief.incidents.get(&self.belief.workloads.get(workload)?.incident?)?;
+        incident.workloads.iter().find(|hit| hit.workload == *workload)?.down_since
+    }
+
     /// What is on record of a workload in the incident it is in.
     fn part_in_incident(&mut self, workload: &WorkloadId) -> Option<&mut IncidentWorkload> {
         let id = self.belief.workloads.get(workload)?.incident?;

@@ -42,3 +42,4 @@ pub mod whatif;
 mod whose;
 
 pub use io::{Change, Input, Row, Step, Table};
+pub use lint::WITHHELD;

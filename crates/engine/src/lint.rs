@@ -7,6 +7,9 @@ use mainstay_model::{
     WorkloadId,
 };
 
+/// The outcome of an order that is withheld begins so.
+pub const WITHHELD: &str = "withheld by the plan linter";
+
 impl Engine {
     /// Withholds the orders of this step which break a safety rule.
     pub(crate) fn lint(&mut self) {
@@ -16,12 +19,9 @@ impl Engine {
                 None => self.out.orders.push(order),
                 Some(why) => {
                     let subject = Subject::Host(order.action.host().clone());
-                    let text = format!("withheld by the plan linter: {}: {why}", order.action);
+                    let text = format!("{WITHHELD}: {}: {why}", order.action);
                     self.note(EventKind::Decided, Severity::Red, subject, text);
-                    self.outcome(
-                        order.id,
-                        Outcome::failed(FailureKind::Refused, format!("withheld by the plan linter: {why}")),
-                    );
+                    self.outcome(order.id, Outcome::failed(FailureKind::Refused, format!("{WITHHELD}: {why}")));
                 }
             }
         }

@@ -194,7 +194,7 @@ impl Simulation {
                 let until = self.world.now + span;
                 self.asleep_until = Some(until);
                 self.world.asleep = true;
-                self.checker.controller_sleeps(until);
+                self.checker.controller_sleeps(self.world.now, until);
             }
             Deed::Operator(command) if self.leader.is_some() => {
                 let id = CommandId(self.commands.len() as u64 + 1);

@@ -219,6 +219,9 @@ pub(crate) struct Trouble {
     /// Every rung of its ladder was tried, and a person is called. Tries may go on.
     #[serde(default)]
     pub exhausted: bool,
+    /// It is off for a revert that an operator asked for, and no person stopped it (scenarios 746 and 747).
+    #[serde(default)]
+    pub by_revert: bool,
 }
 
 /// The rung being tried: stop first if it may still run, then start.

@@ -187,6 +187,7 @@ impl Engine {
             started_at: None,
             pictured: false,
             exhausted: false,
+            by_revert: false,
         });
         record.trying = None;
         record.moving = None;
@@ -232,7 +233,8 @@ impl Engine {
             None if self.runs_again(workload) => self.now,
             None => return,
         };
-        let well_until = trouble.well_until;
+        // It may have fallen more than once since then: the last time counts (scenario 744).
+        let well_until = self.fell_at(workload).map_or(trouble.well_until, |at| at.max(trouble.well_until));
         let answered = senses.and_then(|senses| senses.answered_since);
         // A hang that ended by itself ended now; what it answered before says nothing.
         let silent = senses.is_some_and(|senses| senses.silent().is_some());

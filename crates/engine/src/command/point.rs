@@ -122,6 +122,7 @@ impl Engine {
             started_at: None,
             pictured: true,
             exhausted: false,
+            by_revert: true,
         });
         if record.incident.is_some() {
             self.down_again(workload, well_until); // one that is down stays so

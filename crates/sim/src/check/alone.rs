@@ -102,10 +102,12 @@ impl Checker {
     /// ordered before the controller could know better (scenario 482). A start there that left after that is not excused.
     fn was_called_off_with_its_start(&self, guest: &WorkloadId, host: &HostId) -> bool {
         let Some(claim) = self.alone.falsely_off.get(host) else { return false };
-        let sent = self.last_start_on.get(&(guest.clone(), host.clone()));
-        let elsewhere = self.last_start.get(guest);
+        let sent = self.last_start_by_itself.get(&(guest.clone(), host.clone()));
+        // A later move to this very host starts nothing elsewhere (scenario 748).
+        let elsewhere = self.last_start_on.iter().filter(|((started, on), _)| started == guest && on != host);
+        let elsewhere = elsewhere.map(|(_, left)| *left).max();
         sent.is_some_and(|sent| *sent <= claim.since)
-            && elsewhere.is_some_and(|left| claim.refuted.is_none_or(|refuted| *left < refuted))
+            && elsewhere.is_some_and(|left| claim.refuted.is_none_or(|refuted| left < refuted))
     }
 
     /// In the end nothing that is managed would be started by its host alone.

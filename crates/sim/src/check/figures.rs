@@ -28,10 +28,15 @@ pub(super) struct Figures {
     /// Which have answered since the controller has them on record. What never did is not known to answer at all, and counts as one that
     /// is not probed (scenario 484).
     answered: BTreeSet<WorkloadId>,
+    /// When the controller slept: what it is told on waking up counts as of the moment at which it fell asleep.
+    slept: Vec<(Time, Time)>,
 }
 
 /// From, until (`None`: it still lasts).
 type Period = (Time, Option<Time>);
+
+/// A controller that is at work takes a step within this.
+const STEPS_WITHIN: Span = Span::secs(1);
 
 /// In order.
 type Periods = Vec<Period>;
@@ -89,6 +94,24 @@ impl Figures {
         asked || held(self.left_off.get(workload), until)
     }
 
+    /// The controller stands still.
+    pub fn controller_sleeps(&mut self, now: Time, until: Time) {
+        self.slept.push((now, until));
+    }
+
+    /// True if the controller fell asleep at that time, and the workload was well until it had woken up and heard what waited: only
+    /// that is known of when (scenario 745).
+    fn was_well_in_sleep(&self, workload: &WorkloadId, at: Time) -> bool {
+        let fell_asleep = |slept: &&(Time, Time)| at <= slept.0 && slept.0.since(at) <= STEPS_WITHIN;
+        let well = |(from, until): &(Time, Time)| {
+            let periods = self.well.get(workload).into_iter().flatten();
+            periods
+                .into_iter()
+                .any(|(begin, end)| *begin <= *until + STEPS_WITHIN && end.is_none_or(|end| end >= *from))
+        };
+        self.slept.iter().filter(fell_asleep).any(well)
+    }
+
     /// An operator asked for a start of it.
     pub fn asked(&mut self, workload: &WorkloadId, now: Time) {
         self.asked.insert(workload.clone(), now);
@@ -134,7 +157,9 @@ impl Figures {
         let seconds = |time: Time| time.0 as f64 / 1_000.0;
         // Of a guest that never was well there is no moment from which it is down.
         let ever_well = self.well.get(vm).into_iter().flatten().any(|(begin, _)| *begin <= from);
-        let known = self.was_well(vm, from) || self.was_left_off(vm, from) || self.tells_another(incident, vm, from);
+        let asleep = hit.down_since.is_none() && self.was_well_in_sleep(vm, from);
+        let known =
+            asleep || self.was_well(vm, from) || self.was_left_off(vm, from) || self.tells_another(incident, vm, from);
         if ever_well && !known {
             return Some(format!("{vm} is down since {} s by its incident, and was down before", seconds(from)));
         }

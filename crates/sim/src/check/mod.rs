@@ -33,7 +33,7 @@ use evidence::Evidence;
 use figures::Figures;
 use goodbye::Goodbyes;
 use health::Signs;
-use mainstay_engine::{Change, Input, Table};
+use mainstay_engine::{Change, Input, Table, WITHHELD};
 use mainstay_model::{
     Action, ActionId, Command, Detail, DomainChange, DomainSeen, DomainState, Epoch, Fact, HostId, Order, Outcome,
     PauseReason, PowerState, Span, Time, WorkloadId,
@@ -51,6 +51,9 @@ use stops::{Said, Stops};
 
 /// An order that a memory put back has forgotten may be carried out for this long.
 const FORGOTTEN_ORDER_MAY_COME: Span = Span::secs(90);
+
+/// An order that the linter withholds is planned otherwise soon: so often in a row it may withhold those of one workload.
+const WITHHELD_AT_MOST: usize = 2;
 
 /// When a host's kernel began to run is known no better than this, and a twentieth of its age.
 const BOOT_TIME_OFF_BY: Span = Span::secs(10);
@@ -95,6 +98,8 @@ pub(crate) struct Checker {
     last_start: BTreeMap<WorkloadId, Time>,
     /// And on each host.
     last_start_on: BTreeMap<(WorkloadId, HostId), Time>,
+    /// Likewise, without migrations: what they bring there began elsewhere.
+    last_start_by_itself: BTreeMap<(WorkloadId, HostId), Time>,
     /// Known to be stopped when the backup was made: these stay so.
     stopped_in_backup: BTreeSet<WorkloadId>,
     /// On record as stopped when the backup was made.
@@ -123,6 +128,8 @@ pub(crate) struct Checker {
     left: BTreeSet<ActionId>,
     /// Orders that were told to be done.
     done: BTreeSet<ActionId>,
+    /// How often in a row the linter withheld the orders that bring a workload somewhere.
+    withheld: BTreeMap<WorkloadId, usize>,
 }
 
 impl Checker {
@@ -151,7 +158,8 @@ impl Checker {
     }
 
     /// The controller stands still until then.
-    pub fn controller_sleeps(&mut self, until: Time) {
+    pub fn controller_sleeps(&mut self, now: Time, until: Time) {
+        self.figures.controller_sleeps(now, until);
         self.evidence.controller_sleeps(until);
     }
 
@@ -476,6 +484,18 @@ impl Checker {
         }
     }
 
+    /// The linter withheld an order, if so. What brings a workload back must not be planned in the same wrong way for ever.
+    fn is_withheld(&mut self, world: &World, order: &Order, why: &str) {
+        let brings = order.action.workload().filter(|_| order.action.may_run_on().is_some());
+        let Some(workload) = brings.filter(|_| why.starts_with(WITHHELD)) else { return };
+        let times = self.withheld.entry(workload.clone()).or_default();
+        *times += 1;
+        if *times == WITHHELD_AT_MOST + 1 {
+            let text = format!("the linter withheld {times} orders in a row, the last {}: {why}", order.action);
+            self.violate(world, Rule::Liveness, text);
+        }
+    }
+
     /// A recovery point is on record.
     fn recorded(&mut self, world: &World, store: &Store, change: &Change) {
         let point = store.point(&change.key);
@@ -489,6 +509,9 @@ impl Checker {
         let entry = change.body.as_deref().and_then(|body| serde_json::from_str::<Journaled>(body).ok());
         if let Some(Journaled { order, ended: None }) = &entry {
             self.reverts.decided(&order.action, world.now); // also if the controller dies before it leaves
+        }
+        if let Some(Journaled { order, ended: Some((_, Outcome::Failed { error })) }) = &entry {
+            self.is_withheld(world, order, &error.message);
         }
         if let Some(Journaled { order, ended: Some((_, Outcome::Unknown { .. })) }) = &entry {
             self.stops.given_up(&order.action, world.now); // also if it never left: the next term can't know

@@ -40,6 +40,9 @@ impl Checker {
             }
             _ => {}
         }
+        if let (Some(workload), Some(_)) = (order.action.workload(), order.action.may_run_on()) {
+            self.withheld.remove(workload);
+        }
         match &order.action {
             Action::Start { workload, host } | Action::Revert { workload, host, .. } => {
                 self.person_stop_holds(world, order, workload);
@@ -70,6 +73,9 @@ impl Checker {
         }
         if let Some((workload, host)) = order.action.workload().zip(order.action.may_run_on()) {
             self.last_start.insert(workload.clone(), world.now);
+            if !matches!(order.action, Action::Migrate { .. }) {
+                self.last_start_by_itself.insert((workload.clone(), host.clone()), world.now);
+            }
             self.last_start_on.insert((workload.clone(), host.clone()), world.now);
         }
         self.stops.ordered(order, world.now);
