@@ -4,7 +4,7 @@
 use crate::{
     belief::{OrderRecord, Seen, StoppedHow, Want, WorkloadRecord},
     engine::Engine,
-    whose::{Whose, cause_of_end, persons_stop},
+    whose::{LATE_WORD, Whose, cause_of_end, persons_stop},
 };
 use mainstay_model::{
     Action, Cause, DomainState, EventKind, HostId, OffReason, Outcome, Severity, StopHow, Subject, Time, WorkloadId,
@@ -93,7 +93,8 @@ impl Engine {
         let forced = matches!(order, Some(Action::Stop { how: StopHow::Force, .. }));
         let unasked = record.asked.is_none() && !self.was_asked_to_shut_down(workload, host);
         if let Whose::Person(how) = whose
-            && (forced && reason == OffReason::Shutdown && was_live && wanted && unasked)
+            && (forced && was_live || self.just_forced(workload, host))
+            && (reason == OffReason::Shutdown && wanted && unasked)
         {
             // Our force leaves another word: its owner was faster (scenario 313).
             self.stopped_by_person(host, workload, how);
@@ -168,6 +169,16 @@ impl Engine {
             record.stopped_on = Some((host.clone(), how)); // if it comes up nowhere, it is off as a person wants it
         }
         self.agenda.touch(workload);
+    }
+
+    /// Our stop by force there was done a moment ago, and nothing was ordered there since: its word can come after its answer
+    /// (scenario 813).
+    fn just_forced(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        self.orders_there(workload, host).next().is_some_and(|last| {
+            let done = last.ended.as_ref().filter(|(_, outcome)| matches!(outcome, Outcome::Done { .. }));
+            matches!(last.order.action, Action::Stop { how: StopHow::Force, .. })
+                && done.is_some_and(|(at, _)| self.now.since(*at) <= LATE_WORD)
+        })
     }
 
     /// A person had stopped it here, and its host says now that it crashed: it was started meanwhile, and not seen to run. So it was if

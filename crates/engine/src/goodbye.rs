@@ -23,8 +23,8 @@ use crate::{
     whose::{Whose, persons_stop},
 };
 use mainstay_model::{
-    Action, Cause, DomainState, EventKind, HostChannel, HostId, IncidentCause, Severity, Span, Subject, Time,
-    WorkloadId,
+    Action, Cause, DomainState, EventKind, HostChannel, HostId, IncidentCause, OffReason, Severity, Span, Subject,
+    Time, WorkloadId,
     spec::{HostShutdown, PersonStop},
 };
 
@@ -221,6 +221,8 @@ impl Engine {
             let seen = self.belief.workload_senses.get(&workload).and_then(|senses| senses.seen.get(host));
             // Of what had ended in another way it was not believed that it went with its host.
             let how = match seen.map(|seen| seen.state) {
+                // Nor of what our own stop had ended before (scenario 811).
+                None if self.whose(&workload, host, OffReason::Shutdown) == Whose::Ours => continue,
                 None => StoppedHow::Shutdown,
                 Some(DomainState::Off(reason)) => {
                     let since = seen.map_or(self.now, |seen| seen.since);

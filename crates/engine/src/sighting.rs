@@ -277,8 +277,8 @@ impl Engine {
         let elsewhere = record.host.as_ref() != Some(host);
         let known_off = !first || record.host.is_some();
         // A start may be seen halfway: libvirt holds it for a moment, or a person lets it begin paused.
-        // A person's move that arrives while an operator's stop is under way at its source starts nothing (scenario 678).
-        let arrived = busy && operator && self.left_during_a_stop(workload, host);
+        // A person's move that arrives after an operator said stop starts nothing (scenarios 678 and 812).
+        let arrived = busy && operator && self.left_another_host(workload, host);
         let by_person = wanted_stopped && !ours && !arrived && (!still || record.coming_up.as_ref() == Some(host));
         // What panicked had been running, and what its disk failed under too (scenario 345).
         let ran = match state {
@@ -312,11 +312,14 @@ impl Engine {
         self.agenda.stir();
     }
 
-    /// A stop of ours is under way on another host, which does not say that it ended there: it left.
-    fn left_during_a_stop(&self, workload: &WorkloadId, host: &HostId) -> bool {
+    /// It was seen live on another host, or a stop of ours is under way there, and that host does not say that it ended: it left.
+    fn left_another_host(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let seen = self.belief.workload_senses.get(workload).map(|senses| &senses.seen);
         let order = self.life_order(workload).map(|order| &order.order.action);
-        let Some(Action::Stop { host: source, .. }) = order else { return false };
-        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(source));
+        let Some(Action::Stop { host: source, .. }) = order else {
+            return seen.is_some_and(|seen| seen.iter().any(|(other, seen)| other != host && seen.state.is_live()));
+        };
+        let seen = seen.and_then(|seen| seen.get(source));
         let ended =
             seen.is_some_and(|seen| !seen.state.is_live() && seen.state != DomainState::Off(OffReason::Migrated));
         source != host && !ended

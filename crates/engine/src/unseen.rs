@@ -51,7 +51,9 @@ impl Engine {
         let fell = trouble.filter(|it| home && matches!(it.cause, Cause::Crashed | Cause::Signalled | Cause::Panicked));
         let fell_at = fell.filter(|_| !record.may_run_on.contains(host)).map(|trouble| trouble.since);
         // Or the last known run was there: its end is what is reported (scenario 596).
-        let ran_here = record.runs_since.filter(|_| home && record.began_on.as_ref() == Some(host));
+        // What failed to start was known to have ended before that (scenario 810).
+        let known_off = trouble.is_some_and(|it| it.cause == Cause::StartFailed);
+        let ran_here = record.runs_since.filter(|_| home && !known_off && record.began_on.as_ref() == Some(host));
         let Some(after) = otherwise_at.max(booted_at).max(fell_at).max(ran_here) else { return };
         let newest = trouble.is_some_and(|trouble| trouble.since <= after)
             || record.runs_since.is_some_and(|since| since <= after);

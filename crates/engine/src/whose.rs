@@ -182,7 +182,7 @@ impl Engine {
         persons_stop(reason).filter(|_| since_start && self.whose(workload, host, reason) != Whose::Ours)
     }
 
-    /// The last order there was a start, and the host says of an end there what no end before that start leaves. Our own stop leaves the
+    /// The last order there was a start or a revert, and the host says of an end there what no end before that leaves. Our own stop leaves the
     /// word of a person's, but force says nothing of a shutdown: its owner was faster than our force (scenario 667), or it came up and
     /// was stopped already (scenario 792). What crashed, or went with a boot of that host, which knows no reason then (scenario 422),
     /// leaves another word as well; and where nothing was left of it, none at all (scenario 793).
@@ -191,8 +191,11 @@ impl Engine {
             return false;
         };
         let mut orders = self.orders_there(workload, host);
-        let start = orders.next().filter(|last| matches!(last.order.action, Action::Start { .. }));
-        if start.is_none() || record.asked.is_some() || record.moving.is_some() {
+        let Some(last) = orders.next().map(|last| &last.order.action) else { return false };
+        // A revert stops by force what runs, and starts it.
+        let reverts = matches!(last, Action::Revert { .. });
+        let starts = reverts || matches!(last, Action::Start { .. });
+        if !starts || record.asked.is_some() || record.moving.is_some() {
             return false;
         }
         if record.host.as_ref() != Some(host) {
@@ -203,7 +206,7 @@ impl Engine {
         let Some(trouble) = &record.trouble else { return false };
         let before: Vec<&Action> =
             orders.take_while(|it| it.ordered_at >= trouble.since).map(|it| &it.order.action).collect();
-        let forced = before.iter().any(|action| matches!(action, Action::Stop { how: StopHow::Force, .. }));
+        let forced = reverts || before.iter().any(|action| matches!(action, Action::Stop { how: StopHow::Force, .. }));
         let word_of_others =
             |action: &&Action| matches!(action, Action::Stop { how: StopHow::Graceful, .. } | Action::Revert { .. });
         match trouble.cause {

@@ -283,7 +283,12 @@ impl Engine {
             None => missed_at,
         };
         let mut unlisted = self.belief.unknown_runs.iter();
-        let of_before = |(host, at): &(&HostId, &Time)| **at <= until && self.sight(host) == Sight::Heard;
+        // What fell silent since may run it still: that ends with the proof that it is off (scenario 814).
+        let off = |host: &HostId| {
+            self.belief.hosts.get(host).is_some_and(|record| matches!(record.phase, HostPhase::Off { .. }))
+        };
+        let may_tell = |host: &HostId| self.sight(host) == Sight::Heard || renamed && !off(host);
+        let of_before = |(host, at): &(&HostId, &Time)| **at <= until && may_tell(host);
         unlisted.find(of_before).map(|(host, _)| host.clone())
     }
 

@@ -268,7 +268,7 @@ impl Checker {
                 }
                 self.put_back_as_stopped.remove(workload);
                 if matches!(command, Command::RestartWorkload { .. }) {
-                    self.stops.restart_asked(workload);
+                    self.stops.restart_asked(workload, world.now);
                 }
                 self.stops.over(workload);
                 self.stops.wanted(workload);

@@ -294,9 +294,9 @@ impl Stops {
     }
 
     /// An operator asks to restart it.
-    pub fn restart_asked(&mut self, workload: &WorkloadId) {
+    pub fn restart_asked(&mut self, workload: &WorkloadId, now: Time) {
         self.restart_asked.insert(workload.clone());
-        if self.true_since.contains_key(workload) && !self.told.contains_key(workload) {
+        if self.true_since.contains_key(workload) && self.told.get(workload).is_none_or(|told| *told == now) {
             self.asked_unaware.insert(workload.clone());
         }
     }
