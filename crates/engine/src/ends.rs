@@ -131,8 +131,12 @@ impl Engine {
             }
         } else if (was_live || might_run_here) && wanted && !stopping && !known_trouble && !runs_elsewhere {
             if arriving && record.host.as_ref() != Some(host) {
-                // The target of a migration, which never ran: libvirt ends it when the source is gone, and no person wanted that.
-                self.trouble(workload, Cause::HostLost);
+                // The target of a migration, which never ran: libvirt ends it when the source is gone, and no person wanted that, unless
+                // one stopped it there (scenario 816).
+                match record.stopped_on.clone() {
+                    Some((there, how)) => self.stopped_by_person(&there, workload, how),
+                    None => self.trouble(workload, Cause::HostLost),
+                }
             } else if let Some((there, how)) = self.stopped_where_it_began(workload, host, last_seen) {
                 self.stopped_by_person(&there, workload, how);
             } else if matches!(reason, OffReason::Unknown | OffReason::Undefined)

@@ -108,7 +108,11 @@ impl Engine {
 
     /// Its host is in sight, and reports that it is live there.
     pub(crate) fn runs_in_sight(&self, workload: &WorkloadId, host: &HostId) -> bool {
-        self.seen_live(workload, host) && self.sight(host) == Sight::Heard
+        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
+        // What is incoming does not run yet (scenario 816).
+        let runs =
+            seen.is_some_and(|seen| seen.state.is_live() && seen.state != DomainState::Paused(PauseReason::Busy));
+        runs && self.sight(host) == Sight::Heard
     }
 
     fn seen_off(&self, workload: &WorkloadId, host: &HostId) -> bool {
