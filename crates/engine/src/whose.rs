@@ -155,7 +155,8 @@ impl Engine {
         // An operator who has it stopped ends its trouble, and it may have run before that (scenario 599).
         let as_asked = record
             .is_some_and(|it| matches!(it.want, Want::Stopped { how: StoppedHow::Operator, .. }) && trouble.is_none());
-        let again = as_asked && state.is_live() || cause.is_some() && trouble.map(|trouble| trouble.cause) == cause;
+        // It may have been stopped before its host came to say so: it need not be what it was stopped for (scenario 817).
+        let again = as_asked && state.is_live() || cause.is_some() && trouble.is_some();
         let not_through = |order: &&OrderRecord| {
             order.order.action.may_run_on() == Some(host)
                 && match &order.ended {

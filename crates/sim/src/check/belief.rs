@@ -60,8 +60,11 @@ impl Checker {
         let found_off = matches!(&want, Wish::Stopped { how } if how == "found_off");
         let recorded = Recorded { stopped: !matches!(want, Wish::Running), found_off, asked: asked.is_some() };
         let before = self.recorded.insert(workload.clone(), recorded).unwrap_or_default();
-        if recorded.stopped && before.asked && !recorded.asked {
-            self.stops.given_up_asked(&workload);
+        if before.asked && !recorded.asked {
+            self.stops.asked_is_over(&workload);
+            if recorded.stopped {
+                self.stops.given_up_asked(&workload);
+            }
         }
         self.uuids.insert(workload.clone(), uuid);
         // By the world's clock: the controller's may be set back.

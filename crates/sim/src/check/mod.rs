@@ -413,8 +413,9 @@ impl Checker {
         } else {
             self.stops.started_by_controller(guest);
         }
-        // A start that left before an operator said stop does not end that wish.
-        let late = by == Starter::Controller && self.stops.commanded_off(guest);
+        // A start that left before an operator said stop, or before a person's stop was on record, does not end that wish (scenario 818).
+        let on_record = self.is_on_record_as_stopped(guest) && self.stops.wanted_off(guest);
+        let late = by == Starter::Controller && (self.stops.commanded_off(guest) || on_record);
         if !late {
             self.stops.started(guest);
         }

@@ -130,11 +130,15 @@ impl Stops {
         }
     }
 
+    /// What an operator asked for is carried out or given up: it excuses nothing from now on.
+    pub fn asked_is_over(&mut self, workload: &WorkloadId) {
+        self.revert_asked.remove(workload);
+        self.restart_asked.remove(workload);
+    }
+
     /// The controller gave up what an operator asked for. If that was a revert of what was stopped, and nothing started it
     /// meanwhile, it is stopped as before: no operator asked to start it as it is.
     pub fn given_up_asked(&mut self, workload: &WorkloadId) {
-        self.revert_asked.remove(workload);
-        self.restart_asked.remove(workload);
         let Some(before) = self.before_revert.remove(workload) else { return };
         let keys = || workload.clone();
         self.true_since.extend(before.true_since.map(|at| (keys(), at)));
