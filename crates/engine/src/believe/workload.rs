@@ -239,7 +239,8 @@ impl Engine {
         // A hang that ended by itself ended now; what it answered before says nothing.
         let silent = senses.is_some_and(|senses| senses.silent().is_some());
         let answered = answered.filter(|at| *at >= well_until || !silent);
-        let answering = answered.map(|at| if at < well_until { started_at } else { at });
+        // What was not started since its last fall ran on all the while (scenario 819).
+        let answering = answered.map(|at| if at < well_until { started_at.max(well_until) } else { at });
         let settled = !record.answers || answering.is_some();
         let stable_for = self.recovery(workload).stable_after;
         if trouble.started_at.is_none() {
