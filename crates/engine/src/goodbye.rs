@@ -213,7 +213,8 @@ impl Engine {
         let went = self.belief.workloads.values().filter(|record| {
             let trouble = record.trouble.as_ref().filter(|trouble| trouble.cause == Cause::HostShutdown);
             let waits = trouble.is_some_and(|it| it.started_at.is_none() && it.since.min(it.well_until) > ran_since);
-            let here = record.host.as_ref() == Some(host) && record.may_run_on.is_empty();
+            // It went with this one, and not with that before its last start (scenario 823).
+            let here = record.host.as_ref() == Some(host) && record.left.contains(host) && record.may_run_on.is_empty();
             waits && here && record.want == Want::Running && self.life_order(&record.workload).is_none()
         });
         let went: Vec<WorkloadId> = went.map(|record| record.workload.clone()).collect();

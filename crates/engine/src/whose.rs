@@ -239,7 +239,9 @@ impl Engine {
         let (Action::Migrate { to, .. }, Some((_, Outcome::Unknown { .. }))) = (&last.order.action, &last.ended) else {
             return None;
         };
-        let had_it_before = self.belief.workloads.get(workload)?.left.contains(to);
+        let record = self.belief.workloads.get(workload)?;
+        // A person who took it elsewhere may have left it there as well (scenario 822).
+        let had_it_before = record.left.contains(to) || record.kept_on.is_some();
         let seen = self.belief.workload_senses.get(workload)?.seen.get(to)?;
         let reason = OffReason::Shutdown;
         (seen.state == DomainState::Off(reason)

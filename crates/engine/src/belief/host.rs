@@ -46,6 +46,9 @@ pub(crate) struct HostRecord {
     /// An operator asked to fence it, and it is not off yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fence_asked: bool,
+    /// Its fencing was begun. It is carried on with until the host is heard, whatever falls silent since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fence_begun: bool,
     /// It is off for a test of its fence devices: it is powered on whatever the policy is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cycle: bool,
@@ -119,6 +122,7 @@ impl HostRecord {
             booted_at: None,
             called_off_at: None,
             fence_asked: false,
+            fence_begun: false,
             cycle: false,
             fence_failures: BTreeMap::new(),
             starved_at: None,

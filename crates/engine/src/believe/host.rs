@@ -77,6 +77,9 @@ impl Engine {
         }
         let detection = self.spec.detection;
         let falling_silent = detection.heartbeat_every.times(2).min(detection.host_lost_floor);
+        // A controller that begins and hears none of them can't tell those that were lost in an earlier term from these (scenario 820). But
+        // a fencing that was rightly begun is carried on with (scenario 524).
+        let heard_any = self.belief.host_senses.values().any(|senses| senses.heard().is_some());
         let (mut watched, mut silent) = (0u64, 0u64);
         for record in self.belief.hosts.values() {
             let Some(senses) = self.belief.host_senses.get(&record.host) else { continue };
@@ -87,7 +90,8 @@ impl Engine {
             watched += 1;
             // Lost a moment before the controller counted as cut off, it fell with the others.
             let fell_with = self.belief.cut_off && record.since + FELL_TOGETHER >= self.belief.cut_off_since;
-            let fell_before = matches!(record.phase, HostPhase::Lost { .. }) && !fell_with;
+            let fell_before =
+                matches!(record.phase, HostPhase::Lost { .. }) && !fell_with && (heard_any || record.fence_begun);
             let falls_now = !senses.hypervisor_answers() && senses.silence(self.now) >= falling_silent;
             if !fell_before && falls_now {
                 silent += 1;
@@ -178,7 +182,7 @@ impl Engine {
         record.phase = phase.clone();
         record.since = self.now;
         record.closed_at = None;
-        record.fence_asked = false;
+        (record.fence_asked, record.fence_begun) = (false, false);
         record.cycle &= phase != HostPhase::Online;
         self.note(EventKind::Believed, Severity::Green, Subject::Host(host.clone()), text);
         if phase == HostPhase::Online {
@@ -207,7 +211,7 @@ impl Engine {
         let silence = senses.silence(now);
         let record = self.belief.hosts.get_mut(host).expect("a lost host is on record");
         record.phase = HostPhase::Lost { level: 0, try_at: now, exhausted: false, power: None };
-        record.fence_asked = false;
+        (record.fence_asked, record.fence_begun) = (false, false);
         record.since = now;
         self.open_incident(Subject::Host(host.clone()), IncidentCause::HostLost, well_until);
         let text = match sight {

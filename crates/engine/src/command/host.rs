@@ -64,7 +64,7 @@ impl Engine {
         let now = self.now;
         let record = self.belief.hosts.get_mut(host).expect("checked above");
         record.phase = HostPhase::Lost { level: 0, try_at: now, exhausted: false, power: None };
-        record.fence_asked = true;
+        (record.fence_asked, record.fence_begun) = (true, true);
         (record.since, record.cycle) = (now, false);
         if let Some(senses) = self.belief.host_senses.get_mut(host) {
             senses.inventory = None;

@@ -133,6 +133,9 @@ impl Engine {
         }
         let within = self.fence_bound(host, level);
         let because = if asked { "an operator asked for it" } else { "its workloads may still run there" };
+        if let Some(record) = self.belief.hosts.get_mut(host) {
+            record.fence_begun = true;
+        }
         self.order_host(Action::Fence { host: host.clone(), level }, within, because)
     }
 

@@ -113,6 +113,7 @@ impl Engine {
         let Some(record) = self.belief.hosts.get_mut(host) else { return };
         record.phase = HostPhase::Off { proof, powered_on: None };
         record.fence_asked = false;
+        record.fence_begun = false;
         record.since = now;
         record.called_off_at = Some(now);
         let text = match proof {

@@ -196,6 +196,13 @@ impl Checker {
         }
     }
 
+    /// A fence is on record. If it was right then, it is carried on with, also if the controller dies before it leaves (scenario 821).
+    pub(super) fn fence_decided(&mut self, world: &World, host: &HostId) {
+        if self.reported_health(world, host).is_none() && self.cut_off(world, host).is_none() {
+            self.signs.host(host).rightly_fenced = true;
+        }
+    }
+
     /// Why the host counts as healthy by what was heard of it, if it does.
     fn reported_health(&self, world: &World, host: &HostId) -> Option<String> {
         let (now, detection) = (world.now, world.spec.detection);

@@ -510,6 +510,9 @@ impl Checker {
         let entry = change.body.as_deref().and_then(|body| serde_json::from_str::<Journaled>(body).ok());
         if let Some(Journaled { order, ended: None }) = &entry {
             self.reverts.decided(&order.action, world.now); // also if the controller dies before it leaves
+            if let Action::Fence { host, .. } = &order.action {
+                self.fence_decided(world, host);
+            }
         }
         if let Some(Journaled { order, ended: Some((_, Outcome::Failed { error })) }) = &entry {
             self.is_withheld(world, order, &error.message);
