@@ -35,7 +35,9 @@ impl Engine {
             return;
         }
         // What is incoming is never shut down: it had arrived, whatever is not known of its migration.
-        let shut_down = reason == OffReason::Shutdown && was_live && unsettled && !starting;
+        // Or it had nothing of it before (scenario 824).
+        let arrived = || was_live || self.shut_down_where_it_arrived(workload).is_some();
+        let shut_down = reason == OffReason::Shutdown && unsettled && !starting && arrived();
         if let Some(how) = persons_stop(reason).filter(|_| shut_down)
             && self
                 .orders_there(workload, host)
