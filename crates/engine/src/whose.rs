@@ -183,10 +183,11 @@ impl Engine {
         persons_stop(reason).filter(|_| since_start && self.whose(workload, host, reason) != Whose::Ours)
     }
 
-    /// The last order there was a start or a revert, and the host says of an end there what no end before that leaves. Our own stop leaves the
-    /// word of a person's, but force says nothing of a shutdown: its owner was faster than our force (scenario 667), or it came up and
-    /// was stopped already (scenario 792). What crashed, or went with a boot of that host, which knows no reason then (scenario 422),
-    /// leaves another word as well; and where nothing was left of it, none at all (scenario 793).
+    /// The last order there was a start or a revert, and no end before that order leaves the word that the host says now:
+    /// - Our stop by force leaves *destroyed*. Any other word is its owner's, who was faster than our force (scenario 667), or stopped
+    ///   what came up (scenario 792).
+    /// - What crashed, or went with a boot of that host, left the word of that, or none (scenario 422).
+    /// - Where the host had nothing of it before, any word is new (scenario 793).
     pub(crate) fn tells_of_end_since_start(&self, workload: &WorkloadId, host: &HostId, reason: OffReason) -> bool {
         let Some(record) = self.belief.workloads.get(workload).filter(|it| it.want == Want::Running) else {
             return false;

@@ -398,6 +398,16 @@ impl WorkloadRecord {
             attempt.ran = true;
         }
     }
+
+    /// What was ordered to have it run on the host has worked: nothing is left to try for that.
+    pub(crate) fn order_worked(&mut self, host: &HostId) {
+        self.host = Some(host.clone());
+        self.left.remove(host);
+        (self.trying, self.moving) = (None, None);
+        self.leave_state = false;
+        self.came_up(host);
+        self.asked.take_if(|asked| matches!(asked.what, AskedFor::Restart { .. }));
+    }
 }
 
 impl Record for WorkloadRecord {

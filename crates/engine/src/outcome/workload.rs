@@ -76,24 +76,16 @@ impl Engine {
         }
         self.belief.may_run(workload, host);
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
-        record.host = Some(host.clone());
+        record.order_worked(host);
         record.runs_since = Some(up_since);
         record.began_on = Some(host.clone());
         record.ended_unseen = false;
-        record.left.remove(host);
-        record.trying = None;
-        record.came_up(host);
         record.stopped_on = None;
-        record.moving = None;
-        record.leave_state = false;
         // A start that hung there is not this one, and can come as long as TCP tries (scenario 468).
         let hung = record.unsettled.remove(host).is_some_and(|open| open.told_to_start);
         if record.pending_on.remove(host) | hung {
             record.late_on.retain(|_, until| *until > self.now);
             record.late_on.insert(host.clone(), self.now + LATE_START);
-        }
-        if record.asked.as_ref().is_some_and(|asked| matches!(asked.what, AskedFor::Restart { .. })) {
-            record.asked = None;
         }
         if let Some(trouble) = &mut record.trouble {
             trouble.started_at = Some(up_since);
@@ -152,15 +144,7 @@ impl Engine {
             return false;
         }
         let Some(record) = self.belief.workloads.get_mut(workload) else { return false };
-        record.host = Some(host.clone());
-        record.left.remove(host);
-        record.trying = None;
-        record.came_up(host);
-        record.moving = None;
-        record.leave_state = false;
-        if record.asked.as_ref().is_some_and(|asked| matches!(asked.what, AskedFor::Restart { .. })) {
-            record.asked = None;
-        }
+        record.order_worked(host);
         let runs_since = record.runs_since;
         if let Some(trouble) = &mut record.trouble {
             trouble.started_at = runs_since;
