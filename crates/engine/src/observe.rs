@@ -157,6 +157,8 @@ impl Engine {
         }
         let last_list = senses.inventory.or(senses.heard_before).or(senses.known_before);
         senses.listed_before = last_list;
+        // What waited for a word of the host since its silence goes on (scenario 750).
+        let anew = senses.heard_before.is_some_and(|before| senses.inventory <= Some(before) && before < asked_at);
         let first = senses.inventory.replace(asked_at).is_none();
         let before = std::mem::replace(&mut senses.listed, domains.clone());
         if self.belief.unknown_runs.get(host).is_some_and(|at| *at < asked_at) {
@@ -204,6 +206,9 @@ impl Engine {
             self.settled(&workload, host);
         }
         self.unanswered_orders(host);
+        if anew {
+            self.belief.on_host(host).for_each(|workload| self.agenda.touch(workload));
+        }
         if first || !self.is_plainly_in_service(host) {
             self.agenda.touch_host(host);
         }
