@@ -73,7 +73,7 @@ impl Engine {
         engine.adopt_spec();
         for (host, senses) in engine.belief.host_senses.iter_mut() {
             senses.known_before = engine.belief.hosts.get(host).and_then(|record| match record.phase {
-                HostPhase::Online | HostPhase::Returning => engine.belief.meta.alive_before,
+                HostPhase::Online | HostPhase::Returning => record.unheard_since.or(engine.belief.meta.alive_before),
                 HostPhase::Lost { .. } | HostPhase::Off { .. } => Some(record.since),
             });
         }
@@ -102,6 +102,7 @@ impl Engine {
         if slept > self.spec.detection.heartbeat_every.times(SLEPT_HEARTBEATS).max(Span::secs(2)) {
             (self.awake_since, self.asleep_at) = (self.now, before);
             self.watch_all_anew();
+            self.belief.hosts.change_all(|record| _ = record.unheard_since.get_or_insert(before));
         }
         self.agenda.due(self.now);
     }

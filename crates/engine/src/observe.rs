@@ -97,6 +97,11 @@ impl Engine {
             }
             senses.well_since.get_or_insert(now);
             self.host_speaks(host);
+            if self.belief.hosts.get(host).is_some_and(|record| record.unheard_since.is_some())
+                && let Some(record) = self.belief.hosts.get_mut(host)
+            {
+                record.unheard_since = None;
+            }
         }
         if !(was_heard && self.is_plainly_in_service(host)) {
             self.agenda.touch_host(host);
@@ -123,6 +128,12 @@ impl Engine {
         (sense.error, sense.unasked) = (Some(error), !asked);
         if channel == HostChannel::Hypervisor {
             senses.well_since = None;
+            let heard = senses.heard_on(HostChannel::Hypervisor).or(senses.known_before);
+            if self.belief.hosts.get(host).is_some_and(|record| record.unheard_since.is_none())
+                && let Some(record) = self.belief.hosts.get_mut(host)
+            {
+                record.unheard_since = heard;
+            }
         }
         self.agenda.touch_host(host);
     }
