@@ -194,7 +194,10 @@ impl Engine {
         let seen = self.belief.workload_senses.get(workload)?.seen.get(host)?;
         let DomainState::Off(reason) = seen.state else { return None };
         let since_start = self.tells_of_end_since_start(workload, host, reason);
-        persons_stop(reason).filter(|_| since_start && self.whose(workload, host, reason) != Whose::Ours)
+        match self.whose(workload, host, reason) {
+            Whose::Person(how) if since_start => Some(how),
+            _ => None, // what is unclear a list tells (scenario 755)
+        }
     }
 
     /// The last order there was a start or a revert, and no end before that order leaves the word that the host says now:
