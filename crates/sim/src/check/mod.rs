@@ -171,7 +171,7 @@ impl Checker {
         self.memory_is_old = true;
         self.put_back_as_stopped.clone_from(&self.backed_up_as_stopped);
         // What it was told since the backup it does not know. What runs is wanted, whatever an operator said (scenarios 416 and 418).
-        for guest in world.guests.values().filter(|guest| guest.host().is_some()) {
+        for guest in world.guests.values().filter(|guest| guest.runs_on().next().is_some()) {
             self.stops.forgotten(&guest.name);
         }
         self.unprotected.clear();
