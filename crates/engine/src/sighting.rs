@@ -57,6 +57,7 @@ impl Engine {
             DomainChange::State(state) if self.is_of_before_our_stop(workload, host, state) => {
                 self.unsettle(workload, host, self.now); // its next list tells
             }
+            DomainChange::State(state) if self.is_of_before_a_persons_stop(workload, host, state) => {} // that list tells as well
             DomainChange::State(state) => self.sighting(host, workload, state, self.now),
             DomainChange::Undefined => {
                 // What runs goes on without its definition. Where it may run and was not seen off, the next list tells.
@@ -118,6 +119,13 @@ impl Engine {
     fn seen_off(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let senses = self.belief.workload_senses.get(workload);
         senses.and_then(|senses| senses.seen.get(host)).is_some_and(|seen| !seen.state.is_live())
+    }
+
+    /// The host has it, running or not, by its newest list or what was heard since.
+    pub(crate) fn has_it(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let senses = self.belief.workload_senses.get(workload);
+        let seen = senses.is_some_and(|senses| senses.seen.contains_key(host));
+        seen || self.belief.workloads.get(workload).is_some_and(|record| record.listed_on.contains(host))
     }
 
     /// True while an order is under way that may start it there.
@@ -195,7 +203,8 @@ impl Engine {
             let first = before.is_none();
             let stopped = before.is_some_and(|seen| !seen.state.is_live()) && self.stopped_for_certain(workload, host);
             let still = (self.not_seen_to_stop(workload, host) && !stopped)
-                || (first && self.outlived_a_proof(workload, host, at));
+                || (first && self.outlived_a_proof(workload, host, at))
+                || self.ran_before_an_operators_stop(workload, held_at);
             if !was_live {
                 self.run_begins(workload, host, first && still);
             }
@@ -375,6 +384,13 @@ impl Engine {
         };
         let might_run_then = on.booted_at <= Some(at) && senses.is_some_and(unseen);
         record.left.contains(host) && never_off || might_run_then
+    }
+
+    /// An operator wants it stopped, and its host's word that it runs waited for a controller that slept: it is of before that (scenario
+    /// 830).
+    fn ran_before_an_operators_stop(&self, workload: &WorkloadId, said_since: Time) -> bool {
+        let want = self.belief.workloads.get(workload).map(|record| &record.want);
+        matches!(want, Some(Want::Stopped { at, how: StoppedHow::Operator }) if said_since < *at)
     }
 
     /// True while a migration takes the workload away from this host: its running there is no news.

@@ -175,6 +175,18 @@ impl Engine {
             })
     }
 
+    /// A person stopped it there a moment ago, and an event says that it lives: a person may have started it since, or that word is of
+    /// before the stop, and was overtaken (scenario 829).
+    pub(crate) fn is_of_before_a_persons_stop(&self, workload: &WorkloadId, host: &HostId, state: DomainState) -> bool {
+        let Some(record) = self.belief.workloads.get(workload) else { return false };
+        let Want::Stopped { at, how: StoppedHow::Shutdown | StoppedHow::Saved | StoppedHow::Destroyed } = record.want
+        else {
+            return false;
+        };
+        let just_stopped = record.host.as_ref() == Some(host) && self.now.since(at) <= LATE_WORD;
+        state.is_live() && just_stopped && record.may_run_on.is_empty() && self.life_order(workload).is_none()
+    }
+
     /// A start of ours is in doubt, and its host says that a person stopped it: that start came through.
     pub(crate) fn stopped_after_doubtful_start(&self, workload: &WorkloadId, host: &HostId) -> Option<StoppedHow> {
         let seen = self.belief.workload_senses.get(workload)?.seen.get(host)?;
@@ -193,7 +205,8 @@ impl Engine {
             return false;
         };
         let mut orders = self.orders_there(workload, host);
-        let Some(last) = orders.next().map(|last| &last.order.action) else { return false };
+        let Some(OrderRecord { order, had_it, .. }) = orders.next() else { return false };
+        let last = &order.action;
         // A revert stops by force what runs, and starts it.
         let reverts = matches!(last, Action::Revert { .. });
         let starts = reverts || matches!(last, Action::Start { .. });
@@ -201,9 +214,9 @@ impl Engine {
             return false;
         }
         if record.host.as_ref() != Some(host) {
+            // A person who took it elsewhere may have left it here as well (scenario 675).
             let newest = self.belief.acts_on(workload).next_back().is_some_and(|last| last.acts_at() == Some(host));
-            let by_us = record.kept_on.is_none(); // a person who took it elsewhere may have left it here as well (scenario 675)
-            return newest && by_us && !record.left.contains(host);
+            return newest && !had_it;
         }
         let Some(trouble) = &record.trouble else { return false };
         let before: Vec<&Action> =
@@ -240,13 +253,10 @@ impl Engine {
         let (Action::Migrate { to, .. }, Some((_, Outcome::Unknown { .. }))) = (&last.order.action, &last.ended) else {
             return None;
         };
-        let record = self.belief.workloads.get(workload)?;
-        // A person who took it elsewhere may have left it there as well (scenario 822).
-        let had_it_before = record.left.contains(to) || record.kept_on.is_some();
         let seen = self.belief.workload_senses.get(workload)?.seen.get(to)?;
         let reason = OffReason::Shutdown;
         (seen.state == DomainState::Off(reason)
-            && !had_it_before
+            && !last.had_it // where a person took it elsewhere, it may have been left as well (scenario 822)
             && matches!(self.whose(workload, to, reason), Whose::Person(_)))
         .then(|| (to.clone(), StoppedHow::Shutdown))
     }

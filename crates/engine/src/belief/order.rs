@@ -15,6 +15,9 @@ pub(crate) struct OrderRecord {
     /// The workload might have run on the order's target before it left: its failure does not show that it does not.
     #[serde(default)]
     pub doubted: bool,
+    /// The order's target had the workload before it left, running or not: what it says of an end there may be of that.
+    #[serde(default = "it_may_have")]
+    pub had_it: bool,
     /// When and how it ended.
     pub ended: Option<(Time, Outcome)>,
 }
@@ -27,6 +30,11 @@ pub(crate) enum Purpose {
     Life,
     /// Recovery points, pictures, housekeeping: recovery does not wait for them.
     Side,
+}
+
+/// Of a journal that an earlier version wrote.
+fn it_may_have() -> bool {
+    true
 }
 
 impl Record for OrderRecord {
