@@ -296,10 +296,11 @@ impl Engine {
             Some(workload) => Subject::Workload(workload.clone()),
             None => Subject::Host(action.host().clone()),
         };
-        let (mut doubted, mut had_it) = (false, true);
+        let (mut doubted, mut had_it, mut was_off) = (false, true, None);
         if let (Some(workload), Some(host)) = (action.workload().cloned(), action.may_run_on().cloned()) {
             doubted = self.belief.may_run_on(&workload).contains(&host);
             had_it = doubted || self.has_it(&workload, &host);
+            was_off = self.off_there(&workload, &host);
             self.belief.may_run(&workload, &host);
         }
         if let Action::Revert { workload, .. } = &action
@@ -317,6 +318,7 @@ impl Engine {
             incident,
             doubted,
             had_it,
+            was_off,
             ended: None,
         });
         self.agenda.expect(id, deadline);

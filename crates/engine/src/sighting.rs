@@ -121,6 +121,14 @@ impl Engine {
         senses.and_then(|senses| senses.seen.get(host)).is_some_and(|seen| !seen.state.is_live())
     }
 
+    /// How it is off there, if its host says that it is.
+    pub(crate) fn off_there(&self, workload: &WorkloadId, host: &HostId) -> Option<OffReason> {
+        match self.belief.workload_senses.get(workload)?.seen.get(host)?.state {
+            DomainState::Off(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
     /// The host has it, running or not, by its newest list or what was heard since.
     pub(crate) fn has_it(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let senses = self.belief.workload_senses.get(workload);
@@ -254,10 +262,10 @@ impl Engine {
         }
         let was_in_question = self.answered_by_running(workload);
         let Some(record) = self.belief.workloads.get(workload) else { return };
-        // A start that hung there when another was done can come as well (scenario 663).
+        // A start that hung there when another was done can come as well (scenarios 663 and 838).
         let hung = record.late_on.get(host).is_some_and(|until| *until > self.now);
         let operator = matches!(record.want, Want::Stopped { how: StoppedHow::Operator, .. });
-        let late = record.pending_on.contains(host) || hung && operator;
+        let late = record.pending_on.contains(host) || hung;
         // A stop of ours on another host brings nothing up here (scenario 635).
         let stops_elsewhere =
             |order: &OrderRecord| matches!(&order.order.action, Action::Stop { host: there, .. } if there != host);
@@ -521,7 +529,7 @@ impl Engine {
             }
         } else if nowhere && untold && record.want == Want::Running {
             let migrated =
-                || self.shut_down_where_it_was_to_leave(workload).or_else(|| self.shut_down_where_it_arrived(workload));
+                || self.shut_down_where_it_was_to_leave(workload).or_else(|| self.stopped_where_it_arrived(workload));
             match after_start.or_else(migrated) {
                 Some((host, how)) => self.stopped_by_person(&host, workload, how),
                 None => self.trouble(workload, self.fell_after_sure_start(workload, host)),

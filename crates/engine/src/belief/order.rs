@@ -1,7 +1,9 @@
 //! The journal: every order with its reason, and what came of it. An order is written here before it leaves.
 
 use crate::{Change, Row, Table, control::BadRow, ledger::Record, restored::Restored};
-use mainstay_model::{Action, ActionId, Epoch, HostId, IncidentId, Order, Outcome, Span, Subject, Time, WorkloadId};
+use mainstay_model::{
+    Action, ActionId, Epoch, HostId, IncidentId, OffReason, Order, Outcome, Span, StopHow, Subject, Time, WorkloadId,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -18,6 +20,9 @@ pub(crate) struct OrderRecord {
     /// The order's target had the workload before it left, running or not: what it says of an end there may be of that.
     #[serde(default = "it_may_have")]
     pub had_it: bool,
+    /// How it was off there before the order left, as its host had said.
+    #[serde(default)]
+    pub was_off: Option<OffReason>,
     /// When and how it ended.
     pub ended: Option<(Time, Outcome)>,
 }
@@ -57,6 +62,16 @@ impl OrderRecord {
             subjects.push(Subject::Host(to.clone()));
         }
         subjects
+    }
+
+    /// It ends a process there by force, which leaves the word *destroyed*: a stop by force, or a revert of what was not known to be off
+    /// (scenario 835).
+    pub(crate) fn may_force(&self) -> bool {
+        match self.order.action {
+            Action::Stop { how, .. } => how == StopHow::Force,
+            Action::Revert { .. } => self.doubted || self.was_off.is_none(),
+            _ => false,
+        }
     }
 
     /// The host where the order starts or stops its workload: if the workload ends there later, this may be why.
