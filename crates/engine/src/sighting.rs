@@ -57,7 +57,12 @@ impl Engine {
             DomainChange::State(state) if self.is_of_before_our_stop(workload, host, state) => {
                 self.unsettle(workload, host, self.now); // its next list tells
             }
-            DomainChange::State(state) if self.is_of_before_a_persons_stop(workload, host, state) => {} // that list tells as well
+            DomainChange::State(state) if self.is_of_before_a_persons_stop(workload, host, state) => {
+                self.unsettle(workload, host, self.now);
+                if let Some(record) = self.belief.workloads.get_mut(workload) {
+                    record.coming_up = Some(host.clone()); // if that list has it running, a person started it
+                }
+            }
             DomainChange::State(state) => self.sighting(host, workload, state, self.now),
             DomainChange::Undefined => {
                 // What runs goes on without its definition. Where it may run and was not seen off, the next list tells.
@@ -504,12 +509,15 @@ impl Engine {
 
     /// The host was asked after the order whose outcome is unknown: what it said counts.
     pub(crate) fn settled(&mut self, workload: &WorkloadId, host: &HostId) {
-        let live = self.seen_live(workload, host);
+        let (live, starting) = (self.seen_live(workload, host), self.starting_there(workload, host));
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         let told_to_start = record.unsettled.remove(host).is_some_and(|open| open.told_to_start);
         if !live && told_to_start {
             record.pending_on.insert(host.clone());
-        } else if !live && !self.starting_there(workload, host) {
+        } else if !live && !starting {
+            if record.coming_up.as_ref() == Some(host) {
+                record.coming_up = None;
+            }
             self.belief.runs_not(workload, host);
         }
         self.agenda.touch(workload);

@@ -190,11 +190,10 @@ impl Engine {
         persons_stop(reason).filter(|_| since_start && self.whose(workload, host, reason) != Whose::Ours)
     }
 
-    /// The last order there was a start or a revert, and no end before that order leaves the word that the host says now:
-    /// - Our stop by force leaves *destroyed*. Any other word is its owner's, who was faster than our force (scenario 667), or stopped
-    ///   what came up (scenario 792).
-    /// - What crashed, or went with a boot of that host, left the word of that, or none (scenario 422).
+    /// The last order there was a start or a revert, and no end before that order left the word that the host says now:
     /// - Where the host had nothing of it before, any word is new (scenario 793).
+    /// - A word other than the one that the host had said before that order is new, too (scenarios 422, 792 and 832).
+    /// - Our own stops may leave their word late: by force that is *destroyed*, and any other is its owner's, who was faster (scenario 667).
     pub(crate) fn tells_of_end_since_start(&self, workload: &WorkloadId, host: &HostId, reason: OffReason) -> bool {
         let Some(record) = self.belief.workloads.get(workload).filter(|it| it.want == Want::Running) else {
             return false;
@@ -212,21 +211,15 @@ impl Engine {
             let newest = self.belief.acts_on(workload).next_back().is_some_and(|last| last.acts_at() == Some(host));
             return newest && !*had_it;
         }
-        let Some(trouble) = &record.trouble else {
-            // It was left alone meanwhile, and what it was started for is forgotten: another word than that before tells (scenario 832).
-            return !reverts && was_off.is_some_and(|before| before != reason);
+        let since = record.trouble.as_ref().map(|trouble| trouble.since).unwrap_or_default();
+        let before: Vec<&OrderRecord> = orders.take_while(|it| it.ordered_at >= since).collect();
+        let graceful = |order: &&OrderRecord| matches!(order.order.action, Action::Stop { how: StopHow::Graceful, .. });
+        let leaves = match reason {
+            OffReason::Destroyed => reverts || before.iter().any(|order| order.may_force()),
+            OffReason::Shutdown => before.iter().any(graceful),
+            _ => false,
         };
-        let before: Vec<&OrderRecord> = orders.take_while(|it| it.ordered_at >= trouble.since).collect();
-        let forced = reverts || before.iter().any(|order| order.may_force());
-        let word_of_others = |order: &&OrderRecord| {
-            matches!(order.order.action, Action::Stop { how: StopHow::Graceful, .. } | Action::Revert { .. })
-        };
-        match trouble.cause {
-            _ if before.iter().any(word_of_others) || forced && reason == OffReason::Destroyed => false,
-            Cause::HostShutdown | Cause::HostLost | Cause::PersonStop => false, // that host may say so late
-            Cause::Crashed | Cause::Signalled | Cause::Panicked | Cause::HostRestarted => true,
-            _ => forced,
-        }
+        !leaves && was_off.is_some_and(|before| before != reason)
     }
 
     /// Its migration failed, or its outcome is unknown, and the host that it was to leave says that a person stopped it: what

@@ -64,12 +64,13 @@ impl OrderRecord {
         subjects
     }
 
-    /// It ends a process there by force, which leaves the word *destroyed*: a stop by force, or a revert of what was not known to be off
-    /// (scenario 835).
+    /// It may end a process there by force, which leaves the word *destroyed*: a stop by force, or a revert, but for one of what was off
+    /// (scenario 835). A revert that hung may come after the next start (scenario 839).
     pub(crate) fn may_force(&self) -> bool {
+        let hung = matches!(self.ended, Some((_, Outcome::Unknown { .. })));
         match self.order.action {
             Action::Stop { how, .. } => how == StopHow::Force,
-            Action::Revert { .. } => self.doubted || self.was_off.is_none(),
+            Action::Revert { .. } => self.doubted || self.was_off.is_none() || hung,
             _ => false,
         }
     }

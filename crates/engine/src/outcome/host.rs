@@ -140,6 +140,9 @@ impl Engine {
             let record = self.belief.workloads.get_mut(&workload).expect("the index knows only workloads on record");
             let open = record.unsettled.remove(host);
             record.late_on.remove(host);
+            if record.coming_up.as_ref() == Some(host) {
+                record.coming_up = None;
+            }
             let told_to_start = record.pending_on.remove(host) | open.is_some_and(|open| open.told_to_start);
             // It may never have run here: that it was told to start here makes this host no home of it (scenario 330).
             let ran_here = record.host.as_ref() == Some(host);
