@@ -44,6 +44,10 @@ pub enum ObstacleKind {
     Machine,
     /// A device that is passed through.
     Device,
+    /// A USB device that is passed through.
+    UsbDevice,
+    /// A block device that is a disk.
+    DiskDevice,
     /// Huge pages.
     HugePages,
 }
@@ -71,12 +75,16 @@ impl fmt::Display for Obstacle {
             ObstacleKind::Cpu => "CPU",
             ObstacleKind::Machine => "machine type",
             ObstacleKind::Device => "device",
+            ObstacleKind::UsbDevice => "USB device",
+            ObstacleKind::DiskDevice => "disk device",
             ObstacleKind::HugePages => "huge pages",
         };
         match self.kind {
             ObstacleKind::Cpu
             | ObstacleKind::Machine
             | ObstacleKind::HugePages
+            | ObstacleKind::UsbDevice
+            | ObstacleKind::DiskDevice
             | ObstacleKind::FirmwareState
             | ObstacleKind::TpmState
             | ObstacleKind::SavedMemory => write!(f, "{kind}: {}", self.what),

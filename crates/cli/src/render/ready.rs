@@ -16,9 +16,9 @@ pub fn ready(vms: &[ReadyView], look: &Look) -> String {
             vm.hosts.iter().filter(|host| host.ready == Some(false) || !host.in_service).collect();
         let (could, unknown) = (names(Some(true)), names(None));
         let could = match (could.as_str(), unknown.as_str()) {
-            ("", "") if vm.hosts.is_empty() => Cell::toned(Tone::Dim, "its disks are seen here only"),
+            ("", "") if vm.hosts.is_empty() => Cell::toned(Tone::Dim, "bound to its host by disks or devices"),
             ("", "") => Cell::toned(Tone::Warn, "no other host"),
-            ("", _) => Cell::toned(Tone::Dim, "not looked at yet"),
+            ("", _) => Cell::toned(Tone::Dim, "not known"),
             _ => Cell::toned(Tone::Good, could.clone()),
         };
         let oldest = vm.hosts.iter().filter_map(|host| host.looked_at).min();

@@ -4,7 +4,8 @@
 //! The cost is bounded. A host lists its networks, pools, bridges, secrets and devices once for all guests; machine types
 //! and CPU models are asked about once per kind; of files, a bounded number is looked at in each pass, the longest unseen
 //! first. In a site of many hosts a guest is looked for on [`HOSTS_PER_GUEST`] of them. A guest of which not everything is
-//! known yet is left out of the report.
+//! known yet is left out of the report, and so is one with a device that libvirt can't tell of on this host, unless it lacks
+//! something else there: unknown is not ready. A block device is compared with what the guest's own host has at its path.
 
 use super::{Context, STUCK};
 use crate::{
@@ -16,9 +17,12 @@ use crate::{
 };
 use mainstay_libvirt::{
     Connection, Error,
-    ready::{Facilities, FileAnswer, Machine, Requirements},
+    ready::{
+        DeviceAnswer, DiskIdentity, Facilities, FileAnswer, Machine, NeededDevice, Requirements, Wanted,
+        named_by_kernel,
+    },
 };
-use mainstay_model::{Fact, HostId, HostState, Obstacle, SiteId, WorkloadId, spec::ClusterSpec};
+use mainstay_model::{Fact, HostId, HostState, Obstacle, ObstacleKind, SiteId, WorkloadId, spec::ClusterSpec};
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     hash::{DefaultHasher, Hash, Hasher},
@@ -53,6 +57,8 @@ pub(crate) struct Needs {
 #[derive(Debug, Default)]
 struct Board {
     guests: BTreeMap<WorkloadId, Needed>,
+    /// What lies at the paths of a guest's block devices on the host where it runs.
+    disks: BTreeMap<WorkloadId, BTreeMap<String, DiskIdentity>>,
     hosts: BTreeMap<SiteId, BTreeSet<HostId>>,
 }
 
@@ -77,6 +83,17 @@ impl Needs {
         if before != Some(needed) {
             self.changed.send_modify(|version| *version += 1);
         }
+    }
+
+    /// What the guest's own host has at the paths of its block devices. Other hosts look again if it is news.
+    fn found_at_home(&self, workload: &WorkloadId, disks: BTreeMap<String, DiskIdentity>) {
+        if self.lock().disks.insert(workload.clone(), disks.clone()) != Some(disks) {
+            self.changed.send_modify(|version| *version += 1);
+        }
+    }
+
+    fn at_home(&self, workload: &WorkloadId) -> BTreeMap<String, DiskIdentity> {
+        self.lock().disks.get(workload).cloned().unwrap_or_default()
     }
 
     fn knows(&self, workload: &WorkloadId) -> bool {
@@ -155,6 +172,8 @@ fn is_among_its_hosts(workload: &WorkloadId, host: &HostId, hosts: &BTreeSet<Hos
 #[derive(Default)]
 struct Answers {
     files: BTreeMap<String, (Instant, FileAnswer)>,
+    /// Block devices that the host's list of devices can't tell of, as its storage pools have them.
+    pool_devices: BTreeMap<String, (Instant, Option<DiskIdentity>)>,
     machines: BTreeMap<Machine, Option<Obstacle>>,
     cpus: BTreeMap<(Machine, String), Option<Obstacle>>,
 }
@@ -202,24 +221,37 @@ async fn pass(
     let limit = link.limit();
     let asked_at = context.clock.now();
     let connection = link.take().await?;
-    let sizes = guests.iter().filter_map(|(_, needed)| Some(needed.requirements.pages?.size_kib)).collect();
-    let facilities = Facilities::read(&connection, &sizes, limit).await?;
-    answers.look(&connection, &guests, every, part, limit).await?;
+    let wanted = Wanted::by(guests.iter().map(|(_, needed)| &*needed.requirements));
+    let facilities = Facilities::read(&connection, &wanted, limit).await?;
+    answers.look(&connection, &facilities, &guests, every, part, limit).await?;
     link.give_back(connection);
     let mut workloads = BTreeMap::new();
     let mut complete = true;
     for (workload, Needed { requirements: needs, .. }) in &guests {
         let runs_here = context.roster.with(|all| all.get(workload).is_some_and(|present| present.host == link.host));
         if runs_here {
+            if !needs.block_devices.is_empty() {
+                context.needs.found_at_home(workload, answers.disks(&facilities, needs));
+            }
             continue;
         }
-        match answers.missing(needs) {
-            Some(mut missing) => {
-                missing.extend(facilities.lacks(needs));
-                missing.sort();
-                workloads.insert(workload.clone(), missing);
+        let Some(Verdict { mut missing, mut unknown }) = answers.missing(needs) else {
+            complete = false;
+            continue;
+        };
+        complete &= needs.block_devices.iter().all(|device| answers.looked_for(&facilities, &device.path));
+        let home = context.needs.at_home(workload);
+        for device in &needs.block_devices {
+            match compared(device, answers.device(&facilities, &device.path), home.get(&device.path)) {
+                DeviceAnswer::There(_) => {}
+                DeviceAnswer::Lacks(what) => missing.push(Obstacle::new(ObstacleKind::DiskDevice, what)),
+                DeviceAnswer::Unknown => unknown = true,
             }
-            None => complete = false,
+        }
+        missing.extend(facilities.lacks(needs));
+        missing.sort();
+        if !missing.is_empty() || !unknown && !facilities.cannot_tell(needs) {
+            workloads.insert(workload.clone(), missing);
         }
     }
     let (host, workloads) = (link.host.clone(), Arc::new(workloads));
@@ -227,11 +259,32 @@ async fn pass(
     Ok(complete)
 }
 
+/// What is missing, and whether anything else is not known.
+struct Verdict {
+    missing: Vec<Obstacle>,
+    unknown: bool,
+}
+
+/// A block device as it stands beside that of the guest's own host. A name that the kernel gave is no evidence alone.
+fn compared(needed: &NeededDevice, here: DeviceAnswer, home: Option<&DiskIdentity>) -> DeviceAnswer {
+    let NeededDevice { path, drive } = needed;
+    let DeviceAnswer::There(identity) = here else { return here };
+    if *drive {
+        return DeviceAnswer::There(identity);
+    }
+    match home.and_then(|home| identity.differs(home)) {
+        Some(differs) => DeviceAnswer::Lacks(format!("{path} {differs}")),
+        None if named_by_kernel(path) && !home.is_some_and(|home| identity.comparable(home)) => DeviceAnswer::Unknown,
+        None => DeviceAnswer::There(identity),
+    }
+}
+
 impl Answers {
     /// Asks for what is not known, and again for a part of what was asked long ago.
     async fn look(
         &mut self,
         connection: &Connection,
+        facilities: &Facilities,
         guests: &[(WorkloadId, Needed)],
         every: Duration,
         part: &Part,
@@ -256,36 +309,79 @@ impl Answers {
                 unknown.insert(connection.lacks_cpu(machine, cpu, limit).await?);
             }
         }
-        let now = Instant::now();
-        let age = |path: &str| self.files.get(path).map(|(at, _)| now - *at);
-        let mut due: Vec<&str> =
-            needed.into_iter().filter(|path| age(path).is_none_or(|age| age >= every / 2)).collect();
-        // Those never looked at come first, then the longest unseen.
-        due.sort_by_key(|path| std::cmp::Reverse(age(path).unwrap_or(Duration::MAX)));
-        due.truncate(FILES_PER_PASS);
-        let due: Vec<String> = due.into_iter().map(str::to_owned).collect();
-        for path in due {
+        for path in due(&self.files, needed, FILES_PER_PASS, every) {
             part.beat();
             let answer = connection.file_answer(&path, limit).await?;
             self.files.insert(path, (Instant::now(), answer));
         }
+        let devices = all().flat_map(|needs| &needs.block_devices).map(|device| device.path.as_str());
+        let untold: BTreeSet<&str> =
+            devices.filter(|path| facilities.block_device(path) == DeviceAnswer::Unknown).collect();
+        self.pool_devices.retain(|path, _| untold.contains(path.as_str()));
+        for path in due(&self.pool_devices, untold, FILES_PER_PASS, every) {
+            part.beat();
+            let answer = connection.pool_device(&path, limit).await?;
+            self.pool_devices.insert(path, (Instant::now(), answer));
+        }
         Ok(())
     }
 
+    /// A block device on this host, from its list of devices or else from its pools.
+    fn device(&self, facilities: &Facilities, path: &str) -> DeviceAnswer {
+        match facilities.block_device(path) {
+            DeviceAnswer::Unknown => {
+                let in_pool = self.pool_devices.get(path).and_then(|(_, found)| found.clone());
+                in_pool.map_or(DeviceAnswer::Unknown, DeviceAnswer::There)
+            }
+            known => known,
+        }
+    }
+
+    fn looked_for(&self, facilities: &Facilities, path: &str) -> bool {
+        self.pool_devices.contains_key(path) || facilities.block_device(path) != DeviceAnswer::Unknown
+    }
+
+    /// What lies at the paths of a guest's block devices on this host.
+    fn disks(&self, facilities: &Facilities, needs: &Requirements) -> BTreeMap<String, DiskIdentity> {
+        let devices = needs.block_devices.iter().filter(|device| !device.drive);
+        let found = devices.filter_map(|device| match self.device(facilities, &device.path) {
+            DeviceAnswer::There(identity) => Some((device.path.clone(), identity)),
+            DeviceAnswer::Lacks(_) | DeviceAnswer::Unknown => None,
+        });
+        found.collect()
+    }
+
     /// What is missing of files, machine type and CPU; `None`: not everything was looked at.
-    fn missing(&self, needs: &Requirements) -> Option<Vec<Obstacle>> {
-        let mut missing = Vec::new();
+    fn missing(&self, needs: &Requirements) -> Option<Verdict> {
+        let (mut missing, mut unknown) = (Vec::new(), false);
         for file in &needs.files {
-            if let (_, FileAnswer::Lacks(path)) = self.files.get(&file.path)? {
-                missing.push(file.missing(path));
+            match &self.files.get(&file.path)?.1 {
+                FileAnswer::There => {}
+                FileAnswer::Lacks(path) => missing.push(file.missing(path)),
+                FileAnswer::Unknown => unknown = true,
             }
         }
         missing.extend(self.machines.get(&needs.machine)?.clone());
         if let Some(cpu) = &needs.cpu {
             missing.extend(self.cpus.get(&(needs.machine.clone(), cpu.clone()))?.clone());
         }
-        Some(missing)
+        Some(Verdict { missing, unknown })
     }
+}
+
+/// Those never looked at come first, then the longest unseen.
+fn due<T>(
+    seen: &BTreeMap<String, (Instant, T)>,
+    needed: BTreeSet<&str>,
+    at_most: usize,
+    every: Duration,
+) -> Vec<String> {
+    let now = Instant::now();
+    let age = |path: &str| seen.get(path).map(|(at, _)| now - *at);
+    let mut due: Vec<&str> = needed.into_iter().filter(|path| age(path).is_none_or(|age| age >= every / 2)).collect();
+    due.sort_by_key(|path| std::cmp::Reverse(age(path).unwrap_or(Duration::MAX)));
+    due.truncate(at_most);
+    due.into_iter().map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -324,6 +420,34 @@ mod tests {
         needs.watches(&site, &"h2".into());
         let (workload, needed) = needs.of(&site, &"h2".into()).remove(0);
         assert_eq!((workload.as_str(), needed.requirements.files[0].path.as_str()), ("web-1", "/srv/web-1.qcow2"));
+    }
+
+    #[test]
+    fn a_block_device_is_there_only_if_nothing_says_that_it_is_another_one() {
+        let identity = |size: u64, serial: Option<&str>| DiskIdentity {
+            size_bytes: Some(size),
+            serial: serial.map(str::to_owned),
+        };
+        let (home, by_id, by_kernel) = (identity(4096, Some("a")), "/dev/disk/by-id/wwn-0x6001405a", "/dev/sdb");
+        let there = |size, serial| DeviceAnswer::There(identity(size, serial));
+        let answer = |path: &str, drive: bool, here: DeviceAnswer, home: Option<&DiskIdentity>| match compared(
+            &NeededDevice { path: path.to_owned(), drive },
+            here,
+            home,
+        ) {
+            DeviceAnswer::There(_) => "ready",
+            DeviceAnswer::Lacks(_) => "lacks",
+            DeviceAnswer::Unknown => "unknown",
+        };
+        assert_eq!(answer(by_id, false, there(4096, Some("a")), Some(&home)), "ready");
+        assert_eq!(answer(by_id, false, there(4096, Some("a")), None), "ready");
+        assert_eq!(answer(by_kernel, false, there(4096, Some("a")), Some(&home)), "ready");
+        // sdb of this host may be any disk.
+        assert_eq!(answer(by_kernel, false, there(4096, Some("a")), None), "unknown");
+        assert_eq!(answer(by_kernel, false, there(4096, Some("b")), Some(&home)), "lacks");
+        assert_eq!(answer(by_id, false, there(8192, None), Some(&home)), "lacks");
+        assert_eq!(answer("/dev/sr0", true, there(8192, Some("b")), Some(&home)), "ready");
+        assert_eq!(answer(by_id, false, DeviceAnswer::Unknown, Some(&home)), "unknown");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod idle;
 mod killed;
 mod moves;
 mod points;
+mod readiness;
 mod recovery;
 mod support;
 mod wire;

@@ -64,6 +64,7 @@ procedures! {
     StorageVolLookupByPath = REMOTE_PROGRAM 97 "storage_vol_lookup_by_path",
     StorageVolGetXmlDesc = REMOTE_PROGRAM 99 "storage_vol_get_xml_desc",
     NodeGetFreeMemory = REMOTE_PROGRAM 102 "node_get_free_memory",
+    NodeDeviceGetXmlDesc = REMOTE_PROGRAM 114 "node_device_get_xml_desc",
     ConnectGetLibVersion = REMOTE_PROGRAM 157 "connect_get_lib_version",
     DomainAbortJob = REMOTE_PROGRAM 164 "domain_abort_job",
     DomainUpdateDeviceFlags = REMOTE_PROGRAM 174 "domain_update_device_flags",

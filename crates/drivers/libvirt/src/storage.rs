@@ -70,6 +70,13 @@ pub(crate) fn folder_and_name(path: &str) -> Result<(&str, &str)> {
     }
 }
 
+/// libvirt opens every file of a new pool's folder to read its size. Opening `/dev/watchdog` arms it: the host resets itself
+/// a minute later.
+fn holds_devices(folder: &str) -> bool {
+    let folder = folder.trim_end_matches('/');
+    folder == "/dev" || folder == "/dev/char"
+}
+
 impl<'a> Folder<'a> {
     /// The folder that holds `path`. `limit` holds for each call, here and later.
     pub(crate) async fn of(connection: &'a Connection, path: &str, limit: Duration) -> Result<Folder<'a>> {
@@ -79,6 +86,9 @@ impl<'a> Folder<'a> {
         let xml = format!("<pool type='dir'><name>{name}</name><target><path>{target}</path></target></pool>");
         let lookup = async || connection.call(Procedure::StoragePoolLookupByTargetPath, &(folder,), limit).await;
         let found: Result<(PoolRef,)> = match lookup().await {
+            Err(missing) if missing.is(ErrorCode::NO_STORAGE_POOL) && holds_devices(folder) => {
+                return Err(Error::unfit(format!("{folder} holds devices: no storage pool is made for {path}")));
+            }
             Err(missing) if missing.is(ErrorCode::NO_STORAGE_POOL) => {
                 match connection.call(Procedure::StoragePoolCreateXml, &(xml, 0_u32), limit).await {
                     // Someone else, or another call of ours, may have been faster.

@@ -7,7 +7,10 @@ use std::{
 
 use mainstay_model::{Obstacle, ObstacleKind};
 
-use super::{FileUse, Machine, NeededFile, Pages, Requirements, SecretNeed};
+use super::{
+    DeviceAnswer, FileUse, Machine, NeededFile, Pages, Requirements, SecretNeed,
+    devices::{StorageDevices, UsbDevices},
+};
 use crate::{
     connection::Connection,
     error::{Error, ErrorCode, Result},
@@ -36,7 +39,7 @@ wire_struct! {
 wire_struct! {
     /// A node device as libvirt lists it.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    struct NodeDeviceRef {
+    pub(super) struct NodeDeviceRef {
         pub name: String,
     }
 }
@@ -58,6 +61,8 @@ pub struct Facilities {
     pools: Option<BTreeSet<String>>,
     interfaces: Option<BTreeSet<String>>,
     devices: Option<BTreeSet<String>>,
+    usb: Option<UsbDevices>,
+    storage: Option<StorageDevices>,
     secrets: Option<Vec<(Uuid, String)>>,
     /// Free huge pages by their size in KiB.
     free_pages: BTreeMap<u64, u64>,
@@ -70,14 +75,40 @@ pub enum FileAnswer {
     There,
     /// This one, of the file and what it is an overlay of, can't be opened.
     Lacks(String),
+    /// It is an overlay of a block device, which libvirt can't tell of there.
+    Unknown,
+}
+
+/// What of a host is asked for: most of it costs calls, and is asked only where a guest needs it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Free huge pages of these sizes, in KiB.
+    pub page_sizes: BTreeSet<u64>,
+    /// USB devices, each described.
+    pub usb: bool,
+    /// Block devices, each described.
+    pub block_devices: bool,
+}
+
+impl Wanted {
+    /// What these guests need to be known.
+    pub fn by<'a>(guests: impl IntoIterator<Item = &'a Requirements>) -> Self {
+        let mut wanted = Self::default();
+        for needs in guests {
+            wanted.page_sizes.extend(needs.pages.map(|pages| pages.size_kib));
+            wanted.usb |= !needs.usb.is_empty();
+            wanted.block_devices |= !needs.block_devices.is_empty();
+        }
+        wanted
+    }
 }
 
 impl Facilities {
-    /// Asks a host for all it has, in a few calls. `page_sizes` in KiB; `limit` holds for each call.
+    /// Asks a host for all it has, in a few calls, and one for each device that has to be described. `limit` holds for each.
     ///
     /// # Errors
     /// If the host can't be asked. That libvirt there lacks a driver is no error.
-    pub async fn read(connection: &Connection, page_sizes: &BTreeSet<u64>, limit: Duration) -> Result<Self> {
+    pub async fn read(connection: &Connection, wanted: &Wanted, limit: Duration) -> Result<Self> {
         let names =
             |list: Option<(Vec<PoolRef>, u32)>| list.map(|(all, _)| all.into_iter().map(|one| one.name).collect());
         let networks = names(told(connection.call(Procedure::ConnectListAllNetworks, &(1_i32, ACTIVE), limit).await)?);
@@ -89,7 +120,7 @@ impl Facilities {
         let secrets: Option<(Vec<SecretRef>, u32)> =
             told(connection.call(Procedure::ConnectListAllSecrets, &(1_i32, 0_u32), limit).await)?;
         let mut free_pages = BTreeMap::new();
-        for size in page_sizes {
+        for size in &wanted.page_sizes {
             let Ok(wire_size) = u32::try_from(*size) else { continue };
             let arguments = (vec![wire_size], 0_i32, 1_u32, 0_u32);
             let counts: Option<(Vec<u64>,)> =
@@ -97,6 +128,8 @@ impl Facilities {
             free_pages.insert(*size, counts.map_or(0, |(counts,)| counts.iter().sum()));
         }
         let devices: Option<BTreeSet<String>> = devices.map(|(all, _)| all.into_iter().map(|one| one.name).collect());
+        let usb = if wanted.usb { UsbDevices::read(connection, limit).await? } else { None };
+        let storage = if wanted.block_devices { StorageDevices::read(connection, limit).await? } else { None };
         Ok(Self {
             networks,
             pools,
@@ -104,13 +137,29 @@ impl Facilities {
             interfaces: interfaces
                 .map(|(all, _)| all.into_iter().map(|one| one.name).collect::<BTreeSet<_>>())
                 .filter(|all| !all.is_empty()),
+            // Nor is there a host that can pass devices through without a PCI device; a container sees none.
+            usb: usb
+                .filter(|_| devices.iter().flatten().any(|name| name.starts_with("pci_") || name.starts_with("usb_"))),
+            storage,
             devices: devices.filter(|all| all.iter().any(|name| name.starts_with("pci_"))),
             secrets: secrets.map(|(all, _)| all.into_iter().map(|one| (one.uuid, one.usage)).collect()),
             free_pages,
         })
     }
 
-    /// What the host lacks of what is listed in bulk: all but files, machine type and CPU.
+    /// Whether something of this can't be told on the host: then nothing says that the domain could start there.
+    pub fn cannot_tell(&self, needs: &Requirements) -> bool {
+        let usb = |need| self.usb.as_ref().map_or(DeviceAnswer::Unknown, |usb| usb.find(need));
+        self.devices.is_none() && !needs.devices.is_empty()
+            || needs.usb.iter().any(|need| usb(need) == DeviceAnswer::Unknown)
+    }
+
+    /// A block device, as the host's list of devices has it.
+    pub fn block_device(&self, path: &str) -> DeviceAnswer {
+        self.storage.as_ref().map_or(DeviceAnswer::Unknown, |storage| storage.find(path))
+    }
+
+    /// What the host lacks of what is listed in bulk: all but files, block devices, machine type and CPU.
     pub fn lacks(&self, needs: &Requirements) -> Vec<Obstacle> {
         let mut missing = Vec::new();
         let mut names = |kind, needed: &[String], has: &Option<BTreeSet<String>>| {
@@ -121,6 +170,11 @@ impl Facilities {
         names(ObstacleKind::StoragePool, &needs.pools, &self.pools);
         names(ObstacleKind::Bridge, &needs.interfaces, &self.interfaces);
         names(ObstacleKind::Device, &needs.devices, &self.devices);
+        for need in &needs.usb {
+            if let Some(DeviceAnswer::Lacks(what)) = self.usb.as_ref().map(|usb| usb.find(need)) {
+                missing.push(Obstacle::new(ObstacleKind::UsbDevice, what));
+            }
+        }
         if let Some(has) = &self.secrets {
             let gone = needs.secrets.iter().filter(|secret| !has.iter().any(|(uuid, usage)| secret.is(*uuid, usage)));
             missing.extend(gone.map(|secret| Obstacle::new(ObstacleKind::Secret, secret.to_string())));
@@ -171,6 +225,10 @@ impl Connection {
         let mut next = Some(path.to_owned());
         for _ in 0..CHAIN_MAX {
             let Some(path) = next.filter(|path| path.starts_with('/')) else { return Ok(FileAnswer::There) };
+            if path.starts_with("/dev/") {
+                let known = self.pool_device(&path, limit).await?;
+                return Ok(known.map_or(FileAnswer::Unknown, |_| FileAnswer::There));
+            }
             let found = match Folder::of(self, &path, limit).await {
                 Ok(folder) => folder.volume(&path).await,
                 Err(error) => Err(error),
@@ -224,7 +282,7 @@ fn refused<T>(answer: Result<T>, kind: ObstacleKind) -> Result<Option<Obstacle>>
     }
 }
 
-fn told<T>(answer: Result<T>) -> Result<Option<T>> {
+pub(super) fn told<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(Error::Libvirt { .. }) => Ok(None),
@@ -239,6 +297,7 @@ fn cannot_tell(code: ErrorCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ready::UsbNeed;
 
     #[test]
     fn what_is_missing_is_named_and_what_is_not_known_is_not() {
@@ -261,5 +320,19 @@ mod tests {
             ["network back is missing", "secret ceph key is missing", "huge pages: 2 of 2048 KiB needed, 1 free"]
         );
         assert_eq!(Facilities::default().lacks(&needs), []);
+    }
+
+    #[test]
+    fn a_device_that_a_host_cannot_tell_of_is_neither_missing_nor_there() {
+        let usb = UsbNeed { model: Some((0x1050, 0x0407)), place: None };
+        let needs = Requirements { usb: vec![usb], ..Requirements::default() };
+        let bare = Facilities::default();
+        assert_eq!((bare.lacks(&needs), bare.cannot_tell(&needs)), (vec![], true));
+        let pci = Requirements { devices: vec!["pci_0000_3b_00_1".to_owned()], ..Requirements::default() };
+        assert_eq!((bare.lacks(&pci), bare.cannot_tell(&pci)), (vec![], true));
+        assert!(!bare.cannot_tell(&Requirements::default()));
+        let none = Facilities { usb: Some(UsbDevices::default().whole()), ..Facilities::default() };
+        let missing: Vec<String> = none.lacks(&needs).iter().map(ToString::to_string).collect();
+        assert_eq!((missing, none.cannot_tell(&needs)), (vec!["USB device: 1050:0407 is missing".to_owned()], false));
     }
 }

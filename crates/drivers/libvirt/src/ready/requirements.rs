@@ -1,5 +1,6 @@
 //! What a definition asks of the host that starts it.
 
+use super::UsbNeed;
 use crate::{definition::kib, error::Result, types::Uuid, xml::Element};
 
 /// Page size that `<hugepages/>` without a size means on x86.
@@ -20,6 +21,10 @@ pub struct Requirements {
     pub secrets: Vec<SecretNeed>,
     /// Devices by their name in libvirt's list of node devices.
     pub devices: Vec<String>,
+    /// USB devices.
+    pub usb: Vec<UsbNeed>,
+    /// Block devices by absolute path.
+    pub block_devices: Vec<NeededDevice>,
     /// What it runs on.
     pub machine: Machine,
     /// Its `<cpu>` element, if libvirt compares it with the host's when the domain starts.
@@ -35,6 +40,15 @@ pub struct NeededFile {
     pub path: String,
     /// What for.
     pub used_as: FileUse,
+}
+
+/// A block device that must be there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NeededDevice {
+    /// Its absolute path.
+    pub path: String,
+    /// It is a drive, and what is in it may be another medium on each host.
+    pub drive: bool,
 }
 
 /// What a file is needed for.
@@ -136,8 +150,13 @@ impl Requirements {
         let Some(source) = disk.find(&["source"]) else { return };
         // A drive may be started empty if its image is gone, when its owner says so.
         let optional = source.attribute("startupPolicy") == Some("optional");
-        if !optional {
-            self.file(source.attribute("file"), if drive { FileUse::Media } else { FileUse::Disk });
+        // A device's path may stand where a file's does: libvirt starts such a domain as well.
+        let file = source.attribute("file");
+        let device = source.attribute("dev").or(file.filter(|path| path.starts_with("/dev/")));
+        match device.filter(|path| path.starts_with('/')) {
+            _ if optional => {}
+            Some(path) => self.block_devices.push(NeededDevice { path: path.to_owned(), drive }),
+            None => self.file(file, if drive { FileUse::Media } else { FileUse::Disk }),
         }
         self.pools.extend(source.attribute("pool").map(str::to_owned));
         let keys = [disk.find(&["auth", "secret"]), source.find(&["auth", "secret"])];
@@ -157,10 +176,15 @@ impl Requirements {
         }
     }
 
-    /// Only PCI devices have a name that can be told from the definition. USB and SCSI devices are not looked for.
+    /// PCI and SCSI devices have a name that can be told from the definition. Mediated devices are not looked for.
     fn host_device(&mut self, device: &Element) {
-        if device.attribute("type") == Some("pci") {
-            self.devices.extend(device.find(&["source", "address"]).and_then(pci_name));
+        let Some(source) = device.find(&["source"]) else { return };
+        match device.attribute("type") {
+            Some("pci") => self.devices.extend(source.find(&["address"]).and_then(pci_name)),
+            Some("scsi") => self.devices.extend(scsi_name(source)),
+            // A domain starts without it, if its owner says so.
+            Some("usb") if source.attribute("startupPolicy") != Some("optional") => self.usb.push(UsbNeed::of(source)),
+            _ => {}
         }
     }
 
@@ -171,6 +195,7 @@ impl Requirements {
         }
         tidy(&mut self.files);
         tidy(&mut self.secrets);
+        tidy(&mut self.block_devices);
         [&mut self.pools, &mut self.networks, &mut self.interfaces, &mut self.devices].into_iter().for_each(tidy);
         self
     }
@@ -243,6 +268,14 @@ fn pci_name(address: &Element) -> Option<String> {
     Some(format!("pci_{:04x}_{:02x}_{:02x}_{:x}", part("domain")?, part("bus")?, part("slot")?, part("function")?))
 }
 
+/// `<adapter name='scsi_host0'/><address bus='0' target='0' unit='5'/>` as libvirt names the device.
+fn scsi_name(source: &Element) -> Option<String> {
+    let host = source.find(&["adapter"])?.attribute("name")?.strip_prefix("scsi_host")?;
+    let address = source.find(&["address"])?;
+    let part = |name| address.attribute(name).unwrap_or("0").parse::<u64>().ok();
+    Some(format!("scsi_{}_{}_{}_{}", host.parse::<u32>().ok()?, part("bus")?, part("target")?, part("unit")?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,6 +295,12 @@ mod tests {
         <interface type='network'><source network='front'/></interface>\
         <interface type='bridge'><source bridge='br7'/></interface>\
         <hostdev mode='subsystem' type='pci'><source><address domain='0x0000' bus='0x3b' slot='0x00' function='0x1'/></source></hostdev>\
+        <hostdev mode='subsystem' type='usb'><source><vendor id='0x1050'/><product id='0x0407'/></source></hostdev>\
+        <hostdev mode='subsystem' type='usb'><source startupPolicy='optional'><vendor id='0x1'/><product id='0x2'/></source></hostdev>\
+        <hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host2'/><address bus='0' target='1' unit='5'/></source></hostdev>\
+        <disk type='block' device='disk'><source dev='/dev/disk/by-id/wwn-0x6001405a'/><target dev='vdd'/></disk>\
+        <disk type='file' device='disk'><source file='/dev/vg/data'/><target dev='vde'/></disk>\
+        <disk type='block' device='cdrom'><source dev='/dev/sr0'/><target dev='sdc'/></disk>\
         <tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm></devices></domain>";
 
     #[test]
@@ -278,7 +317,11 @@ mod tests {
             ]
         );
         assert_eq!((needs.pools, needs.networks), (vec!["lvm".to_owned()], vec!["front".to_owned()]));
-        assert_eq!((needs.interfaces, needs.devices), (vec!["br7".to_owned()], vec!["pci_0000_3b_00_1".to_owned()]));
+        assert_eq!(needs.interfaces, ["br7"]);
+        assert_eq!(needs.devices, ["pci_0000_3b_00_1", "scsi_2_0_1_5"]);
+        assert_eq!(needs.usb, [UsbNeed { model: Some((0x1050, 0x0407)), place: None }]);
+        let block: Vec<(&str, bool)> = needs.block_devices.iter().map(|it| (it.path.as_str(), it.drive)).collect();
+        assert_eq!(block, [("/dev/disk/by-id/wwn-0x6001405a", false), ("/dev/sr0", true), ("/dev/vg/data", false)]);
         assert_eq!(needs.secrets, [SecretNeed::Usage("ceph key".to_owned())]);
         assert_eq!(needs.pages, Some(Pages { size_kib: 1024 * 1024, memory_kib: 4 * 1024 * 1024 }));
         assert_eq!(needs.machine.machine.as_deref(), Some("pc-q35-7.2"));

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use mainstay_libvirt::{
     domain::inventory::XmlFlags,
-    ready::{Facilities, FileAnswer, Machine, Requirements},
+    ready::{DeviceAnswer, Facilities, FileAnswer, Machine, Requirements, Wanted},
 };
 
 use mainstay_model::ObstacleKind;
@@ -25,7 +25,8 @@ async fn a_host_says_what_it_lacks_for_a_domain() {
         assert_eq!(connection.file_answer(&file.path, LIMIT).await.unwrap(), FileAnswer::There, "{file:?}");
     }
     assert_eq!(connection.lacks_machine(&needs.machine, LIMIT).await.unwrap(), None);
-    let facilities = Facilities::read(&connection, &[2048].into(), LIMIT).await.unwrap();
+    let wanted = Wanted { page_sizes: [2048].into(), ..Wanted::default() };
+    let facilities = Facilities::read(&connection, &wanted, LIMIT).await.unwrap();
     assert_eq!(facilities.lacks(&needs), []);
 
     // Each thing that is missing is named.
@@ -57,4 +58,57 @@ async fn a_host_says_what_it_lacks_for_a_domain() {
     let lacks = facilities.lacks(&Requirements::parse(&elsewhere).unwrap());
     let kinds: Vec<ObstacleKind> = lacks.iter().map(|missing| missing.kind).collect();
     assert!(kinds.contains(&ObstacleKind::Network) && kinds.contains(&ObstacleKind::HugePages), "{lacks:?}");
+}
+
+/// The scenario: guests with a USB key and with disks that are devices of the host. A lab's hosts see the machine's devices,
+/// and no udev runs there.
+#[tokio::test]
+async fn a_host_says_which_devices_it_has() {
+    let lab = TestLab::up(1, 1).await;
+    let connection = lab.open("h1").await;
+    let web = domain(&connection, "web-1").await;
+    let xml = connection.domain_xml(&web, XmlFlags::INACTIVE | XmlFlags::SECURE, LIMIT).await.unwrap();
+    let with = |device: &str| Requirements::parse(&xml.replace("</devices>", &format!("{device}</devices>"))).unwrap();
+    let key = with(
+        "<hostdev mode='subsystem' type='usb'><source><vendor id='0x1050'/><product id='0x0407'/></source></hostdev>",
+    );
+    let disk = with("<disk type='block' device='disk'><source dev='/dev/vda'/><target dev='vdz'/></disk>");
+    let wanted = Wanted::by([&key, &disk]);
+    assert!(wanted.usb && wanted.block_devices);
+    let facilities = Facilities::read(&connection, &wanted, LIMIT).await.unwrap();
+
+    // Where libvirt lists no devices of the kind, it can't tell; where it does, it has no such key.
+    let listed = lab.virsh("h1", &["nodedev-list"]).await.unwrap();
+    let tells = |kinds: &[&str]| listed.lines().any(|name| kinds.iter().any(|kind| name.trim().starts_with(kind)));
+    let (lacks, cannot_tell) = (facilities.lacks(&key), facilities.cannot_tell(&key));
+    if tells(&["pci_", "usb_"]) {
+        assert!(lacks.len() == 1 && lacks[0].to_string() == "USB device: 1050:0407 is missing", "{lacks:?}");
+        assert!(!cannot_tell);
+    } else {
+        assert!(lacks.is_empty() && cannot_tell, "{lacks:?}");
+    }
+
+    // Every disk that the host has is found by its path, with its size.
+    let disks = lab.virsh("h1", &["nodedev-list", "--cap", "storage"]).await.unwrap();
+    let disks: Vec<&str> = disks.split_whitespace().collect();
+    for name in &disks {
+        let described = lab.virsh("h1", &["nodedev-dumpxml", name]).await.unwrap();
+        let path = described.split("<block>").nth(1).and_then(|rest| rest.split("</block>").next()).unwrap();
+        let DeviceAnswer::There(identity) = facilities.block_device(path) else { panic!("{path}: {facilities:?}") };
+        let size = format!("/sys/class/block/{}/size", path.trim_start_matches("/dev/"));
+        let sectors: u64 = std::fs::read_to_string(size).unwrap().trim().parse().unwrap();
+        assert_eq!(identity.size_bytes, Some(512 * sectors), "{path}");
+    }
+    let gone = facilities.block_device("/dev/vdzz");
+    let missing = DeviceAnswer::Lacks("/dev/vdzz is missing".to_owned());
+    assert_eq!(gone, if disks.is_empty() { DeviceAnswer::Unknown } else { missing });
+    // Loop devices, LVM and multipath are in no such list. A pool that is there may have them; none is made to find out.
+    assert_eq!(facilities.block_device("/dev/loop0"), DeviceAnswer::Unknown);
+    let pools = lab.virsh("h1", &["pool-list", "--all", "--name"]).await.unwrap();
+    assert_eq!(connection.pool_device("/dev/loop0", LIMIT).await.unwrap(), None);
+    assert_eq!(connection.file_answer("/dev/vg/base", LIMIT).await.unwrap(), FileAnswer::Unknown);
+    // A new pool opens all files of its folder: of /dev that would arm the host's watchdog.
+    let refused = connection.image("/dev/loop0", LIMIT).await.unwrap_err().to_string();
+    assert!(refused.contains("no storage pool is made for /dev/loop0"), "{refused}");
+    assert_eq!(lab.virsh("h1", &["pool-list", "--all", "--name"]).await.unwrap(), pools);
 }
