@@ -36,7 +36,7 @@ impl Engine {
         }
         // What is incoming is never shut down: it had arrived, whatever is not known of its migration.
         // Or it had nothing of it before (scenario 824).
-        let arrived = || was_live || self.shut_down_where_it_arrived(workload).is_some();
+        let arrived = || was_live || self.stopped_where_it_arrived(workload).is_some();
         let shut_down = reason == OffReason::Shutdown && unsettled && !starting && arrived();
         if let Some(how) = persons_stop(reason).filter(|_| shut_down)
             && self

@@ -72,7 +72,9 @@ impl Engine {
         };
         engine.adopt_spec();
         for (host, senses) in engine.belief.host_senses.iter_mut() {
-            senses.known_before = engine.belief.hosts.get(host).and_then(|record| match record.phase {
+            // What was never reached told nothing (scenario 827).
+            let reached = engine.belief.hosts.get(host).filter(|record| record.capacity != Default::default());
+            senses.known_before = reached.and_then(|record| match record.phase {
                 HostPhase::Online | HostPhase::Returning => engine.belief.meta.alive_before,
                 HostPhase::Lost { .. } | HostPhase::Off { .. } => Some(record.since),
             });
@@ -294,9 +296,11 @@ impl Engine {
             Some(workload) => Subject::Workload(workload.clone()),
             None => Subject::Host(action.host().clone()),
         };
-        let mut doubted = false;
+        let (mut doubted, mut had_it, mut was_off) = (false, true, None);
         if let (Some(workload), Some(host)) = (action.workload().cloned(), action.may_run_on().cloned()) {
             doubted = self.belief.may_run_on(&workload).contains(&host);
+            had_it = doubted || self.has_it(&workload, &host);
+            was_off = self.off_there(&workload, &host);
             self.belief.may_run(&workload, &host);
         }
         if let Action::Revert { workload, .. } = &action
@@ -313,6 +317,8 @@ impl Engine {
             ordered_at: self.now,
             incident,
             doubted,
+            had_it,
+            was_off,
             ended: None,
         });
         self.agenda.expect(id, deadline);

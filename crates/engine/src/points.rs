@@ -229,7 +229,9 @@ impl Engine {
             self.belief.workload_senses.entry(workload.clone()).or_default().missing_points.clear();
             return;
         }
-        let mut news = false;
+        let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
+        let mut news = senses.points_listed < senses.up_since; // retention waits for it
+        senses.points_listed = senses.points_listed.max(Some(asked_at));
         for key in self.belief.point_keys(workload) {
             let Some(point) = self.belief.points.get(&key) else { continue };
             let (there, state) = (names.contains(&point.id), point.state);

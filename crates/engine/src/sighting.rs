@@ -57,6 +57,12 @@ impl Engine {
             DomainChange::State(state) if self.is_of_before_our_stop(workload, host, state) => {
                 self.unsettle(workload, host, self.now); // its next list tells
             }
+            DomainChange::State(state) if self.is_of_before_a_persons_stop(workload, host, state) => {
+                self.unsettle(workload, host, self.now);
+                if let Some(record) = self.belief.workloads.get_mut(workload) {
+                    record.coming_up = Some(host.clone()); // if that list has it running, a person started it
+                }
+            }
             DomainChange::State(state) => self.sighting(host, workload, state, self.now),
             DomainChange::Undefined => {
                 // What runs goes on without its definition. Where it may run and was not seen off, the next list tells.
@@ -118,6 +124,21 @@ impl Engine {
     fn seen_off(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let senses = self.belief.workload_senses.get(workload);
         senses.and_then(|senses| senses.seen.get(host)).is_some_and(|seen| !seen.state.is_live())
+    }
+
+    /// How it is off there, if its host says that it is.
+    pub(crate) fn off_there(&self, workload: &WorkloadId, host: &HostId) -> Option<OffReason> {
+        match self.belief.workload_senses.get(workload)?.seen.get(host)?.state {
+            DomainState::Off(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// The host has it, running or not, by its newest list or what was heard since.
+    pub(crate) fn has_it(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let senses = self.belief.workload_senses.get(workload);
+        let seen = senses.is_some_and(|senses| senses.seen.contains_key(host));
+        seen || self.belief.workloads.get(workload).is_some_and(|record| record.listed_on.contains(host))
     }
 
     /// True while an order is under way that may start it there.
@@ -195,7 +216,8 @@ impl Engine {
             let first = before.is_none();
             let stopped = before.is_some_and(|seen| !seen.state.is_live()) && self.stopped_for_certain(workload, host);
             let still = (self.not_seen_to_stop(workload, host) && !stopped)
-                || (first && self.outlived_a_proof(workload, host, at));
+                || (first && self.outlived_a_proof(workload, host, at))
+                || self.ran_before_an_operators_stop(workload, held_at);
             if !was_live {
                 self.run_begins(workload, host, first && still);
             }
@@ -245,10 +267,10 @@ impl Engine {
         }
         let was_in_question = self.answered_by_running(workload);
         let Some(record) = self.belief.workloads.get(workload) else { return };
-        // A start that hung there when another was done can come as well (scenario 663).
+        // A start that hung there when another was done can come as well (scenarios 663 and 838).
         let hung = record.late_on.get(host).is_some_and(|until| *until > self.now);
         let operator = matches!(record.want, Want::Stopped { how: StoppedHow::Operator, .. });
-        let late = record.pending_on.contains(host) || hung && operator;
+        let late = record.pending_on.contains(host) || hung;
         // A stop of ours on another host brings nothing up here (scenario 635).
         let stops_elsewhere =
             |order: &OrderRecord| matches!(&order.order.action, Action::Stop { host: there, .. } if there != host);
@@ -377,6 +399,13 @@ impl Engine {
         record.left.contains(host) && never_off || might_run_then
     }
 
+    /// An operator wants it stopped, and its host's word that it runs waited for a controller that slept: it is of before that (scenario
+    /// 830).
+    fn ran_before_an_operators_stop(&self, workload: &WorkloadId, said_since: Time) -> bool {
+        let want = self.belief.workloads.get(workload).map(|record| &record.want);
+        matches!(want, Some(Want::Stopped { at, how: StoppedHow::Operator }) if said_since < *at)
+    }
+
     /// True while a migration takes the workload away from this host: its running there is no news.
     fn moving_away_from(&self, workload: &WorkloadId, host: &HostId) -> bool {
         self.life_order(workload)
@@ -480,12 +509,15 @@ impl Engine {
 
     /// The host was asked after the order whose outcome is unknown: what it said counts.
     pub(crate) fn settled(&mut self, workload: &WorkloadId, host: &HostId) {
-        let live = self.seen_live(workload, host);
+        let (live, starting) = (self.seen_live(workload, host), self.starting_there(workload, host));
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         let told_to_start = record.unsettled.remove(host).is_some_and(|open| open.told_to_start);
         if !live && told_to_start {
             record.pending_on.insert(host.clone());
-        } else if !live && !self.starting_there(workload, host) {
+        } else if !live && !starting {
+            if record.coming_up.as_ref() == Some(host) {
+                record.coming_up = None;
+            }
             self.belief.runs_not(workload, host);
         }
         self.agenda.touch(workload);
@@ -505,7 +537,7 @@ impl Engine {
             }
         } else if nowhere && untold && record.want == Want::Running {
             let migrated =
-                || self.shut_down_where_it_was_to_leave(workload).or_else(|| self.shut_down_where_it_arrived(workload));
+                || self.shut_down_where_it_was_to_leave(workload).or_else(|| self.stopped_where_it_arrived(workload));
             match after_start.or_else(migrated) {
                 Some((host, how)) => self.stopped_by_person(&host, workload, how),
                 None => self.trouble(workload, self.fell_after_sure_start(workload, host)),

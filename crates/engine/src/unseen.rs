@@ -65,8 +65,8 @@ impl Engine {
             let stops = match order.order.action {
                 _ if stopped => true,
                 Action::Stop { how: StopHow::Graceful, .. } => reason == OffReason::Shutdown,
-                Action::Stop { .. } | Action::Revert { .. } | Action::Migrate { .. } => reason == OffReason::Destroyed,
-                _ => false,
+                Action::Migrate { .. } => reason == OffReason::Destroyed,
+                _ => order.may_force() && reason == OffReason::Destroyed,
             };
             stops
                 && match &order.ended {

@@ -48,10 +48,9 @@ impl Engine {
         if of_before {
             return Whose::Unclear;
         }
-        let leaves_word = |action: &Action| match action {
+        let leaves_word = |order: &OrderRecord| match order.order.action {
             Action::Stop { how: StopHow::Graceful, .. } => reason == OffReason::Shutdown,
-            Action::Stop { how: StopHow::Force, .. } | Action::Revert { .. } => reason == OffReason::Destroyed,
-            _ => false,
+            _ => order.may_force() && reason == OffReason::Destroyed,
         };
         // What waited for a controller that slept may have been said as it fell asleep (scenario 801).
         let held_at = self.held_at(said_at);
@@ -85,12 +84,12 @@ impl Engine {
             }
             _ => false,
         };
-        if self.sent_there(workload, host).any(|order| leaves_word(&order.order.action) && may_come(order)) {
+        if self.sent_there(workload, host).any(|order| leaves_word(order) && may_come(order)) {
             return Whose::Ours;
         }
         let mut orders = self.sent_there(workload, host);
         let Some(last) = orders.next() else { return Whose::Person(how) };
-        let stop = leaves_word(&last.order.action) && matches!(last.order.action, Action::Stop { .. });
+        let stop = leaves_word(last) && matches!(last.order.action, Action::Stop { .. });
         // A start that failed, or of which no answer came, may not have come to anything: what its host says may be of before it
         // (scenario 630).
         let in_vain = |order: &&OrderRecord| order.order.action.may_run_on().is_some() && !self.came_through(order);
@@ -98,7 +97,7 @@ impl Engine {
         let runs_since = self.belief.workloads.get(workload).and_then(|record| record.runs_since);
         let still = |order: &OrderRecord| match (&order.order.action, &order.ended) {
             (Action::Stop { .. }, Some((at, Outcome::Done { .. }))) => {
-                leaves_word(&order.order.action) && runs_since.is_none_or(|since| since <= *at)
+                leaves_word(order) && runs_since.is_none_or(|since| since <= *at)
             }
             _ => false,
         };
@@ -108,11 +107,8 @@ impl Engine {
         match last.ended {
             None if stop => Whose::Ours, // it is being carried out (scenario 628)
             Some(_) if stop && lately(last) => Whose::Ours,
-            _ if leaves_word(&last.order.action) && lately(last) => Whose::Unclear,
-            _ if orders
-                .find(|before| !in_vain(before))
-                .is_some_and(|before| leaves_word(&before.order.action) && lately(before)) =>
-            {
+            _ if leaves_word(last) && lately(last) => Whose::Unclear,
+            _ if orders.find(|before| !in_vain(before)).is_some_and(|before| leaves_word(before) && lately(before)) => {
                 Whose::Unclear
             }
             _ => Whose::Person(how),
@@ -175,48 +171,55 @@ impl Engine {
             })
     }
 
+    /// A person stopped it there a moment ago, and an event says that it lives: a person may have started it since, or that word is of
+    /// before the stop, and was overtaken (scenario 829).
+    pub(crate) fn is_of_before_a_persons_stop(&self, workload: &WorkloadId, host: &HostId, state: DomainState) -> bool {
+        let Some(record) = self.belief.workloads.get(workload) else { return false };
+        let Want::Stopped { at, how: StoppedHow::Shutdown | StoppedHow::Saved | StoppedHow::Destroyed } = record.want
+        else {
+            return false;
+        };
+        let just_stopped = record.host.as_ref() == Some(host) && self.now.since(at) <= LATE_WORD;
+        state.is_live() && just_stopped && record.may_run_on.is_empty() && self.life_order(workload).is_none()
+    }
+
     /// A start of ours is in doubt, and its host says that a person stopped it: that start came through.
     pub(crate) fn stopped_after_doubtful_start(&self, workload: &WorkloadId, host: &HostId) -> Option<StoppedHow> {
-        let seen = self.belief.workload_senses.get(workload)?.seen.get(host)?;
-        let DomainState::Off(reason) = seen.state else { return None };
+        let reason = self.off_there(workload, host)?;
         let since_start = self.tells_of_end_since_start(workload, host, reason);
         persons_stop(reason).filter(|_| since_start && self.whose(workload, host, reason) != Whose::Ours)
     }
 
-    /// The last order there was a start or a revert, and no end before that order leaves the word that the host says now:
-    /// - Our stop by force leaves *destroyed*. Any other word is its owner's, who was faster than our force (scenario 667), or stopped
-    ///   what came up (scenario 792).
-    /// - What crashed, or went with a boot of that host, left the word of that, or none (scenario 422).
+    /// The last order there was a start or a revert, and no end before that order left the word that the host says now:
     /// - Where the host had nothing of it before, any word is new (scenario 793).
+    /// - A word other than the one that the host had said before that order is new, too (scenarios 422, 792 and 832).
+    /// - Our own stops may leave their word late: by force that is *destroyed*, and any other is its owner's, who was faster (scenario 667).
     pub(crate) fn tells_of_end_since_start(&self, workload: &WorkloadId, host: &HostId, reason: OffReason) -> bool {
         let Some(record) = self.belief.workloads.get(workload).filter(|it| it.want == Want::Running) else {
             return false;
         };
         let mut orders = self.orders_there(workload, host);
-        let Some(last) = orders.next().map(|last| &last.order.action) else { return false };
-        // A revert stops by force what runs, and starts it.
-        let reverts = matches!(last, Action::Revert { .. });
-        let starts = reverts || matches!(last, Action::Start { .. });
+        let Some(last) = orders.next() else { return false };
+        let OrderRecord { had_it, was_off, .. } = last;
+        let reverts = last.may_force(); // a revert stops by force what runs, and starts it
+        let starts = matches!(last.order.action, Action::Start { .. } | Action::Revert { .. });
         if !starts || record.asked.is_some() || record.moving.is_some() {
             return false;
         }
         if record.host.as_ref() != Some(host) {
+            // A person who took it elsewhere may have left it here as well (scenario 675).
             let newest = self.belief.acts_on(workload).next_back().is_some_and(|last| last.acts_at() == Some(host));
-            let by_us = record.kept_on.is_none(); // a person who took it elsewhere may have left it here as well (scenario 675)
-            return newest && by_us && !record.left.contains(host);
+            return newest && !*had_it;
         }
-        let Some(trouble) = &record.trouble else { return false };
-        let before: Vec<&Action> =
-            orders.take_while(|it| it.ordered_at >= trouble.since).map(|it| &it.order.action).collect();
-        let forced = reverts || before.iter().any(|action| matches!(action, Action::Stop { how: StopHow::Force, .. }));
-        let word_of_others =
-            |action: &&Action| matches!(action, Action::Stop { how: StopHow::Graceful, .. } | Action::Revert { .. });
-        match trouble.cause {
-            _ if before.iter().any(word_of_others) || forced && reason == OffReason::Destroyed => false,
-            Cause::HostShutdown | Cause::HostLost | Cause::PersonStop => false, // that host may say so late
-            Cause::Crashed | Cause::Signalled | Cause::Panicked | Cause::HostRestarted => true,
-            _ => forced,
-        }
+        let since = record.trouble.as_ref().map(|trouble| trouble.since).unwrap_or_default();
+        let before: Vec<&OrderRecord> = orders.take_while(|it| it.ordered_at >= since).collect();
+        let graceful = |order: &&OrderRecord| matches!(order.order.action, Action::Stop { how: StopHow::Graceful, .. });
+        let leaves = match reason {
+            OffReason::Destroyed => reverts || before.iter().any(|order| order.may_force()),
+            OffReason::Shutdown => before.iter().any(graceful),
+            _ => false,
+        };
+        !leaves && was_off.is_some_and(|before| before != reason)
     }
 
     /// Its migration failed, or its outcome is unknown, and the host that it was to leave says that a person stopped it: what
@@ -225,36 +228,43 @@ impl Engine {
         let Action::Migrate { from, .. } = &self.belief.acts_on(workload).next_back()?.order.action else {
             return None;
         };
-        let seen = self.belief.workload_senses.get(workload)?.seen.get(from)?;
-        let DomainState::Off(reason) = seen.state else { return None };
+        let reason = self.off_there(workload, from)?;
         match self.whose(workload, from, reason) {
             Whose::Person(how) => Some((from.clone(), how)),
             _ => None,
         }
     }
 
-    /// Whether its migration came through is not known, and its target says that it was shut down there, of which it had nothing before:
-    /// it arrived, and its owner shut it down. A target that is given up is destroyed, which tells nothing (scenario 791).
-    pub(crate) fn shut_down_where_it_arrived(&self, workload: &WorkloadId) -> Option<(HostId, StoppedHow)> {
+    /// Whether its migration came through is not known, and its target says that a person stopped it there: it had arrived.
+    /// - Its target had nothing of it before, and says that it was shut down (scenario 791). Where a person took it elsewhere, it may have
+    ///   been left as well (scenario 822).
+    /// - A target that is given up is destroyed, which tells nothing; but its source says that it went, or has nothing of it any more
+    ///   (scenario 833).
+    pub(crate) fn stopped_where_it_arrived(&self, workload: &WorkloadId) -> Option<(HostId, StoppedHow)> {
         let last = self.belief.acts_on(workload).next_back()?;
-        let (Action::Migrate { to, .. }, Some((_, Outcome::Unknown { .. }))) = (&last.order.action, &last.ended) else {
+        let (Action::Migrate { from, to, .. }, Some((_, Outcome::Unknown { .. }))) = (&last.order.action, &last.ended)
+        else {
             return None;
         };
-        let record = self.belief.workloads.get(workload)?;
-        // A person who took it elsewhere may have left it there as well (scenario 822).
-        let had_it_before = record.left.contains(to) || record.kept_on.is_some();
-        let seen = self.belief.workload_senses.get(workload)?.seen.get(to)?;
-        let reason = OffReason::Shutdown;
-        (seen.state == DomainState::Off(reason)
-            && !had_it_before
-            && matches!(self.whose(workload, to, reason), Whose::Person(_)))
-        .then(|| (to.clone(), StoppedHow::Shutdown))
+        let reason = self.off_there(workload, to)?;
+        let went = || {
+            let migrated = self.off_there(workload, from) == Some(OffReason::Migrated);
+            migrated || self.host_spec(from).is_some() && !self.has_it(workload, from)
+        };
+        let arrived = match reason {
+            OffReason::Shutdown => !last.had_it,
+            OffReason::Destroyed => went(),
+            _ => false,
+        };
+        match self.whose(workload, to, reason) {
+            Whose::Person(how) if arrived => Some((to.clone(), how)),
+            _ => None,
+        }
     }
 
     /// How a person stopped it, if the host, asked after our start there was done, says so.
     pub(crate) fn stopped_after_sure_start(&self, workload: &WorkloadId, host: &HostId) -> Option<StoppedHow> {
-        let seen = self.belief.workload_senses.get(workload)?.seen.get(host)?;
-        let DomainState::Off(reason) = seen.state else { return None };
+        let reason = self.off_there(workload, host)?;
         let started = self.orders_there(workload, host).next().is_some_and(|order| self.came_through(order));
         persons_stop(reason).filter(|_| started && self.whose(workload, host, reason) != Whose::Ours)
     }
@@ -283,7 +293,14 @@ impl Engine {
             })
         };
         order.order.action.may_run_on().is_some()
-            && (matches!(order.ended, Some((_, Outcome::Done { .. }))) || !order.doubted && seen_to_run())
+            && match &order.ended {
+                Some((_, Outcome::Done { .. })) => true,
+                // A revert that was told as failed stops what ran before, and what runs since is another run (scenario 834).
+                Some((_, Outcome::Failed { .. })) if matches!(order.order.action, Action::Revert { .. }) => {
+                    seen_to_run()
+                }
+                _ => !order.doubted && seen_to_run(),
+            }
     }
 
     /// An order of ours before the last one asked it to shut down there, and it may take its time.

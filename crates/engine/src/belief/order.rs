@@ -1,7 +1,9 @@
 //! The journal: every order with its reason, and what came of it. An order is written here before it leaves.
 
 use crate::{Change, Row, Table, control::BadRow, ledger::Record, restored::Restored};
-use mainstay_model::{Action, ActionId, Epoch, HostId, IncidentId, Order, Outcome, Span, Subject, Time, WorkloadId};
+use mainstay_model::{
+    Action, ActionId, Epoch, HostId, IncidentId, OffReason, Order, Outcome, Span, StopHow, Subject, Time, WorkloadId,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -15,6 +17,12 @@ pub(crate) struct OrderRecord {
     /// The workload might have run on the order's target before it left: its failure does not show that it does not.
     #[serde(default)]
     pub doubted: bool,
+    /// The order's target had the workload before it left, running or not: what it says of an end there may be of that.
+    #[serde(default = "it_may_have")]
+    pub had_it: bool,
+    /// How it was off there before the order left, as its host had said.
+    #[serde(default)]
+    pub was_off: Option<OffReason>,
     /// When and how it ended.
     pub ended: Option<(Time, Outcome)>,
 }
@@ -27,6 +35,11 @@ pub(crate) enum Purpose {
     Life,
     /// Recovery points, pictures, housekeeping: recovery does not wait for them.
     Side,
+}
+
+/// Of a journal that an earlier version wrote.
+fn it_may_have() -> bool {
+    true
 }
 
 impl Record for OrderRecord {
@@ -49,6 +62,17 @@ impl OrderRecord {
             subjects.push(Subject::Host(to.clone()));
         }
         subjects
+    }
+
+    /// It may end a process there by force, which leaves the word *destroyed*: a stop by force, or a revert, but for one of what was off
+    /// (scenario 835). A revert that hung may come after the next start (scenario 839).
+    pub(crate) fn may_force(&self) -> bool {
+        let hung = matches!(self.ended, Some((_, Outcome::Unknown { .. })));
+        match self.order.action {
+            Action::Stop { how, .. } => how == StopHow::Force,
+            Action::Revert { .. } => self.doubted || self.was_off.is_none() || hung,
+            _ => false,
+        }
     }
 
     /// The host where the order starts or stops its workload: if the workload ends there later, this may be why.

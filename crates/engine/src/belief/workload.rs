@@ -469,6 +469,8 @@ pub(crate) struct WorkloadSenses {
     pub stuck_points: BTreeMap<PointId, (Time, String)>,
     /// Recovery points on record that its host does not list, since when.
     pub missing_points: BTreeMap<PointId, Time>,
+    /// When its host was asked for the newest list of its recovery points.
+    pub points_listed: Option<Time>,
     /// When the deletion of one ended last: a list asked for before that may still have it.
     pub point_deleted_at: Option<Time>,
 }

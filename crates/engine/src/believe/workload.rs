@@ -74,8 +74,9 @@ impl Engine {
             // Off everywhere, wanted, and nobody brings it up: it left by somebody else's migration and did not arrive, or
             // it went off while it was left alone.
             let gone_since = senses.seen.values().map(|seen| seen.since).max();
-            let idle = record.trouble.is_none() && record.moving.is_none();
-            let missed = idle && self.now.since(gone_since.unwrap_or(record.known_since)) >= MIGRATION_GRACE;
+            // It may have come up from its last trouble a moment ago (scenario 837).
+            let missed =
+                record.moving.is_none() && self.now.since(gone_since.unwrap_or(record.known_since)) >= MIGRATION_GRACE;
             let home = record.host.as_ref();
             let cause = match home.and_then(|host| senses.seen.get(host)).map(|seen| seen.state) {
                 // It is wanted, so it was shut down with its host (scenario 332).

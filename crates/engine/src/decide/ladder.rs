@@ -5,7 +5,7 @@
 //! nothing about the guest's disk, so no revert follows from it. What it needs may also be away for longer than the ladder
 //! lasts; so while a person is called, such a start is tried again, each time after the longest wait.
 
-use super::{Next, PlaceFor, waiting_until};
+use super::{Next, PlaceFor, request::has_its_place, waiting_until};
 use crate::{
     belief::{Attempt, Purpose, Trying},
     engine::Engine,
@@ -211,10 +211,18 @@ impl Engine {
         Next::Is(self.order_life(action, bound, because))
     }
 
-    /// What may run on a host, this workload included, fits there; at home it has its place anyway.
+    /// What may run on a host, this workload included, fits there beside what was only stopped there to be started again (scenario 828);
+    /// at home it has its place anyway.
     fn keeps_its_room(&self, workload: &WorkloadId, host: &HostId) -> bool {
-        let at_home = self.belief.workloads.get(workload).is_some_and(|record| record.host.as_ref() == Some(host));
-        at_home || self.capacity(host).lacks(self.used(host)).is_none()
+        if self.belief.workloads.get(workload).is_some_and(|record| record.host.as_ref() == Some(host)) {
+            return true;
+        }
+        let comes_back = self.belief.workloads.values().filter(|record| {
+            let stopped = record.may_run_on.is_empty() && self.only_stopped(&record.workload).is_some();
+            stopped && record.host.as_ref() == Some(host) && has_its_place(record, host)
+        });
+        let needed = comes_back.fold(self.used(host), |sum, record| sum.plus(self.needs(record)));
+        self.capacity(host).lacks(needed).is_none()
     }
 
     /// What a console shows is gone once the workload is stopped, so a picture comes first; but not for long.

@@ -136,17 +136,19 @@ impl Engine {
         on_host >= limits.points_per_host || on_store >= limits.points_per_datastore
     }
 
-    /// Deletes what retention no longer keeps, one at a time.
+    /// Deletes what retention no longer keeps, one at a time. What is kept must have been listed since its workload came up: a storage
+    /// that went down with it may have lost what it had said was written, and the older point is the only one then (scenario 826).
     fn retain(&mut self, workload: &WorkloadId, host: &HostId, policy: &ProtectionPolicy) {
-        if self.point_order(workload) {
-            return;
+        let Some(senses) = self.belief.workload_senses.get(workload) else { return };
+        if self.point_order(workload) || senses.points_listed < senses.up_since {
+            return; // such a list touches it
         }
         let rests = |point: &PointId| {
-            let senses = self.belief.workload_senses.get(workload);
-            let stuck = senses.and_then(|senses| senses.stuck_points.get(point));
+            let stuck = senses.stuck_points.get(point);
             stuck.is_some_and(|(again_at, _)| *again_at > self.now)
         };
-        let points: Vec<&RecoveryPoint> = self.belief.points_of(workload).collect();
+        let is_there = |point: &&RecoveryPoint| !senses.missing_points.contains_key(&point.id);
+        let points: Vec<&RecoveryPoint> = self.belief.points_of(workload).filter(is_there).collect();
         let any_good = points.iter().any(|point| point.state == PointState::Good);
         let unfinished =
             points.iter().find(|point| any_good && point.state == PointState::Deleting && !rests(&point.id));

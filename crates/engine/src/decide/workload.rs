@@ -182,7 +182,7 @@ impl Engine {
             }
             return Next::Place(PlaceFor::ColdMove { to: moving.to, leave: moving.failures > 0 });
         }
-        let Some(trouble) = &record.trouble else {
+        let Some(trouble) = record.trouble.as_ref().filter(|trouble| trouble.started_at.is_none()) else {
             return Next::Is(waiting_until(WaitingOn::Arrival, self.now + Span::secs(1)));
         };
         if let Some(waiting) = self.waits_for_its_host(workload) {

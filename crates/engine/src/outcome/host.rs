@@ -111,6 +111,7 @@ impl Engine {
         let now = self.now;
         let well_until = self.belief.host_senses.get(host).and_then(|senses| senses.heard()).unwrap_or(now);
         let Some(record) = self.belief.hosts.get_mut(host) else { return };
+        let was_lost = matches!(record.phase, HostPhase::Lost { .. });
         record.phase = HostPhase::Off { proof, powered_on: None };
         record.fence_asked = false;
         record.fence_begun = false;
@@ -139,6 +140,9 @@ impl Engine {
             let record = self.belief.workloads.get_mut(&workload).expect("the index knows only workloads on record");
             let open = record.unsettled.remove(host);
             record.late_on.remove(host);
+            if record.coming_up.as_ref() == Some(host) {
+                record.coming_up = None;
+            }
             let told_to_start = record.pending_on.remove(host) | open.is_some_and(|open| open.told_to_start);
             // It may never have run here: that it was told to start here makes this host no home of it (scenario 330).
             let ran_here = record.host.as_ref() == Some(host);
@@ -158,6 +162,9 @@ impl Engine {
                 self.trouble_since(&workload, cause, well_until);
             }
             self.agenda.touch(&workload);
+        }
+        if !was_lost {
+            self.took_its_guests(host); // as it would have when it was lost (scenario 825)
         }
         self.agenda.touch_host(host);
         self.agenda.stir();

@@ -312,7 +312,15 @@ impl Engine {
         outcome: Outcome,
     ) {
         let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
+        let leaves = match how {
+            StopHow::Graceful => OffReason::Shutdown,
+            StopHow::Force => OffReason::Destroyed,
+        };
+        let off_since = seen.is_some_and(|seen| seen.state == DomainState::Off(leaves) && seen.since > since);
+        let settled = self.belief.workloads.get(workload).is_some_and(|record| !record.may_run_on.contains(host));
         match outcome {
+            // Its host said meanwhile that it is off as this stop leaves it: that is done, whatever its answer says (scenario 831).
+            Outcome::Failed { .. } if off_since && settled => {}
             // It came up again before the outcome was heard: somebody else started it, or the event is a late one.
             Outcome::Done { .. } if seen.is_some_and(|seen| seen.state.is_live() && seen.since > since) => {
                 self.unsettle(workload, host, self.now);

@@ -2,8 +2,8 @@
 
 use crate::harness::{Story, domain};
 use mainstay_model::{
-    Action, Code, Command, DomainSeen, DomainState, FailureKind, HostState, OffReason, Outcome, PauseReason, Reply,
-    Span, spec::Keep,
+    Action, Code, Command, DomainSeen, DomainState, Fact, FailureKind, HostState, OffReason, Outcome, PauseReason,
+    Reply, Span, spec::Keep,
 };
 
 fn holding(state: DomainState, only_here: HostState) -> DomainSeen {
@@ -179,6 +179,8 @@ fn a_point_that_can_not_be_deleted_holds_up_no_other() {
     story.spec.protection[0].policy.keep = keep;
     story.spec.protection[0].policy.every = Span::minutes(1);
     story.reload();
+    let (workload, points) = ("web-1".into(), [].into());
+    story.fact(Fact::PointsSeen { workload, asked_at: story.now, points, set_aside: [].into() });
     let (mut stuck, mut most) = (None, 0);
     for _ in 0..40 {
         story.pass(Span::secs(30));

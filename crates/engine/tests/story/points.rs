@@ -199,6 +199,9 @@ fn retention_deletes_what_the_schedule_took_and_nothing_else() {
     assert_eq!(story.ordered(), [], "it is all there is");
     story.point("mine");
     story.pass(Span::secs(2));
+    assert_eq!(story.ordered(), [], "its host has not listed yet what it has");
+    seen(&mut story, &[&first, "mine"]);
+    story.pass(Span::secs(2));
     let (delete, action) = story.only_order();
     assert!(matches!(&action, Action::DeletePoint { point, .. } if point.as_str() == first), "{action}");
     story.done(delete);

@@ -118,7 +118,8 @@ impl Checker {
                 let definition = world.hosts.get(*host).and_then(|host| host.domains.get(*workload));
                 let listens = world.hosts.get(*host).is_some_and(|host| host.connection.open);
                 let marked = definition.is_some_and(|definition| definition.autostart) && listens;
-                marked && self.alone.knows_autostart(world, workload, host) && self.is_managed(world, workload)
+                let ours = self.is_managed(world, workload) && self.is_on_record(world, workload);
+                marked && ours && self.alone.knows_autostart(world, workload, host)
             })
             .map(|(host, workload)| (host.clone(), workload.clone()))
             .collect();
@@ -126,6 +127,13 @@ impl Checker {
             let text = format!("{workload} would be started by {host} alone, and the controller knew for long");
             self.violate(world, Rule::NeverTwice, text);
         }
+    }
+
+    /// False if a namesake took the place of this guest, whose hosts were out of sight or configured no more: then what is on record is
+    /// another VM, and this one is left alone (scenario 836).
+    pub(super) fn is_on_record(&self, world: &World, workload: &WorkloadId) -> bool {
+        let guest = world.guests.get(workload);
+        guest.is_none_or(|guest| self.uuids.get(workload).is_none_or(|uuid| guest.uuid == *uuid))
     }
 
     fn is_managed(&self, world: &World, workload: &WorkloadId) -> bool {

@@ -220,11 +220,7 @@ impl Checker {
                 Some(_) => None,
                 None if !one_clock => None,
                 None => {
-                    // A namesake that took the place of a VM of a host that is configured no more is another VM.
-                    let same = |hit: &&IncidentWorkload| {
-                        let guest = world.guests.get(&hit.workload);
-                        guest.is_none_or(|guest| self.uuids.get(&hit.workload).is_none_or(|uuid| guest.uuid == *uuid))
-                    };
+                    let same = |hit: &&IncidentWorkload| self.is_on_record(world, &hit.workload);
                     incident.workloads.iter().filter(same).find_map(|hit| self.figures.wrong(incident.id, hit))
                 }
             };
