@@ -403,7 +403,11 @@ impl Engine {
             let by_list = senses.inventory == Some(seen_at) && senses.well_since > Some(at);
             by_list && senses.listed_before.is_some_and(|last| last < at)
         };
-        let might_run_then = on.booted_at <= Some(at) && senses.is_some_and(unseen);
+        // It ended elsewhere since that word, in sight: so it was started here later (scenario 842).
+        let seen = self.belief.workload_senses.get(workload).map(|senses| &senses.seen);
+        let ended_since = |(other, seen): (&HostId, &Seen)| other != host && !seen.state.is_live() && seen.since > at;
+        let ran_elsewhere = seen.is_some_and(|seen| seen.iter().any(ended_since));
+        let might_run_then = !ran_elsewhere && on.booted_at <= Some(at) && senses.is_some_and(unseen);
         record.left.contains(host) && never_off || might_run_then
     }
 

@@ -71,6 +71,11 @@ impl Engine {
             last.order.action.may_run_on().is_some() && ended_from.since(last.ordered_at) <= COME_OUT_TOGETHER
         });
         let of_same_trouble = |order: &OrderRecord| trouble.is_some_and(|trouble| trouble.since <= order.ordered_at);
+        // What it was to end is still the same run, which has not recovered: it may hang for longer than usual (scenario 843).
+        let began = self.belief.workloads.get(workload).and_then(|record| record.runs_since);
+        let same_run = |order: &OrderRecord| {
+            trouble.is_some_and(|trouble| trouble.started_at.is_none()) && began.is_none_or(|at| at <= order.ordered_at)
+        };
         // Nothing that was under way before a boot of its host comes any more (scenario 807).
         let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at);
         let ended_by_boot =
@@ -80,7 +85,8 @@ impl Engine {
             Some((at, Outcome::Unknown { .. })) => {
                 let at = self.hung_until(order, *at); // what hung as long as others comes as late as they (scenario 752)
                 let since = watched.map_or(at, |since| since.max(at));
-                let comes = ended_from.since(since) <= STOP_MAY_COME || just_started && of_same_trouble(order);
+                let hangs = of_same_trouble(order) && (just_started || same_run(order));
+                let comes = ended_from.since(since) <= STOP_MAY_COME || hangs;
                 comes && !over(at)
             }
             _ => false,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use crate::lab::Lab;
-use crate::layout::{self, Layout};
+use crate::layout::Layout;
 use crate::spec::LabSpec;
 
 impl Lab {
@@ -54,12 +54,12 @@ agent = "{agent}"
     );
     for (host, number) in spec.host_names().iter().zip(1..) {
         let spare = if number > spec.hosts { "spare = true\n" } else { "" };
-        let address = layout::host_address(number);
+        let Ok(address) = spec.host_address(host) else { continue };
         add(&mut text, format_args!("\n[site.lab.host.{host}]\naddress = \"{address}\"\nfence = \"power\"\n{spare}"));
     }
     for guest in &spec.guests {
         let agent = if guest.agent { ", agent = true" } else { "" };
-        let probe = format_args!("probe = {{ address = \"{}\", ping = true{agent} }}", guest.address());
+        let probe = format_args!("probe = {{ address = \"{}\", ping = true{agent} }}", spec.probe_address(guest));
         add(&mut text, format_args!("\n[[vm]]\nmatch = \"{}\"\n{probe}\n", guest.name));
     }
     if !spec.guests.is_empty() {

@@ -8,7 +8,7 @@ use crate::command::{finish, run, spawn_detached};
 use crate::error::{AtPath, LabError, Result};
 use crate::image::Image;
 use crate::lab::Lab;
-use crate::layout::Layout;
+use crate::layout::{self, Layout};
 use crate::spec::{DiskKind, GuestSpec, LabSpec};
 
 /// Enough for kernel, busybox and agent; with 72 most guests do not come up.
@@ -19,11 +19,12 @@ const SMALL_FILESYSTEM_MIB: u64 = 256;
 const FAULTY_DEVICE_MIB: u64 = 512;
 
 /// The domain's XML.
-pub(crate) fn xml(layout: &Layout, image: &Image, guest: &GuestSpec) -> String {
+pub(crate) fn xml(layout: &Layout, image: &Image, guest: &GuestSpec, ipv6: bool) -> String {
     let GuestSpec { name, number, .. } = guest;
     let (kernel, initrd) = (image.kernel(), image.initial_filesystem(guest.agent));
     let (kernel, initrd) = (kernel.display(), initrd.display());
     let address = guest.address();
+    let address_v6 = if ipv6 { format!(" labip6={}", layout::guest_address_v6(guest.number)) } else { String::new() };
     let disk = match guest.disk {
         DiskKind::Shared | DiskKind::Small => {
             let source = format!("<source file='{}'/>", disk_path(layout, guest).display());
@@ -51,7 +52,7 @@ pub(crate) fn xml(layout: &Layout, image: &Image, guest: &GuestSpec) -> String {
     <type arch='x86_64' machine='pc'>hvm</type>
     <kernel>{kernel}</kernel>
     <initrd>{initrd}</initrd>
-    <cmdline>console=ttyS0 quiet panic=0 tsc=reliable no_timer_check labname={name} labip={address}</cmdline>
+    <cmdline>console=ttyS0 quiet panic=0 tsc=reliable no_timer_check labname={name} labip={address}{address_v6}</cmdline>
   </os>
   <features><acpi/><tcg><tb-cache unit='MiB'>32</tb-cache></tcg></features>
   <clock offset='utc'/>
@@ -157,7 +158,7 @@ async fn serve_faulty_disk(layout: &Layout, guest: &GuestSpec) -> Result<()> {
 impl Lab {
     /// The XML of a guest's domain.
     pub fn guest_xml(&self, guest: &str) -> Result<String> {
-        Ok(xml(self.layout(), &Image::present()?, self.spec().guest(guest)?))
+        Ok(xml(self.layout(), &Image::present()?, self.spec().guest(guest)?, self.spec().ipv6))
     }
 
     /// Defines a guest on a host and starts it there. For the first spread of guests; afterwards that is Mainstay's task.

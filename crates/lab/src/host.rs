@@ -91,8 +91,10 @@ pub(crate) async fn wait_for_libvirt(layout: &Layout, host: &str) -> Result<()> 
     let hint = format!("; see {} and {}", layout.host_dir(host).join("init.log").display(), log.display());
     poll_until(format!("start of libvirtd on {host}"), hint, LIBVIRT_LIMIT, || async {
         let init = init_process(layout, host)?;
-        let connections = fs::read_to_string(format!("/proc/{init}/net/tcp")).ok()?;
-        let listening = connections.lines().any(|line| line.contains(LIBVIRT_PORT) && line.contains(LISTENING));
+        let listening = ["tcp", "tcp6"].iter().any(|table| {
+            let connections = fs::read_to_string(format!("/proc/{init}/net/{table}")).unwrap_or_default();
+            connections.lines().any(|line| line.contains(LIBVIRT_PORT) && line.contains(LISTENING))
+        });
         let socket = path_inside(init, "/run/libvirt/libvirt-sock");
         let answers = std::os::unix::net::UnixStream::connect(socket).is_ok();
         (listening && answers).then_some(())

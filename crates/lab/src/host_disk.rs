@@ -1,10 +1,11 @@
 //! What is on a host's own disk: libvirt's settings, identity, name service. Written once, kept over power cuts.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::error::{AtPath, Result};
-use crate::layout::{CONTROLLER, Layout, host_address};
+use crate::layout::{CONTROLLER, CONTROLLER_V6, Layout};
 use crate::spec::LabSpec;
 
 /// Folders of a host that are its own and not the machine's; `host/init.sh` binds each folder that carries the mark.
@@ -19,7 +20,7 @@ pub(crate) fn capabilities_cache(cache: &Path) -> PathBuf {
 
 /// Writes the disk of `host`.
 pub(crate) fn write(layout: &Layout, spec: &LabSpec, host: &str, cache: &Path) -> Result<()> {
-    let number = spec.host_number(host)?;
+    let (number, address) = (spec.host_number(host)?, spec.host_address(host)?);
     let root = layout.host_dir(host).join("root");
     for folder in OWN_FOLDERS {
         own_folder(&root, folder)?;
@@ -31,8 +32,8 @@ pub(crate) fn write(layout: &Layout, spec: &LabSpec, host: &str, cache: &Path) -
     put("etc/machine-id", format!("ab0{number:029}\n"))?;
     put("etc/hostname", format!("{host}\n"))?;
     put("etc/hosts", name_service(spec))?;
-    put("etc/libvirt/libvirtd.conf", libvirtd_settings(number))?;
-    put("etc/libvirt/qemu.conf", qemu_settings(number))?;
+    put("etc/libvirt/libvirtd.conf", libvirtd_settings(number, address))?;
+    put("etc/libvirt/qemu.conf", qemu_settings(address))?;
     copy_tree(&capabilities_cache(cache), &root.join("var/cache/libvirt"))
 }
 
@@ -59,14 +60,17 @@ pub(crate) fn own_folder(root: &Path, folder: &str) -> Result<()> {
 
 fn name_service(spec: &LabSpec) -> String {
     let mut text = format!("127.0.0.1 localhost\n{CONTROLLER} controller\n");
-    for (name, number) in spec.host_names().iter().zip(1..) {
-        text += &format!("{} {name}\n", host_address(number));
+    if spec.ipv6 {
+        text += &format!("::1 localhost\n{CONTROLLER_V6} controller\n");
+    }
+    for name in spec.host_names() {
+        let Ok(address) = spec.host_address(&name) else { continue };
+        text += &format!("{address} {name}\n");
     }
     text
 }
 
-fn libvirtd_settings(number: u8) -> String {
-    let address = host_address(number);
+fn libvirtd_settings(number: u8, address: IpAddr) -> String {
     format!(
         r#"listen_tls = 0
 listen_tcp = 1
@@ -86,8 +90,7 @@ log_level = 3
     )
 }
 
-fn qemu_settings(number: u8) -> String {
-    let address = host_address(number);
+fn qemu_settings(address: IpAddr) -> String {
     format!(
         r#"user = "root"
 group = "root"

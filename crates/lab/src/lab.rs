@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -76,6 +76,9 @@ impl Lab {
         for program in ["libvirtd", "virsh", "qemu-system-x86_64", "nbdkit", "ip", "nsenter", "unshare", "setsid"] {
             require(program)?;
         }
+        if spec.ipv6 && !kernel_has_ipv6() {
+            return Err(LabError::Missing { what: "IPv6 in this machine's kernel".to_owned() });
+        }
         let layout = Layout::new(&spec.name, spec.dir.clone());
         removal::remove(&spec.name, Some(&layout)).await?;
         register(&layout, &spec)?;
@@ -140,13 +143,16 @@ impl Lab {
     }
 
     /// Address of a host.
-    pub fn host_address(&self, host: &str) -> Result<Ipv4Addr> {
-        self.spec.host_number(host).map(layout::host_address)
+    pub fn host_address(&self, host: &str) -> Result<IpAddr> {
+        self.spec.host_address(host)
     }
 
     /// libvirt's address of a host, to be used from the controller's network namespace.
     pub fn libvirt_uri(&self, host: &str) -> Result<String> {
-        Ok(format!("qemu+tcp://{}/system", self.host_address(host)?))
+        Ok(match self.host_address(host)? {
+            IpAddr::V4(address) => format!("qemu+tcp://{address}/system"),
+            IpAddr::V6(address) => format!("qemu+tcp://[{address}]/system"),
+        })
     }
 
     /// libvirt's UNIX socket of a host that is on; can be connected to from anywhere on this machine.
@@ -239,6 +245,11 @@ impl Lab {
         }
         Ok(())
     }
+}
+
+/// Whether a lab can have IPv6 here. A machine on which it is only switched off can have it in the lab's namespaces.
+pub fn kernel_has_ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6").exists() || Path::new("/proc/net/if_inet6").exists()
 }
 
 /// Fails if a program is not installed.

@@ -9,7 +9,7 @@
 //! /run/mainstay-lab/NAME  → DIR, so that a lab is found by its name
 //! ```
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -107,6 +107,23 @@ pub const CONTROLLER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// Address of the n-th host, counted from 1.
 pub fn host_address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, 0, 10 + number)
+}
+
+/// Address of the controller in a lab with IPv6.
+pub const CONTROLLER_V6: Ipv6Addr = address_v6(1);
+
+/// Address of the n-th host, counted from 1, in a lab with IPv6.
+pub fn host_address_v6(number: u8) -> Ipv6Addr {
+    address_v6(0x10 + number as u16)
+}
+
+/// Address of the n-th guest, counted from 1, in a lab with IPv6.
+pub fn guest_address_v6(number: u8) -> Ipv6Addr {
+    address_v6(0x100 + number as u16)
+}
+
+const fn address_v6(last: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, last)
 }
 
 /// Address of the n-th guest, counted from 1.

@@ -36,7 +36,7 @@ pub mod truth;
 mod watch;
 
 pub use error::{LabError, Result};
-pub use lab::{Lab, Step};
+pub use lab::{Lab, Step, kernel_has_ipv6};
 pub use layout::Layout;
 pub use power::{PowerFault, PowerRecord, PowerRunner};
 pub use probe::{Heartbeat, in_namespace};

@@ -1,6 +1,6 @@
 //! What a lab is to be: how many hosts, which guests on which disks. Values only.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,9 @@ pub struct LabSpec {
     pub guests: Vec<GuestSpec>,
     /// Whether `up` defines and starts the guests, and waits until they answer.
     pub start_guests: bool,
+    /// Whether hosts have addresses of IPv6 and no other, and guests have both.
+    #[serde(default)]
+    pub ipv6: bool,
 }
 
 /// One guest.
@@ -58,7 +61,7 @@ impl LabSpec {
     /// A lab with `hosts` hosts and `guests` ordinary guests, named `web-1`, `db-1`, `web-2`, …
     pub fn new(name: &str, hosts: u8, guests: u8) -> Self {
         let guests = (1..=guests).map(GuestSpec::ordinary).collect();
-        Self { name: name.to_owned(), dir: None, hosts, spares: 0, guests, start_guests: true }
+        Self { name: name.to_owned(), dir: None, hosts, spares: 0, guests, start_guests: true, ipv6: false }
     }
 
     /// The same lab in a folder of the caller's choice.
@@ -72,12 +75,23 @@ impl LabSpec {
         (1..=self.hosts + self.spares).map(|number| format!("h{number}")).collect()
     }
 
-    /// Number and address of a host.
+    /// Number of a host.
     pub(crate) fn host_number(&self, host: &str) -> Result<u8> {
         let position = self.host_names().iter().position(|name| name == host);
         position
             .and_then(|index| u8::try_from(index + 1).ok())
             .ok_or_else(|| LabError::NoSuchHost { name: host.to_owned(), known: self.host_names().join(", ") })
+    }
+
+    /// Address of a host.
+    pub(crate) fn host_address(&self, host: &str) -> Result<IpAddr> {
+        let number = self.host_number(host)?;
+        Ok(if self.ipv6 { layout::host_address_v6(number).into() } else { layout::host_address(number).into() })
+    }
+
+    /// Where a controller probes a guest.
+    pub(crate) fn probe_address(&self, guest: &GuestSpec) -> IpAddr {
+        if self.ipv6 { layout::guest_address_v6(guest.number).into() } else { guest.address().into() }
     }
 
     /// The guest of this name.

@@ -43,6 +43,9 @@ struct Arguments {
     /// How long the process is watched while nothing happens, in seconds
     #[arg(long, default_value_t = 600)]
     steady: u64,
+    /// The process does not ask where guests could start
+    #[arg(long)]
+    no_readiness: bool,
 }
 
 /// What is measured.
@@ -135,7 +138,7 @@ fn measure(arguments: &Arguments) -> Vec<Row> {
         }
     }
     if let (true, Some(mainstay)) = (wanted(Part::Daemon), &arguments.mainstay) {
-        match daemon::rows(mainstay, WIDE, Duration::from_secs(arguments.steady)) {
+        match daemon::rows(mainstay, WIDE, Duration::from_secs(arguments.steady), !arguments.no_readiness) {
             Ok(measured) => rows.extend(measured),
             Err(error) => rows.push(Row::failed("the process", WIDE, &error)),
         }

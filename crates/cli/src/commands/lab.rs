@@ -44,6 +44,9 @@ enum Verb {
         /// Its folder; by default below /var/lib/mainstay/lab
         #[arg(long, value_name = "PATH")]
         dir: Option<PathBuf>,
+        /// Hosts have addresses of IPv6 only
+        #[arg(long)]
+        ipv6: bool,
     },
     /// Remove a lab and every trace of it, also after a crash
     Down {
@@ -137,8 +140,8 @@ enum Fault {
 pub(super) async fn run(context: &Context<'_>, arguments: Lab) -> Result<Exit, Failure> {
     let failed = |error: LabError| Failure::other("the lab", error);
     match arguments.verb {
-        Verb::Up { name: Name { name }, hosts, spares, guests, dir } => {
-            let spec = LabSpec { spares, dir, ..LabSpec::new(&name, hosts, guests) };
+        Verb::Up { name: Name { name }, hosts, spares, guests, dir, ipv6 } => {
+            let spec = LabSpec { spares, dir, ipv6, ..LabSpec::new(&name, hosts, guests) };
             up(context, spec).await
         }
         Verb::Down { name: Name { name } } => {

@@ -275,7 +275,7 @@ async fn read_definition(
     let defined = Defined::read(&definition.xml)?;
     if counts {
         let needs = requirements(&definition.xml, &defined.only_here)?;
-        context.needs.learn(&workload, &link.config.site, needs);
+        context.needs.learn(&workload, &link.config.site, &link.host, needs);
     }
     let digest = definition.digest();
     if counts && let Err(error) = context.memory.see_definition(&workload, definition).await {

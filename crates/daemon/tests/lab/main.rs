@@ -11,6 +11,7 @@ mod files;
 mod guests;
 mod hypervisors;
 mod idle;
+mod ipv6;
 mod killed;
 mod moves;
 mod points;

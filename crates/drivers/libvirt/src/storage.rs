@@ -179,6 +179,19 @@ impl Connection {
         Folder::of(self, path, limit).await?.delete(path).await
     }
 
+    /// As [`Connection::image`], in two calls where an active pool knows the image already.
+    pub(crate) async fn image_at_once(&self, path: &str, limit: Duration) -> Result<Volume> {
+        let known: Result<(VolumeRef,)> = self.call(Procedure::StorageVolLookupByPath, &(path,), limit).await;
+        match known {
+            Err(Error::Libvirt { .. }) => self.image(path, limit).await,
+            known => {
+                let (volume,) = known?;
+                let (xml,): (String,) = self.call(Procedure::StorageVolGetXmlDesc, &(&volume, 0_u32), limit).await?;
+                Volume::parse(volume, &xml)
+            }
+        }
+    }
+
     /// What libvirt knows of an image file of the host. `limit` holds for each call.
     pub async fn image(&self, path: &str, limit: Duration) -> Result<Volume> {
         Folder::of(self, path, limit).await?.volume(path).await

@@ -32,9 +32,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// The rack that loses its power.
 const LOST_RACK: usize = 3;
 
-/// All that is measured on the process. `steady` is how long it is watched while nothing happens.
-pub fn rows(mainstay: &Path, size: Size, steady: Duration) -> io::Result<Vec<Row>> {
-    let stage = Stage::set(size)?;
+/// All that is measured on the process. `steady` is how long it is watched while nothing happens; `readiness`: whether hosts are
+/// asked where guests could start.
+pub fn rows(mainstay: &Path, size: Size, steady: Duration, readiness: bool) -> io::Result<Vec<Row>> {
+    let stage = Stage::set(size, readiness)?;
     let world = Arc::new(World::new(size, stage.power.clone()));
     let served = Arc::clone(&world);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -65,7 +66,8 @@ fn steady_rows(controller: &mut Controller, world: &World, stage: &Stage, steady
     let share = |from: &Usage, to: &Usage, time: Duration| {
         Amount::Percent((to.cpu() - from.cpu()).as_secs_f64() * 100.0 / time.as_secs_f64())
     };
-    let before = controller.usage()?;
+    let calls = || (world.calls.load(Ordering::Relaxed), world.readiness.load(Ordering::Relaxed));
+    let (before, calls_before) = (controller.usage()?, calls());
     let (mut last, mut busiest, mut left) = (before, Amount::Percent(0.0), steady);
     while !left.is_zero() {
         let piece = left.min(MINUTE);
@@ -79,6 +81,8 @@ fn steady_rows(controller: &mut Controller, world: &World, stage: &Stage, steady
     }
     let each_second = |count: f64| count / steady.as_secs_f64();
     let points = each_second((world.points.load(Ordering::Relaxed) - points) as f64);
+    let (all, ready) = calls();
+    let [all, ready] = [all - calls_before.0, ready - calls_before.1].map(|count| each_second(count as f64));
     let grown = each_second(stage.stored()?.saturating_sub(stored) as f64) * 3_600.0;
     let what = format!("the process, steady for {} s, {points:.1} points a second", steady.as_secs());
     let kernel = Amount::Percent((last.system - before.system).as_secs_f64() * 100.0 / steady.as_secs_f64());
@@ -86,6 +90,8 @@ fn steady_rows(controller: &mut Controller, world: &World, stage: &Stage, steady
         Row::amount(&format!("{what}: of one core"), size, share(&before, &last, steady), Amount::Percent(25.0)),
         Row::shown("  in the busiest minute", size, busiest),
         Row::shown("  in the kernel (both ends of loopback)", size, kernel),
+        Row::shown("  calls to hosts in a second", size, Amount::Count(all as u64)),
+        Row::shown("  of these, whether they could start guests", size, Amount::Count(ready as u64)),
         Row::amount("the process, steady: memory", size, Amount::Bytes(last.resident), Amount::Bytes(250_000_000)),
         Row::shown("the process, steady: open files", size, Amount::Count(last.files)),
         Row::shown("the process, steady: the store grows each hour by", size, Amount::Bytes(grown as u64)),

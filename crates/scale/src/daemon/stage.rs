@@ -41,7 +41,7 @@ pub struct Stage {
 
 impl Stage {
     /// Gives this process's network namespace an address for every host, and writes the files.
-    pub fn set(size: Size) -> io::Result<Stage> {
+    pub fn set(size: Size, readiness: bool) -> io::Result<Stage> {
         run("ip", &["link", "set", "lo", "up"])?;
         // Every address in it is this machine's: 10.88 are hosts, 10.90 guests.
         run("ip", &["route", "replace", "local", "10.88.0.0/14", "dev", "lo"])?;
@@ -52,7 +52,7 @@ impl Stage {
         std::fs::write(&agent, AGENT)?;
         std::fs::set_permissions(&agent, std::fs::Permissions::from_mode(0o755))?;
         let stage = Stage { folder, power };
-        std::fs::write(stage.config(), configuration(size, &agent, &stage))?;
+        std::fs::write(stage.config(), configuration(size, &agent, &stage, readiness))?;
         Ok(stage)
     }
 
@@ -95,19 +95,26 @@ fn run(program: &str, arguments: &[&str]) -> io::Result<()> {
 }
 
 /// Intervals are the defaults; hosts that are lost together are fenced together, and stay off.
-fn configuration(size: Size, agent: &Path, stage: &Stage) -> String {
+fn configuration(size: Size, agent: &Path, stage: &Stage, readiness: bool) -> String {
     let mut text = String::new();
-    write_configuration(&mut text, size, agent, stage).expect("a string takes all");
+    write_configuration(&mut text, size, agent, stage, readiness).expect("a string takes all");
     text
 }
 
-fn write_configuration(text: &mut String, size: Size, agent: &Path, stage: &Stage) -> std::fmt::Result {
+fn write_configuration(
+    text: &mut String,
+    size: Size,
+    agent: &Path,
+    stage: &Stage,
+    readiness: bool,
+) -> std::fmt::Result {
+    let ready = if readiness { "" } else { "\nready_every = \"0s\"" };
     let (agent, power, socket) = (agent.display(), stage.power.display(), stage.socket());
     writeln!(
         text,
         "[controller]\nstate_directory = \"{}\"\napi_socket = \"{}\"\nlog = \"warn,mainstay_daemon::pump=debug\"\n\
          [limits]\nfencings = 1000\n[fence.rack]\nagent = \"{agent}\"\noptions = {{ power = \"{power}\" }}\n\
-         [site.here]\nshared_storage = true\n[site.here.libvirt]\nuri = \"qemu+tcp://{{address}}/system\"",
+         [site.here]\nshared_storage = true\n[site.here.libvirt]\nuri = \"qemu+tcp://{{address}}/system\"{ready}",
         stage.folder.path().join("state").display(),
         socket.display(),
     )?;

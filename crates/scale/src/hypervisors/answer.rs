@@ -1,7 +1,7 @@
 //! What a simulated hypervisor answers to each call.
 
 use super::{
-    definition,
+    definition, ready,
     world::{DESTROYED, Domain, RUNNING, World},
 };
 use crate::cluster::capacity;
@@ -19,13 +19,13 @@ use std::sync::{Arc, atomic::Ordering};
 /// The reply's payload, or libvirt's error.
 pub type Answer = Result<Vec<u8>, (ErrorCode, String)>;
 
-fn done(payload: &impl Encode) -> Result<Answer, XdrError> {
+pub(super) fn done(payload: &impl Encode) -> Result<Answer, XdrError> {
     let mut bytes = Vec::new();
     payload.encode(&mut bytes)?;
     Ok(Ok(bytes))
 }
 
-fn read<T: Decode>(payload: &[u8]) -> Result<T, XdrError> {
+pub(super) fn read<T: Decode>(payload: &[u8]) -> Result<T, XdrError> {
     T::decode(&mut Decoder::new(payload))
 }
 
@@ -35,6 +35,7 @@ fn missing(what: &str) -> Result<Answer, XdrError> {
 
 /// Answers a call to a host. Fails only on arguments that are no XDR.
 pub fn to(world: &World, host: usize, procedure: Option<Procedure>, payload: &[u8]) -> Result<Answer, XdrError> {
+    world.calls.fetch_add(1, Ordering::Relaxed);
     let here = &world.hosts[host];
     let domain = || read::<DomainRef>(payload).map(|domain| here.domains().get(&domain.uuid).cloned());
     match procedure {
@@ -100,6 +101,10 @@ pub fn to(world: &World, host: usize, procedure: Option<Procedure>, payload: &[u
             | Procedure::DomainSnapshotDelete),
         ) => obey(world, host, order, payload),
         other => {
+            if let Some(answer) = other.and_then(|procedure| ready::to(procedure, payload)) {
+                world.readiness.fetch_add(1, Ordering::Relaxed);
+                return answer;
+            }
             let what = other.map_or("an unknown procedure", Procedure::name);
             Ok(Err((ErrorCode::OPERATION_UNSUPPORTED, format!("simulated hosts do not know {what}"))))
         }

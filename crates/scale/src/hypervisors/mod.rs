@@ -9,6 +9,7 @@
 mod answer;
 mod connection;
 mod definition;
+mod ready;
 mod world;
 
 pub use world::World;

@@ -40,6 +40,10 @@ pub struct World {
     pub points: AtomicUsize,
     /// Starts of guests that ran elsewhere on a host with power.
     pub doubled: AtomicUsize,
+    /// Calls answered so far.
+    pub calls: AtomicUsize,
+    /// Of these, calls that ask whether a host could start a guest.
+    pub readiness: AtomicUsize,
     /// A file `host-….off` in here: the fence device has switched that host off.
     power: PathBuf,
     last_id: AtomicI32,
@@ -106,6 +110,8 @@ impl World {
             starts: AtomicUsize::new(0),
             points: AtomicUsize::new(0),
             doubled: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
+            readiness: AtomicUsize::new(0),
             power,
             last_id: AtomicI32::new(size.workloads as i32 + 1),
         }

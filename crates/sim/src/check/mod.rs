@@ -91,8 +91,8 @@ pub(crate) struct Checker {
     unprotected: BTreeSet<WorkloadId>,
     goodbyes: Goodbyes,
     stops: Stops,
-    /// States told of each workload that are not well, since when the controller knows.
-    told_sick: BTreeMap<WorkloadId, Time>,
+    /// Workloads of which a host said last that they are not well there, since when the controller knows (scenario 841).
+    told_sick: BTreeMap<(WorkloadId, HostId), Time>,
     last_ran: BTreeMap<WorkloadId, HostId>,
     /// When the newest order left that may start it.
     last_start: BTreeMap<WorkloadId, Time>,
@@ -339,9 +339,9 @@ impl Checker {
             state => state == DomainState::Panicked,
         };
         if sick {
-            self.told_sick.entry(workload.clone()).or_insert(world.now);
+            self.told_sick.entry((workload.clone(), host.clone())).or_insert(world.now);
         } else {
-            self.told_sick.remove(workload);
+            self.told_sick.remove(&(workload.clone(), host.clone()));
         }
         let in_doubt = self.evidence.has_open(workload);
         let booted_at = world.hosts.get(host).map_or(Time(0), |host| host.booted_at);

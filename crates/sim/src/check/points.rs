@@ -150,10 +150,11 @@ impl Checker {
     /// Why the workload was known to be sick by what was told; `None`: it was not.
     pub(super) fn known_sick(&self, world: &World, workload: &WorkloadId) -> Option<String> {
         let since = world.sick_since(workload)?;
-        if self.told_sick.get(workload).is_some_and(|told| *told >= since) {
+        let guest = world.guests.get(workload)?;
+        let told = guest.host().and_then(|host| self.told_sick.get(&(workload.clone(), host)));
+        if told.is_some_and(|told| *told >= since) {
             return Some("it was told to be panicked or paused".to_owned());
         }
-        let guest = world.guests.get(workload)?;
         let rule = world.spec.workload_rule(workload, &guest.tags)?;
         let probes = &rule.policy.probes;
         let probed = probes.any();

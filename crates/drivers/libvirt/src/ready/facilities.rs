@@ -15,7 +15,6 @@ use crate::{
     connection::Connection,
     error::{Error, ErrorCode, Result},
     procedures::Procedure,
-    storage::Folder,
     types::{PoolRef, Uuid},
     xdr::wire_struct,
 };
@@ -229,11 +228,7 @@ impl Connection {
                 let known = self.pool_device(&path, limit).await?;
                 return Ok(known.map_or(FileAnswer::Unknown, |_| FileAnswer::There));
             }
-            let found = match Folder::of(self, &path, limit).await {
-                Ok(folder) => folder.volume(&path).await,
-                Err(error) => Err(error),
-            };
-            match found {
+            match self.image_at_once(&path, limit).await {
                 Ok(volume) => next = volume.backing,
                 Err(Error::Libvirt { .. }) => return Ok(FileAnswer::Lacks(path)),
                 // Without a size it is a device or a folder: it is there.

@@ -3,10 +3,17 @@
 //!
 //! The cost is bounded. A host lists its networks, pools, bridges, secrets and devices once for all guests; machine types
 //! and CPU models are asked about once per kind; of files, a bounded number is looked at in each pass, the longest unseen
-//! first. In a site of many hosts a guest is looked for on [`HOSTS_PER_GUEST`] of them. A guest of which not everything is
+//! first, and over all hosts so many a second ([`pace`]). In a site of many hosts a guest is looked for on a few of them
+//! ([`board`]). A guest of which not everything is
 //! known yet is left out of the report, and so is one with a device that libvirt can't tell of on this host, unless it lacks
 //! something else there: unknown is not ready. A block device is compared with what the guest's own host has at its path.
 
+mod board;
+mod pace;
+
+pub(crate) use board::Needs;
+
+use self::board::Needed;
 use super::{Context, STUCK};
 use crate::{
     definition::Defined,
@@ -22,11 +29,10 @@ use mainstay_libvirt::{
         named_by_kernel,
     },
 };
-use mainstay_model::{Fact, HostId, HostState, Obstacle, ObstacleKind, SiteId, WorkloadId, spec::ClusterSpec};
+use mainstay_model::{Fact, HostState, Obstacle, ObstacleKind, WorkloadId, spec::ClusterSpec};
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -44,87 +50,6 @@ const GATHER: Duration = Duration::from_secs(3);
 const FILES_PER_PASS: usize = 200;
 /// While files are waiting for their first look, the next pass follows this soon.
 const GO_ON_AFTER: Duration = Duration::from_secs(10);
-/// More hosts than this tell no more: a guest fits most of them or none.
-const HOSTS_PER_GUEST: usize = 16;
-
-/// What guests need, by name, and which hosts are watched. Clones share it.
-#[derive(Clone, Debug)]
-pub(crate) struct Needs {
-    board: Arc<Mutex<Board>>,
-    changed: watch::Sender<u64>,
-}
-
-#[derive(Debug, Default)]
-struct Board {
-    guests: BTreeMap<WorkloadId, Needed>,
-    /// What lies at the paths of a guest's block devices on the host where it runs.
-    disks: BTreeMap<WorkloadId, BTreeMap<String, DiskIdentity>>,
-    hosts: BTreeMap<SiteId, BTreeSet<HostId>>,
-}
-
-/// What one guest needs, as read on the host where its definition counts, or as it was last known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Needed {
-    site: SiteId,
-    requirements: Arc<Requirements>,
-}
-
-impl Default for Needs {
-    fn default() -> Needs {
-        Needs { board: Arc::default(), changed: watch::Sender::new(0) }
-    }
-}
-
-impl Needs {
-    /// A guest's definition was read at its host.
-    pub fn learn(&self, workload: &WorkloadId, site: &SiteId, requirements: Requirements) {
-        let needed = Needed { site: site.clone(), requirements: Arc::new(requirements) };
-        let before = self.lock().guests.insert(workload.clone(), needed.clone());
-        if before != Some(needed) {
-            self.changed.send_modify(|version| *version += 1);
-        }
-    }
-
-    /// What the guest's own host has at the paths of its block devices. Other hosts look again if it is news.
-    fn found_at_home(&self, workload: &WorkloadId, disks: BTreeMap<String, DiskIdentity>) {
-        if self.lock().disks.insert(workload.clone(), disks.clone()) != Some(disks) {
-            self.changed.send_modify(|version| *version += 1);
-        }
-    }
-
-    fn at_home(&self, workload: &WorkloadId) -> BTreeMap<String, DiskIdentity> {
-        self.lock().disks.get(workload).cloned().unwrap_or_default()
-    }
-
-    fn knows(&self, workload: &WorkloadId) -> bool {
-        self.lock().guests.contains_key(workload)
-    }
-
-    fn watches(&self, site: &SiteId, host: &HostId) {
-        self.lock().hosts.entry(site.clone()).or_default().insert(host.clone());
-    }
-
-    /// The host is watched no more.
-    pub fn forget(&self, host: &HostId) {
-        for hosts in self.lock().hosts.values_mut() {
-            hosts.remove(host);
-        }
-    }
-
-    /// The guests that are to be looked for on this host.
-    fn of(&self, site: &SiteId, host: &HostId) -> Vec<(WorkloadId, Needed)> {
-        let board = self.lock();
-        let Some(hosts) = board.hosts.get(site) else { return Vec::new() };
-        let here = board.guests.iter().filter(|(workload, needed)| {
-            needed.site == *site && (hosts.len() <= HOSTS_PER_GUEST || is_among_its_hosts(workload, host, hosts))
-        });
-        here.map(|(workload, needed)| (workload.clone(), needed.clone())).collect()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// What a definition asks of any host. State that one host alone keeps is the engine's to reckon with, and not counted twice.
 pub(super) fn requirements(xml: &str, only_here: &BTreeSet<HostState>) -> Result<Requirements, Error> {
@@ -148,24 +73,13 @@ async fn recall_now(needs: &Needs, memory: &Memory, spec: &ClusterSpec) {
             let kept = memory.definition(&workload).await.ok()??;
             let site = spec.hosts.get(&kept.host)?.site.clone();
             let defined = Defined::read(&kept.xml).ok()?;
-            Some((site, requirements(&kept.xml, &defined.only_here).ok()?))
+            Some((site, kept.host, requirements(&kept.xml, &defined.only_here).ok()?))
         };
         // Its host may have answered meanwhile, and knows better.
-        if let Some((site, needed)) = read.await.filter(|_| !needs.knows(&workload)) {
-            needs.learn(&workload, &site, needed);
+        if let Some((site, home, needed)) = read.await.filter(|_| !needs.knows(&workload)) {
+            needs.learn(&workload, &site, &home, needed);
         }
     }
-}
-
-/// Rendezvous hashing: each guest has its own few hosts, and a host that comes or goes changes little.
-fn is_among_its_hosts(workload: &WorkloadId, host: &HostId, hosts: &BTreeSet<HostId>) -> bool {
-    let rank = |host: &HostId| {
-        let mut hasher = DefaultHasher::new();
-        (workload.as_str(), host.as_str()).hash(&mut hasher);
-        hasher.finish()
-    };
-    let own = rank(host);
-    hosts.iter().filter(|other| rank(other) < own).count() < HOSTS_PER_GUEST
 }
 
 /// What one host said, from one pass to the next.
@@ -183,9 +97,8 @@ pub(super) async fn watch(link: &Link, context: &Context, pulse: &Pulse) {
     let Some(every) = link.config.driver.ready_every.map(|every| every.as_duration()) else {
         return std::future::pending().await;
     };
-    context.needs.watches(&link.config.site, &link.host);
+    let mut changed = context.needs.watches(&link.config.site, &link.host);
     let part = pulse.part("readiness", STUCK + every + 4 * link.limit());
-    let mut changed = context.needs.changed.subscribe();
     let mut answers = Answers::default();
     sleep(FIRST_AFTER).await;
     loop {
@@ -206,6 +119,16 @@ pub(super) async fn watch(link: &Link, context: &Context, pulse: &Pulse) {
     }
 }
 
+/// Waits for a turn that may be minutes away.
+async fn wait(mut left: Duration, part: &Part) {
+    while !left.is_zero() {
+        let some = left.min(GO_ON_AFTER);
+        sleep(some).await;
+        part.beat();
+        left -= some;
+    }
+}
+
 /// One look at everything; true if no file waits for its first look.
 async fn pass(
     link: &Link,
@@ -214,22 +137,29 @@ async fn pass(
     answers: &mut Answers,
     every: Duration,
 ) -> Result<bool, Error> {
-    let guests = context.needs.of(&link.config.site, &link.host);
+    let guests = context.needs.of(&link.host);
     if guests.is_empty() {
         return Ok(true);
     }
     let limit = link.limit();
+    let runs_here = |workload: &WorkloadId| {
+        context.roster.with(|all| all.get(workload).is_some_and(|present| present.host == link.host))
+    };
+    let elsewhere: Vec<&Requirements> =
+        guests.iter().filter(|(workload, _)| !runs_here(workload)).map(|(_, needed)| &*needed.requirements).collect();
+    let due = answers.due_files(&elsewhere, every);
+    wait(context.needs.pace.turn(due.len()), part).await;
     let asked_at = context.clock.now();
     let connection = link.take().await?;
     let wanted = Wanted::by(guests.iter().map(|(_, needed)| &*needed.requirements));
     let facilities = Facilities::read(&connection, &wanted, limit).await?;
-    answers.look(&connection, &facilities, &guests, every, part, limit).await?;
+    answers.look(&connection, &elsewhere, due, part, limit).await?;
+    answers.look_into_pools(&connection, &facilities, &guests, every, part, limit).await?;
     link.give_back(connection);
     let mut workloads = BTreeMap::new();
     let mut complete = true;
     for (workload, Needed { requirements: needs, .. }) in &guests {
-        let runs_here = context.roster.with(|all| all.get(workload).is_some_and(|present| present.host == link.host));
-        if runs_here {
+        if runs_here(workload) {
             if !needs.block_devices.is_empty() {
                 context.needs.found_at_home(workload, answers.disks(&facilities, needs));
             }
@@ -280,22 +210,26 @@ fn compared(needed: &NeededDevice, here: DeviceAnswer, home: Option<&DiskIdentit
 }
 
 impl Answers {
-    /// Asks for what is not known, and again for a part of what was asked long ago.
+    /// Files to be looked at now. What is needed no more is forgotten.
+    fn due_files(&mut self, guests: &[&Requirements], every: Duration) -> Vec<String> {
+        let files = guests.iter().flat_map(|needs| &needs.files).map(|file| file.path.as_str());
+        let needed: BTreeSet<&str> = files.collect();
+        self.files.retain(|path, _| needed.contains(path.as_str()));
+        due(&self.files, needed, every)
+    }
+
+    /// Asks for what is not known, and for these files.
     async fn look(
         &mut self,
         connection: &Connection,
-        facilities: &Facilities,
-        guests: &[(WorkloadId, Needed)],
-        every: Duration,
+        guests: &[&Requirements],
+        files: Vec<String>,
         part: &Part,
         limit: Duration,
     ) -> Result<(), Error> {
-        let all = || guests.iter().map(|(_, needed)| &*needed.requirements);
-        let needed: BTreeSet<&str> = all().flat_map(|needs| &needs.files).map(|file| file.path.as_str()).collect();
-        self.files.retain(|path, _| needed.contains(path.as_str()));
-        let machines: BTreeSet<&Machine> = all().map(|needs| &needs.machine).collect();
+        let machines: BTreeSet<&Machine> = guests.iter().map(|needs| &needs.machine).collect();
         let cpus: BTreeSet<(&Machine, &String)> =
-            all().filter_map(|needs| Some((&needs.machine, needs.cpu.as_ref()?))).collect();
+            guests.iter().filter_map(|needs| Some((&needs.machine, needs.cpu.as_ref()?))).collect();
         // A host's software changes with a restart of libvirtd, and then everything is asked anew.
         for machine in machines {
             if !self.machines.contains_key(machine) {
@@ -309,16 +243,30 @@ impl Answers {
                 unknown.insert(connection.lacks_cpu(machine, cpu, limit).await?);
             }
         }
-        for path in due(&self.files, needed, FILES_PER_PASS, every) {
+        for path in files {
             part.beat();
             let answer = connection.file_answer(&path, limit).await?;
             self.files.insert(path, (Instant::now(), answer));
         }
-        let devices = all().flat_map(|needs| &needs.block_devices).map(|device| device.path.as_str());
+        Ok(())
+    }
+
+    /// Asks the host's pools for block devices that its list of devices can't tell of.
+    async fn look_into_pools(
+        &mut self,
+        connection: &Connection,
+        facilities: &Facilities,
+        guests: &[(WorkloadId, Needed)],
+        every: Duration,
+        part: &Part,
+        limit: Duration,
+    ) -> Result<(), Error> {
+        let devices = guests.iter().flat_map(|(_, needed)| &needed.requirements.block_devices);
+        let paths = devices.map(|device| device.path.as_str());
         let untold: BTreeSet<&str> =
-            devices.filter(|path| facilities.block_device(path) == DeviceAnswer::Unknown).collect();
+            paths.filter(|path| facilities.block_device(path) == DeviceAnswer::Unknown).collect();
         self.pool_devices.retain(|path, _| untold.contains(path.as_str()));
-        for path in due(&self.pool_devices, untold, FILES_PER_PASS, every) {
+        for path in due(&self.pool_devices, untold, every) {
             part.beat();
             let answer = connection.pool_device(&path, limit).await?;
             self.pool_devices.insert(path, (Instant::now(), answer));
@@ -370,17 +318,12 @@ impl Answers {
 }
 
 /// Those never looked at come first, then the longest unseen.
-fn due<T>(
-    seen: &BTreeMap<String, (Instant, T)>,
-    needed: BTreeSet<&str>,
-    at_most: usize,
-    every: Duration,
-) -> Vec<String> {
+fn due<T>(seen: &BTreeMap<String, (Instant, T)>, needed: BTreeSet<&str>, every: Duration) -> Vec<String> {
     let now = Instant::now();
     let age = |path: &str| seen.get(path).map(|(at, _)| now - *at);
     let mut due: Vec<&str> = needed.into_iter().filter(|path| age(path).is_none_or(|age| age >= every / 2)).collect();
     due.sort_by_key(|path| std::cmp::Reverse(age(path).unwrap_or(Duration::MAX)));
-    due.truncate(at_most);
+    due.truncate(FILES_PER_PASS);
     due.into_iter().map(str::to_owned).collect()
 }
 
@@ -414,11 +357,10 @@ mod tests {
         let spec = mainstay_model::config::load("mainstay.toml", text).unwrap().spec;
         let needs = Needs::default();
         recall_now(&needs, &memory, &spec).await;
-        let (of_h2, site) = (needs.of(&"a".into(), &"h2".into()), SiteId::from("a"));
         // No host is watched yet: which of them look for it is settled when they are.
-        assert!(of_h2.is_empty());
-        needs.watches(&site, &"h2".into());
-        let (workload, needed) = needs.of(&site, &"h2".into()).remove(0);
+        assert!(needs.of(&"h2".into()).is_empty());
+        needs.watches(&"a".into(), &"h2".into());
+        let (workload, needed) = needs.of(&"h2".into()).remove(0);
         assert_eq!((workload.as_str(), needed.requirements.files[0].path.as_str()), ("web-1", "/srv/web-1.qcow2"));
     }
 
@@ -448,19 +390,5 @@ mod tests {
         assert_eq!(answer(by_id, false, there(8192, None), Some(&home)), "lacks");
         assert_eq!(answer("/dev/sr0", true, there(8192, Some("b")), Some(&home)), "ready");
         assert_eq!(answer(by_id, false, DeviceAnswer::Unknown, Some(&home)), "unknown");
-    }
-
-    #[test]
-    fn in_a_large_site_a_guest_is_looked_for_on_some_hosts_and_always_on_the_same() {
-        let (needs, site) = (Needs::default(), SiteId::from("paris"));
-        let hosts: Vec<HostId> = (0..100).map(|number| HostId::new(format!("h{number}"))).collect();
-        hosts.iter().for_each(|host| needs.watches(&site, host));
-        needs.learn(&"web-1".into(), &site, Requirements::default());
-        let looked_on = || hosts.iter().filter(|host| !needs.of(&site, host).is_empty()).cloned().collect::<Vec<_>>();
-        let before = looked_on();
-        assert_eq!(before.len(), HOSTS_PER_GUEST);
-        needs.forget(&before[0]);
-        let after = looked_on();
-        assert!(before[1..].iter().all(|host| after.contains(host)), "{before:?} {after:?}");
     }
 }
