@@ -5,7 +5,7 @@
 //! for here.
 
 use crate::{
-    belief::{OrderRecord, StoppedHow, Want},
+    belief::{OrderRecord, StoppedHow, Trouble, Want},
     engine::Engine,
 };
 use mainstay_model::{
@@ -71,10 +71,14 @@ impl Engine {
             last.order.action.may_run_on().is_some() && ended_from.since(last.ordered_at) <= COME_OUT_TOGETHER
         });
         let of_same_trouble = |order: &OrderRecord| trouble.is_some_and(|trouble| trouble.since <= order.ordered_at);
-        // What it was to end is still the same run, which has not recovered: it may hang for longer than usual (scenario 843).
+        // What it was to end is still the same run, which hung or was paused on its disk, and has not recovered: what keeps the one keeps the
+        // other, for longer than usual (scenario 843).
         let began = self.belief.workloads.get(workload).and_then(|record| record.runs_since);
         let same_run = |order: &OrderRecord| {
-            trouble.is_some_and(|trouble| trouble.started_at.is_none()) && began.is_none_or(|at| at <= order.ordered_at)
+            let hangs = |trouble: &Trouble| {
+                matches!(trouble.cause, Cause::Hung | Cause::IoError) && trouble.started_at.is_none()
+            };
+            trouble.is_some_and(hangs) && began.is_none_or(|at| at <= order.ordered_at)
         };
         // Nothing that was under way before a boot of its host comes any more (scenario 807).
         let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at);
