@@ -191,6 +191,13 @@ impl Engine {
         }
     }
 
+    /// For how long the term before this one is known to have had the host in sight after that time, by its own clock alone.
+    pub(crate) fn in_sight_before_since(&self, host: &HostId, at: Time) -> Span {
+        let known = self.belief.host_senses.get(host).and_then(|senses| senses.known_before);
+        let seen = self.belief.meta.began_before.zip(known);
+        seen.map_or(Span::ZERO, |(began, known)| known.since(began.max(at)))
+    }
+
     /// Since when it is lost or off, if it is.
     fn out_since(&self, host: &HostId) -> Option<Time> {
         let record = self.belief.hosts.get(host)?;
