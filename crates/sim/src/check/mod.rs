@@ -35,8 +35,8 @@ use goodbye::Goodbyes;
 use health::Signs;
 use mainstay_engine::{Change, Input, Table, WITHHELD};
 use mainstay_model::{
-    Action, ActionId, Command, Detail, DomainChange, DomainSeen, DomainState, Epoch, Fact, HostId, Order, Outcome,
-    PauseReason, PowerState, Span, Time, WorkloadId,
+    Action, ActionId, Command, Detail, DomainChange, DomainSeen, DomainState, Epoch, Fact, FailureKind, HostId, Order,
+    Outcome, PauseReason, PowerState, Span, Time, WorkloadId,
 };
 use moves::Moves;
 use points::Points;
@@ -362,6 +362,11 @@ impl Checker {
         let Some(order) = order else { return };
         if let (Action::Revert { workload, .. }, Outcome::Done { .. }) = (&order.action, outcome) {
             self.reverts.reverted(workload);
+        }
+        if let (Action::Stop { workload, .. }, Outcome::Failed { error }) = (&order.action, outcome)
+            && error.kind == FailureKind::Unreachable
+        {
+            self.stops.never_sent(workload);
         }
         if let (Outcome::Done { .. }, Some(workload), Some(host)) =
             (outcome, order.action.workload(), order.action.may_run_on())
