@@ -5,7 +5,7 @@
 //! for here.
 
 use crate::{
-    belief::{OrderRecord, StoppedHow, Trouble, Want},
+    belief::{OrderRecord, StoppedHow, Want},
     engine::Engine,
 };
 use mainstay_model::{
@@ -71,15 +71,6 @@ impl Engine {
             last.order.action.may_run_on().is_some() && ended_from.since(last.ordered_at) <= COME_OUT_TOGETHER
         });
         let of_same_trouble = |order: &OrderRecord| trouble.is_some_and(|trouble| trouble.since <= order.ordered_at);
-        // What it was to end is still the same run, which hung or was paused on its disk, and has not recovered: what keeps the one keeps the
-        // other, for longer than usual (scenario 843).
-        let began = self.belief.workloads.get(workload).and_then(|record| record.runs_since);
-        let same_run = |order: &OrderRecord| {
-            let hangs = |trouble: &Trouble| {
-                matches!(trouble.cause, Cause::Hung | Cause::IoError) && trouble.started_at.is_none()
-            };
-            trouble.is_some_and(hangs) && began.is_none_or(|at| at <= order.ordered_at)
-        };
         // Nothing that was under way before a boot of its host comes any more (scenario 807).
         let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at);
         let ended_by_boot =
@@ -89,8 +80,7 @@ impl Engine {
             Some((at, Outcome::Unknown { .. })) => {
                 let at = self.hung_until(order, *at); // what hung as long as others comes as late as they (scenario 752)
                 let since = watched.map_or(at, |since| since.max(at));
-                let hangs = of_same_trouble(order) && (just_started || same_run(order));
-                let comes = ended_from.since(since) <= STOP_MAY_COME || hangs;
+                let comes = ended_from.since(since) <= STOP_MAY_COME || just_started && of_same_trouble(order);
                 comes && !over(at)
             }
             _ => false,
@@ -126,14 +116,15 @@ impl Engine {
         }
     }
 
-    /// Until when a stop of unknown outcome is known to have hung: as long as the last one for the same run, whatever its word.
+    /// Until when a stop of unknown outcome is known to have hung: until the last one for the same run ended, whatever its word, in vain
+    /// or with an error (scenario 843).
     fn hung_until(&self, order: &OrderRecord, given_up: Time) -> Time {
         let Some((workload, host)) = order.order.action.workload().zip(order.acts_at()) else { return given_up };
         let since = || self.sent_there(workload, host).take_while(|later| later.order.id > order.order.id);
         let last = since().find(|later| matches!(later.order.action, Action::Stop { .. }));
         let hung = match last.map(|last| &last.ended) {
             Some(None) => self.now,
-            Some(Some((at, Outcome::Unknown { .. }))) => *at,
+            Some(Some((at, Outcome::Unknown { .. } | Outcome::Failed { .. }))) => *at,
             _ => given_up,
         };
         if since().any(|later| self.came_through(later)) { given_up } else { hung.max(given_up) }
