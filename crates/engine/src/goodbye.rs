@@ -280,7 +280,9 @@ impl Engine {
 
     fn shut_down_there(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let in_order = self.belief.workloads.get(workload).is_some_and(|record| {
+            // And a person did not start it again a moment ago (scenario 849).
             matches!(record.want, Want::Stopped { how: StoppedHow::Shutdown | StoppedHow::Saved, .. })
+                && record.coming_up.as_ref() != Some(host)
         });
         let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
         in_order && seen.is_some_and(|seen| matches!(seen.state, DomainState::Off(_)))

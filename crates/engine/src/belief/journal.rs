@@ -32,7 +32,7 @@ impl Kept {
         let Some((_, outcome)) = &record.ended else { return true };
         let in_doubt = match &record.order.action {
             Action::Stop { how: StopHow::Graceful, .. } => &mut self.shutdown_in_doubt,
-            Action::Stop { how: StopHow::Force, .. } | Action::Revert { .. } => &mut self.destroy_in_doubt,
+            _ if record.may_force() => &mut self.destroy_in_doubt, // a revert of what is off ends nothing (scenario 846)
             _ => return needed,
         };
         if matches!(outcome, Outcome::Unknown { .. }) {

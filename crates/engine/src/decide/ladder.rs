@@ -14,7 +14,7 @@ use crate::{
 use mainstay_model::{
     Action, Cause, DomainState, HostId, PauseReason, PointId, PointState, RecoveryPoint, Span, StopHow, Subject, Time,
     WorkloadId,
-    spec::{RecoveryPolicy, Rung},
+    spec::{Ladder, RecoveryPolicy, Rung},
 };
 use std::collections::BTreeMap;
 
@@ -152,12 +152,26 @@ impl Engine {
         (point && self.is_still_a_rung(workload, stopped.rung)).then_some(stopped.rung)
     }
 
-    /// False if its ladders have no revert any more: they were changed since that rung was chosen, and it is not carried on with
-    /// (scenario 421).
+    /// False for a revert that no rung asks for any more since it was chosen: its ladders have none (scenario 421), or it waited for so
+    /// long that the tries before it count no longer (scenario 848).
     fn is_still_a_rung(&self, workload: &WorkloadId, rung: Rung) -> bool {
+        if rung != Rung::Revert {
+            return true;
+        }
         let policy = self.recovery(workload);
-        let mut ladders = policy.by_cause.values().chain([&policy.ladder]);
-        rung != Rung::Revert || ladders.any(|ladder| ladder.iter().any(|step| step.rung == Rung::Revert))
+        let reverts = |ladder: &Ladder| ladder.iter().any(|step| step.rung == Rung::Revert);
+        let Some(record) = self.belief.workloads.get(workload) else { return false };
+        let cause = record.trouble.as_ref().map_or(Cause::StartFailed, |trouble| trouble.cause);
+        if !reverts(policy.ladder_for(cause)) {
+            return policy.by_cause.values().chain([&policy.ladder]).any(reverts); // chosen for the trouble before
+        }
+        let oldest = self.now - policy.window;
+        let counts = |rung: Rung| record.attempts.iter().filter(move |it| it.rung == rung && it.at > oldest).count();
+        let mut before = policy.ladder_for(cause).iter().take_while(|step| step.rung != Rung::Revert);
+        before.all(|step| {
+            let used_up = counts(step.rung) >= step.attempts as usize;
+            used_up || !self.applies(workload, step.rung, cause, None)
+        })
     }
 
     fn call_a_person(&mut self, workload: &WorkloadId) {

@@ -3,7 +3,7 @@
 
 use super::{Next, PlaceFor, moving::COLD_TRIES, waiting, waiting_until};
 use crate::{
-    belief::{HostPhase, MoveWhy, Moving, Purpose, Seen, Sight, StoppedHow, Want},
+    belief::{HostPhase, MoveWhy, Moving, Purpose, Seen, Sight, StoppedHow, Want, WorkloadRecord},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn, Why},
 };
@@ -174,8 +174,14 @@ impl Engine {
         if let Some(doing) = self.carry_on(workload, None) {
             return Next::Is(doing);
         }
+        let moves_live = |record: &WorkloadRecord| record.moving.as_ref().is_some_and(|moving| !moving.cold);
+        if self.belief.workloads.get(workload).is_some_and(moves_live)
+            && let Some(moving) = self.belief.workloads.get_mut(workload).and_then(|record| record.moving.as_mut())
+        {
+            moving.cold = true; // a stop of ours came through before it could move live (scenario 847)
+        }
         let record = self.belief.workloads.get(workload).expect("decided on record");
-        if let Some(moving) = record.moving.clone().filter(|moving| moving.cold) {
+        if let Some(moving) = record.moving.clone() {
             let tired = moving.why != MoveWhy::Operator && moving.not_cold_to.len() >= COLD_TRIES;
             if let Some(from) = moving.from.filter(|from| tired && self.can_go_back_to(from)) {
                 return Next::Place(PlaceFor::GoBack { to: from });

@@ -29,7 +29,7 @@ pub(super) struct Evidence {
     off_before_sleep: BTreeSet<HostId>,
     /// Or by a device that was asked for the state of its power while it had been heard a moment before.
     off_and_heard_lately: BTreeSet<HostId>,
-    /// Orders that ended with such a word. If their answer comes while their host is in sight, that was a lie (scenario 760).
+    /// Orders that ended with such a word. If their host answers them while it is in sight, that was a lie (scenario 760).
     ended_by_a_doubtful_word: BTreeMap<ActionId, Open>,
     /// When the controller wakes up, or woke up last.
     awake_at: Time,
@@ -308,6 +308,7 @@ impl Evidence {
     /// before.
     pub fn outcome(&mut self, id: ActionId, outcome: &Outcome, now: Time, lost_after: Span) -> Option<Order> {
         if let Some(open) = self.ended_by_a_doubtful_word.remove(&id)
+            && !matches!(outcome, Outcome::Unknown { .. })
             && open.order.action.may_run_on().is_some_and(|host| self.heard_lately(host, now, lost_after))
         {
             self.open.insert(id, open);
