@@ -75,7 +75,7 @@ impl Engine {
             // What was never reached told nothing (scenario 827).
             let reached = engine.belief.hosts.get(host).filter(|record| record.capacity != Default::default());
             senses.known_before = reached.and_then(|record| match record.phase {
-                HostPhase::Online | HostPhase::Returning => engine.belief.meta.alive_before,
+                HostPhase::Online | HostPhase::Returning => record.unheard_since.or(engine.belief.meta.alive_before),
                 HostPhase::Lost { .. } | HostPhase::Off { .. } => Some(record.since),
             });
         }
@@ -104,6 +104,7 @@ impl Engine {
         if slept > self.spec.detection.heartbeat_every.times(SLEPT_HEARTBEATS).max(Span::secs(2)) {
             (self.awake_since, self.asleep_at) = (self.now, before);
             self.watch_all_anew();
+            self.belief.hosts.change_all(|record| _ = record.unheard_since.get_or_insert(before));
         }
         self.agenda.due(self.now);
     }

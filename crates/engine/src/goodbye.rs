@@ -98,6 +98,7 @@ impl Engine {
         if let Some(record) = self.belief.hosts.get_mut(host) {
             record.called_off_at = Some(closed_at);
         }
+        self.kept_ends_were_its_doing(host, closed_at);
         let went = self.went_with(host, closed_at, GOES_WITH);
         self.went_with_their_host(host, "it was shut down in good order", false, went);
     }
@@ -189,6 +190,13 @@ impl Engine {
         if !went.is_empty() && (closed || self.in_good_order(host, &went)) {
             self.went_with_their_host(host, "it was shut down in good order, and booted again", true, went);
         }
+    }
+
+    /// For how long the term before this one is known to have had the host in sight after that time, by its own clock alone.
+    pub(crate) fn in_sight_before_since(&self, host: &HostId, at: Time) -> Span {
+        let known = self.belief.host_senses.get(host).and_then(|senses| senses.known_before);
+        let seen = self.belief.meta.began_before.zip(known);
+        seen.map_or(Span::ZERO, |(began, known)| known.since(began.max(at)))
     }
 
     /// Since when it is lost or off, if it is.
@@ -325,6 +333,22 @@ impl Engine {
             self.join_incident(&workload, host, at); // first, or its trouble opens an incident of its own
             let well_until = self.last_well(&workload).map_or(at, |last| last.min(at)); // it may have been down before
             self.trouble_since(&workload, Cause::HostShutdown, well_until);
+        }
+    }
+
+    /// What ended there just before, while a start or a stop of ours was under way, went with the host as well: that is no person's stop
+    /// (scenario 761).
+    fn kept_ends_were_its_doing(&mut self, host: &HostId, closed_at: Time) {
+        let kept = self.belief.workloads.values().filter(|record| {
+            let seen = self.belief.workload_senses.get(&record.workload).and_then(|senses| senses.seen.get(host));
+            let in_order =
+                matches!(&record.stopped_on, Some((on, StoppedHow::Shutdown | StoppedHow::Saved)) if on == host);
+            in_order && seen.is_some_and(|seen| closed_at.since(seen.since) <= GOES_WITH)
+        });
+        for workload in kept.map(|record| record.workload.clone()).collect::<Vec<_>>() {
+            if let Some(record) = self.belief.workloads.get_mut(&workload) {
+                record.stopped_on = None;
+            }
         }
     }
 

@@ -97,6 +97,11 @@ impl Engine {
             }
             senses.well_since.get_or_insert(now);
             self.host_speaks(host);
+            if self.belief.hosts.get(host).is_some_and(|record| record.unheard_since.is_some())
+                && let Some(record) = self.belief.hosts.get_mut(host)
+            {
+                record.unheard_since = None;
+            }
         }
         if !(was_heard && self.is_plainly_in_service(host)) {
             self.agenda.touch_host(host);
@@ -123,6 +128,12 @@ impl Engine {
         (sense.error, sense.unasked) = (Some(error), !asked);
         if channel == HostChannel::Hypervisor {
             senses.well_since = None;
+            let heard = senses.heard_on(HostChannel::Hypervisor).or(senses.known_before);
+            if self.belief.hosts.get(host).is_some_and(|record| record.unheard_since.is_none())
+                && let Some(record) = self.belief.hosts.get_mut(host)
+            {
+                record.unheard_since = heard;
+            }
         }
         self.agenda.touch_host(host);
     }
@@ -157,6 +168,8 @@ impl Engine {
         }
         let last_list = senses.inventory.or(senses.heard_before).or(senses.known_before);
         senses.listed_before = last_list;
+        // What waited for a word of the host since its silence goes on (scenario 750).
+        let anew = senses.heard_before.is_some_and(|before| senses.inventory <= Some(before) && before < asked_at);
         let first = senses.inventory.replace(asked_at).is_none();
         let before = std::mem::replace(&mut senses.listed, domains.clone());
         if self.belief.unknown_runs.get(host).is_some_and(|at| *at < asked_at) {
@@ -204,6 +217,9 @@ impl Engine {
             self.settled(&workload, host);
         }
         self.unanswered_orders(host);
+        if anew {
+            self.belief.on_host(host).for_each(|workload| self.agenda.touch(workload));
+        }
         if first || !self.is_plainly_in_service(host) {
             self.agenda.touch_host(host);
         }

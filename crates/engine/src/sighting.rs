@@ -174,11 +174,18 @@ impl Engine {
         (given_up && (ours() || has_a_source())).then_some(DomainState::Off(OffReason::Unknown))
     }
 
+    /// When the host told last of all that it has before that time, in this term or an earlier one.
+    fn listed_before(&self, host: &HostId, at: Time) -> Option<Time> {
+        let senses = self.belief.host_senses.get(host)?;
+        senses.inventory.filter(|asked_at| *asked_at < at).or(senses.listed_before).or(senses.known_before)
+    }
+
     /// A host's word on one workload, as of `at`.
     pub(crate) fn sighting(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, at: Time) {
         let state = self.target_given_up(workload, host, state).unwrap_or(state);
         let removed_by_us = state == DomainState::Off(OffReason::Undefined) && self.removing_there(workload, host);
         let held_at = self.held_at(at);
+        let untold_until = self.listed_before(host, at);
         let senses = self.belief.workload_senses.entry(workload.clone()).or_default();
         let before = senses.seen.get(host).copied();
         if before.is_some_and(|seen| seen.at > at) || senses.gone.get(host).is_some_and(|gone| *gone > at) {
@@ -200,7 +207,8 @@ impl Engine {
             let autostart = before.is_some_and(|seen| seen.autostart);
             let same = before.filter(|seen| seen.state == state);
             let since = same.map_or(at, |seen| seen.since);
-            let not_before = same.map(|seen| seen.not_before).or(before.map(|seen| seen.at)).unwrap_or(at);
+            let not_before = same.map(|seen| seen.not_before).or(before.map(|seen| seen.at)).or(untold_until);
+            let not_before = not_before.unwrap_or(at);
             senses.seen.insert(host.clone(), Seen { state, at, since, not_before, autostart });
         }
         if before.map(|seen| seen.state) == Some(state) {

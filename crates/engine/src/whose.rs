@@ -57,8 +57,8 @@ impl Engine {
         let lately = |order: &OrderRecord| order.ended.as_ref().is_some_and(|(at, _)| held_at.since(*at) <= LATE_WORD);
         // Between terms the clock may have been set ahead: what is older than the watch on its host counts from there.
         let watched = self.belief.host_senses.get(host).map(|senses| senses.watched_since);
-        // But what had its time in the term before is over (scenario 590).
-        let over = |at: Time| self.belief.meta.lasted_before_since(at) > STOP_MAY_COME;
+        // But what had its time in the term before is over (scenario 590), if its host was in sight then (scenario 751).
+        let over = |at: Time| self.in_sight_before_since(host, at) > STOP_MAY_COME;
         // Out of sight it may have ended at any time since it was seen there last (scenario 627).
         let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
         let ended_from = seen
@@ -71,11 +71,6 @@ impl Engine {
             last.order.action.may_run_on().is_some() && ended_from.since(last.ordered_at) <= COME_OUT_TOGETHER
         });
         let of_same_trouble = |order: &OrderRecord| trouble.is_some_and(|trouble| trouble.since <= order.ordered_at);
-        // What it was to end is still the same run, which has not recovered: it may hang for longer than usual (scenario 843).
-        let began = self.belief.workloads.get(workload).and_then(|record| record.runs_since);
-        let same_run = |order: &OrderRecord| {
-            trouble.is_some_and(|trouble| trouble.started_at.is_none()) && began.is_none_or(|at| at <= order.ordered_at)
-        };
         // Nothing that was under way before a boot of its host comes any more (scenario 807).
         let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at);
         let ended_by_boot =
@@ -83,10 +78,10 @@ impl Engine {
         let may_come = |order: &OrderRecord| match &order.ended {
             Some((_, Outcome::Unknown { .. })) if ended_by_boot(order) => false,
             Some((at, Outcome::Unknown { .. })) => {
-                let since = watched.map_or(*at, |since| since.max(*at));
-                let hangs = of_same_trouble(order) && (just_started || same_run(order));
-                let comes = ended_from.since(since) <= STOP_MAY_COME || hangs;
-                comes && !over(*at)
+                let at = self.hung_until(order, *at); // what hung as long as others comes as late as they (scenario 752)
+                let since = watched.map_or(at, |since| since.max(at));
+                let comes = ended_from.since(since) <= STOP_MAY_COME || just_started && of_same_trouble(order);
+                comes && !over(at)
             }
             _ => false,
         };
@@ -119,6 +114,20 @@ impl Engine {
             }
             _ => Whose::Person(how),
         }
+    }
+
+    /// Until when a stop of unknown outcome is known to have hung: until the last one for the same run ended, whatever its word, in vain
+    /// or with an error (scenario 843).
+    fn hung_until(&self, order: &OrderRecord, given_up: Time) -> Time {
+        let Some((workload, host)) = order.order.action.workload().zip(order.acts_at()) else { return given_up };
+        let since = || self.sent_there(workload, host).take_while(|later| later.order.id > order.order.id);
+        let last = since().find(|later| matches!(later.order.action, Action::Stop { .. }));
+        let hung = match last.map(|last| &last.ended) {
+            Some(None) => self.now,
+            Some(Some((at, Outcome::Unknown { .. } | Outcome::Failed { .. }))) => *at,
+            _ => given_up,
+        };
+        if since().any(|later| self.came_through(later)) { given_up } else { hung.max(given_up) }
     }
 
     /// It ended there for the same reason before our start, and that start was done a moment ago: the word may be of the end before,
@@ -193,7 +202,10 @@ impl Engine {
     pub(crate) fn stopped_after_doubtful_start(&self, workload: &WorkloadId, host: &HostId) -> Option<StoppedHow> {
         let reason = self.off_there(workload, host)?;
         let since_start = self.tells_of_end_since_start(workload, host, reason);
-        persons_stop(reason).filter(|_| since_start && self.whose(workload, host, reason) != Whose::Ours)
+        match self.whose(workload, host, reason) {
+            Whose::Person(how) if since_start => Some(how),
+            _ => None, // what is unclear a list tells (scenario 755)
+        }
     }
 
     /// The last order there was a start or a revert, and no end before that order left the word that the host says now:

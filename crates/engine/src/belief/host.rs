@@ -58,6 +58,9 @@ pub(crate) struct HostRecord {
     /// When its fence devices could not be asked last because the controller's machine lacked something for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starved_at: Option<Time>,
+    /// When its hypervisor was heard last before it fell silent, or the controller fell asleep; until it is heard again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unheard_since: Option<Time>,
 }
 
 /// Where a host stands.
@@ -126,6 +129,7 @@ impl HostRecord {
             cycle: false,
             fence_failures: BTreeMap::new(),
             starved_at: None,
+            unheard_since: None,
         }
     }
 }

@@ -28,7 +28,8 @@ impl Belief {
 }
 
 fn host_times(record: &mut HostRecord) -> impl Iterator<Item = &mut Time> {
-    let HostRecord { since, phase, maintenance, power_ons, closed_at, booted_at, called_off_at, .. } = record;
+    let HostRecord { since, phase, maintenance, power_ons, closed_at, booted_at, called_off_at, unheard_since, .. } =
+        record;
     let of_phase = match phase {
         HostPhase::Lost { try_at, .. } => Some(try_at),
         HostPhase::Off { powered_on, .. } => powered_on.as_mut(),
@@ -43,6 +44,7 @@ fn host_times(record: &mut HostRecord) -> impl Iterator<Item = &mut Time> {
         .chain(closed_at)
         .chain(booted_at)
         .chain(called_off_at)
+        .chain(unheard_since)
 }
 
 /// Without what is unsettled, which counts with all of its time anew in any case.

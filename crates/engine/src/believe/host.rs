@@ -160,7 +160,8 @@ impl Engine {
         let Some(record) = self.belief.hosts.get(host) else { return };
         let Some(senses) = self.belief.host_senses.get(host) else { return };
         let (sight, since) = (senses.sight, record.since);
-        let fresh_list = senses.inventory.is_some_and(|asked_at| asked_at > since);
+        // A list that was asked for before its boot may reach a controller that slept after it (scenario 845).
+        let fresh_list = senses.inventory.is_some_and(|asked_at| asked_at > since && Some(asked_at) > record.booted_at);
         let stable = senses.well_since.is_some_and(|well| self.now.since(well) >= self.spec.detection.host_stable_for);
         let known = record.capacity != Default::default();
         let phase = match (&record.phase, sight) {

@@ -130,11 +130,11 @@ impl Engine {
             Action::Stop { workload, host, how } => self.stop_ended(&workload, &host, how, since, outcome),
             Action::Resume { workload, host } => match outcome {
                 Outcome::Done { .. } => self.started(&workload, &host, since),
-                // Tried to see whether there is room for its disk: no rung of the ladder.
-                Outcome::Failed { .. } if self.belief.workloads.get(&workload).is_none_or(|it| it.trying.is_none()) => {
-                }
                 Outcome::Failed { .. } => {
-                    self.rung_failed(&workload, &host);
+                    // Else it was tried to see whether there is room for its disk, or the VM was left alone since (scenario 754).
+                    if self.belief.workloads.get(&workload).is_some_and(|it| it.trying.is_some()) {
+                        self.rung_failed(&workload, &host);
+                    }
                     // It was told to be off while this was under way, and that said nothing then (scenario 348).
                     if !self.seen_live(&workload, &host) {
                         self.unsettle(&workload, &host, self.now);

@@ -29,6 +29,8 @@ pub(super) struct Evidence {
     off_before_sleep: BTreeSet<HostId>,
     /// Or by a device that was asked for the state of its power while it had been heard a moment before.
     off_and_heard_lately: BTreeSet<HostId>,
+    /// Orders that ended with such a word. If their answer comes while their host is in sight, that was a lie (scenario 760).
+    ended_by_a_doubtful_word: BTreeMap<ActionId, Open>,
     /// When the controller wakes up, or woke up last.
     awake_at: Time,
     /// When the newest list of a host was asked for.
@@ -305,6 +307,11 @@ impl Evidence {
     /// `lost_after`: what a device says of a host's power proves nothing while the host was heard so lately: it may speak of
     /// before.
     pub fn outcome(&mut self, id: ActionId, outcome: &Outcome, now: Time, lost_after: Span) -> Option<Order> {
+        if let Some(open) = self.ended_by_a_doubtful_word.remove(&id)
+            && open.order.action.may_run_on().is_some_and(|host| self.heard_lately(host, now, lost_after))
+        {
+            self.open.insert(id, open);
+        }
         let open = self.open.get_mut(&id)?;
         if let Outcome::Unknown { .. } = outcome {
             open.unknown_since.get_or_insert(now);
@@ -340,12 +347,16 @@ impl Evidence {
         };
         match (&order.action, detail) {
             (Action::Fence { host, .. }, _) | (Action::CheckPower { host }, Detail::Power(PowerState::Off)) => {
+                let asked = matches!(order.action, Action::CheckPower { .. });
+                let doubtful = asked && self.heard_lately(host, now, lost_after);
+                let there = self.open.iter().filter(|(_, open)| open.order.action.may_run_on() == Some(host));
+                let there: Vec<_> = there.filter(|_| doubtful).map(|(id, open)| (*id, open.clone())).collect();
+                self.ended_by_a_doubtful_word.extend(there);
                 self.proved_off(host, now);
                 if left_at < self.awake_at {
                     self.off_before_sleep.insert(host.clone());
                 }
-                let asked = matches!(order.action, Action::CheckPower { .. });
-                if asked && self.heard.get(host).is_some_and(|heard| now.since(*heard) < lost_after) {
+                if doubtful {
                     self.off_and_heard_lately.insert(host.clone());
                 }
             }
@@ -371,6 +382,11 @@ impl Evidence {
             }
         }
         Some(order)
+    }
+
+    /// Its hypervisor was heard within that time.
+    fn heard_lately(&self, host: &HostId, now: Time, within: Span) -> bool {
+        self.heard.get(host).is_some_and(|heard| now.since(*heard) < within)
     }
 
     /// Its definition is gone from that host. The removal waited for a start of it that hung there, and leaves nothing to be

@@ -2,7 +2,7 @@
 //! the end of their host's connection, or to its boot. A person's stop among them can't be told from the host's doing, so a
 //! start of such a guest is not held against the controller (docs/concepts.md names this limit).
 
-use mainstay_model::{DomainChange, DomainState, Fact, HostId, OffReason, Span, Time, WorkloadId};
+use mainstay_model::{DomainChange, DomainState, Fact, HostChannel, HostId, OffReason, Span, Time, WorkloadId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// No end in the row is further than this from the next: guests are shut down one after the other.
@@ -26,8 +26,8 @@ pub(super) struct Goodbyes {
     told_of: BTreeMap<(HostId, WorkloadId), Time>,
     /// Of each guest the last such end.
     last: BTreeMap<WorkloadId, Time>,
-    /// And the last one that was in a row before the end of a connection, with its host.
-    went: BTreeMap<WorkloadId, (Time, HostId)>,
+    /// And the last one that was in a row, with its host, and the end of a connection or the boot that this led up to.
+    went: BTreeMap<WorkloadId, (Time, HostId, Time)>,
     /// When each guest truly ended last. The controller may hear of it later: it slept (scenario 400), or its host lost its power
     /// at once (scenario 340).
     truly: BTreeMap<WorkloadId, Time>,
@@ -37,6 +37,8 @@ pub(super) struct Goodbyes {
     closed: BTreeMap<HostId, Time>,
     /// When each host was heard last, on any channel.
     heard: BTreeMap<HostId, Time>,
+    /// When it was heard last before it was silent on every channel, until its management answers: only that shows whether it booted.
+    fell_silent: BTreeMap<HostId, Time>,
 }
 
 impl Goodbyes {
@@ -58,7 +60,14 @@ impl Goodbyes {
                 self.closed.insert(host.clone(), now);
                 self.row(host, now, CLOSES_WITHIN);
             }
-            Fact::HostHeard { host, .. } => _ = self.heard.insert(host.clone(), now),
+            Fact::HostHeard { host, channel } => {
+                let last = self.heard.insert(host.clone(), now);
+                if *channel == HostChannel::Hypervisor {
+                    self.fell_silent.remove(host);
+                } else if let Some(last) = last.filter(|last| now.since(*last) >= SILENT_AFTER) {
+                    self.fell_silent.entry(host.clone()).or_insert(last);
+                }
+            }
             Fact::HostBooted { host, at } => self.row(host, *at, BOOTS_WITHIN),
             _ => {}
         }
@@ -96,8 +105,9 @@ impl Goodbyes {
                 break;
             }
             (next, allowed) = (*at, IN_A_ROW);
-            let went = self.went.entry(workload.clone()).or_insert((*at, host.clone()));
-            *went = (*at, host.clone()).max(went.clone());
+            let this = (*at, host.clone(), until);
+            let went = self.went.entry(workload.clone()).or_insert_with(|| this.clone());
+            *went = this.max(went.clone());
         }
     }
 
@@ -118,18 +128,19 @@ impl Goodbyes {
 
     /// True if the workload's last end may have been its host's doing: the host did go down after it, or it looks so at this moment.
     pub fn took(&self, workload: &WorkloadId, now: Time) -> bool {
-        self.went.get(workload).is_some_and(|(at, host)| {
+        self.went.get(workload).is_some_and(|(at, host, until)| {
             let ended = self.truly.get(workload).unwrap_or(at);
             let down = self.down.get(host).is_some_and(|down| down >= ended);
-            self.last.get(workload) == Some(at) && (down || self.seems_down(host, *at, now))
+            self.last.get(workload) == Some(at) && (down || self.seems_down(host, *until, now))
         })
     }
 
     /// True while a host whose management ended right after that is silent on every channel: a network that fails just then looks
-    /// like a shutdown in good order. When it is heard again, and did not boot, the controller knows better (scenario 407).
-    fn seems_down(&self, host: &HostId, ended: Time, now: Time) -> bool {
-        let (Some(closed), Some(heard)) = (self.closed.get(host), self.heard.get(host)) else { return false };
-        let at_once = *closed >= ended && closed.since(ended) <= CLOSES_WITHIN;
-        at_once && *heard <= *closed + FALLS_SILENT_WITHIN && now.since(*heard) >= SILENT_AFTER
+    /// like a shutdown in good order. When its management answers again, and it did not boot, the controller knows better (scenarios 407
+    /// and 757). `until`: what the row of ends led up to.
+    fn seems_down(&self, host: &HostId, until: Time, now: Time) -> bool {
+        let silent = self.heard.get(host).filter(|heard| now.since(**heard) >= SILENT_AFTER);
+        let Some(silent) = self.fell_silent.get(host).or(silent) else { return false };
+        self.closed.get(host) == Some(&until) && *silent <= until + FALLS_SILENT_WITHIN
     }
 }

@@ -35,8 +35,8 @@ use goodbye::Goodbyes;
 use health::Signs;
 use mainstay_engine::{Change, Input, Table, WITHHELD};
 use mainstay_model::{
-    Action, ActionId, Command, Detail, DomainChange, DomainSeen, DomainState, Epoch, Fact, HostId, Order, Outcome,
-    PauseReason, PowerState, Span, Time, WorkloadId,
+    Action, ActionId, Command, Detail, DomainChange, DomainSeen, DomainState, Epoch, Fact, FailureKind, HostId, Order,
+    Outcome, PauseReason, PowerState, Span, Time, WorkloadId,
 };
 use moves::Moves;
 use points::Points;
@@ -115,6 +115,8 @@ pub(crate) struct Checker {
     /// When the memory was put back, and the hosts that listed their VMs since the last moment at which they may have carried
     /// out what it had forgotten. What ended on another host may have been ended by that.
     put_back: Option<(Time, BTreeSet<HostId>)>,
+    /// The controller has that on record: the next one does not find it out anew, and waits no longer for it.
+    put_back_on_record: bool,
     attempts: BTreeMap<WorkloadId, Attempts>,
     points: Points,
     moves: Moves,
@@ -150,6 +152,9 @@ impl Checker {
         // What the one before had heard and not made use of, this one does not know.
         self.waits.values_mut().for_each(|since| *since = now);
         self.stops.controller_begins(|workload| self.evidence.has_open(workload));
+        if !self.put_back_on_record && self.put_back.is_some() {
+            self.put_back = Some((now, BTreeSet::new())); // the one before died with what it had found out (scenario 759)
+        }
     }
 
     /// A controller whose term is over goes on as if it were not.
@@ -168,10 +173,11 @@ impl Checker {
         self.figures.memory_put_back();
         self.live_since_put_back.clear();
         self.put_back = Some((at, BTreeSet::new()));
+        self.put_back_on_record = false;
         self.memory_is_old = true;
         self.put_back_as_stopped.clone_from(&self.backed_up_as_stopped);
         // What it was told since the backup it does not know. What runs is wanted, whatever an operator said (scenarios 416 and 418).
-        for guest in world.guests.values().filter(|guest| guest.host().is_some()) {
+        for guest in world.guests.values().filter(|guest| guest.runs_on().next().is_some()) {
             self.stops.forgotten(&guest.name);
         }
         self.unprotected.clear();
@@ -357,6 +363,11 @@ impl Checker {
         if let (Action::Revert { workload, .. }, Outcome::Done { .. }) = (&order.action, outcome) {
             self.reverts.reverted(workload);
         }
+        if let (Action::Stop { workload, .. }, Outcome::Failed { error }) = (&order.action, outcome)
+            && error.kind == FailureKind::Unreachable
+        {
+            self.stops.never_sent(workload);
+        }
         if let (Outcome::Done { .. }, Some(workload), Some(host)) =
             (outcome, order.action.workload(), order.action.may_run_on())
         {
@@ -459,6 +470,7 @@ impl Checker {
 
     /// Checks memory after it changed.
     pub fn persisted(&mut self, world: &World, store: &Store, changes: &[Change]) {
+        self.put_back_on_record = true;
         let mut points = false;
         for change in changes {
             match change.table {

@@ -290,6 +290,11 @@ impl Stops {
         }
     }
 
+    /// Its own stop never left: what ends later is not its doing (scenario 844).
+    pub fn never_sent(&mut self, workload: &WorkloadId) {
+        self.own_shutdown.remove(workload);
+    }
+
     /// An order is on record as unknown.
     pub fn given_up(&mut self, action: &Action, at: Time) {
         if let Some((workload, word)) = word_of(action) {
