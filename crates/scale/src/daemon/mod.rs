@@ -55,6 +55,12 @@ pub fn rows(mainstay: &Path, size: Size, steady: Duration, readiness: bool) -> i
     rows.extend(burst(&mut controller, &world)?);
     rows.extend(loss(&mut controller, &world, &stage)?);
     controller.stop()?;
+    let unknown = world.unknown();
+    for (call, times) in &unknown {
+        eprintln!("the simulated hosts do not know {call}: {times} calls were refused");
+    }
+    let refused = Row::shown("calls that no simulated host knows", size, Amount::Count(unknown.len() as u64));
+    rows.push(refused.met_if(unknown.is_empty()));
     Ok(rows)
 }
 

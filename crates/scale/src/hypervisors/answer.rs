@@ -14,7 +14,10 @@ use mainstay_libvirt::{
     xdr::{Decode, Decoder, Encode, XdrError},
     xml::Element,
 };
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 /// The reply's payload, or libvirt's error.
 pub type Answer = Result<Vec<u8>, (ErrorCode, String)>;
@@ -49,6 +52,13 @@ pub fn to(world: &World, host: usize, procedure: Option<Procedure>, payload: &[u
             let model = Chars32(b"x86_64");
             done(&(model, capacity.memory_mib * 1024, cpus, (2_400_i32, 1_i32, 1_i32, cpus, 1_i32)))
         }
+        Some(Procedure::NodeGetCpuStats) => {
+            // All processors together, since a day before the bench began.
+            let up = Duration::from_secs(24 * 3_600) + world.began.elapsed();
+            let cpus = capacity(world.size).cpu_centi / 100;
+            let idle = u64::try_from(up.as_nanos()).unwrap_or(u64::MAX).saturating_mul(cpus);
+            done(&(vec![("kernel", 0_u64), ("user", 0), ("idle", idle), ("iowait", 0)], 4_i32))
+        }
         Some(Procedure::ConnectListAllDomains) => list(world, host, read(payload)?),
         Some(Procedure::ConnectGetAllDomainStats) => statistics(world, host, read(payload)?),
         Some(Procedure::DomainLookupByName) => {
@@ -68,6 +78,7 @@ pub fn to(world: &World, host: usize, procedure: Option<Procedure>, payload: &[u
             let all: Vec<SnapshotRef> = domain.snapshots.iter().map(name).collect();
             done(&(&all, all.len() as i32))
         }),
+        Some(Procedure::DomainListAllCheckpoints) => done(&(Vec::<SnapshotRef>::new(), 0_i32)),
         Some(Procedure::DomainSnapshotCurrent) => with(domain()?, |domain| match &domain.current {
             Some(name) => done(&(reference(&domain, name),)),
             None => Ok(Err((ErrorCode::NO_DOMAIN_SNAPSHOT, "the domain does not have a current snapshot".to_owned()))),
@@ -106,6 +117,7 @@ pub fn to(world: &World, host: usize, procedure: Option<Procedure>, payload: &[u
                 return answer;
             }
             let what = other.map_or("an unknown procedure", Procedure::name);
+            world.is_unknown(what);
             Ok(Err((ErrorCode::OPERATION_UNSUPPORTED, format!("simulated hosts do not know {what}"))))
         }
     }

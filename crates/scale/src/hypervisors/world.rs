@@ -42,7 +42,9 @@ pub struct World {
     pub doubled: AtomicUsize,
     /// Calls answered so far.
     pub calls: AtomicUsize,
-    /// Of these, calls that ask whether a host could start a guest.
+    /// Calls that are refused because no simulated host knows them, and how often.
+    unknown: Mutex<BTreeMap<&'static str, usize>>,
+    /// Of all calls, those that ask whether a host could start a guest.
     pub readiness: AtomicUsize,
     /// A file `host-….off` in here: the fence device has switched that host off.
     power: PathBuf,
@@ -91,6 +93,16 @@ impl Host {
 }
 
 impl World {
+    /// A call is refused because no simulated host knows it.
+    pub fn is_unknown(&self, call: &'static str) {
+        *self.unknown.lock().unwrap_or_else(PoisonError::into_inner).entry(call).or_default() += 1;
+    }
+
+    /// Calls that were refused so: a controller that makes them is not measured at its work.
+    pub fn unknown(&self) -> BTreeMap<&'static str, usize> {
+        self.unknown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// A world in which every guest runs at home.
     pub fn new(size: Size, power: PathBuf) -> World {
         let hosts = (0..size.hosts).map(|host| {
@@ -112,6 +124,7 @@ impl World {
             doubled: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
             readiness: AtomicUsize::new(0),
+            unknown: Mutex::default(),
             power,
             last_id: AtomicI32::new(size.workloads as i32 + 1),
         }

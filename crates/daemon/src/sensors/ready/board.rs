@@ -111,7 +111,7 @@ impl Needs {
         board.hosts.insert(host.clone(), Host { site: site.clone(), hash, guests: BTreeSet::new(), changed });
         let Board { guests, hosts } = &mut *board;
         for (workload, guest) in guests.iter_mut().filter(|(_, guest)| guest.needed.site == *site) {
-            guest.offer(rank(workload, hash), host, workload, hosts);
+            guest.offer(rank(self::hash(workload.as_str()), hash), host, workload, hosts);
         }
         changes
     }
@@ -153,17 +153,23 @@ impl Board {
                 host.guests.remove(workload);
             }
         }
-        let here = hosts.iter().filter(|(_, host)| host.site == guest.needed.site);
-        let mut ranked: Vec<(u64, HostId)> =
-            here.map(|(name, host)| (rank(workload, host.hash), name.clone())).collect();
-        ranked.sort();
-        ranked.truncate(HOSTS_PER_GUEST);
-        for (_, host) in &ranked {
+        // Never as long as the list of hosts, also not as a capacity: there may be ten thousand guests.
+        let mut first: Vec<(u64, HostId)> = Vec::with_capacity(HOSTS_PER_GUEST + 1);
+        let own = hash(workload.as_str());
+        for (name, host) in hosts.iter().filter(|(_, host)| host.site == guest.needed.site) {
+            let rank = rank(own, host.hash);
+            let at = first.partition_point(|(other, _)| *other < rank);
+            if at < HOSTS_PER_GUEST {
+                first.insert(at, (rank, name.clone()));
+                first.truncate(HOSTS_PER_GUEST);
+            }
+        }
+        for (_, host) in &first {
             if let Some(host) = hosts.get_mut(host) {
                 host.guests.insert(workload.clone());
             }
         }
-        guest.looked_for_on = ranked;
+        guest.looked_for_on = first;
     }
 
     /// Hosts that look for the guest look again soon.
@@ -203,9 +209,9 @@ fn hash(name: &str) -> u64 {
 }
 
 /// Each guest has its own order of hosts.
-fn rank(workload: &WorkloadId, host: u64) -> u64 {
+fn rank(workload: u64, host: u64) -> u64 {
     // The finish of splitmix64: every bit of the input counts in every bit of the output.
-    let mut mixed = (hash(workload.as_str()) ^ host).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = (workload ^ host).wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
@@ -232,6 +238,8 @@ mod tests {
         let looked_on = || hosts.iter().filter(|host| !needs.of(host).is_empty()).cloned().collect::<Vec<_>>();
         let before = looked_on();
         assert_eq!(before.len(), HOSTS_PER_GUEST);
+        let kept = needs.lock().guests[&WorkloadId::from("web-1")].looked_for_on.capacity();
+        assert!(kept <= 2 * HOSTS_PER_GUEST, "room for {kept} hosts is kept for each guest");
         needs.lock().assign(&"web-1".into());
         assert_eq!(looked_on(), before);
         needs.forget(&before[0]);
