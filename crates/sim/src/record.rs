@@ -207,7 +207,7 @@ impl Record {
             Truth::PersonStopped { guest } => {
                 self.wanted_off.insert(guest.clone());
             }
-            Truth::PowerLost { host } => {
+            Truth::PowerLost { host } | Truth::Hibernated { host } => {
                 self.power_lost.insert(host.clone(), now);
             }
             Truth::WorkLost { guest, lost_ms } => *self.lost_to_disk.entry(guest.clone()).or_default() += lost_ms,

@@ -3,7 +3,7 @@
 
 use super::{Checker, Rule};
 use crate::world::{Condition, Guest, Power, Process, Starter, World};
-use mainstay_model::{Fact, HostId, Span, Time, WorkloadId, spec::Managed};
+use mainstay_model::{DomainChange, Fact, HostId, Span, Time, WorkloadId, spec::Managed};
 use std::collections::BTreeMap;
 
 /// Autostart that the controller heard of this long ago is switched off by now, if its host was in sight.
@@ -26,6 +26,11 @@ pub(super) struct Alone {
     autostart: BTreeMap<HostId, BTreeMap<WorkloadId, Time>>,
     /// When each host was asked for its newest list: only of one in sight can autostart be switched off.
     listed: BTreeMap<HostId, Time>,
+    /// When each host hibernated last.
+    hibernated: BTreeMap<HostId, Time>,
+    /// What a host that hibernated went on with although it was proved off meanwhile, and when the host said so: nothing keeps it from
+    /// that (scenario 701).
+    resumed: BTreeMap<(WorkloadId, HostId), Option<Time>>,
     /// When an operator last had a workload looked after again.
     protected: BTreeMap<WorkloadId, Time>,
 }
@@ -41,6 +46,11 @@ pub(super) enum Known {
 
 impl Alone {
     pub fn fact(&mut self, fact: &Fact, now: Time) {
+        self.resumed.iter_mut().filter(|(_, told)| told.is_none()).for_each(|((workload, host), told)| {
+            if says_live(fact, workload, host) {
+                *told = Some(now);
+            }
+        });
         let Fact::Inventory { host, asked_at, domains, .. } = fact else { return };
         if let Some(claim) = self.falsely_off.get_mut(host).filter(|claim| claim.since < *asked_at) {
             claim.refuted.get_or_insert(now);
@@ -69,6 +79,17 @@ impl Alone {
 
     pub fn power_lost(&mut self, host: &HostId) {
         self.falsely_off.remove(host);
+        self.resumed.retain(|(_, on), _| on != host);
+    }
+
+    /// A host hibernates.
+    pub fn hibernated(&mut self, host: &HostId, now: Time) {
+        self.hibernated.insert(host.clone(), now);
+    }
+
+    /// What was started there anew is that run no more.
+    pub fn started(&mut self, workload: &WorkloadId, host: &HostId) {
+        self.resumed.retain(|(of, on), _| of != workload || on != host);
     }
 
     /// While another tool's job holds the workload, its host refuses to change that; while an operator has it left alone, the
@@ -84,6 +105,17 @@ impl Alone {
 }
 
 impl Checker {
+    /// A host that had hibernated goes on executing the workload.
+    pub(super) fn resumed(&mut self, world: &World, workload: &WorkloadId, host: &HostId) {
+        self.stake(Rule::NeverTwice);
+        if !self.evidence.was_seen(workload, host) {
+            self.alone.resumed.insert((workload.clone(), host.clone()), None);
+        }
+        if world.guests.get(workload).and_then(|guest| guest.host()).as_ref() == Some(host) {
+            self.last_ran.insert(workload.clone(), host.clone());
+        }
+    }
+
     /// A process began to execute the workload.
     pub(super) fn runs_once(&mut self, world: &World, guest: &WorkloadId, host: &HostId, by: Starter) {
         let counts = match by {
@@ -91,11 +123,18 @@ impl Checker {
             Starter::Autostart => self.alone.knows_autostart(world, guest, host) && self.is_managed(world, guest),
             Starter::Person | Starter::Storage => false,
         };
-        let counts = counts && !(by == Starter::Controller && self.was_called_off_with_its_start(guest, host));
+        let late = || self.was_called_off_with_its_start(guest, host) || self.woke_up_with_its_start(guest, host);
+        let counts = counts && !(by == Starter::Controller && late());
         if let Some(other) = self.true_others(world, guest, host, Known::WhenOrdered).first().filter(|_| counts) {
             let text = format!("{guest} began to execute on {host} (by {by}) while it executes on {other}");
             self.violate(world, Rule::NeverTwice, text);
         }
+    }
+
+    /// The host hibernated with a start that it had taken, and goes on with it.
+    fn woke_up_with_its_start(&self, guest: &WorkloadId, host: &HostId) -> bool {
+        let sent = self.last_start_on.get(&(guest.clone(), host.clone()));
+        sent.is_some_and(|sent| self.alone.hibernated.get(host).is_some_and(|hibernated| sent <= hibernated))
     }
 
     /// The host was called off and is not, a start that had left for it before that happens only now, and what runs elsewhere was
@@ -150,7 +189,14 @@ impl Checker {
         let left = self.last_start.get(&guest.name).copied();
         let excused = |claim: &Claim| claim.refuted.is_none_or(|refuted| left.is_none_or(|left| left < refuted));
         let told = |name: &WorkloadId, on: &HostId, unannounced: bool| {
-            let (announced, claim) = (!unannounced, self.alone.falsely_off.get(on));
+            let claim = self.alone.falsely_off.get(on);
+            let resumed = self.alone.resumed.get(&(name.clone(), on.clone()));
+            let announced = !unannounced
+                && match (resumed, known) {
+                    (Some(told), Known::WhenOrdered) => told.is_some_and(|told| left.is_none_or(|left| left >= told)),
+                    (told, Known::Now) => told.is_none(),
+                    (None, Known::WhenOrdered) => true,
+                };
             match known {
                 Known::Now => {
                     (announced || self.evidence.was_seen(name, on)) && claim.is_none_or(|claim| claim.refuted.is_some())
@@ -172,5 +218,18 @@ impl Checker {
             *other != host && process.is_some_and(|process| told(&guest.name, other, process.unannounced))
         };
         guest.runs_on().filter(known).chain(twins.map(|(_, on, _)| on)).cloned().collect()
+    }
+}
+
+/// True if by that report the workload is live on the host.
+fn says_live(fact: &Fact, workload: &WorkloadId, host: &HostId) -> bool {
+    match fact {
+        Fact::Inventory { host: by, domains, .. } => {
+            by == host && domains.get(workload).is_some_and(|seen| seen.state.is_live())
+        }
+        Fact::Domain { host: by, workload: of, change: DomainChange::State(state) } => {
+            by == host && of == workload && state.is_live()
+        }
+        _ => false,
     }
 }

@@ -397,7 +397,11 @@ impl Checker {
                     self.stops.over(guest);
                 }
             }
-            Truth::PowerLost { host } => {
+            Truth::Resumed { guest, host } => self.resumed(world, guest, host),
+            Truth::PowerLost { host } | Truth::Hibernated { host } => {
+                if matches!(truth, Truth::Hibernated { .. }) {
+                    self.alone.hibernated(host, world.now);
+                }
                 self.alone.power_lost(host);
                 self.signs.power_lost(host, world.now);
                 self.goodbyes.power_lost(host, world.now);
@@ -419,6 +423,7 @@ impl Checker {
             self.moves.went_away(guest);
         }
         self.last_ran.insert(guest.clone(), host.clone());
+        self.alone.started(guest, host);
         if by != Starter::Controller {
             self.stops.started_by_others(guest);
         } else {

@@ -51,6 +51,7 @@ words!(
         ManagementNetworkUp = "management-network-up",
         Freeze = "freeze",
         Thaw = "thaw",
+        Hibernate = "hibernate",
         LibvirtdStop = "libvirtd-stop",
         LibvirtdContinue = "libvirtd-continue",
         LibvirtdKill = "libvirtd-kill",

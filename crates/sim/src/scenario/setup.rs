@@ -162,6 +162,7 @@ impl VmSetup {
             locked: false,
             unlocked_at: mainstay_model::Time(0),
             saved_on: BTreeMap::new(),
+            asleep: BTreeMap::new(),
             asked_on: None,
             random,
         }

@@ -120,7 +120,7 @@ impl World {
         }
         if !host.is_reached() || host.management == Management::Dead {
             // The sender's kernel goes on trying, unless nothing is left that it could be delivered to.
-            let lives = host.power == Power::On && host.management != Management::Dead;
+            let lives = (host.power == Power::On || host.hibernated) && host.management != Management::Dead;
             if call.fault == Some(CallFault::Late) && lives && self.now.since(call.sent_at) < TCP_PATIENCE {
                 // It waits twice as long each time.
                 let pause = self.now.since(call.sent_at).max(Span::millis(500));
@@ -182,6 +182,11 @@ impl World {
         let late = call.replied && call.connection.is_some() && call.begun_at.is_none();
         if let Some((name, _)) = &call.connection {
             let Some(host) = self.hosts.get_mut(name) else { return };
+            // What it had taken goes on with it.
+            if host.hibernated && host.boots == call.boots {
+                host.backlog.push(id);
+                return;
+            }
             if late || host.power != Power::On || host.boots != call.boots || host.management == Management::Dead {
                 // The connection over which the target was told is closed: it ends what came in.
                 if let (Action::Migrate { workload, .. }, true) = (&action, begun_at.is_some()) {

@@ -1,15 +1,14 @@
 //! Fence devices at work: they are asked over their own network, whatever becomes of the host's.
 
 use super::{DeviceState, News, Planned, Power, World, call::Effect};
-use mainstay_model::{Action, Detail, Fact, FailureKind, HostId, Outcome, PowerState, Span};
+use mainstay_model::{Action, Detail, DeviceId, Fact, FailureKind, HostId, Outcome, PowerState, Span};
 
 /// The driver asks for the state of the power for so long after it switched.
 const VERIFY_WITHIN: Span = Span::secs(5);
 /// An early device says off for so long before it is.
 const EARLY_BY: Span = Span::secs(5);
 
-/// A device is asked so often, and one that did not say *on* so soon again.
-const ASK_AGAIN: Span = Span::minutes(10);
+/// A device that did not say *on* is asked again so soon, and so is one that is new: as the daemon does.
 const ASK_SOON: Span = Span::minutes(1);
 
 impl World {
@@ -75,14 +74,22 @@ impl World {
         Effect::Answer(Outcome::Done { detail: Detail::Fenced { already_off: already_off && !settled, by } })
     }
 
-    /// Each fence device of a host is asked for its power although nothing depends on it. Says when to ask again.
+    /// Fence devices of a host whose turn it is are asked for its power although nothing depends on it: each every `probe_every`. Says
+    /// when to look again whose turn it is.
     pub(super) fn ask_devices(&mut self, host: &HostId) -> Span {
-        let levels = self.spec.hosts.get(host).map(|spec| spec.fence.clone()).unwrap_or_default();
+        let (spec, now) = (self.spec.clone(), self.now);
+        let levels = spec.hosts.get(host).map(|spec| spec.fence.clone()).unwrap_or_default();
         let on = self.hosts.get(host).is_some_and(|host| host.power != Power::Off);
-        let mut again = ASK_AGAIN;
+        let every = |name: &DeviceId| spec.fence_devices.get(name).map_or(Span::ZERO, |device| device.probe_every);
+        let mut due = self.hosts.get_mut(host).map(|host| std::mem::take(&mut host.devices_due)).unwrap_or_default();
+        due.retain(|name, _| levels.iter().flatten().any(|known| known == name) && every(name) > Span::ZERO);
         for (level, names) in levels.iter().enumerate() {
             for (name, (state, takes)) in names.iter().zip(self.level(host, level)) {
+                if every(name) == Span::ZERO || due.get(name).is_some_and(|at| now < *at) {
+                    continue;
+                }
                 if state == DeviceState::Starved {
+                    due.insert(name.clone(), now + every(name).min(ASK_SOON));
                     continue; // it is not asked, and nothing is said of it
                 }
                 let answer = match state {
@@ -93,16 +100,19 @@ impl World {
                     DeviceState::Fails | DeviceState::Starved => Err("the fence agent failed"),
                     DeviceState::Dead | DeviceState::Hangs => Err("the fence device does not answer"),
                 };
-                if answer != Ok(true) {
-                    again = ASK_SOON;
-                }
+                let again = if answer == Ok(true) { every(name) } else { every(name).min(ASK_SOON) };
+                due.insert(name.clone(), now + again);
                 let state = answer.ok().map(|on| if on { PowerState::On } else { PowerState::Off });
                 let error = answer.err().unwrap_or_default().to_owned();
                 let fact = Fact::FenceProbe { host: host.clone(), device: name.clone(), state, error };
                 self.hear(takes, News::Fact(fact));
             }
         }
-        again
+        let next = due.values().min().map_or(ASK_SOON, |at| at.since(now)).min(ASK_SOON);
+        if let Some(host) = self.hosts.get_mut(host) {
+            host.devices_due = due;
+        }
+        next.max(Span::secs(1))
     }
 
     fn switches_off_later(&mut self, host: &HostId) {

@@ -1,6 +1,7 @@
 //! A workload as it truly is: its disk, its recovery points, and the processes that execute it, of which there must
 //! never be two.
 
+use super::hibernate::Asleep;
 use crate::random::Stream;
 use mainstay_model::spec::ClusterSpec;
 use mainstay_model::{
@@ -47,6 +48,8 @@ pub(crate) struct Guest {
     pub unlocked_at: Time,
     /// Memory that a host saved with its guests when it was shut down (managed save), and what was written to the disk by then.
     pub saved_on: BTreeMap<HostId, u64>,
+    /// By host that hibernates: its process there, which goes on when the host does.
+    pub asleep: BTreeMap<HostId, Asleep>,
     /// On which channels it is asked, and by which configuration: looked up again only when that changes.
     pub asked_on: Option<(Arc<ClusterSpec>, Arc<[GuestChannel]>)>,
     pub random: Stream,
@@ -164,6 +167,11 @@ impl Process {
             Condition::Panicked => DomainState::Panicked,
             Condition::Booting | Condition::Well | Condition::Deaf | Condition::Hung => DomainState::Running,
         }
+    }
+
+    /// It waits for a migration, and executes nothing.
+    pub fn is_incoming(&self) -> bool {
+        self.condition == Condition::Incoming
     }
 
     /// Its guest does its work and says so.

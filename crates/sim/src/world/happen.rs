@@ -1,6 +1,8 @@
 //! Deeds take effect: what a script or a seed does to the world.
 
-use super::{Condition, Definition, Management, PerHost, Planned, World, guest::FailingStart, truth::Truth};
+use super::{
+    Condition, Definition, Management, PerHost, Planned, World, guest::FailingStart, guest::Guest, truth::Truth,
+};
 use crate::deed::{BridgeDeed, Deed, GuestDeed, HostDeed, LinkDeed};
 use mainstay_model::{Command, DomainChange, DomainState, HostId, OffReason, Span, WorkloadId};
 
@@ -87,6 +89,7 @@ impl World {
                 host.path.management_cut = deed == HostDeed::ManagementNetworkDown;
             }
             HostDeed::Freeze => host.frozen = true,
+            HostDeed::Hibernate => self.hibernate(name),
             HostDeed::Thaw => {
                 host.frozen = false;
                 self.work_off(name);
@@ -167,7 +170,8 @@ impl World {
 
     /// The definition goes; a running process goes on without one.
     pub(super) fn undefine(&mut self, guest: &WorkloadId, host: &HostId) {
-        let runs = self.guests.get(guest).is_some_and(|guest| guest.processes.contains_key(host));
+        let here = |guest: &Guest| guest.processes.contains_key(host) || guest.asleep.contains_key(host);
+        let runs = self.guests.get(guest).is_some_and(here);
         let Some(on) = self.hosts.get_mut(host) else { return };
         let known = match runs {
             true => on.domains.get_mut(guest).map(|definition| definition.persistent = false).is_some(),

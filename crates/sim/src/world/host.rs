@@ -4,7 +4,7 @@ use crate::{
     random::Stream,
     scenario::setup::{GuestsOnBoot, GuestsOnShutdown},
 };
-use mainstay_model::{ActionId, HostId, OffReason, Resources, Span, Time, WorkloadId};
+use mainstay_model::{ActionId, DeviceId, HostId, OffReason, Resources, Span, Time, WorkloadId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A host as it truly is.
@@ -26,6 +26,10 @@ pub(crate) struct Host {
     pub path: Path,
     /// True: nothing on it executes, guests included, but it may go on at any moment.
     pub frozen: bool,
+    /// Its power is off, and its memory lies on its disk: at the next power on it goes on where it was.
+    pub hibernated: bool,
+    /// When its fence devices are asked next although nothing depends on it.
+    pub devices_due: BTreeMap<DeviceId, Time>,
     pub management: Management,
     /// Bridges that it lacks.
     pub lacks: BTreeSet<String>,
@@ -112,6 +116,8 @@ impl Host {
             mains: true,
             path: Path::default(),
             frozen: false,
+            hibernated: false,
+            devices_due: BTreeMap::new(),
             management: Management::Runs,
             lacks: BTreeSet::new(),
             guests_on_shutdown: GuestsOnShutdown::default(),

@@ -239,6 +239,9 @@ impl World {
     pub(super) fn power_off(&mut self, name: &HostId) {
         let Some(host) = self.hosts.get_mut(name).filter(|host| host.power != Power::Off) else { return };
         host.power = Power::Off;
+        if host.hibernated {
+            return; // while it boots: the memory on its disk is not read yet
+        }
         host.going_down = None;
         host.power_goes = false;
         host.boots += 1;
@@ -272,6 +275,9 @@ impl World {
         let Some(host) = self.hosts.get_mut(name) else { return };
         if host.boots != boots || host.power != Power::Booting {
             return;
+        }
+        if host.hibernated {
+            return self.host_awake(name);
         }
         host.power = Power::On;
         host.booted_at = self.now;
@@ -339,7 +345,7 @@ impl World {
         let Some(host) = self.hosts.get(name) else { return };
         let Some(since) = host.going_down else { return };
         let waits = host.guests_on_shutdown == GuestsOnShutdown::Shutdown && !self.guests_on(name).is_empty();
-        if host.frozen || waits && self.now.since(since) < GUESTS_SHUTDOWN {
+        if host.frozen || host.hibernated || waits && self.now.since(since) < GUESTS_SHUTDOWN {
             return self.plan(Span::secs(1), Planned::HostDown(name.clone(), again));
         }
         self.hang_up(name, "the host shuts down");

@@ -14,6 +14,7 @@ mod disk;
 mod fence;
 mod guest;
 mod happen;
+mod hibernate;
 mod host;
 mod life;
 mod migrate;
@@ -79,6 +80,8 @@ enum Planned {
     HostUp(HostId, u64),
     /// The power goes that a device said to be off, if it was not lost since.
     PowerGoes(HostId, u64),
+    /// The power of a host goes that hibernates, if it was not lost since.
+    HostAsleep(HostId, u64),
     /// A host goes down in good order; true: and comes up again.
     HostDown(HostId, bool),
     /// A guest answers, if its process is still that one.
@@ -296,8 +299,12 @@ impl World {
 
     /// The rest of what is planned: the course of things once set going.
     fn live(&mut self, planned: Planned) {
+        if self.sleeps(&planned) {
+            return;
+        }
         match planned {
             Planned::HostUp(host, boots) => self.host_up(&host, boots),
+            Planned::HostAsleep(host, boots) => self.host_asleep(&host, boots),
             Planned::HostDown(host, again) => self.host_down(&host, again),
             Planned::PowerGoes(host, boots) => self.power_goes(&host, boots),
             Planned::GuestUp(guest, host, number) => self.guest_up(&guest, &host, number),

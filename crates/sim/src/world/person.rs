@@ -93,7 +93,7 @@ impl World {
 
     /// `virsh domrename`, which libvirt does only with what is off: same uuid, same disks, another name.
     fn rename(&mut self, old: &WorkloadId, new: &WorkloadId) {
-        let off = self.guests.get(old).is_some_and(|guest| guest.processes.is_empty());
+        let off = self.guests.get(old).is_some_and(|guest| guest.processes.is_empty() && guest.asleep.is_empty());
         let known = |host: &&Host| host.runs_libvirt() && host.domains.contains_key(old);
         let at = self.hosts.values().find(known).map(|host| host.name.clone());
         let Some(at) = at.filter(|_| off && !self.guests.contains_key(new)) else { return };

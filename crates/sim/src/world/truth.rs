@@ -16,6 +16,12 @@ pub(crate) enum Truth {
     Moved { guest: WorkloadId, from: HostId, to: HostId, by: Starter },
     /// A host lost its power.
     PowerLost { host: HostId },
+    /// A host hibernates: its power is off, and what ran on it will go on.
+    Hibernated { host: HostId },
+    /// It goes on where it was.
+    WokeUp { host: HostId },
+    /// A guest on it goes on where it was.
+    Resumed { guest: WorkloadId, host: HostId },
     /// A host is up.
     HostUp { host: HostId },
     /// A person stopped a guest.
@@ -56,6 +62,9 @@ impl fmt::Display for Truth {
             Truth::Ended { guest, host, why } => write!(f, "{guest} no longer executes on {host}: {why:?}"),
             Truth::Moved { guest, from, to, by } => write!(f, "{guest} went from {from} to {to} (by {by})"),
             Truth::PowerLost { host } => write!(f, "{host} has no power"),
+            Truth::Hibernated { host } => write!(f, "{host} hibernates, and has no power"),
+            Truth::WokeUp { host } => write!(f, "{host} wakes up where it was"),
+            Truth::Resumed { guest, host } => write!(f, "{guest} goes on executing on {host}"),
             Truth::HostUp { host } => write!(f, "{host} is up"),
             Truth::PersonStopped { guest } => write!(f, "a person stopped {guest}"),
             Truth::Redefined { guest, host } => write!(f, "a person defined {guest} on {host} instead"),

@@ -31,6 +31,11 @@ pub(super) fn all(cluster: &Cluster, cease: Time, deeds: &mut Vec<(Time, Deed)>)
         }
         at(30_000, Deed::Host(HostDeed::PowerOn, host.clone()));
         at(180_000, Deed::Host(HostDeed::PowerOn, host.clone()));
+        // A host that had hibernated wakes up with the libvirtd that it had, be that stopped or dead.
+        for after in [120_000, 270_000] {
+            at(after, Deed::Host(HostDeed::LibvirtdContinue, host.clone()));
+            at(after, Deed::Host(HostDeed::LibvirtdStart, host.clone()));
+        }
         // Twice: a controller that was to die in its next step with orders may do so just then.
         at(60_000, Deed::Operator(Command::Maintenance { host: host.clone(), on: false }));
         at(120_000, Deed::Operator(Command::Maintenance { host, on: false }));

@@ -125,6 +125,7 @@ pub(super) fn draw(seed: u64, cluster: &Cluster, cease: Time, profile: &Profile)
     put_back(seed, cluster, cease, profile, &mut deeds);
     later_kinds(seed, density, cluster, cease, profile, &mut deeds);
     boards(seed, cluster, cease, &mut deeds);
+    hibernates(seed, cluster, cease, profile, &mut deeds);
     deeds.iter_mut().for_each(|(at, deed)| ends_by(*at, deed, cease));
     mend::all(cluster, cease, &mut deeds);
     deeds.sort_by_key(|(at, _)| *at);
@@ -205,6 +206,31 @@ fn boards(seed: u64, cluster: &Cluster, cease: Time, deeds: &mut Vec<(Time, Deed
     let host = device.strip_prefix("bmc-").map_or_else(|| draw.host(), HostId::from);
     let kind = draw.one_of(&[Kind::Network, Kind::Freeze, Kind::Power]);
     draw.on_host(kind, host);
+}
+
+/// In a few seeds a host hibernates and is switched on again; in half of those its fence devices are dead until then, so that it is not
+/// proved off and its guests are to be found running, or for some seconds, so that it is not fenced before it is off. A stream of its own, so that other seeds stay what they are.
+fn hibernates(seed: u64, cluster: &Cluster, cease: Time, profile: &Profile, deeds: &mut Vec<(Time, Deed)>) {
+    let mut random = Stream::new(seed, "draw/hibernates");
+    let seldom = if ["default", "storm", "people"].contains(&profile.name()) { 40 } else { 0 };
+    if !random.chance(seldom) {
+        return;
+    }
+    let at = Time(random.between(BEGIN_MS, cease.0 - 1_000));
+    let until = Time((at.0 + lasts(&mut random)).min(cease.0));
+    let mut draw = Draw { cluster, random, at, until, deeds };
+    let host = draw.host();
+    if draw.random.chance(500) {
+        let names = [format!("bmc-{host}"), "pdu".to_owned()];
+        let soon = draw.at + Span(draw.random.between(4_000, 20_000));
+        let back = if draw.random.chance(500) { soon.min(cease) } else { until };
+        for device in cluster.devices.iter().filter(|device| names.contains(device)) {
+            let device = DeviceId::from(device.as_str());
+            draw.now(Deed::Device(device.clone(), DeviceState::Dead));
+            draw.deeds.push((back, Deed::Device(device, DeviceState::Ok)));
+        }
+    }
+    draw.pair(Deed::Host(HostDeed::Hibernate, host.clone()), Deed::Host(HostDeed::PowerOn, host));
 }
 
 /// Names of the kinds of deed among these, for coverage; what is mended for all in the end does not count.
