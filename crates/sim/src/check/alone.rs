@@ -87,6 +87,11 @@ impl Alone {
         self.hibernated.insert(host.clone(), now);
     }
 
+    /// True if a host that had hibernated went on with it, and it was not started there since.
+    pub fn woke_up(&self, workload: &WorkloadId) -> bool {
+        self.resumed.keys().any(|(of, _)| of == workload)
+    }
+
     /// What was started there anew is that run no more.
     pub fn started(&mut self, workload: &WorkloadId, host: &HostId) {
         self.resumed.retain(|(of, on), _| of != workload || on != host);

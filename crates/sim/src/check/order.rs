@@ -88,6 +88,9 @@ impl Checker {
         if self.is_another(world, workload) {
             return; // a person renamed the one that was stopped (scenario 401)
         }
+        if self.alone.woke_up(workload) {
+            return; // it ended one of two (scenario 850)
+        }
         let wants_power = world
             .spec
             .workload_rule(workload, &guest.tags)
