@@ -52,18 +52,19 @@ impl Engine {
             Action::Stop { how: StopHow::Graceful, .. } => reason == OffReason::Shutdown,
             _ => order.may_force() && reason == OffReason::Destroyed,
         };
-        // What waited for a controller that slept may have been said as it fell asleep (scenario 801).
-        let held_at = self.held_at(said_at);
-        let lately = |order: &OrderRecord| order.ended.as_ref().is_some_and(|(at, _)| held_at.since(*at) <= LATE_WORD);
         // Between terms the clock may have been set ahead: what is older than the watch on its host counts from there.
         let watched = self.belief.host_senses.get(host).map(|senses| senses.watched_since);
         // But what had its time in the term before is over (scenario 590), if its host was in sight then (scenario 751).
         let over = |at: Time| self.in_sight_before_since(host, at) > STOP_MAY_COME;
-        // Out of sight it may have ended at any time since it was seen there last (scenario 627).
+        // Out of sight, or if its event was lost, it may have ended at any time since it was seen there last (scenarios 627 and 851).
         let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
         let ended_from = seen
             .filter(|seen| seen.state == DomainState::Off(reason))
             .map_or(said_at, |seen| seen.not_before.min(said_at));
+        // What waited for a controller that slept may have been said as it fell asleep (scenario 801).
+        let said_from = self.held_at(said_at).min(ended_from);
+        let lately =
+            |order: &OrderRecord| order.ended.as_ref().is_some_and(|(at, _)| said_from.since(*at) <= LATE_WORD);
         // Stops that hung together come out together, whenever that is: one ended the run that all were for, which never recovered, and
         // the next can end what was started right after that (scenario 669).
         let trouble = self.belief.workloads.get(workload).and_then(|record| record.trouble.as_ref());
@@ -179,8 +180,13 @@ impl Engine {
         again
             && !self.seen_live(workload, host)
             && self.orders_there(workload, host).find(|order| !not_through(order)).is_some_and(|last| {
+                // Told as failed, it is done if its host said since then that it is off (scenario 853).
+                let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
+                let off_since = seen.is_some_and(|seen| !seen.state.is_live() && seen.since > last.ordered_at);
                 let done = |(at, outcome): &(Time, Outcome)| {
-                    matches!(outcome, Outcome::Done { .. }) && self.now.since(*at) <= LATE_WORD
+                    let through = matches!(outcome, Outcome::Done { .. })
+                        || matches!(outcome, Outcome::Failed { .. }) && off_since;
+                    through && self.now.since(*at) <= LATE_WORD
                 };
                 matches!(last.order.action, Action::Stop { .. }) && last.ended.as_ref().is_some_and(done)
             })
