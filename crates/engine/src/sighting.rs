@@ -275,10 +275,11 @@ impl Engine {
         }
         let was_in_question = self.answered_by_running(workload);
         let Some(record) = self.belief.workloads.get(workload) else { return };
-        // A start that hung there when another was done can come as well (scenarios 663 and 838).
+        // A start that hung there when another was done can come as well (scenario 663). After a person's stop it is
+        // as likely that person's start, which must not be undone.
         let hung = record.late_on.get(host).is_some_and(|until| *until > self.now);
         let operator = matches!(record.want, Want::Stopped { how: StoppedHow::Operator, .. });
-        let late = record.pending_on.contains(host) || hung;
+        let late = record.pending_on.contains(host) || hung && operator;
         // A stop of ours on another host brings nothing up here (scenario 635).
         let stops_elsewhere =
             |order: &OrderRecord| matches!(&order.order.action, Action::Stop { host: there, .. } if there != host);
