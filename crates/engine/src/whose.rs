@@ -76,8 +76,13 @@ impl Engine {
         let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at);
         let ended_by_boot =
             |order: &OrderRecord| booted.is_some_and(|at| order.ordered_at + self.boot_time_off_by(at) < at);
+        // Nor does a revert of which the run came up, if no other start was ordered since (scenario 855).
+        let newest = self.sent_there(workload, host).find(|order| order.order.action.may_run_on().is_some());
+        let was_done = |order: &OrderRecord| {
+            newest.is_some_and(|newest| newest.order.id == order.order.id) && self.came_through(order)
+        };
         let may_come = |order: &OrderRecord| match &order.ended {
-            Some((_, Outcome::Unknown { .. })) if ended_by_boot(order) => false,
+            Some((_, Outcome::Unknown { .. })) if ended_by_boot(order) || was_done(order) => false,
             Some((at, Outcome::Unknown { .. })) => {
                 let at = self.hung_until(order, *at); // what hung as long as others comes as late as they (scenario 752)
                 let since = watched.map_or(at, |since| since.max(at));
