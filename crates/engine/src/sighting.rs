@@ -406,7 +406,10 @@ impl Engine {
         };
         // It ended elsewhere since that word, in sight: so it was started here later (scenario 842).
         let seen = self.belief.workload_senses.get(workload).map(|senses| &senses.seen);
-        let ended_since = |(other, seen): (&HostId, &Seen)| other != host && !seen.state.is_live() && seen.since > at;
+        let ended_since = |(other, seen): (&HostId, &Seen)| {
+            let told_otherwise = seen.not_before < seen.since; // what is seen for the first time in this term may be off since long
+            other != host && !seen.state.is_live() && seen.since > at && told_otherwise
+        };
         let ran_elsewhere = seen.is_some_and(|seen| seen.iter().any(ended_since));
         let might_run_then = !ran_elsewhere && on.booted_at <= Some(at) && senses.is_some_and(unseen);
         record.left.contains(host) && never_off || might_run_then
