@@ -209,7 +209,8 @@ impl Engine {
             let since = same.map_or(at, |seen| seen.since);
             let not_before = same.map(|seen| seen.not_before).or(before.map(|seen| seen.at)).or(untold_until);
             let not_before = not_before.unwrap_or(at);
-            senses.seen.insert(host.clone(), Seen { state, at, since, not_before, autostart });
+            let ended = !state.is_live() && before.is_some_and(|seen| seen.state.is_live() || seen.ended);
+            senses.seen.insert(host.clone(), Seen { state, at, since, not_before, ended, autostart });
         }
         if before.map(|seen| seen.state) == Some(state) {
             return;
@@ -406,10 +407,8 @@ impl Engine {
         };
         // It ended elsewhere since that word, in sight: so it was started here later (scenario 842).
         let seen = self.belief.workload_senses.get(workload).map(|senses| &senses.seen);
-        let ended_since = |(other, seen): (&HostId, &Seen)| {
-            let told_otherwise = seen.not_before < seen.since; // what is seen for the first time in this term may be off since long
-            other != host && !seen.state.is_live() && seen.since > at && told_otherwise
-        };
+        let ended_since =
+            |(other, seen): (&HostId, &Seen)| other != host && !seen.state.is_live() && seen.ended && seen.since > at;
         let ran_elsewhere = seen.is_some_and(|seen| seen.iter().any(ended_since));
         let might_run_then = !ran_elsewhere && on.booted_at <= Some(at) && senses.is_some_and(unseen);
         record.left.contains(host) && never_off || might_run_then

@@ -14,7 +14,7 @@ use crate::{
 use mainstay_model::{
     Action, Cause, DomainState, HostId, PauseReason, PointId, PointState, RecoveryPoint, Span, StopHow, Subject, Time,
     WorkloadId,
-    spec::{Ladder, RecoveryPolicy, Rung},
+    spec::{LadderStep, RecoveryPolicy, Rung},
 };
 use std::collections::BTreeMap;
 
@@ -159,18 +159,17 @@ impl Engine {
             return true;
         }
         let policy = self.recovery(workload);
-        let reverts = |ladder: &Ladder| ladder.iter().any(|step| step.rung == Rung::Revert);
         let Some(record) = self.belief.workloads.get(workload) else { return false };
         let cause = record.trouble.as_ref().map_or(Cause::StartFailed, |trouble| trouble.cause);
-        if !reverts(policy.ladder_for(cause)) {
-            return policy.by_cause.values().chain([&policy.ladder]).any(reverts); // chosen for the trouble before
-        }
         let oldest = self.now - policy.window;
         let counts = |rung: Rung| record.attempts.iter().filter(move |it| it.rung == rung && it.at > oldest).count();
-        let mut before = policy.ladder_for(cause).iter().take_while(|step| step.rung != Rung::Revert);
-        before.all(|step| {
-            let used_up = counts(step.rung) >= step.attempts as usize;
-            used_up || !self.applies(workload, step.rung, cause, None)
+        let used_up = |step: &LadderStep| {
+            counts(step.rung) >= step.attempts as usize || !self.applies(workload, step.rung, cause, None)
+        };
+        // Any of them: it may have been chosen for the trouble before (scenario 856).
+        policy.by_cause.values().chain([&policy.ladder]).any(|ladder| {
+            let revert = ladder.iter().position(|step| step.rung == Rung::Revert);
+            revert.is_some_and(|revert| ladder[..revert].iter().all(used_up))
         })
     }
 

@@ -64,6 +64,7 @@ impl Engine {
                         at: self.now,
                         since: self.now,
                         not_before: self.now,
+                        ended: false,
                         autostart,
                     },
                 );
@@ -340,6 +341,7 @@ impl Engine {
                 {
                     if seen.state.is_live() {
                         (seen.since, seen.not_before) = (self.now, self.now); // not since it began to run (scenario 485)
+                        seen.ended = true;
                     }
                     seen.state = DomainState::Off(OffReason::Destroyed);
                     seen.at = self.now;
@@ -405,7 +407,7 @@ impl Engine {
                     // Kept with this moment, so that an older list of that host, still on its way, is known to be older.
                     let gone = DomainState::Off(OffReason::Migrated);
                     let now = self.now;
-                    *seen = Seen { state: gone, at: now, since: now, not_before: now, autostart: false };
+                    *seen = Seen { state: gone, at: now, since: now, not_before: now, ended: true, autostart: false };
                 }
                 if self.stopped_meanwhile(workload, to, since) {
                     return;
