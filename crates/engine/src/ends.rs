@@ -332,6 +332,7 @@ impl Engine {
     }
 
     pub(crate) fn stopped_by_person(&mut self, host: &HostId, workload: &WorkloadId, how: StoppedHow) {
+        // The stop may be one of ours that was forgotten: an operator is asked.
         let forgotten = self.may_carry_out_what_was_forgotten(host);
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.in_question |= forgotten;

@@ -161,7 +161,9 @@ impl Engine {
         let Some(senses) = self.belief.host_senses.get(host) else { return };
         let (sight, since) = (senses.sight, record.since);
         // A list that was asked for before its boot may reach a controller that slept after it (scenario 845).
-        let fresh_list = senses.inventory.is_some_and(|asked_at| asked_at > since && Some(asked_at) > record.booted_at);
+        let of_this_boot =
+            |asked_at: Time| record.booted_at.is_none_or(|booted| asked_at + self.boot_time_off_by(booted) > booted);
+        let fresh_list = senses.inventory.is_some_and(|asked_at| asked_at > since && of_this_boot(asked_at));
         let stable = senses.well_since.is_some_and(|well| self.now.since(well) >= self.spec.detection.host_stable_for);
         let known = record.capacity != Default::default();
         let phase = match (&record.phase, sight) {

@@ -297,7 +297,7 @@ impl Engine {
     }
 
     /// True while a host counts as lost or off: what was seen there before says nothing.
-    fn doubtful(&self, host: &HostId) -> bool {
+    pub(crate) fn doubtful(&self, host: &HostId) -> bool {
         self.belief
             .hosts
             .get(host)

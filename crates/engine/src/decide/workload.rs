@@ -230,8 +230,8 @@ impl Engine {
         }
         let record = self.belief.workloads.get(workload).expect("decided on record");
         let in_trouble = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
-        if in_trouble && !self.seen_in_sight(workload, host) {
-            // It may be well again, or a person may have stopped it (scenario 586).
+        if in_trouble && (!self.seen_in_sight(workload, host) || self.doubtful(host)) {
+            // It may be well again, or a person may have stopped it (scenarios 586 and 858).
             return Next::Is(waiting(WaitingOn::Answer { host: host.clone() }));
         }
         if in_trouble || record.trying.is_some() {

@@ -111,7 +111,7 @@ impl Engine {
         let now = self.now;
         let well_until = self.belief.host_senses.get(host).and_then(|senses| senses.heard()).unwrap_or(now);
         let Some(record) = self.belief.hosts.get_mut(host) else { return };
-        let was_lost = matches!(record.phase, HostPhase::Lost { .. });
+        let was_in_use = matches!(record.phase, HostPhase::Online | HostPhase::Returning);
         record.phase = HostPhase::Off { proof, powered_on: None };
         record.fence_asked = false;
         record.fence_begun = false;
@@ -163,7 +163,7 @@ impl Engine {
             }
             self.agenda.touch(&workload);
         }
-        if !was_lost {
+        if was_in_use {
             self.took_its_guests(host); // as it would have when it was lost (scenario 825)
         }
         self.agenda.touch_host(host);
