@@ -165,7 +165,12 @@ impl Engine {
     /// order was for.
     fn stopped_meanwhile(&mut self, workload: &WorkloadId, host: &HostId, ordered_at: Time) -> bool {
         let Some(senses) = self.belief.workload_senses.get(workload) else { return false };
-        let came_up = senses.up_since.is_some_and(|up_since| up_since > ordered_at);
+        // There, and not where a person started it meanwhile (scenario 859).
+        let came_up = self
+            .belief
+            .workloads
+            .get(workload)
+            .is_some_and(|record| record.began_on.as_ref() == Some(host) && record.runs_since > Some(ordered_at));
         // A stop of ours before this start may be heard only now: then a list tells.
         let by_person = |reason| matches!(self.whose(workload, host, reason), Whose::Person(_));
         let how = match senses.seen.get(host) {
