@@ -98,6 +98,8 @@ pub(crate) struct Checker {
     last_start: BTreeMap<WorkloadId, Time>,
     /// And on each host.
     last_start_on: BTreeMap<(WorkloadId, HostId), Time>,
+    /// Where the newest of these was told to be done: what is started there now is one from before it, which hung.
+    newest_is_done: BTreeSet<(WorkloadId, HostId)>,
     /// Likewise, without migrations: what they bring there began elsewhere.
     last_start_by_itself: BTreeMap<(WorkloadId, HostId), Time>,
     /// Known to be stopped when the backup was made: these stay so.
@@ -372,6 +374,7 @@ impl Checker {
             (outcome, order.action.workload(), order.action.may_run_on())
         {
             self.goodbyes.came_up(host, workload, world.now);
+            self.newest_is_done.insert((workload.clone(), host.clone()));
             if let Some(sent) = self.last_start_on.get(&(workload.clone(), host.clone())) {
                 self.signs.came_up(host, workload, *sent, world.now);
             }
@@ -431,7 +434,9 @@ impl Checker {
         }
         // A start that left before an operator said stop, or before a person's stop was on record, does not end that wish (scenario 818).
         let on_record = self.is_on_record_as_stopped(guest) && self.stops.wanted_off(guest);
-        let late = by == Starter::Controller && (self.stops.commanded_off(guest) || on_record);
+        // But after another start was done it can't be told from a person's (scenario 860).
+        let as_a_persons = self.newest_is_done.contains(&(guest.clone(), host.clone()));
+        let late = by == Starter::Controller && (self.stops.commanded_off(guest) || on_record && !as_a_persons);
         if !late {
             self.stops.started(guest);
         }

@@ -77,6 +77,7 @@ impl Checker {
                 self.last_start_by_itself.insert((workload.clone(), host.clone()), world.now);
             }
             self.last_start_on.insert((workload.clone(), host.clone()), world.now);
+            self.newest_is_done.remove(&(workload.clone(), host.clone()));
         }
         self.stops.ordered(order, world.now);
         self.evidence.left(order, world.now);
