@@ -10,6 +10,7 @@ use mainstay_model::{
     Action, DomainChange, DomainState, EventKind, HostChannel, HostId, OffReason, Outcome, PauseReason, Severity, Span,
     Subject, Time, WorkloadId,
 };
+use std::collections::BTreeMap;
 
 /// A migration's answer comes with its arrival; if it has not come after this long, it was lost.
 const ANSWER_MAY_BE_LATE: Span = Span::secs(10);
@@ -353,7 +354,10 @@ impl Engine {
         let seen = self.belief.workload_senses.get(workload).map(|senses| &senses.seen);
         let order = self.life_order(workload).map(|order| &order.order.action);
         let Some(Action::Stop { host: source, .. }) = order else {
-            return seen.is_some_and(|seen| seen.iter().any(|(other, seen)| other != host && seen.state.is_live()));
+            let live = |seen: &BTreeMap<HostId, Seen>| seen.iter().any(|(on, seen)| on != host && seen.state.is_live());
+            // Or it may run on one that has told nothing of it in this term (scenario 862).
+            let untold = |on: &HostId| on != host && seen.is_none_or(|seen| !seen.contains_key(on));
+            return seen.is_some_and(live) || self.belief.may_run_on(workload).iter().any(untold);
         };
         let seen = seen.and_then(|seen| seen.get(source));
         let ended =

@@ -76,10 +76,18 @@ impl Engine {
         let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at);
         let ended_by_boot =
             |order: &OrderRecord| booted.is_some_and(|at| order.ordered_at + self.boot_time_off_by(at) < at);
-        // Nor does a revert of which the run came up, if no other start was ordered since (scenario 855).
+        // Nor does a revert of which the run came up, if no other start was ordered since (scenario 855); or of which is seen what it
+        // set aside (scenario 861).
         let newest = self.sent_there(workload, host).find(|order| order.order.action.may_run_on().is_some());
+        let reverted = self.belief.workloads.get(workload).and_then(|record| record.reverted.as_ref());
+        let mut reverts = self.sent_there(workload, host).filter(|it| matches!(it.order.action, Action::Revert { .. }));
+        let last_revert = reverts.next().map(|order| order.order.id);
+        let set_aside = |order: &OrderRecord| {
+            last_revert == Some(order.order.id) && reverted.is_some_and(|reverted| reverted.set_aside.is_some())
+        };
         let was_done = |order: &OrderRecord| {
-            newest.is_some_and(|newest| newest.order.id == order.order.id) && self.came_through(order)
+            let is_newest = newest.is_some_and(|newest| newest.order.id == order.order.id);
+            set_aside(order) || is_newest && self.came_through(order)
         };
         let may_come = |order: &OrderRecord| match &order.ended {
             Some((_, Outcome::Unknown { .. })) if ended_by_boot(order) || was_done(order) => false,
