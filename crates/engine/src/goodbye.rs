@@ -150,6 +150,11 @@ impl Engine {
         if known.is_none() || ours {
             return; // it may have been running for long, or it was fenced and switched on again
         }
+        // It was watched, and nothing said that it went in good order: one guest's end may be a person's stop just before a power cut.
+        let certain = |went: Vec<(WorkloadId, Time)>| match closed || (went.len() > 1 && self.left_running(host) == 0) {
+            true => went,
+            false => Vec::new(),
+        };
         let went = match heard_before {
             // It was heard after that: its hypervisor was restarted, not the host.
             Some(last) if last >= at => return,
@@ -169,19 +174,13 @@ impl Engine {
                     |workload: &WorkloadId, at: Time| self.last_well(workload).map_or(at, |well| well.min(at));
                 went.into_iter().map(|(workload, at)| (workload.clone(), was_well(&workload, at))).collect()
             }
-            Some(last) => {
-                let went = self.went_with(host, at.min(last + GOES_WITH), GOES_WITH.times(2));
-                // It was watched, and nothing said that it went in good order: one guest's end may be a person's stop just
-                // before a power cut.
-                let certain = closed || (went.len() > 1 && self.left_running(host) == 0);
-                if certain { went } else { Vec::new() }
-            }
+            Some(last) => certain(self.went_with(host, at.min(last + GOES_WITH), GOES_WITH.times(2))),
             // While the last term lasted it was not shut down: what had ended long before that did not go with it (scenario 406).
             None => match self.watched_until(host) {
                 Some(last) => self.went_with(host, at.min(last + GOES_WITH), AWAY_SINCE_WITHIN),
                 // It was out of service by then: what had ended long before that did not go with it either (scenario 659).
                 None => match self.out_since(host) {
-                    Some(since) => self.went_with(host, at.min(since), GOES_WITH.times(2)),
+                    Some(since) => certain(self.went_with(host, at.min(since), GOES_WITH.times(2))), // (scenario 863)
                     None => self.went_with(host, at, BOOTS_WITHIN),
                 },
             },
