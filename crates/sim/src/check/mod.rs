@@ -35,8 +35,8 @@ use goodbye::Goodbyes;
 use health::Signs;
 use mainstay_engine::{Change, Input, Table, WITHHELD};
 use mainstay_model::{
-    Action, ActionId, Command, Detail, DomainChange, DomainSeen, DomainState, Epoch, Fact, FailureKind, HostId, Order,
-    Outcome, PauseReason, PowerState, Span, Time, WorkloadId,
+    Action, ActionId, Command, Detail, DomainChange, DomainSeen, DomainState, Epoch, Fact, HostId, Order, Outcome,
+    PauseReason, PowerState, Span, Time, WorkloadId,
 };
 use moves::Moves;
 use points::Points;
@@ -365,10 +365,8 @@ impl Checker {
         if let (Action::Revert { workload, .. }, Outcome::Done { .. }) = (&order.action, outcome) {
             self.reverts.reverted(workload);
         }
-        if let (Action::Stop { workload, .. }, Outcome::Failed { error }) = (&order.action, outcome)
-            && error.kind == FailureKind::Unreachable
-        {
-            self.stops.never_sent(workload);
+        if let (Action::Stop { workload, .. }, Outcome::Failed { .. }) = (&order.action, outcome) {
+            self.stops.own_stop_failed(workload);
         }
         if let (Outcome::Done { .. }, Some(workload), Some(host)) =
             (outcome, order.action.workload(), order.action.may_run_on())

@@ -290,8 +290,8 @@ impl Stops {
         }
     }
 
-    /// Its own stop never left: what ends later is not its doing (scenario 844).
-    pub fn never_sent(&mut self, workload: &WorkloadId) {
+    /// Its own stop never left, or failed: what ends with its host later is not its doing (scenarios 844 and 864).
+    pub fn own_stop_failed(&mut self, workload: &WorkloadId) {
         self.own_shutdown.remove(workload);
     }
 
