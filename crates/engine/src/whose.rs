@@ -76,8 +76,8 @@ impl Engine {
         let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at);
         let ended_by_boot =
             |order: &OrderRecord| booted.is_some_and(|at| order.ordered_at + self.boot_time_off_by(at) < at);
-        // Nor does a revert of which the run came up, if no other start was ordered since (scenario 855); or of which is seen what it
-        // set aside (scenario 861).
+        // A revert is over when its run came up and no other start was ordered since (scenario 855), or when what it set aside is seen
+        // (scenario 861).
         let newest = self.sent_there(workload, host).find(|order| order.order.action.may_run_on().is_some());
         let reverted = self.belief.workloads.get(workload).and_then(|record| record.reverted.as_ref());
         let mut reverts = self.sent_there(workload, host).filter(|it| matches!(it.order.action, Action::Revert { .. }));
