@@ -88,6 +88,9 @@ impl Watch {
 
     /// Works on connections until one is of no more use; returns what that says of the host.
     async fn connections(&self, Connections { main, events, alone }: Connections) -> Fact {
+        // It answered real calls to get here. Told before any list, or what that list tells of would be judged as of a host that is not in
+        // sight, and what fell meanwhile would start elsewhere.
+        self.context.report(heard(&self.link)).await;
         let mut parts = JoinSet::new();
         let (watch, connection) = (self.clone(), main.clone());
         parts.spawn(async move { inventory::watch(&watch.link, &watch.context, &watch.pulse, &connection).await });
@@ -131,7 +134,7 @@ impl Watch {
             match connection.libvirt_version((*every).max(SHORTEST_WAIT)).await {
                 Ok(_) => {
                     missed = 0;
-                    context.report(Fact::HostHeard { host: link.host.clone(), channel: HostChannel::Hypervisor }).await;
+                    context.report(heard(link)).await;
                 }
                 Err(error) => {
                     missed += 1;
@@ -160,6 +163,10 @@ async fn connect(link: &Link) -> Result<Connections, Error> {
     let events = main.subscribe(&EventKind::ALL, limit).await?;
     let alone = link.open(limit).await?;
     Ok(Connections { main, events, alone })
+}
+
+fn heard(link: &Link) -> Fact {
+    Fact::HostHeard { host: link.host.clone(), channel: HostChannel::Hypervisor }
 }
 
 fn silent(link: &Link, error: String, closed: bool) -> Fact {

@@ -53,6 +53,7 @@ async fn killed_while_its_guest_dies(lab: &TestLab, controller: &Controller) {
     controller.wait_all_well().await;
     controller.wait_no_alarm(Code::MANAGEMENT_FAULT, "h1").await;
     assert_eq!(lab.starts("web-1"), starts + 1, "{}", controller.story().await);
+    assert_eq!(lab.where_runs("web-1").unwrap(), ["h1"], "its host is back: {}", controller.story().await);
 }
 
 /// libvirtd takes the connection and never answers the first call: the controller starts, and watches the other host.
