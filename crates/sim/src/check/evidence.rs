@@ -29,6 +29,8 @@ pub(super) struct Evidence {
     off_before_sleep: BTreeSet<HostId>,
     /// Or by a device that was asked for the state of its power while it had been heard a moment before.
     off_and_heard_lately: BTreeSet<HostId>,
+    /// Or its power was found on since: it may come up.
+    on_again: BTreeSet<HostId>,
     /// Orders that ended with such a word. If their host answers them while it is in sight, that was a lie (scenario 760).
     ended_by_a_doubtful_word: BTreeMap<ActionId, Open>,
     /// When the controller wakes up, or woke up last.
@@ -103,7 +105,8 @@ impl Evidence {
         let sent = |open: &Open| {
             open.order.action.workload() == Some(workload) && open.order.action.may_run_on() == Some(host)
         };
-        let doubted = self.off_before_sleep.contains(host) || self.off_and_heard_lately.contains(host);
+        let doubts = [&self.off_before_sleep, &self.off_and_heard_lately, &self.on_again];
+        let doubted = doubts.iter().any(|hosts| hosts.contains(host));
         self.is_off(host) && !doubted && !self.open.values().any(sent)
     }
 
@@ -361,6 +364,7 @@ impl Evidence {
                     self.off_and_heard_lately.insert(host.clone());
                 }
             }
+            (Action::CheckPower { host }, Detail::Power(PowerState::On)) => _ = self.on_again.insert(host.clone()),
             (Action::Stop { workload, host, .. }, _) => {
                 self.proved_not_there(workload, host, now);
                 self.ended_on(workload, host);
@@ -412,6 +416,7 @@ impl Evidence {
         self.off.insert(host.clone(), now);
         self.off_before_sleep.remove(host);
         self.off_and_heard_lately.remove(host);
+        self.on_again.remove(host);
         self.live.remove(host);
         self.open.retain(|_, open| open.order.action.may_run_on() != Some(host));
         // A migration ends with its source: what the target lists from now on tells what came of it.

@@ -41,9 +41,11 @@ impl Checker {
             // A person renamed it: it runs under its other name, and never under both. Whether it is well there is that one's affair.
             let runs_renamed =
                 guest.twin.as_ref().and_then(|twin| world.guests.get(twin)).is_some_and(|twin| twin.host().is_some());
+            // Mended by a person, and reverted to a point that loops as well: it is tried until the ladder ends (scenario 873).
+            let loops_again = guest.disk.loops;
             // The only VM of that name that the controller has seen is another one.
             let never_seen = self.uuids.get(name).is_some_and(|uuid| *uuid != guest.uuid);
-            if !managed || unprotected || removed || left_off || runs_renamed || never_seen {
+            if !managed || unprotected || removed || left_off || runs_renamed || never_seen || loops_again {
                 self.excused.insert(name.clone());
                 continue;
             }

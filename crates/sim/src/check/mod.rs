@@ -434,16 +434,22 @@ impl Checker {
         let on_record = self.is_on_record_as_stopped(guest) && self.stops.wanted_off(guest);
         // But after another start was done it can't be told from a person's (scenario 860).
         let as_a_persons = self.newest_is_done.contains(&(guest.clone(), host.clone()));
-        let late = by == Starter::Controller && (self.stops.commanded_off(guest) || on_record && !as_a_persons);
+        // Nor is it the VM that was stopped, if the only one of that name that the controller was told of is another (scenario 883).
+        let uuid = world.guests.get(guest).map(|it| &it.uuid);
+        let as_another = uuid.is_some() && self.uuids.get(guest).is_some_and(|told| Some(told) != uuid);
+        let stopped = self.stops.commanded_off(guest) || on_record && !as_a_persons;
+        let late = by == Starter::Controller && stopped && !as_another;
         if !late {
             self.stops.started(guest);
         }
         // What its host started alone the controller still restarts, if an operator asked for that (scenario 520).
-        if !late && by != Starter::Autostart {
+        // A stop that an operator asked for and that is still being tried ends by no start that nobody told of (scenarios 871 and 872).
+        let unaware = by == Starter::Person && self.stops.is_being_stopped(guest);
+        if !late && !unaware && by != Starter::Autostart {
             let may_be_late = self.evidence.may_come_until(guest, host).filter(|_| by == Starter::Person);
             self.signs.started(guest, may_be_late);
         }
-        if by != Starter::Autostart && !late {
+        if by != Starter::Autostart && !late && !unaware {
             self.stops.wanted(guest);
         }
         if by != Starter::Controller {

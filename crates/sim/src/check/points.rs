@@ -86,9 +86,11 @@ impl Points {
         };
         let well = |point: &RecoveryPoint| {
             let guest = world.guests.get(&point.workload);
-            guest
-                .and_then(|guest| Some((guest, guest.host()?)))
-                .is_some_and(|(guest, host)| world.is_well_on(guest, &host))
+            guest.and_then(|guest| Some((guest, guest.host()?))).is_some_and(|(guest, host)| {
+                // While it was down no host was asked for its points (scenario 875).
+                let since = guest.processes.get(&host).map_or(world.now, |process| process.condition_since);
+                world.is_well_on(guest, &host) && world.now.since(since) > MISSED_WITHIN
+            })
         };
         let missing = store.points().filter(|point| long_gone(point) && well(point));
         missing

@@ -70,6 +70,9 @@ pub(super) struct Stops {
     redefined: BTreeMap<WorkloadId, Time>,
 }
 
+/// A word of a host may come so long after a later one.
+const MAY_BE_OVERTAKEN: Span = Span::secs(5);
+
 /// A host's word on a workload.
 #[derive(Clone, Copy)]
 pub(super) struct Said<'a> {
@@ -266,6 +269,12 @@ impl Stops {
         self.commanded_last.contains(workload)
     }
 
+    /// True if an operator asked to stop it, and by all that the controller was told it still runs.
+    pub fn is_being_stopped(&self, workload: &WorkloadId) -> bool {
+        let runs = |words: &BTreeMap<HostId, (DomainState, Time)>| words.values().any(|(state, _)| state.is_live());
+        self.commanded_last.contains(workload) && self.words.get(workload).is_some_and(runs)
+    }
+
     /// True if an operator wants it off.
     pub fn commanded_off(&self, workload: &WorkloadId) -> bool {
         self.commanded.contains(workload)
@@ -344,6 +353,11 @@ impl Stops {
                 if self.after_command.contains(workload)
                     || !matches!(reason, OffReason::Crashed | OffReason::Signalled | OffReason::Panicked)
                     || !self.shows_that_it_ran(workload, said) => {}
+            // One word that it runs, and that soon after it ended, may be of before that: a list tells (scenarios 829 and 881).
+            _ if self
+                .ended_by
+                .get(workload)
+                .is_some_and(|(by, at)| by == host && now.since(*at) <= MAY_BE_OVERTAKEN) => {}
             _ => {
                 self.told_ended.remove(workload);
                 self.told_ran.insert(workload.clone());
