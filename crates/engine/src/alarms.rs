@@ -359,7 +359,7 @@ impl Engine {
                 Severity::Red,
                 match cause {
                     Cause::Vanished => format!("{workload} vanished from its host: removed or moved by somebody else?"),
-                    _ => format!("{workload} {cause}, and every way of bringing it back was tried"),
+                    _ => format!("{workload} {cause}, and nothing that was tried has brought it back"),
                 },
                 match cause {
                     Cause::Vanished => format!(
@@ -466,8 +466,9 @@ impl Engine {
 
     /// Silent for as long as a hung guest would be, but active.
     fn is_deaf(&self, workload: &WorkloadId) -> bool {
-        let answers =
-            self.belief.workloads.get(workload).is_some_and(|record| record.answers && record.trouble.is_none());
+        // Also if we started it, and all that is missing is an answer (scenario 866).
+        let comes_up = |record: &WorkloadRecord| record.trouble.as_ref().is_none_or(|it| it.started_at.is_some());
+        let answers = self.belief.workloads.get(workload).is_some_and(|record| record.answers && comes_up(record));
         let running = self.runs_on(workload).is_some_and(|host| self.sight(host) == Sight::Heard);
         answers && running && self.deaf_at(workload).is_some_and(|at| at <= self.now)
     }

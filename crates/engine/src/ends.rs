@@ -4,7 +4,7 @@
 use crate::{
     belief::{OrderRecord, Seen, StoppedHow, Want, WorkloadRecord},
     engine::Engine,
-    whose::{LATE_WORD, Whose, cause_of_end, persons_stop},
+    whose::{LATE_WORD, Whose, cause_of_end, fell_by_itself, persons_stop},
 };
 use mainstay_model::{
     Action, Cause, DomainState, EventKind, HostId, OffReason, Outcome, Severity, StopHow, Subject, Time, WorkloadId,
@@ -64,14 +64,20 @@ impl Engine {
                 Whose::Person(how) => Some(how),
                 _ => None,
             };
-            let how = by_person.filter(|_| ran || starting && self.tells_of_end_since_start(workload, host, reason));
+            let since_start = self.tells_of_end_since_start(workload, host, reason);
+            let how = by_person.filter(|_| ran || starting && since_start);
             if let (Some(how), Some(record)) = (how, self.belief.workloads.get_mut(workload)) {
                 record.stopped_on = Some((host.clone(), how));
+            }
+            if unsettled && !starting && since_start && fell_by_itself(reason) {
+                // That start came through, and what a person had stopped before it is over (scenario 867).
+                self.trouble(workload, cause_of_end(reason));
+                self.belief.workloads.get_mut(workload).expect("looked up above").stopped_on = None;
             }
             return;
         }
         if self.ran_unseen(workload, host, reason, was_live) {
-            return self.crashed_unseen(workload, host, reason);
+            return self.fell_unseen(workload, host, cause_of_end(reason));
         }
         let wanted = record.want == Want::Running;
         let whose = self.whose(workload, host, reason);
@@ -125,11 +131,12 @@ impl Engine {
             // this end was before that (scenario 666); and a memory that was put back may lack a stop of our own (scenario 668).
             let runs = record.may_run_on.iter().any(|other| self.runs_in_sight(workload, other));
             let forgotten = self.belief.meta.restored().is_some() && last_seen.is_none();
-            if !runs
-                && !forgotten
-                && let Some(record) = self.belief.workloads.get_mut(workload)
-            {
-                record.stopped_on = Some((host.clone(), how));
+            let in_question = forgotten && self.may_carry_out_what_was_forgotten(host);
+            if !runs && let Some(record) = self.belief.workloads.get_mut(workload) {
+                if !forgotten {
+                    record.stopped_on = Some((host.clone(), how));
+                }
+                record.in_question |= in_question; // an operator is asked (scenario 868)
             }
         } else if (was_live || might_run_here) && wanted && !stopping && !known_trouble && !runs_elsewhere {
             if arriving && record.host.as_ref() != Some(host) {
@@ -199,20 +206,35 @@ impl Engine {
         let booted_since = booted.is_some_and(|booted| booted > at + self.boot_time_off_by(booted));
         let here = record.host.as_ref() == Some(host) || booted_since;
         let ended_here = here && !record.may_run_on.contains(host) && !was_live;
-        let crashed = matches!(reason, OffReason::Crashed | OffReason::Signalled | OffReason::Panicked);
+        let crashed = fell_by_itself(reason);
         ended_here && crashed && !record.in_question
     }
 
     /// As good as seen to run: it is wanted, and brought back as what crashed (scenario 437).
-    pub(crate) fn crashed_unseen(&mut self, workload: &WorkloadId, host: &HostId, reason: OffReason) {
+    pub(crate) fn fell_unseen(&mut self, workload: &WorkloadId, host: &HostId, cause: Cause) {
         let Some(record) = self.belief.workloads.get_mut(workload) else { return };
         record.want = Want::Running;
         record.host = Some(host.clone());
         record.left.remove(host);
         let text = format!("it was started on {host} since a person stopped it");
         self.note(EventKind::Seen, Severity::Green, Subject::Workload(workload.clone()), text);
-        self.trouble(workload, cause_of_end(reason));
+        self.trouble(workload, cause);
         self.agenda.stir();
+    }
+
+    /// A host that was proved off had said, and that comes only now, that a workload runs there which a person had stopped: it was
+    /// started since, and went with its host (scenario 876).
+    pub(crate) fn ran_before_its_host_went(&mut self, host: &HostId, workload: &WorkloadId, said_at: Time) {
+        let Some(record) = self.belief.workloads.get(workload) else { return };
+        let Want::Stopped { at, how: StoppedHow::Shutdown | StoppedHow::Saved | StoppedHow::Destroyed } = record.want
+        else {
+            return;
+        };
+        let here = record.host.as_ref() == Some(host) && record.may_run_on.is_empty() && !record.in_question;
+        let here = here && !self.is_namesake(workload, host);
+        if here && said_at > at && self.life_order(workload).is_none() {
+            self.fell_unseen(workload, host, Cause::HostLost);
+        }
     }
 
     /// It is missed, and its host says that a person stopped it. Such answers count:

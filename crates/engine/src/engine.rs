@@ -320,6 +320,7 @@ impl Engine {
             doubted,
             had_it,
             was_off,
+            waited: Span::ZERO,
             ended: None,
         });
         self.agenda.expect(id, deadline);

@@ -154,7 +154,11 @@ impl Engine {
     ) {
         let Some(record) = self.belief.hosts.get(host) else { return };
         if matches!(record.phase, HostPhase::Off { .. }) && asked_at <= record.since {
-            return; // asked before the host was proved off: the proof is newer
+            // Asked before the host was proved off: the proof is newer.
+            for (workload, _) in domains.iter().filter(|(_, domain)| domain.state == DomainState::Running) {
+                self.ran_before_its_host_went(host, workload, asked_at);
+            }
+            return;
         }
         if record.capacity != capacity
             && let Some(record) = self.belief.hosts.get_mut(host)

@@ -104,7 +104,13 @@ impl Engine {
             self.belief.meta.set_restored(Some(Restored { listed: true, ..restored }));
             let stopped = self.belief.workloads.values().filter(|it| it.in_question && it.want != Want::Running);
             let stopped: Vec<WorkloadId> = stopped.map(|record| record.workload.clone()).collect();
-            stopped.iter().for_each(|workload| self.answered(workload));
+            for workload in &stopped {
+                self.answered(workload);
+                // It may have run since, and its host may have been shut down since: the two are not of one time (scenario 879).
+                if let Some(record) = self.belief.workloads.get_mut(workload) {
+                    record.ended_unseen = true;
+                }
+            }
             let left = self.in_question().count();
             let text = format!("every host has listed its VMs, or is proved off; {left} VMs are off and in question");
             self.note(EventKind::Controller, Severity::Yellow, Subject::Cluster, text);

@@ -4,7 +4,7 @@
 use crate::{
     belief::{AskedFor, HostPhase, HostSenses, OrderRecord, Seen, Sight, StoppedHow, Want},
     engine::Engine,
-    whose::{Whose, pause_cause},
+    whose::{LATE_WORD, Whose, pause_cause},
 };
 use mainstay_model::{
     Action, DomainChange, DomainState, EventKind, HostChannel, HostId, OffReason, Outcome, PauseReason, Severity, Span,
@@ -64,7 +64,10 @@ impl Engine {
                     record.coming_up = Some(host.clone()); // if that list has it running, a person started it
                 }
             }
-            DomainChange::State(state) => self.sighting(host, workload, state, self.now),
+            DomainChange::State(state) => {
+                let after = self.told_of_since(host);
+                self.seen(host, workload, state, self.now, after);
+            }
             DomainChange::Undefined => {
                 // What runs goes on without its definition. Where it may run and was not seen off, the next list tells.
                 let record = self.belief.workloads.get(workload);
@@ -113,13 +116,15 @@ impl Engine {
         senses.and_then(|senses| senses.seen.get(host)).is_some_and(|seen| seen.state.is_live())
     }
 
-    /// Its host is in sight, and reports that it is live there.
+    /// Its host is in sight, and reports that it is live there; that word is not of before the controller slept (scenario 869).
     pub(crate) fn runs_in_sight(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
         // What is incoming does not run yet (scenario 816).
         let runs =
             seen.is_some_and(|seen| seen.state.is_live() && seen.state != DomainState::Paused(PauseReason::Busy));
-        runs && self.sight(host) == Sight::Heard
+        let held_at = self.held_at(self.now);
+        let slept_since = held_at < self.now && seen.is_some_and(|seen| seen.at <= held_at);
+        runs && !slept_since && self.sight(host) == Sight::Heard
     }
 
     fn seen_off(&self, workload: &WorkloadId, host: &HostId) -> bool {
@@ -181,8 +186,19 @@ impl Engine {
         senses.inventory.filter(|asked_at| *asked_at < at).or(senses.listed_before).or(senses.known_before)
     }
 
+    /// What an event of the host tells happened no earlier: its words come in turn, one of them doubled or late at times (scenario 870).
+    fn told_of_since(&self, host: &HostId) -> Option<Time> {
+        let heard = self.belief.host_senses.get(host)?.heard_on(HostChannel::Hypervisor)?;
+        Some(self.held_at(heard) - LATE_WORD)
+    }
+
     /// A host's word on one workload, as of `at`.
     pub(crate) fn sighting(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, at: Time) {
+        self.seen(host, workload, state, at, None);
+    }
+
+    /// The same; `after`: it came to be so after that.
+    fn seen(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, at: Time, after: Option<Time>) {
         let state = self.target_given_up(workload, host, state).unwrap_or(state);
         let removed_by_us = state == DomainState::Off(OffReason::Undefined) && self.removing_there(workload, host);
         let held_at = self.held_at(at);
@@ -209,9 +225,10 @@ impl Engine {
             let same = before.filter(|seen| seen.state == state);
             let since = same.map_or(at, |seen| seen.since);
             let not_before = same.map(|seen| seen.not_before).or(before.map(|seen| seen.at)).or(untold_until);
-            let not_before = not_before.unwrap_or(at);
+            let after = same.map_or(after, |seen| seen.after);
+            let not_before = not_before.unwrap_or(at).max(after.unwrap_or_default());
             let ended = !state.is_live() && before.is_some_and(|seen| seen.state.is_live() || seen.ended);
-            senses.seen.insert(host.clone(), Seen { state, at, since, not_before, ended, autostart });
+            senses.seen.insert(host.clone(), Seen { state, at, since, not_before, after, ended, autostart });
         }
         if before.map(|seen| seen.state) == Some(state) {
             return;

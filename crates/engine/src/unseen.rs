@@ -15,7 +15,7 @@
 use crate::{
     belief::{OrderRecord, StoppedHow, Want},
     engine::Engine,
-    whose::{LATE_WORD, STOP_MAY_COME, Whose},
+    whose::{LATE_WORD, STOP_MAY_COME, Whose, cause_of_end, fell_by_itself},
 };
 use mainstay_model::{Action, Cause, DomainState, HostId, OffReason, Outcome, StopHow, Time, WorkloadId};
 
@@ -31,7 +31,7 @@ impl Engine {
         let booted_at = self.belief.hosts.get(host).and_then(|record| record.booted_at);
         let booted_at = booted_at.map(|at| at - self.boot_time_off_by(at));
         if self.ran_since_its_stop(workload, reason, otherwise_at.max(booted_at)) {
-            return self.crashed_unseen(workload, host, reason);
+            return self.fell_unseen(workload, host, cause_of_end(reason));
         }
         if self.belief.meta.restored().is_some() {
             return; // a stop of our own may be forgotten: an operator is asked
@@ -107,7 +107,7 @@ impl Engine {
         else {
             return false;
         };
-        let crashed = matches!(reason, OffReason::Crashed | OffReason::Signalled | OffReason::Panicked);
+        let crashed = fell_by_itself(reason);
         crashed && otherwise_at >= Some(at) && record.may_run_on.is_empty() && !record.in_question
     }
 

@@ -55,14 +55,25 @@ impl Engine {
         // Between terms the clock may have been set ahead: what is older than the watch on its host counts from there.
         let watched = self.belief.host_senses.get(host).map(|senses| senses.watched_since);
         // But what had its time in the term before is over (scenario 590), if its host was in sight then (scenario 751).
-        let over = |at: Time| self.in_sight_before_since(host, at) > STOP_MAY_COME;
+        let over = |order: &OrderRecord, given_up: Time, hung_until: Time| {
+            let waited =
+                if hung_until > given_up { self.in_sight_before_since(host, hung_until) } else { order.waited };
+            waited > STOP_MAY_COME
+        };
         // Out of sight, or if its event was lost, it may have ended at any time since it was seen there last (scenarios 627 and 851).
         let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
         let ended_from = seen
             .filter(|seen| seen.state == DomainState::Off(reason))
             .map_or(said_at, |seen| seen.not_before.min(said_at));
-        // What waited for a controller that slept may have been said as it fell asleep (scenario 801).
-        let said_from = self.held_at(said_at).min(ended_from);
+        // What waited for a controller that slept may have been said as it fell asleep (scenario 801). A late word of an end before is
+        // told soon after that end, also if it was seen to run meanwhile (scenario 865).
+        let held_at = self.held_at(said_at);
+        let ran_since = self
+            .orders_there(workload, host)
+            .next()
+            .is_some_and(|last| last.order.action.may_run_on().is_some() && self.came_through(last));
+        let told_at_once = seen.is_some_and(|seen| seen.ended && seen.since == said_at) && ran_since;
+        let said_from = if told_at_once { held_at } else { held_at.min(ended_from) };
         let lately =
             |order: &OrderRecord| order.ended.as_ref().is_some_and(|(at, _)| said_from.since(*at) <= LATE_WORD);
         // Stops that hung together come out together, whenever that is: one ended the run that all were for, which never recovered, and
@@ -92,10 +103,11 @@ impl Engine {
         let may_come = |order: &OrderRecord| match &order.ended {
             Some((_, Outcome::Unknown { .. })) if ended_by_boot(order) || was_done(order) => false,
             Some((at, Outcome::Unknown { .. })) => {
-                let at = self.hung_until(order, *at); // what hung as long as others comes as late as they (scenario 752)
+                let given_up = *at;
+                let at = self.hung_until(order, given_up); // what hung as long as others comes as late as they (scenario 752)
                 let since = watched.map_or(at, |since| since.max(at));
                 let comes = ended_from.since(since) <= STOP_MAY_COME || just_started && of_same_trouble(order);
-                comes && !over(at)
+                comes && !over(order, given_up, at)
             }
             _ => false,
         };
@@ -112,7 +124,8 @@ impl Engine {
         let runs_since = self.belief.workloads.get(workload).and_then(|record| record.runs_since);
         let still = |order: &OrderRecord| match (&order.order.action, &order.ended) {
             (Action::Stop { .. }, Some((at, Outcome::Done { .. }))) => {
-                leaves_word(order) && runs_since.is_none_or(|since| since <= *at)
+                let anew = seen.is_some_and(|seen| seen.after > Some(*at + LATE_WORD)); // (scenario 870)
+                leaves_word(order) && runs_since.is_none_or(|since| since <= *at) && !anew
             }
             _ => false,
         };
@@ -230,6 +243,7 @@ impl Engine {
     /// The last order there was a start or a revert, and no end before that order left the word that the host says now:
     /// - Where the host had nothing of it before, any word is new (scenario 793).
     /// - A word other than the one that the host had said before that order is new, too (scenarios 422, 792 and 832).
+    /// - Of what an event tells it is known that it was after that order (scenario 870).
     /// - Our own stops may leave their word late: by force that is *destroyed*, and any other is its owner's, who was faster (scenario 667).
     pub(crate) fn tells_of_end_since_start(&self, workload: &WorkloadId, host: &HostId, reason: OffReason) -> bool {
         let Some(record) = self.belief.workloads.get(workload).filter(|it| it.want == Want::Running) else {
@@ -240,7 +254,10 @@ impl Engine {
         let OrderRecord { had_it, was_off, .. } = last;
         let reverts = last.may_force(); // a revert stops by force what runs, and starts it
         let starts = matches!(last.order.action, Action::Start { .. } | Action::Revert { .. });
-        if !starts || record.asked.is_some() || record.moving.is_some() {
+        let senses = self.belief.workload_senses.get(workload);
+        let ended_after = senses.and_then(|senses| senses.seen.get(host)).and_then(|seen| seen.after);
+        let news = ended_after > Some(last.ordered_at);
+        if !starts || record.asked.is_some() || record.moving.is_some() && !news {
             return false;
         }
         if record.host.as_ref() != Some(host) {
@@ -249,14 +266,20 @@ impl Engine {
             return newest && !*had_it;
         }
         let since = record.trouble.as_ref().map(|trouble| trouble.since).unwrap_or_default();
-        let before: Vec<&OrderRecord> = orders.take_while(|it| it.ordered_at >= since).collect();
+        // What had left its word by then did not leave this one (scenario 870).
+        let may_leave = |order: &&OrderRecord| match &order.ended {
+            None => true,
+            Some((at, Outcome::Unknown { .. })) => ended_after <= Some(*at + STOP_MAY_COME),
+            Some((at, _)) => ended_after <= Some(*at + LATE_WORD),
+        };
+        let before: Vec<&OrderRecord> = orders.take_while(|it| it.ordered_at >= since).filter(may_leave).collect();
         let graceful = |order: &&OrderRecord| matches!(order.order.action, Action::Stop { how: StopHow::Graceful, .. });
         let leaves = match reason {
             OffReason::Destroyed => reverts || before.iter().any(|order| order.may_force()),
             OffReason::Shutdown => before.iter().any(graceful),
             _ => false,
         };
-        !leaves && was_off.is_some_and(|before| before != reason)
+        !leaves && (news || was_off.is_some_and(|before| before != reason))
     }
 
     /// Its migration failed, or its outcome is unknown, and the host that it was to leave says that a person stopped it: what
@@ -379,6 +402,11 @@ pub(crate) fn cause_of_end(reason: OffReason) -> Cause {
         OffReason::Unknown => Cause::HostRestarted,
         _ => Cause::Vanished,
     }
+}
+
+/// No person's doing, and not its host's: the guest ran until then.
+pub(crate) fn fell_by_itself(reason: OffReason) -> bool {
+    matches!(reason, OffReason::Crashed | OffReason::Signalled | OffReason::Panicked)
 }
 
 /// What the engine makes of a paused state.

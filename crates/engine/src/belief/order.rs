@@ -23,6 +23,9 @@ pub(crate) struct OrderRecord {
     /// How it was off there before the order left, as its host had said.
     #[serde(default)]
     pub was_off: Option<OffReason>,
+    /// For how long its host was in sight after it ended, in terms of the controller before this one.
+    #[serde(default)]
+    pub waited: Span,
     /// When and how it ended.
     pub ended: Option<(Time, Outcome)>,
 }
@@ -167,6 +170,13 @@ impl Meta {
     pub(crate) fn restored(&self) -> Option<&Restored> {
         self.restored.as_ref()
     }
+    /// What it knows of times, to be told by another clock.
+    pub(super) fn times(&mut self) -> impl Iterator<Item = &mut Time> {
+        self.changed = true;
+        let restored = self.restored.as_mut().map(|restored| &mut restored.since);
+        self.alive_at.iter_mut().chain(&mut self.began_at).chain(restored)
+    }
+
     pub(crate) fn set_restored(&mut self, restored: Option<Restored>) {
         self.changed = true;
         self.restored = restored;

@@ -484,6 +484,8 @@ pub(crate) struct Seen {
     pub since: Time,
     /// When it was last seen in another state there, if it was: it changed no earlier.
     pub not_before: Time,
+    /// If an event told of it: it came to be so after that, for certain.
+    pub after: Option<Time>,
     /// It was seen live there before that: it ended in sight.
     pub ended: bool,
     pub autostart: bool,

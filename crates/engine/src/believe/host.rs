@@ -2,12 +2,12 @@
 //! many silent at once, and it is the controller that is cut off.
 
 use crate::{
-    belief::{HostPhase, HostSenses, Sight},
+    belief::{HostPhase, HostSenses, OrderRecord, Sight},
     engine::Engine,
 };
 use mainstay_model::{
-    EventKind, GuestChannel, HostChannel, HostId, IncidentCause, Severity, Span, Subject, Time, WorkloadId,
-    spec::Detection,
+    Action, EventKind, GuestChannel, HostChannel, HostId, IncidentCause, Outcome, Severity, Span, Subject, Time,
+    WorkloadId, spec::Detection,
 };
 
 /// A guest heard this shortly before its host's hypervisor fell silent was answering then: a few probes' time.
@@ -156,6 +156,29 @@ impl Engine {
         unclear.filter(|_| watched > 1 && silent * 100 > watched * u64::from(detection.cut_off_percent))
     }
 
+    /// It was called off, and has not booted since: it was never off, whatever its fence device said. So what it was told to start before
+    /// that, and never answered, may come yet (scenario 878).
+    fn doubt_what_it_was_told(&mut self, host: &HostId) {
+        let Some(record) = self.belief.hosts.get(host) else { return };
+        let (Some(off_at), Some(booted_at)) = (record.called_off_at, record.booted_at) else { return };
+        if booted_at > off_at {
+            return;
+        }
+        let may_come = |order: &&OrderRecord| {
+            let unknown = matches!(order.ended, Some((_, Outcome::Unknown { .. })));
+            let there = match &order.order.action {
+                Action::Start { host: there, .. } | Action::Revert { host: there, .. } => *there == *host,
+                _ => false,
+            };
+            there && unknown && order.ordered_at <= off_at && order.order.deadline > self.now
+        };
+        let told = self.belief.orders.values().filter(may_come);
+        let told = told.filter_map(|it| Some((it.order.action.workload()?.clone(), it.order.deadline)));
+        for (workload, until) in told.collect::<Vec<_>>() {
+            self.start_unknown(&workload, host, until);
+        }
+    }
+
     pub(super) fn believe_host(&mut self, host: &HostId) {
         let Some(record) = self.belief.hosts.get(host) else { return };
         let Some(senses) = self.belief.host_senses.get(host) else { return };
@@ -181,6 +204,7 @@ impl Engine {
             HostPhase::Returning => "heard again; it gets work when it has been well for a while",
             _ => "back in service",
         };
+        let was_off = matches!(record.phase, HostPhase::Off { .. });
         let record = self.belief.hosts.get_mut(host).expect("looked up above");
         record.phase = phase.clone();
         record.since = self.now;
@@ -190,6 +214,9 @@ impl Engine {
         self.note(EventKind::Believed, Severity::Green, Subject::Host(host.clone()), text);
         if phase == HostPhase::Online {
             self.leave_incident(host);
+        }
+        if was_off {
+            self.doubt_what_it_was_told(host);
         }
         let workloads: Vec<WorkloadId> = self.belief.on_host(host).cloned().collect();
         for workload in workloads {

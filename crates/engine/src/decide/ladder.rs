@@ -127,6 +127,9 @@ impl Engine {
         if let Some(rung) = self.only_stopped(workload).filter(|_| starts) {
             return Ok((rung, cause));
         }
+        if self.outlasts_its_window(workload) {
+            self.call_a_person(workload);
+        }
         match self.choose_rung(workload, cause, running_on) {
             Chosen::Now(rung) => Ok((rung, cause)),
             Chosen::At(rung, at) => Err(waiting_until(WaitingOn::Backoff { rung }, at)),
@@ -171,6 +174,18 @@ impl Engine {
             let revert = ladder.iter().position(|step| step.rung == Rung::Revert);
             revert.is_some_and(|revert| ladder[..revert].iter().all(used_up))
         })
+    }
+
+    /// It was tried again and again for as long as tries count: those that are forgotten meanwhile never come to the ladder's end
+    /// (scenario 874).
+    fn outlasts_its_window(&self, workload: &WorkloadId) -> bool {
+        let Some(record) = self.belief.workloads.get(workload) else { return false };
+        let trouble = record.trouble.as_ref().filter(|trouble| trouble.started_at.is_none());
+        let oldest = self.now - self.recovery(workload).window;
+        match (trouble, record.attempts.as_slice()) {
+            (Some(trouble), [first, .., last]) => trouble.since <= first.at && first.at <= oldest && oldest < last.at,
+            _ => false,
+        }
     }
 
     fn call_a_person(&mut self, workload: &WorkloadId) {

@@ -32,7 +32,7 @@ use crate::{
     engine::Engine,
 };
 use mainstay_model::{
-    Action, ActionId, Detail, EventKind, FailureKind, Outcome, PowerState, Severity, Subject, WorkloadId,
+    Action, ActionId, Detail, EventKind, FailureKind, Outcome, PowerState, Severity, Span, Subject, WorkloadId,
 };
 
 /// Orders that ended are shown until so many others have: a person who waits for one asks within seconds, while hundreds of
@@ -212,6 +212,7 @@ impl Engine {
                 open.since = now;
             }
         }
+        self.age_what_is_unknown();
         let under_way: Vec<ActionId> = self.belief.all_in_flight().map(|record| record.order.id).collect();
         for id in under_way {
             let fenced = match self.belief.orders.get(&id).map(|record| &record.order.action) {
@@ -226,6 +227,22 @@ impl Engine {
                 && let Some(record) = self.belief.hosts.get_mut(&host)
             {
                 record.phase = phase;
+            }
+        }
+    }
+
+    /// What the term before saw of a host counts for the orders there whose outcome was unknown by then, however many terms that takes
+    /// (scenario 882).
+    fn age_what_is_unknown(&mut self) {
+        let unknown = self.belief.orders.values().filter_map(|order| match order.ended {
+            Some((at, Outcome::Unknown { .. })) => {
+                Some((order.order.id, self.in_sight_before_since(order.acts_at()?, at)))
+            }
+            _ => None,
+        });
+        for (id, lasted) in unknown.filter(|(_, lasted)| *lasted > Span::ZERO).collect::<Vec<_>>() {
+            if let Some(order) = self.belief.orders.get_mut(&id) {
+                order.waited = order.waited + lasted;
             }
         }
     }

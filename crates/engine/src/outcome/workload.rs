@@ -64,6 +64,7 @@ impl Engine {
                         at: self.now,
                         since: self.now,
                         not_before: self.now,
+                        after: None,
                         ended: false,
                         autostart,
                     },
@@ -154,7 +155,7 @@ impl Engine {
     }
 
     /// It may run there, or be started there yet, by a call that hangs.
-    pub(super) fn start_unknown(&mut self, workload: &WorkloadId, host: &HostId, until: Time) {
+    pub(crate) fn start_unknown(&mut self, workload: &WorkloadId, host: &HostId, until: Time) {
         self.unsettle(workload, host, until);
         if let Some(open) = self.belief.workloads.get_mut(workload).and_then(|record| record.unsettled.get_mut(host)) {
             open.told_to_start = true;
@@ -345,7 +346,7 @@ impl Engine {
                     && let Some(seen) = senses.seen.get_mut(host)
                 {
                     if seen.state.is_live() {
-                        (seen.since, seen.not_before) = (self.now, self.now); // not since it began to run (scenario 485)
+                        (seen.since, seen.not_before, seen.after) = (self.now, self.now, None); // not since it began to run (scenario 485)
                         seen.ended = true;
                     }
                     seen.state = DomainState::Off(OffReason::Destroyed);
@@ -412,7 +413,15 @@ impl Engine {
                     // Kept with this moment, so that an older list of that host, still on its way, is known to be older.
                     let gone = DomainState::Off(OffReason::Migrated);
                     let now = self.now;
-                    *seen = Seen { state: gone, at: now, since: now, not_before: now, ended: true, autostart: false };
+                    *seen = Seen {
+                        state: gone,
+                        at: now,
+                        since: now,
+                        not_before: now,
+                        after: None,
+                        ended: true,
+                        autostart: false,
+                    };
                 }
                 if self.stopped_meanwhile(workload, to, since) {
                     return;
