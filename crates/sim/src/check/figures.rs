@@ -28,6 +28,8 @@ pub(super) struct Figures {
     /// Which have answered since the controller has them on record. What never did is not known to answer at all, and counts as one that
     /// is not probed (scenario 484).
     answered: BTreeSet<WorkloadId>,
+    /// Since when the controller has each on record: what was down when it was found is down since then (scenario 897).
+    on_record: BTreeMap<WorkloadId, Time>,
     /// When the controller slept: what it is told on waking up counts as of the moment at which it fell asleep.
     slept: Vec<(Time, Time)>,
 }
@@ -129,6 +131,14 @@ impl Figures {
     /// The controller has it on record no more.
     pub fn forgotten(&mut self, workload: &str) {
         self.answered.retain(|known| known.as_str() != workload);
+        self.on_record.retain(|known, _| known.as_str() != workload);
+    }
+
+    /// The controller writes of it.
+    pub fn recorded(&mut self, workload: &str, now: Time) {
+        if !self.on_record.keys().any(|known| known.as_str() == workload) {
+            self.on_record.insert(WorkloadId::from(workload), now);
+        }
     }
 
     /// A memory that was put back holds incidents that are not over.
@@ -158,8 +168,12 @@ impl Figures {
         // Of a guest that never was well there is no moment from which it is down.
         let ever_well = self.well.get(vm).into_iter().flatten().any(|(begin, _)| *begin <= from);
         let asleep = hit.down_since.is_none() && self.was_well_in_sleep(vm, from);
-        let known =
-            asleep || self.was_well(vm, from) || self.was_left_off(vm, from) || self.tells_another(incident, vm, from);
+        let found_down = self.on_record.get(vm).is_some_and(|found| from <= *found + STEPS_WITHIN);
+        let known = asleep
+            || found_down
+            || self.was_well(vm, from)
+            || self.was_left_off(vm, from)
+            || self.tells_another(incident, vm, from);
         if ever_well && !known {
             return Some(format!("{vm} is down since {} s by its incident, and was down before", seconds(from)));
         }

@@ -39,8 +39,11 @@ impl Checker {
             // An operator's restart and an unseen shutdown: which came first is not known (scenario 633).
             let left_off = left_off || self.is_on_record_as_stopped(name) && self.stops.asked_unaware(name);
             // A person renamed it: it runs under its other name, and never under both. Whether it is well there is that one's affair.
-            let runs_renamed =
-                guest.twin.as_ref().and_then(|twin| world.guests.get(twin)).is_some_and(|twin| twin.host().is_some());
+            let runs_renamed = guest
+                .twin
+                .as_ref()
+                .and_then(|twin| world.guests.get(twin))
+                .is_some_and(|twin| !twin.processes.is_empty());
             // Mended by a person, and reverted to a point that loops as well: it is tried until the ladder ends (scenario 873).
             let loops_again = guest.disk.loops;
             // The only VM of that name that the controller has seen is another one.

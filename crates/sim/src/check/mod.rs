@@ -492,6 +492,8 @@ impl Checker {
                 Table::Workload => {
                     if change.body.is_none() {
                         self.figures.forgotten(&change.key);
+                    } else {
+                        self.figures.recorded(&change.key, world.now);
                     }
                     self.believed(world, change);
                 }

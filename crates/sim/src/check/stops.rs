@@ -3,7 +3,7 @@
 //! A host's word `destroyed` or `shut down` looks the same whether a person did it or a stop of the controller's own before
 //! a start whose outcome is in doubt. It counts as told if nothing was in doubt, or if the host said otherwise before.
 
-use mainstay_model::{Action, DomainState, HostId, OffReason, Order, Span, StopHow, Time, WorkloadId};
+use mainstay_model::{Action, DomainState, HostId, OffReason, Order, PauseReason, Span, StopHow, Time, WorkloadId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A stop that hangs (on storage, in its host) may be carried out much later; the controller counts on it this long.
@@ -403,8 +403,12 @@ impl Stops {
         let of_own =
             |(at, word): &(Time, OffReason)| state == DomainState::Off(*word) && now.since(*at) <= WORD_COMES_WITHIN;
         let unclear = before != Some(state) && self.own_before.get(workload).is_some_and(of_own);
+        // A target of a migration that is given up is destroyed (scenario 888).
+        let given_up =
+            before == Some(DomainState::Paused(PauseReason::Busy)) && state == DomainState::Off(OffReason::Destroyed);
         let learned = of_person(state)
             && !unclear
+            && !given_up
             && !self.ended_beside_own.contains(workload)
             && !self.may_start.contains(workload)
             && !self.in_doubt_since_begin.contains(workload)
