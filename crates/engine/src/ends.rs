@@ -163,7 +163,7 @@ impl Engine {
     }
 
     /// A host that was proved off reports only now that a person stopped the workload there: that was before the host went
-    /// (scenario 671).
+    /// (scenarios 671 and 885).
     pub(crate) fn ended_before_its_host(&mut self, host: &HostId, workload: &WorkloadId, reason: OffReason) {
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let lost = record.trouble.as_ref().is_some_and(|it| it.cause == Cause::HostLost && it.started_at.is_none());
@@ -231,7 +231,6 @@ impl Engine {
             return;
         };
         let here = record.host.as_ref() == Some(host) && record.may_run_on.is_empty() && !record.in_question;
-        let here = here && !self.is_namesake(workload, host);
         if here && said_at > at && self.life_order(workload).is_none() {
             self.fell_unseen(workload, host, Cause::HostLost);
         }
@@ -289,6 +288,7 @@ impl Engine {
             self.stopped_by_person(host, workload, how);
             if let Some(record) = self.belief.workloads.get_mut(workload) {
                 record.trying = None;
+                record.ended_unseen = true; // when that was is not known (scenario 893)
             }
         }
     }

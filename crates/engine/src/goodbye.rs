@@ -146,6 +146,7 @@ impl Engine {
         }
         if known.is_some() {
             self.forgets_ends(host, at);
+            self.hung_until_boot(host, at);
         }
         if known.is_none() || ours {
             return; // it may have been running for long, or it was fenced and switched on again
@@ -188,6 +189,33 @@ impl Engine {
         // What was left running was judged when it closed.
         if !went.is_empty() && (closed || self.in_good_order(host, &went)) {
             self.went_with_their_host(host, "it was shut down in good order, and booted again", true, went);
+        }
+    }
+
+    /// A start that hung on the host when it booted comes no more: what its next list tells is all there is (scenario 890).
+    fn hung_until_boot(&mut self, host: &HostId, booted_at: Time) {
+        let off_by = self.boot_time_off_by(booted_at);
+        let before = |order: &OrderRecord| order.ended.is_some() && order.ordered_at + off_by < booted_at;
+        let hung = self.belief.workloads.values().filter(|record| {
+            let workload = &record.workload;
+            let open = record.unsettled.get(host).filter(|open| open.told_to_start);
+            let mut told =
+                self.orders_there(workload, host).filter(|it| it.order.action.may_run_on().is_some()).peekable();
+            let known = told.peek().is_some() || open.is_some_and(|open| open.since + off_by < booted_at);
+            let waits = open.is_some() || record.pending_on.contains(host);
+            waits
+                && known
+                && told.all(before)
+                && !self.seen_live(workload, host)
+                && !self.resuming_there(workload, host)
+        });
+        let hung: Vec<WorkloadId> = hung.map(|record| record.workload.clone()).collect();
+        for workload in hung {
+            let Some(record) = self.belief.workloads.get_mut(&workload) else { continue };
+            record.pending_on.remove(host);
+            record.late_on.remove(host);
+            record.unsettled.remove(host);
+            self.unsettle(&workload, host, self.now);
         }
     }
 

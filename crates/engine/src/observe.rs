@@ -138,6 +138,22 @@ impl Engine {
         self.agenda.touch_host(host);
     }
 
+    /// It was asked for before its host was proved off: nothing runs there any more, but what had ended or come up by then is known.
+    fn listed_before_its_proof(&mut self, host: &HostId, asked_at: Time, domains: &BTreeMap<WorkloadId, DomainSeen>) {
+        let newest = self.belief.host_senses.get(host).and_then(|senses| senses.inventory);
+        if newest.is_some_and(|newest| newest > asked_at) {
+            return;
+        }
+        for (workload, domain) in domains {
+            match domain.state {
+                _ if self.belief.workloads.get(workload).is_none_or(|record| record.uuid != domain.uuid) => {}
+                DomainState::Running => self.ran_before_its_host_went(host, workload, asked_at),
+                DomainState::Off(reason) => self.ended_before_its_host(host, workload, reason),
+                DomainState::Paused(_) | DomainState::Panicked => {}
+            }
+        }
+    }
+
     fn power_seen(&mut self, host: &HostId, asked_at: Time, state: PowerState) {
         let lost_since = self.belief.hosts.get(host).filter(|record| matches!(record.phase, HostPhase::Lost { .. }));
         if lost_since.is_some_and(|record| record.since.max(self.awake_since) <= asked_at) {
@@ -154,11 +170,7 @@ impl Engine {
     ) {
         let Some(record) = self.belief.hosts.get(host) else { return };
         if matches!(record.phase, HostPhase::Off { .. }) && asked_at <= record.since {
-            // Asked before the host was proved off: the proof is newer.
-            for (workload, _) in domains.iter().filter(|(_, domain)| domain.state == DomainState::Running) {
-                self.ran_before_its_host_went(host, workload, asked_at);
-            }
-            return;
+            return self.listed_before_its_proof(host, asked_at, domains); // the proof is newer
         }
         if record.capacity != capacity
             && let Some(record) = self.belief.hosts.get_mut(host)

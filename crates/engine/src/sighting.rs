@@ -49,14 +49,22 @@ impl Engine {
             return;
         }
         if !self.counts(host) {
-            if let DomainChange::State(DomainState::Off(reason)) = change {
-                self.ended_before_its_host(host, workload, reason);
+            match change {
+                DomainChange::State(DomainState::Off(reason)) => self.ended_before_its_host(host, workload, reason),
+                DomainChange::State(DomainState::Running) => {
+                    let said_at = self.told_of_since(host).unwrap_or_default();
+                    self.ran_before_its_host_went(host, workload, said_at);
+                }
+                _ => {}
             }
             return;
         }
         match change {
             DomainChange::State(state) if self.is_of_before_our_stop(workload, host, state) => {
                 self.unsettle(workload, host, self.now); // its next list tells
+            }
+            DomainChange::State(DomainState::Off(_)) if self.is_of_before_our_start(workload, host) => {
+                self.unsettle(workload, host, self.now);
             }
             DomainChange::State(state) if self.is_of_before_a_persons_stop(workload, host, state) => {
                 self.unsettle(workload, host, self.now);
@@ -225,7 +233,7 @@ impl Engine {
             let same = before.filter(|seen| seen.state == state);
             let since = same.map_or(at, |seen| seen.since);
             let not_before = same.map(|seen| seen.not_before).or(before.map(|seen| seen.at)).or(untold_until);
-            let after = same.map_or(after, |seen| seen.after);
+            let after = same.and_then(|seen| seen.after).or(after);
             let not_before = not_before.unwrap_or(at).max(after.unwrap_or_default());
             let ended = !state.is_live() && before.is_some_and(|seen| seen.state.is_live() || seen.ended);
             senses.seen.insert(host.clone(), Seen { state, at, since, not_before, after, ended, autostart });
@@ -235,9 +243,12 @@ impl Engine {
         }
         self.agenda.touch(workload);
         let was_live = before.is_some_and(|seen| seen.state.is_live());
-        // A panicked guest runs again only as another one, which has not answered yet (scenario 623).
-        let is_another =
-            before.is_some_and(|seen| seen.state == DomainState::Panicked) && state == DomainState::Running;
+        // A panicked guest runs again only as another one, which has not answered yet (scenario 623); and so does what its host started
+        // when it booted (scenario 899).
+        let booted_at = self.belief.hosts.get(host).and_then(|record| record.booted_at);
+        let booted = |seen: Seen| booted_at.is_some_and(|booted| seen.at + self.boot_time_off_by(booted) < booted);
+        let is_another = state == DomainState::Running
+            && before.is_some_and(|seen| seen.state == DomainState::Panicked || booted(seen));
         if state.is_live() {
             // Never believed off here: it did not start, it has not stopped yet (a stop that an earlier term ordered).
             let first = before.is_none();

@@ -18,6 +18,7 @@ use crate::{
     whose::{LATE_WORD, STOP_MAY_COME, Whose, cause_of_end, fell_by_itself},
 };
 use mainstay_model::{Action, Cause, DomainState, HostId, OffReason, Outcome, StopHow, Time, WorkloadId};
+use std::collections::BTreeSet;
 
 impl Engine {
     /// The host reports that it is off, for that reason. `otherwise_at`: when the host last said something else of it.
@@ -54,7 +55,10 @@ impl Engine {
         // What failed to start was known to have ended before that (scenario 810).
         let known_off = trouble.is_some_and(|it| it.cause == Cause::StartFailed);
         let ran_here = record.runs_since.filter(|_| home && !known_off && record.began_on.as_ref() == Some(host));
-        let Some(after) = otherwise_at.max(booted_at).max(fell_at).max(ran_here) else { return };
+        // Or it ran out of sight when a start elsewhere found its disk in use (scenario 889).
+        let silent_since = self.belief.host_senses.get(host).and_then(|senses| senses.heard_before);
+        let ran_unseen = record.attempts.iter().filter(|it| it.locked && silent_since < Some(it.at)).map(|it| it.at);
+        let Some(after) = otherwise_at.max(booted_at).max(fell_at).max(ran_here).max(ran_unseen.max()) else { return };
         let newest = trouble.is_some_and(|trouble| trouble.since <= after)
             || record.runs_since.is_some_and(|since| since <= after);
         // What our own stop leaves there, or a migration that did not come through, is no person's word. What we stopped for certain is
@@ -115,10 +119,20 @@ impl Engine {
     pub(crate) fn forgets_ends(&mut self, host: &HostId, booted_at: Time) {
         let certain = booted_at + self.boot_time_off_by(booted_at);
         let mut told_since = Vec::new();
+        // What waited for a controller that slept was said before it fell asleep, as far as can be told (scenario 896).
+        let said_since: BTreeSet<WorkloadId> = self
+            .belief
+            .workload_senses
+            .iter()
+            .filter(|(_, senses)| senses.seen.get(host).is_some_and(|seen| self.held_at(seen.at) > certain))
+            .map(|(workload, _)| workload.clone())
+            .collect();
         for (workload, senses) in self.belief.workload_senses.iter_mut() {
             let Some(seen) = senses.seen.get_mut(host) else { continue };
             match seen.state {
-                DomainState::Off(reason) if seen.at > certain => told_since.push((workload.clone(), reason)),
+                DomainState::Off(reason) if said_since.contains(workload) => {
+                    told_since.push((workload.clone(), reason))
+                }
                 DomainState::Off(OffReason::Shutdown | OffReason::Destroyed | OffReason::Saved) => {
                     seen.state = DomainState::Off(OffReason::Unknown);
                 }

@@ -82,7 +82,8 @@ impl Engine {
         let just_started = self.sent_there(workload, host).next().is_some_and(|last| {
             last.order.action.may_run_on().is_some() && ended_from.since(last.ordered_at) <= COME_OUT_TOGETHER
         });
-        let of_same_trouble = |order: &OrderRecord| trouble.is_some_and(|trouble| trouble.since <= order.ordered_at);
+        let of_same_trouble =
+            |order: &OrderRecord| trouble.is_some_and(|trouble| trouble.well_until <= order.ordered_at);
         // Nothing that was under way before a boot of its host comes any more (scenario 807).
         let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at);
         let ended_by_boot =
@@ -164,7 +165,8 @@ impl Engine {
         let cause = persons_stop(reason).map_or(cause_of_end(reason), |_| Cause::PersonStop);
         let ended = matches!(cause, Cause::Crashed | Cause::Signalled | Cause::Panicked | Cause::PersonStop);
         let trouble = self.belief.workloads.get(workload).and_then(|record| record.trouble.as_ref());
-        let again = trouble.is_some_and(|trouble| trouble.cause == cause);
+        // That a revert was asked for ended nothing so (scenario 887).
+        let again = trouble.is_some_and(|trouble| trouble.cause == cause && !trouble.by_revert);
         ended
             && again
             && self.orders_there(workload, host).next().is_some_and(|last| {
@@ -216,6 +218,21 @@ impl Engine {
                 };
                 matches!(last.order.action, Action::Stop { .. }) && last.ended.as_ref().is_some_and(done)
             })
+    }
+
+    /// Our start there was done a moment ago, and its host has not said yet that it runs: what it says of an end may be of the run before
+    /// (scenario 895).
+    pub(crate) fn is_of_before_our_start(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let started =
+            self.orders_there(workload, host).next().and_then(|last| match (&last.order.action, &last.ended) {
+                (Action::Start { .. }, Some((at, Outcome::Done { .. }))) => Some(*at),
+                _ => None,
+            });
+        let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
+        let untold = |at: Time| {
+            seen.is_some_and(|seen| seen.state == DomainState::Running && seen.at == at && seen.after.is_none())
+        };
+        started.is_some_and(|at| untold(at) && self.now.since(at) <= LATE_WORD) && self.life_order(workload).is_none()
     }
 
     /// A person stopped it there a moment ago, and an event says that it lives: a person may have started it since, or that word is of

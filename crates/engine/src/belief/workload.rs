@@ -241,6 +241,9 @@ pub(crate) struct Attempt {
     /// It did not even start there.
     #[serde(default)]
     pub failed: bool,
+    /// Another process held its disk: it ran somewhere at that time.
+    #[serde(default)]
+    pub locked: bool,
     /// It was to be stopped for this, and was not started yet.
     #[serde(default)]
     pub only_stopped: bool,

@@ -1,7 +1,7 @@
 //! What the signs of a workload amount to: well, in trouble and why, well again.
 
 use crate::{
-    belief::{HostPhase, Sight, Trouble, Want, WorkloadSenses},
+    belief::{HostPhase, Sight, Trouble, Want, WorkloadRecord, WorkloadSenses},
     engine::Engine,
     whose::{cause_of_end, pause_cause},
 };
@@ -199,7 +199,13 @@ impl Engine {
     /// another host did not tell.
     fn was_stopped_before(&mut self, workload: &WorkloadId, cause: Cause) -> bool {
         let untold = matches!(cause, Cause::HostLost | Cause::HostRestarted | Cause::StartFailed | Cause::Vanished);
-        let Some(record) = self.belief.workloads.get_mut(workload).filter(|_| untold) else { return false };
+        // Or it crashed where it ran before, and ran and was stopped elsewhere since (scenario 892).
+        let fell = matches!(cause, Cause::Crashed | Cause::Signalled | Cause::Panicked);
+        let elsewhere = |record: &WorkloadRecord| {
+            record.stopped_on.as_ref().is_some_and(|(on, _)| record.host.as_ref() != Some(on))
+        };
+        let record = self.belief.workloads.get_mut(workload);
+        let Some(record) = record.filter(|record| untold || fell && elsewhere(record)) else { return false };
         if !record.may_run_on.is_empty() || record.want != Want::Running {
             return false;
         }
@@ -282,7 +288,7 @@ impl Engine {
 
     /// True if it executes again although nobody told that a start was done: the start's outcome was lost or overtaken, or
     /// a person was faster. Only a hang does not end by being seen running; it takes an answer or another start.
-    fn runs_again(&self, workload: &WorkloadId) -> bool {
+    pub(crate) fn runs_again(&self, workload: &WorkloadId) -> bool {
         let record = self.belief.workloads.get(workload);
         let Some(trouble) = record.filter(|record| record.trying.is_none()).and_then(|record| record.trouble.as_ref())
         else {

@@ -96,6 +96,7 @@ impl Engine {
             at: self.now,
             host: Some(host.clone()),
             failed: false,
+            locked: false,
             only_stopped: false,
             ran: false,
         });

@@ -187,6 +187,12 @@ impl Engine {
             return refused(format!("{workload} does not run; start it: mainstay vm start {workload}"));
         };
         self.commanded(Subject::Workload(workload.clone()), "a person asked to restart it");
+        // It came up from its trouble in this very step: only from now on it is not its ladder that restarts it (scenario 894).
+        let (now, came_up) = (self.now, self.runs_again(workload));
+        let record = self.belief.workloads.get_mut(workload).filter(|_| came_up);
+        if let Some(trouble) = record.and_then(|record| record.trouble.as_mut()) {
+            trouble.started_at.get_or_insert(now);
+        }
         self.asked_anew(workload, Some(AskedFor::Restart { how }));
         // It takes the place of a stop that was asked for before and did not come through (scenario 344).
         if let Some(record) = self.belief.workloads.get_mut(workload)

@@ -183,7 +183,7 @@ impl Engine {
         let trouble = record.trouble.as_ref().filter(|trouble| trouble.started_at.is_none());
         let oldest = self.now - self.recovery(workload).window;
         match (trouble, record.attempts.as_slice()) {
-            (Some(trouble), [first, .., last]) => trouble.since <= first.at && first.at <= oldest && oldest < last.at,
+            (Some(trouble), [_, _, .., last]) => trouble.since <= oldest && oldest < last.at,
             _ => false,
         }
     }
@@ -292,7 +292,15 @@ impl Engine {
             if record.attempts.len() > kept {
                 record.attempts.pop(); // of the tries beyond the ladder only the newest counts
             }
-            record.attempts.push(Attempt { rung, at: now, host, failed: false, only_stopped: makes_way, ran: false });
+            record.attempts.push(Attempt {
+                rung,
+                at: now,
+                host,
+                failed: false,
+                locked: false,
+                only_stopped: makes_way,
+                ran: false,
+            });
         } else if let Some(attempt) = record.attempts.last_mut() {
             attempt.host = host.or_else(|| attempt.host.clone());
             attempt.only_stopped &= makes_way;

@@ -57,6 +57,9 @@ impl Engine {
         if !(nowhere_else && wanted && may_happen && able) || asked_again || self.seen_live(workload, &host) {
             return None;
         }
+        if record.in_question {
+            return None; // an operator says whether it should run (scenario 886)
+        }
         if record.stopped_on.is_some() {
             return None; // a person stopped it, as far as is known: another start is no question (scenarios 584 and 585)
         }

@@ -158,7 +158,10 @@ impl Engine {
             }
             // Powered on after a person's stop, and nobody saw it come up: that stop is the last that is known of it (scenario 880).
             let still_stopped = told_to_start
-                && record.trouble.as_ref().is_some_and(|it| it.cause == Cause::PersonStop && it.started_at.is_none());
+                && record
+                    .trouble
+                    .as_ref()
+                    .is_some_and(|it| it.cause == Cause::PersonStop && !it.by_revert && it.started_at.is_none());
             if record.want == Want::Running && record.may_run_on.is_empty() && !still_stopped {
                 let well_until = self.last_well(&workload).unwrap_or(well_until);
                 let cause = if told_to_start && !ran_here { Cause::StartFailed } else { Cause::HostLost };

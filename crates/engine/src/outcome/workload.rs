@@ -214,6 +214,9 @@ impl Engine {
         if error.kind == FailureKind::DiskLocked {
             let text = format!("its disk is in use by another process, so it may run somewhere: {}", error.message);
             self.note(EventKind::Believed, Severity::Red, Subject::Workload(workload.clone()), text);
+            if let Some(attempt) = self.belief.workloads.get_mut(workload).and_then(|it| it.attempts.last_mut()) {
+                attempt.locked = true;
+            }
         }
         if self.drain_failed(workload, host, &error) {
             return;
