@@ -23,8 +23,8 @@ use crate::{
     whose::{Whose, persons_stop},
 };
 use mainstay_model::{
-    Action, Cause, DomainState, EventKind, HostChannel, HostId, IncidentCause, OffReason, Severity, Span, Subject,
-    Time, WorkloadId,
+    Action, Cause, DomainState, EventKind, HostChannel, HostId, IncidentCause, OffReason, Outcome, Severity, Span,
+    Subject, Time, WorkloadId,
     spec::{HostShutdown, PersonStop},
 };
 
@@ -201,7 +201,12 @@ impl Engine {
             let open = record.unsettled.get(host).filter(|open| open.told_to_start);
             let mut told =
                 self.orders_there(workload, host).filter(|it| it.order.action.may_run_on().is_some()).peekable();
-            let known = told.peek().is_some() || open.is_some_and(|open| open.since + off_by < booted_at);
+            // What is open may be a resume, which the journal does not keep.
+            let is_open = |last: &&OrderRecord| matches!(last.ended, Some((_, Outcome::Unknown { .. })));
+            let known = match open {
+                Some(open) => open.since + off_by < booted_at || told.peek().is_some_and(is_open),
+                None => told.peek().is_some(),
+            };
             let waits = open.is_some() || record.pending_on.contains(host);
             waits
                 && known

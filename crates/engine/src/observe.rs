@@ -172,6 +172,10 @@ impl Engine {
         if matches!(record.phase, HostPhase::Off { .. }) && asked_at <= record.since {
             return self.listed_before_its_proof(host, asked_at, domains); // the proof is newer
         }
+        if !self.counts(host) {
+            self.host_heard(host, HostChannel::Hypervisor); // a list is a sign of life as well (scenario 900)
+        }
+        let Some(record) = self.belief.hosts.get(host) else { return };
         if record.capacity != capacity
             && let Some(record) = self.belief.hosts.get_mut(host)
         {
