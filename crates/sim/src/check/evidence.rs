@@ -31,6 +31,8 @@ pub(super) struct Evidence {
     off_and_heard_lately: BTreeSet<HostId>,
     /// Or its power was found on since: it may come up.
     on_again: BTreeSet<HostId>,
+    /// Starts of unknown outcome that a list settled: none is believed to come any more, and what starts there may yet be one of them.
+    hung: BTreeSet<(WorkloadId, HostId)>,
     /// Orders that ended with such a word. If their host answers them while it is in sight, that was a lie (scenario 760).
     ended_by_a_doubtful_word: BTreeMap<ActionId, Open>,
     /// When the controller wakes up, or woke up last.
@@ -115,13 +117,14 @@ impl Evidence {
         self.live.get(host).is_some_and(|there| there.contains(workload))
     }
 
-    /// Until when an order of unknown outcome may still start the workload there.
-    pub fn may_come_until(&self, workload: &WorkloadId, host: &HostId) -> Option<Time> {
-        let there = self.open.values().filter(|open| {
+    /// True if a start of unknown outcome may still be what starts the workload there: no later one was done, and the host was not off.
+    pub fn may_come(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let open = self.open.values().any(|open| {
             let action = &open.order.action;
-            action.workload() == Some(workload) && action.may_run_on() == Some(host) && !open.happened
+            let there = action.workload() == Some(workload) && action.may_run_on() == Some(host);
+            there && !open.happened && open.unknown_since.is_some()
         });
-        there.filter_map(|open| open.unknown_since).map(|since| since + MAY_STILL_HAPPEN).max()
+        open || self.hung.contains(&(workload.clone(), host.clone()))
     }
 
     /// True if an order about the workload is under way or unknown.
@@ -197,6 +200,7 @@ impl Evidence {
             self.booted.insert(host.clone(), before);
             return;
         }
+        self.hung.retain(|(_, there)| there != host);
         self.open.retain(|_, open| {
             let sent_there = open.order.action.may_run_on() == Some(host);
             !(sent_there && open.unknown_since.is_some() && open.left_at < at)
@@ -257,6 +261,8 @@ impl Evidence {
                     let late = open.unknown_since.map_or(open.order.deadline, |since| since + MAY_STILL_HAPPEN);
                     *asked_at > late.min(open.order.deadline) && open.order.action.may_run_on() == Some(host)
                 };
+                let gone = self.open.values().filter(|open| cleared(open) && open.unknown_since.is_some());
+                self.hung.extend(gone.filter_map(|open| Some((open.order.action.workload()?.clone(), host.clone()))));
                 self.open.retain(|_, open| !cleared(open));
                 let listed = self.listed.entry(host.clone()).or_insert(*asked_at);
                 *listed = (*listed).max(*asked_at);
@@ -349,6 +355,9 @@ impl Evidence {
             }
             return Some(order);
         };
+        if let Some((workload, host)) = order.action.workload().zip(order.action.may_run_on()) {
+            self.hung.remove(&(workload.clone(), host.clone()));
+        }
         match (&order.action, detail) {
             (Action::Fence { host, .. }, _) | (Action::CheckPower { host }, Detail::Power(PowerState::Off)) => {
                 let asked = matches!(order.action, Action::CheckPower { .. });
@@ -419,6 +428,7 @@ impl Evidence {
         self.on_again.remove(host);
         self.live.remove(host);
         self.open.retain(|_, open| open.order.action.may_run_on() != Some(host));
+        self.hung.retain(|(_, there)| there != host);
         // A migration ends with its source: what the target lists from now on tells what came of it.
         let sent_from = |open: &&mut Open| open.order.action.host() == host;
         for open in self.open.values_mut().filter(sent_from) {

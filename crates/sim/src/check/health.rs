@@ -8,7 +8,7 @@ use mainstay_model::{
     StopHow, Time, WorkloadId,
     spec::{ClusterSpec, RecoveryPolicy},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Hosts whose last signs are no further apart than this fell silent together.
 const TOGETHER: Span = Span::secs(2);
@@ -22,9 +22,8 @@ pub(super) struct Signs {
     guests: BTreeMap<WorkloadId, GuestSigns>,
     /// Hosts that an operator wants fenced, until the controller can know that they were off; and when each lost its power since.
     to_fence: BTreeMap<HostId, Option<Time>>,
-    /// Guests that an operator wants stopped by force, until they are started again; or until a time, if what is started by others
-    /// may be a late start of the controller's own.
-    to_stop: BTreeMap<WorkloadId, Option<Time>>,
+    /// Guests that an operator wants stopped by force, until they are started again.
+    to_stop: BTreeSet<WorkloadId>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -59,10 +58,10 @@ impl Signs {
                 self.to_fence.insert(host.clone(), None);
             }
             Command::StopWorkload { workload, how, within } if *how == StopHow::Force || within.is_some() => {
-                self.to_stop.insert(workload.clone(), None);
+                self.to_stop.insert(workload.clone());
             }
             Command::RestartWorkload { workload, how: StopHow::Force } | Command::Revert { workload, .. } => {
-                self.to_stop.insert(workload.clone(), None);
+                self.to_stop.insert(workload.clone());
             }
             _ => {}
         }
@@ -171,12 +170,11 @@ impl Signs {
         self.to_fence.remove(host);
     }
 
-    /// A guest is started, so an operator's wish to stop it is over. `may_be_late`: until then a start of the controller's own may
-    /// come there, which it can't tell from this one (scenario 553).
-    pub fn started(&mut self, workload: &WorkloadId, may_be_late: Option<Time>) {
-        match may_be_late {
-            None => _ = self.to_stop.remove(workload),
-            Some(_) => _ = self.to_stop.get_mut(workload).map(|until| *until = may_be_late),
+    /// A guest is started, so an operator's wish to stop it is over; but not if a start of the controller's own there was never answered,
+    /// which it can't tell from this one (scenarios 553 and 902).
+    pub fn started(&mut self, workload: &WorkloadId, may_be_late: bool) {
+        if !may_be_late {
+            self.to_stop.remove(workload);
         }
     }
 }
@@ -279,8 +277,7 @@ impl Checker {
         let silence = last.map(|last| world.now.since(last)).filter(|silence| *silence < patience);
         // It carries on with a revert that it was asked for until it knows that it was done.
         let reverts = matches!(order.action, Action::Revert { .. }) && self.reverts.is_asked(workload);
-        let to_stop = self.signs.to_stop.get(workload);
-        let asked = reverts || to_stop.is_some_and(|until| until.is_none_or(|until| world.now < until));
+        let asked = reverts || self.signs.to_stop.contains(workload);
         if let Some(silence) = silence.filter(|_| !asked && reboots < REBOOTS) {
             let text = format!("{} although it gave a sign of life {silence} ago", order.action);
             self.violate(world, Rule::WellLeftAlone, text);

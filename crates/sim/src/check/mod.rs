@@ -446,8 +446,7 @@ impl Checker {
         // A stop that an operator asked for and that is still being tried ends by no start that nobody told of (scenarios 871 and 872).
         let unaware = by == Starter::Person && self.stops.is_being_stopped(guest);
         if !late && !unaware && by != Starter::Autostart {
-            let may_be_late = self.evidence.may_come_until(guest, host).filter(|_| by == Starter::Person);
-            self.signs.started(guest, may_be_late);
+            self.signs.started(guest, by == Starter::Person && self.evidence.may_come(guest, host));
         }
         if by != Starter::Autostart && !late && !unaware {
             self.stops.wanted(guest);
