@@ -320,6 +320,7 @@ impl Engine {
             doubted,
             had_it,
             was_off,
+            left_its_mark: false,
             waited: Span::ZERO,
             ended: None,
         });

@@ -2,7 +2,7 @@
 //! was known to exist; what is lost is said until there is another good one.
 
 use crate::{
-    belief::{PointKey, Reverted, Sight, Want},
+    belief::{AskedFor, PointKey, Reverted, Sight, Want},
     engine::Engine,
 };
 use mainstay_model::{
@@ -169,7 +169,29 @@ impl Engine {
             {
                 reverted.set_aside = Some(name.clone());
             }
+            self.revert_left_its_mark(workload, &host);
             self.agenda.touch(workload);
+        }
+    }
+
+    /// What a revert set aside is there, and its answer was lost: it was carried out. If an operator asked for it, it is not made again;
+    /// whether it came up after that its host's next list tells (scenario 903).
+    fn revert_left_its_mark(&mut self, workload: &WorkloadId, host: &HostId) {
+        let last = self.orders_there(workload, host).next().filter(|last| {
+            let unknown = matches!(last.ended, Some((_, Outcome::Unknown { .. })));
+            unknown && matches!(last.order.action, Action::Revert { .. })
+        });
+        let Some(last) = last.map(|last| last.order.id) else { return };
+        if let Some(last) = self.belief.orders.get_mut(&last) {
+            last.left_its_mark = true;
+        }
+        if !self.is_asked(workload, |asked| matches!(asked, AskedFor::Revert { .. })) {
+            return;
+        }
+        self.asked_is_done(workload);
+        let now = self.now;
+        if let Some(open) = self.belief.workloads.get_mut(workload).and_then(|record| record.unsettled.get_mut(host)) {
+            open.may_happen_until = open.may_happen_until.min(now);
         }
     }
 

@@ -91,15 +91,9 @@ impl Engine {
         // A revert is over when its run came up and no other start was ordered since (scenario 855), or when what it set aside is seen
         // (scenario 861).
         let newest = self.sent_there(workload, host).find(|order| order.order.action.may_run_on().is_some());
-        let reverted = self.belief.workloads.get(workload).and_then(|record| record.reverted.as_ref());
-        let mut reverts = self.sent_there(workload, host).filter(|it| matches!(it.order.action, Action::Revert { .. }));
-        let last_revert = reverts.next().map(|order| order.order.id);
-        let set_aside = |order: &OrderRecord| {
-            last_revert == Some(order.order.id) && reverted.is_some_and(|reverted| reverted.set_aside.is_some())
-        };
         let was_done = |order: &OrderRecord| {
             let is_newest = newest.is_some_and(|newest| newest.order.id == order.order.id);
-            set_aside(order) || is_newest && self.came_through(order)
+            order.left_its_mark || is_newest && self.came_through(order)
         };
         let may_come = |order: &OrderRecord| match &order.ended {
             Some((_, Outcome::Unknown { .. })) if ended_by_boot(order) || was_done(order) => false,
@@ -372,6 +366,7 @@ impl Engine {
         order.order.action.may_run_on().is_some()
             && match &order.ended {
                 Some((_, Outcome::Done { .. })) => true,
+                _ if order.left_its_mark => true,
                 // A revert that was told as failed stops what ran before, and what runs since is another run (scenario 834).
                 Some((_, Outcome::Failed { .. })) if matches!(order.order.action, Action::Revert { .. }) => {
                     seen_to_run()

@@ -23,6 +23,9 @@ pub(crate) struct OrderRecord {
     /// How it was off there before the order left, as its host had said.
     #[serde(default)]
     pub was_off: Option<OffReason>,
+    /// It was never answered, and what it set aside is there: it was carried out.
+    #[serde(default)]
+    pub left_its_mark: bool,
     /// For how long its host was in sight after it ended, in terms of the controller before this one.
     #[serde(default)]
     pub waited: Span,
