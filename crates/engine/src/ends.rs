@@ -65,7 +65,8 @@ impl Engine {
                 _ => None,
             };
             let since_start = self.tells_of_end_since_start(workload, host, reason);
-            let how = by_person.filter(|_| ran || starting && since_start);
+            let faster = || reason == OffReason::Shutdown && self.forced_before_this_start(workload, host);
+            let how = by_person.filter(|_| ran || starting && (since_start || faster()));
             if let (Some(how), Some(record)) = (how, self.belief.workloads.get_mut(workload)) {
                 record.stopped_on = Some((host.clone(), how));
             }
@@ -182,6 +183,22 @@ impl Engine {
             record.stopped_on = Some((host.clone(), how)); // if it comes up nowhere, it is off as a person wants it
         }
         self.agenda.touch(workload);
+    }
+
+    /// The last order there is a start, and our stop by force before it was done a moment ago; nobody had asked it to shut down. Another
+    /// word than *destroyed* shows that its owner was faster (scenario 905).
+    fn forced_before_this_start(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let asked = self.belief.workloads.get(workload).is_none_or(|record| record.asked.is_some());
+        let mut orders = self.orders_there(workload, host);
+        let starts = orders.next().is_some_and(|last| matches!(last.order.action, Action::Start { .. }));
+        let forced = orders.next().is_some_and(|before| {
+            let done = before.ended.as_ref().filter(|(_, outcome)| matches!(outcome, Outcome::Done { .. }));
+            matches!(before.order.action, Action::Stop { how: StopHow::Force, .. })
+                && done.is_some_and(|(at, _)| self.now.since(*at) <= LATE_WORD)
+        });
+        let shut_down =
+            orders.next().is_some_and(|it| matches!(it.order.action, Action::Stop { how: StopHow::Graceful, .. }));
+        starts && forced && !shut_down && !asked
     }
 
     /// Our stop by force there was done a moment ago, and nothing was ordered there since: its word can come after its answer

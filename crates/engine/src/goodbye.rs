@@ -254,7 +254,10 @@ impl Engine {
             let trouble = record.trouble.as_ref().filter(|trouble| trouble.cause == Cause::HostShutdown);
             let waits = trouble.is_some_and(|it| it.started_at.is_none() && it.since.min(it.well_until) > ran_since);
             // It went with this one, and not with that before its last start (scenario 823).
-            let here = record.host.as_ref() == Some(host) && record.left.contains(host) && record.may_run_on.is_empty();
+            // It may be started elsewhere yet, by a call that hangs (scenario 908).
+            let hangs = |on: &HostId| record.pending_on.contains(on) || record.unsettled.contains_key(on);
+            let off = record.may_run_on.iter().all(hangs);
+            let here = record.host.as_ref() == Some(host) && record.left.contains(host) && off;
             waits && here && record.want == Want::Running && self.life_order(&record.workload).is_none()
         });
         let went: Vec<WorkloadId> = went.map(|record| record.workload.clone()).collect();

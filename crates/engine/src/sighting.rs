@@ -576,7 +576,7 @@ impl Engine {
         if nowhere
             && !untold
             && record.want == Want::Running
-            && let Some((host, how)) = stopped_on.or_else(|| after_start.clone())
+            && let Some((host, how)) = stopped_on.clone().or_else(|| after_start.clone())
         {
             self.stopped_by_person(&host, workload, how);
             if let Some(record) = self.belief.workloads.get_mut(workload) {
@@ -585,8 +585,13 @@ impl Engine {
         } else if nowhere && untold && record.want == Want::Running {
             let migrated =
                 || self.shut_down_where_it_was_to_leave(workload).or_else(|| self.stopped_where_it_arrived(workload));
-            match after_start.or_else(migrated) {
-                Some((host, how)) => self.stopped_by_person(&host, workload, how),
+            match stopped_on.or(after_start).or_else(migrated) {
+                Some((host, how)) => {
+                    self.stopped_by_person(&host, workload, how);
+                    if let Some(record) = self.belief.workloads.get_mut(workload) {
+                        record.stopped_on = None;
+                    }
+                }
                 None => self.trouble(workload, self.fell_after_sure_start(workload, host)),
             }
         } else if untold

@@ -336,7 +336,14 @@ impl Engine {
     /// How a person stopped it, if the host, asked after our start there was done, says so.
     pub(crate) fn stopped_after_sure_start(&self, workload: &WorkloadId, host: &HostId) -> Option<StoppedHow> {
         let reason = self.off_there(workload, host)?;
-        let started = self.orders_there(workload, host).next().is_some_and(|order| self.came_through(order));
+        let ran = |order: &OrderRecord| {
+            let record = self.belief.workloads.get(workload);
+            record.is_some_and(|it| it.began_on.as_ref() == Some(host) && it.runs_since > Some(order.ordered_at))
+        };
+        // Whether what a revert set back came up is not known; what it ended before left this word (scenario 909).
+        let own_word = |order: &OrderRecord| order.left_its_mark && reason == OffReason::Destroyed && !ran(order);
+        let last = self.orders_there(workload, host).next();
+        let started = last.is_some_and(|order| self.came_through(order) && !own_word(order));
         persons_stop(reason).filter(|_| started && self.whose(workload, host, reason) != Whose::Ours)
     }
 

@@ -1,7 +1,7 @@
 //! What the signs of a workload amount to: well, in trouble and why, well again.
 
 use crate::{
-    belief::{HostPhase, Sight, Trouble, Want, WorkloadRecord, WorkloadSenses},
+    belief::{HostPhase, Seen, Sight, Trouble, Want, WorkloadRecord, WorkloadSenses},
     engine::Engine,
     whose::{cause_of_end, pause_cause},
 };
@@ -283,7 +283,9 @@ impl Engine {
         let before = senses.and_then(|senses| senses.heard_before);
         // What was pushed while the controller slept may be of any time before that (scenario 586).
         let listed = senses.and_then(|senses| senses.inventory);
-        seen.is_some_and(|seen| before.is_none_or(|before| seen.at > before && listed > Some(before)))
+        // And what was seen before that sleep is as old (scenario 906).
+        let slept = |seen: &Seen| self.asleep_at < self.awake_since && seen.at <= self.asleep_at;
+        seen.is_some_and(|seen| !slept(seen) && before.is_none_or(|before| seen.at > before && listed > Some(before)))
     }
 
     /// True if it executes again although nobody told that a start was done: the start's outcome was lost or overtaken, or

@@ -39,6 +39,10 @@ impl Engine {
             return Next::Is(waiting_until(on, order.order.deadline));
         }
         let record = self.belief.workloads.get(workload).expect("decided on record");
+        if let Some(until) = record.late_on.get(host).copied().filter(|until| *until > self.now) {
+            // A start that hangs here is nothing while it runs here, and brings it up anew once it has left (scenario 904).
+            return Next::Is(waiting_until(WaitingOn::Answer { host: host.clone() }, until));
+        }
         let per_host = self.state_elsewhere(record);
         if moving.failures >= LIVE_TRIES && !per_host.is_empty() {
             // Shut down here it could not be started there.

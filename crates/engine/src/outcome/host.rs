@@ -162,7 +162,12 @@ impl Engine {
                     .trouble
                     .as_ref()
                     .is_some_and(|it| it.cause == Cause::PersonStop && !it.by_revert && it.started_at.is_none());
-            if record.want == Want::Running && record.may_run_on.is_empty() && !still_stopped {
+            let nowhere = record.want == Want::Running && record.may_run_on.is_empty();
+            if nowhere && still_stopped {
+                if let Some((on, how)) = record.stopped_on.take() {
+                    self.stopped_by_person(&on, &workload, how); // its policy says by now that it stays off (scenario 910)
+                }
+            } else if nowhere {
                 let well_until = self.last_well(&workload).unwrap_or(well_until);
                 let cause = if told_to_start && !ran_here { Cause::StartFailed } else { Cause::HostLost };
                 self.trouble_since(&workload, cause, well_until);

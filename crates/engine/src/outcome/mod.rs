@@ -91,7 +91,11 @@ impl Engine {
             Action::PowerOn { host } => self.power_on_ended(&host, &outcome),
             Action::Start { workload, host } => {
                 if matches!(outcome, Outcome::Unknown { .. }) && self.came_up_since(&workload, &host, since) {
-                    return self.started(&workload, &host, since); // the start is through
+                    self.started(&workload, &host, since); // the start is through
+                    if doubted {
+                        self.one_more_may_come(&workload, &host); // or the one before it is (scenario 904)
+                    }
+                    return;
                 }
                 if lost && self.came_up_in_another_term(&workload, &host, since) {
                     return; // it is through; its host's first list tells what became of it (scenario 661)

@@ -85,12 +85,21 @@ impl Engine {
         record.stopped_on = None;
         // A start that hung there is not this one, and can come as long as TCP tries (scenario 468).
         let hung = record.unsettled.remove(host).is_some_and(|open| open.told_to_start);
-        if record.pending_on.remove(host) | hung {
-            record.late_on.retain(|_, until| *until > self.now);
-            record.late_on.insert(host.clone(), self.now + LATE_START);
-        }
+        let hung = record.pending_on.remove(host) | hung;
         if let Some(trouble) = &mut record.trouble {
             trouble.started_at = Some(up_since);
+        }
+        if hung {
+            self.one_more_may_come(workload, host);
+        }
+    }
+
+    /// It runs there, and another start there that was never answered can come yet.
+    pub(super) fn one_more_may_come(&mut self, workload: &WorkloadId, host: &HostId) {
+        let now = self.now;
+        if let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.late_on.retain(|_, until| *until > now);
+            record.late_on.insert(host.clone(), now + LATE_START);
         }
     }
 
@@ -123,7 +132,12 @@ impl Engine {
             return;
         }
         match outcome {
-            Outcome::Done { .. } => self.started(workload, host, sent.since),
+            Outcome::Done { .. } => {
+                self.started(workload, host, sent.since);
+                if sent.doubted {
+                    self.one_more_may_come(workload, host);
+                }
+            }
             Outcome::Failed { error } => self.start_failed(workload, host, error, sent.doubted),
             Outcome::Unknown { .. } => self.start_unknown(workload, host, sent.until),
         }

@@ -94,6 +94,8 @@ struct BeforeRevert {
     told: Option<Time>,
     commanded: bool,
     commanded_last: bool,
+    /// Others had started it since, and nobody had told of that.
+    believed: bool,
 }
 
 impl Stops {
@@ -127,8 +129,9 @@ impl Stops {
             told: self.told.get(workload).copied(),
             commanded: self.commanded.contains(workload),
             commanded_last: self.commanded_last.contains(workload),
+            believed: self.is_believed_stopped(workload),
         };
-        if before.told.is_some() {
+        if before.told.is_some() || before.believed {
             self.before_revert.insert(workload.clone(), before);
         }
     }
@@ -148,6 +151,7 @@ impl Stops {
         self.told.extend(before.told.map(|at| (keys(), at)));
         self.commanded.extend(before.commanded.then(keys));
         self.commanded_last.extend(before.commanded_last.then(keys));
+        self.started_by_others.extend(before.believed.then(keys)); // (scenario 907)
     }
 
     /// The controller may start it, though it need not.
