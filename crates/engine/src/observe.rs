@@ -188,8 +188,10 @@ impl Engine {
         }
         let last_list = senses.inventory.or(senses.heard_before).or(senses.known_before);
         senses.listed_before = last_list;
-        // What waited for a word of the host since its silence goes on (scenario 750).
-        let anew = senses.heard_before.is_some_and(|before| senses.inventory <= Some(before) && before < asked_at);
+        // What waited for a word of the host since its silence goes on (scenario 750), or since the controller slept (scenario 911).
+        let since = |silence: Time| senses.inventory <= Some(silence) && silence < asked_at;
+        let slept = Some(self.asleep_at).filter(|asleep| *asleep < self.awake_since);
+        let anew = senses.heard_before.is_some_and(since) || slept.is_some_and(since);
         let first = senses.inventory.replace(asked_at).is_none();
         let before = std::mem::replace(&mut senses.listed, domains.clone());
         if self.belief.unknown_runs.get(host).is_some_and(|at| *at < asked_at) {
