@@ -46,6 +46,9 @@ impl Engine {
             return; // the next inventory introduces it, if it is news at all
         }
         if self.is_namesake(workload, host) {
+            if matches!(change, DomainChange::State(state) if state.is_live()) && self.counts(host) {
+                self.unsettle(workload, host, self.now); // or it is this one, in the place of the other (scenario 912)
+            }
             return;
         }
         if !self.counts(host) {

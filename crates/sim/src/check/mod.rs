@@ -393,6 +393,7 @@ impl Checker {
             Truth::Moved { guest, to, by, .. } => {
                 self.moves.went_away(guest);
                 self.last_ran.insert(guest.clone(), to.clone());
+                self.stops.moved(guest);
                 // What arrives had begun to leave before an operator said stop (scenario 804).
                 if *by == Starter::Person && !self.stops.commanded_off(guest) {
                     self.stops.over(guest);

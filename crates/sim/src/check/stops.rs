@@ -234,6 +234,11 @@ impl Stops {
         }
     }
 
+    /// It went elsewhere: a shutdown that it was asked for on its host before is over (scenario 913).
+    pub fn moved(&mut self, workload: &WorkloadId) {
+        self.own_shutdown.remove(workload);
+    }
+
     /// The controller starts it itself: what others did before is over.
     pub fn started_by_controller(&mut self, workload: &WorkloadId) {
         self.started_by_others.remove(workload);
