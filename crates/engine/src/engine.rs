@@ -102,6 +102,7 @@ impl Engine {
         let before = self.now;
         self.now = self.now.max(now);
         if slept > self.spec.detection.heartbeat_every.times(SLEPT_HEARTBEATS).max(Span::secs(2)) {
+            self.age_until(before);
             (self.awake_since, self.asleep_at) = (self.now, before);
             self.watch_all_anew();
             self.belief.hosts.change_all(|record| _ = record.unheard_since.get_or_insert(before));
@@ -322,6 +323,7 @@ impl Engine {
             was_off,
             left_its_mark: false,
             waited: Span::ZERO,
+            waited_awake: Span::ZERO,
             ended: None,
         });
         self.agenda.expect(id, deadline);

@@ -56,8 +56,11 @@ impl Engine {
         let watched = self.belief.host_senses.get(host).map(|senses| senses.watched_since);
         // But what had its time in the term before is over (scenario 590), if its host was in sight then (scenario 751).
         let over = |order: &OrderRecord, given_up: Time, hung_until: Time| {
-            let waited =
-                if hung_until > given_up { self.in_sight_before_since(host, hung_until) } else { order.waited };
+            let waited = if hung_until > given_up {
+                self.in_sight_before_since(host, hung_until)
+            } else {
+                order.waited + order.waited_awake
+            };
             waited > STOP_MAY_COME
         };
         // Out of sight, or if its event was lost, it may have ended at any time since it was seen there last (scenarios 627 and 851).

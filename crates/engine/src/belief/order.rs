@@ -29,6 +29,9 @@ pub(crate) struct OrderRecord {
     /// For how long its host was in sight after it ended, in terms of the controller before this one.
     #[serde(default)]
     pub waited: Span,
+    /// The same in this term, up to the last time that the controller fell asleep.
+    #[serde(skip)]
+    pub waited_awake: Span,
     /// When and how it ended.
     pub ended: Option<(Time, Outcome)>,
 }

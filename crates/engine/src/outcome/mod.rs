@@ -28,11 +28,12 @@ pub(crate) use workload::MOVE_PAUSE;
 use workload::{LATE_START, Sent};
 
 use crate::{
-    belief::{AskedFor, OrderRecord},
+    belief::{AskedFor, OrderRecord, Sight},
     engine::Engine,
 };
 use mainstay_model::{
-    Action, ActionId, Detail, EventKind, FailureKind, Outcome, PowerState, Severity, Span, Subject, WorkloadId,
+    Action, ActionId, Detail, EventKind, FailureKind, HostId, Outcome, PowerState, Severity, Span, Subject, Time,
+    WorkloadId,
 };
 
 /// Orders that ended are shown until so many others have: a person who waits for one asks within seconds, while hundreds of
@@ -238,15 +239,28 @@ impl Engine {
     /// What the term before saw of a host counts for the orders there whose outcome was unknown by then, however many terms that takes
     /// (scenario 882).
     fn age_what_is_unknown(&mut self) {
+        let lasted = |engine: &Engine, host: &HostId, at: Time| engine.in_sight_before_since(host, at);
+        self.age_by(lasted, |order, lasted| order.waited = order.waited + lasted);
+    }
+
+    /// So does what was seen of it until the controller fell asleep (scenario 914).
+    pub(crate) fn age_until(&mut self, asleep_at: Time) {
+        let lasted = |engine: &Engine, host: &HostId, at: Time| {
+            let began = engine.belief.meta.began_at.unwrap_or_default();
+            let in_sight = engine.sight(host) == Sight::Heard;
+            if in_sight { asleep_at.since(at.max(engine.awake_since).max(began)) } else { Span::ZERO }
+        };
+        self.age_by(lasted, |order, lasted| order.waited_awake = order.waited_awake + lasted);
+    }
+
+    fn age_by(&mut self, lasted: impl Fn(&Engine, &HostId, Time) -> Span, add: impl Fn(&mut OrderRecord, Span)) {
         let unknown = self.belief.orders.values().filter_map(|order| match order.ended {
-            Some((at, Outcome::Unknown { .. })) => {
-                Some((order.order.id, self.in_sight_before_since(order.acts_at()?, at)))
-            }
+            Some((at, Outcome::Unknown { .. })) => Some((order.order.id, lasted(self, order.acts_at()?, at))),
             _ => None,
         });
         for (id, lasted) in unknown.filter(|(_, lasted)| *lasted > Span::ZERO).collect::<Vec<_>>() {
             if let Some(order) = self.belief.orders.get_mut(&id) {
-                order.waited = order.waited + lasted;
+                add(order, lasted);
             }
         }
     }

@@ -439,7 +439,9 @@ impl Checker {
         let uuid = world.guests.get(guest).map(|it| &it.uuid);
         let as_another = uuid.is_some() && self.uuids.get(guest).is_some_and(|told| Some(told) != uuid);
         let stopped = self.stops.commanded_off(guest) || on_record && !as_a_persons;
-        let late = by == Starter::Controller && stopped && !as_another;
+        // A person's start where one of the controller's own hangs can't be told from that one (scenario 915).
+        let as_ours = by == Starter::Person && on_record && self.evidence.may_come(guest, host);
+        let late = by == Starter::Controller && stopped && !as_another || as_ours;
         if !late {
             self.stops.started(guest);
         }
