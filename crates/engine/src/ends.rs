@@ -144,15 +144,15 @@ impl Engine {
                 // The target of a migration, which never ran: libvirt ends it when the source is gone, and no person wanted that, unless
                 // one stopped it there (scenario 816).
                 match record.stopped_on.clone() {
-                    Some((there, how)) => self.stopped_by_person(&there, workload, how),
+                    Some((there, how)) => self.stopped_some_time_ago(&there, workload, how),
                     None => self.trouble(workload, Cause::HostLost),
                 }
             } else if let Some((there, how)) = self.stopped_where_it_began(workload, host, last_seen) {
-                self.stopped_by_person(&there, workload, how);
+                self.stopped_some_time_ago(&there, workload, how);
             } else if matches!(reason, OffReason::Unknown | OffReason::Undefined)
                 && let Some((there, how)) = self.stopped_elsewhere_since(workload, host, last_seen)
             {
-                self.stopped_by_person(&there, workload, how);
+                self.stopped_some_time_ago(&there, workload, how);
             } else {
                 self.fell(host, workload, reason, whose);
             }
@@ -185,7 +185,7 @@ impl Engine {
         self.agenda.touch(workload);
     }
 
-    /// The last order there is a start, and our stop by force before it was done a moment ago; nobody had asked it to shut down. Another
+    /// The last order there is a start, and our stop by force before it was done a moment ago, and no shutdown was asked for. Another
     /// word than *destroyed* shows that its owner was faster (scenario 905).
     fn forced_before_this_start(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let asked = self.belief.workloads.get(workload).is_none_or(|record| record.asked.is_some());
@@ -367,6 +367,16 @@ impl Engine {
         match last.filter(|_| in_trouble) {
             Some(rung) => self.try_again(workload, rung),
             None => self.trouble(workload, Cause::StartFailed),
+        }
+    }
+
+    /// A person stopped it, and that is acted on only now: when it was is not known any more, and its host may be shut down since
+    /// (scenario 916).
+    pub(crate) fn stopped_some_time_ago(&mut self, host: &HostId, workload: &WorkloadId, how: StoppedHow) {
+        self.stopped_by_person(host, workload, how);
+        if let Some(record) = self.belief.workloads.get_mut(workload) {
+            record.stopped_on = None;
+            record.ended_unseen = true;
         }
     }
 

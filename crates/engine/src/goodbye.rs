@@ -202,7 +202,9 @@ impl Engine {
             let mut told =
                 self.orders_there(workload, host).filter(|it| it.order.action.may_run_on().is_some()).peekable();
             // What is open may be a resume, which the journal does not keep.
-            let is_open = |last: &&OrderRecord| matches!(last.ended, Some((_, Outcome::Unknown { .. })));
+            let is_open = |last: &&OrderRecord| {
+                matches!(last.ended, Some((_, Outcome::Unknown { .. }))) && !self.came_through(last)
+            };
             let known = match open {
                 Some(open) => open.since + off_by < booted_at || told.peek().is_some_and(is_open),
                 None => told.peek().is_some(),

@@ -581,20 +581,15 @@ impl Engine {
             && record.want == Want::Running
             && let Some((host, how)) = stopped_on.clone().or_else(|| after_start.clone())
         {
-            self.stopped_by_person(&host, workload, how);
+            self.stopped_some_time_ago(&host, workload, how);
             if let Some(record) = self.belief.workloads.get_mut(workload) {
-                (record.stopped_on, record.trying) = (None, None);
+                record.trying = None;
             }
         } else if nowhere && untold && record.want == Want::Running {
             let migrated =
                 || self.shut_down_where_it_was_to_leave(workload).or_else(|| self.stopped_where_it_arrived(workload));
             match stopped_on.or(after_start).or_else(migrated) {
-                Some((host, how)) => {
-                    self.stopped_by_person(&host, workload, how);
-                    if let Some(record) = self.belief.workloads.get_mut(workload) {
-                        record.stopped_on = None;
-                    }
-                }
+                Some((host, how)) => self.stopped_some_time_ago(&host, workload, how),
                 None => self.trouble(workload, self.fell_after_sure_start(workload, host)),
             }
         } else if untold

@@ -366,7 +366,7 @@ impl Engine {
 
     /// A start of ours that is done; or nothing else could have been running there, and its host reported since then that it runs,
     /// whatever became of the answer (scenarios 661 and 662).
-    fn came_through(&self, order: &OrderRecord) -> bool {
+    pub(crate) fn came_through(&self, order: &OrderRecord) -> bool {
         let Some((workload, host)) = order.order.action.workload().zip(order.acts_at()) else { return false };
         let seen_to_run = || {
             self.belief.workloads.get(workload).is_some_and(|record| {

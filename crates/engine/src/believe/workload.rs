@@ -210,7 +210,7 @@ impl Engine {
             return false;
         }
         let Some((host, how)) = record.stopped_on.take() else { return false };
-        self.stopped_by_person(&host, workload, how);
+        self.stopped_some_time_ago(&host, workload, how);
         true
     }
 

@@ -156,7 +156,7 @@ impl Engine {
             if home_counts && ran_here {
                 record.came_from.get_or_insert_with(|| host.clone());
             }
-            // Powered on after a person's stop, and nobody saw it come up: that stop is the last that is known of it (scenario 880).
+            // Powered on after a person's stop, and not seen to come up: that stop is the last that is known of it (scenario 880).
             let still_stopped = told_to_start
                 && record
                     .trouble
@@ -165,7 +165,7 @@ impl Engine {
             let nowhere = record.want == Want::Running && record.may_run_on.is_empty();
             if nowhere && still_stopped {
                 if let Some((on, how)) = record.stopped_on.take() {
-                    self.stopped_by_person(&on, &workload, how); // its policy says by now that it stays off (scenario 910)
+                    self.stopped_some_time_ago(&on, &workload, how); // its policy says by now that it stays off (scenario 910)
                 }
             } else if nowhere {
                 let well_until = self.last_well(&workload).unwrap_or(well_until);

@@ -241,7 +241,7 @@ impl Engine {
         let nowhere = record.may_run_on.is_empty() && record.unsettled.is_empty() && record.want == Want::Running;
         if nowhere && let Some((there, how)) = record.stopped_on.take() {
             record.trying = None;
-            return self.stopped_by_person(&there, workload, how);
+            return self.stopped_some_time_ago(&there, workload, how);
         }
         record.moving = None;
         // It ran after the last try of its ladder, and an operator had it restarted: the last start is the one that failed

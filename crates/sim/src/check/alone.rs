@@ -128,8 +128,12 @@ impl Checker {
             Starter::Autostart => self.alone.knows_autostart(world, guest, host) && self.is_managed(world, guest),
             Starter::Person | Starter::Storage => false,
         };
-        let late = || self.was_called_off_with_its_start(guest, host) || self.woke_up_with_its_start(guest, host);
-        let counts = counts && !(by == Starter::Controller && late());
+        let woke_up = by == Starter::Controller && self.woke_up_with_its_start(guest, host);
+        if woke_up {
+            self.alone.resumed.insert((guest.clone(), host.clone()), None); // as what ran there before (scenario 917)
+        }
+        let late = woke_up || by == Starter::Controller && self.was_called_off_with_its_start(guest, host);
+        let counts = counts && !late;
         if let Some(other) = self.true_others(world, guest, host, Known::WhenOrdered).first().filter(|_| counts) {
             let text = format!("{guest} began to execute on {host} (by {by}) while it executes on {other}");
             self.violate(world, Rule::NeverTwice, text);

@@ -44,7 +44,7 @@ impl Checker {
                 .as_ref()
                 .and_then(|twin| world.guests.get(twin))
                 .is_some_and(|twin| !twin.processes.is_empty());
-            // Mended by a person, and reverted to a point that loops as well: it is tried until the ladder ends (scenario 873).
+            // Repaired by a person, and reverted to a point that loops as well: it is tried until the ladder ends (scenario 873).
             let loops_again = guest.disk.loops;
             // The only VM of that name that the controller has seen is another one.
             let never_seen = self.uuids.get(name).is_some_and(|uuid| *uuid != guest.uuid);

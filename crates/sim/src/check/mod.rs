@@ -446,7 +446,7 @@ impl Checker {
             self.stops.started(guest);
         }
         // What its host started alone the controller still restarts, if an operator asked for that (scenario 520).
-        // A stop that an operator asked for and that is still being tried ends by no start that nobody told of (scenarios 871 and 872).
+        // A stop that an operator asked for and that is still being tried ends by no start that the controller was not told of (scenarios 871 and 872).
         let unaware = by == Starter::Person && self.stops.is_being_stopped(guest);
         if !late && !unaware && by != Starter::Autostart {
             self.signs.started(guest, by == Starter::Person && self.evidence.may_come(guest, host));

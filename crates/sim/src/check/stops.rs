@@ -94,7 +94,7 @@ struct BeforeRevert {
     told: Option<Time>,
     commanded: bool,
     commanded_last: bool,
-    /// Others had started it since, and nobody had told of that.
+    /// Others had started it since, and the controller was not told.
     believed: bool,
 }
 
