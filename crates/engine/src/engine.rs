@@ -312,6 +312,8 @@ impl Engine {
         }
         let incident = self.incident_of(&subject);
         self.note(EventKind::Ordered, Severity::Green, subject, action.to_string());
+        let senses = action.workload().and_then(|workload| self.belief.workload_senses.get(workload));
+        let points_listed = senses.is_some_and(|senses| senses.points_listed.is_some());
         let order = Order { id, epoch: self.belief.meta.epoch, action, deadline };
         self.belief.order_left(OrderRecord {
             order: order.clone(),
@@ -321,6 +323,7 @@ impl Engine {
             doubted,
             had_it,
             was_off,
+            points_listed,
             left_its_mark: false,
             waited: Span::ZERO,
             waited_awake: Span::ZERO,

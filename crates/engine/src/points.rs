@@ -2,7 +2,7 @@
 //! was known to exist; what is lost is said until there is another good one.
 
 use crate::{
-    belief::{AskedFor, PointKey, Reverted, Sight, Want},
+    belief::{AskedFor, OrderRecord, PointKey, Reverted, Sight, Want},
     engine::Engine,
 };
 use mainstay_model::{
@@ -177,11 +177,17 @@ impl Engine {
     /// What a revert set aside is there, and its answer was lost: it was carried out. If an operator asked for it, it is not made again;
     /// whether it came up after that its host's next list tells (scenario 903).
     fn revert_left_its_mark(&mut self, workload: &WorkloadId, host: &HostId) {
-        let last = self.orders_there(workload, host).next().filter(|last| {
-            let unknown = matches!(last.ended, Some((_, Outcome::Unknown { .. })));
-            unknown && matches!(last.order.action, Action::Revert { .. })
-        });
-        let Some(last) = last.map(|last| last.order.id) else { return };
+        let in_doubt = |order: &OrderRecord| {
+            let unknown = matches!(order.ended, Some((_, Outcome::Unknown { .. })));
+            unknown && matches!(order.order.action, Action::Revert { .. })
+        };
+        // It may be of one before, if no list had come since, or that one may have come late.
+        let newest: Vec<&OrderRecord> = self.orders_there(workload, host).take(2).collect();
+        let last = match newest.as_slice() {
+            [last, before] if in_doubt(last) && last.points_listed && !in_doubt(before) => last.order.id,
+            [last] if in_doubt(last) && last.points_listed => last.order.id,
+            _ => return,
+        };
         if let Some(last) = self.belief.orders.get_mut(&last) {
             last.left_its_mark = true;
         }

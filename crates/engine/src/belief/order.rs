@@ -23,6 +23,9 @@ pub(crate) struct OrderRecord {
     /// How it was off there before the order left, as its host had said.
     #[serde(default)]
     pub was_off: Option<OffReason>,
+    /// A list of the workload's recovery points had come in the term that gave it: what such lists show anew is of later.
+    #[serde(default)]
+    pub points_listed: bool,
     /// It was never answered, and what it set aside is there: it was carried out.
     #[serde(default)]
     pub left_its_mark: bool,

@@ -156,12 +156,12 @@ impl Engine {
         unclear.filter(|_| watched > 1 && silent * 100 > watched * u64::from(detection.cut_off_percent))
     }
 
-    /// It was called off, and has not booted since: it was never off, whatever its fence device said. So what it was told to start before
+    /// It was called off, and has not booted since for certain: it was never off, whatever its fence device said. So what it was told to start before
     /// that, and never answered, may come yet (scenario 878).
     fn doubt_what_it_was_told(&mut self, host: &HostId) {
         let Some(record) = self.belief.hosts.get(host) else { return };
-        let (Some(off_at), Some(booted_at)) = (record.called_off_at, record.booted_at) else { return };
-        if booted_at > off_at {
+        let Some(off_at) = record.called_off_at else { return };
+        if record.booted_at.is_some_and(|booted| booted > off_at + self.boot_time_off_by(booted)) {
             return;
         }
         let may_come = |order: &&OrderRecord| {
