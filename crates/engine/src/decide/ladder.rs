@@ -21,6 +21,8 @@ use std::collections::BTreeMap;
 /// A guest whose disk had no room is resumed again after this, then after twice as long, and so on up to the limit.
 const ROOM_PAUSE: Span = Span::secs(5);
 const ROOM_PAUSE_LIMIT: Span = Span::minutes(1);
+/// So many tries that still count, in a trouble that is older than all that do, and a person is called.
+const TRIED_AGAIN: usize = 3;
 /// Bound for a picture of a console; a hypervisor that is stuck takes none.
 const PICTURE_TIMEOUT: Span = Span::secs(2);
 
@@ -182,10 +184,8 @@ impl Engine {
         let Some(record) = self.belief.workloads.get(workload) else { return false };
         let trouble = record.trouble.as_ref().filter(|trouble| trouble.started_at.is_none());
         let oldest = self.now - self.recovery(workload).window;
-        match (trouble, record.attempts.as_slice()) {
-            (Some(trouble), [_, _, .., last]) => trouble.since <= oldest && oldest < last.at,
-            _ => false,
-        }
+        let lasts = trouble.is_some_and(|trouble| trouble.since <= oldest);
+        lasts && record.attempts.iter().filter(|attempt| attempt.at > oldest).count() >= TRIED_AGAIN
     }
 
     fn call_a_person(&mut self, workload: &WorkloadId) {

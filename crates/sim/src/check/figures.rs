@@ -136,9 +136,7 @@ impl Figures {
 
     /// The controller writes of it.
     pub fn recorded(&mut self, workload: &str, now: Time) {
-        if !self.on_record.keys().any(|known| known.as_str() == workload) {
-            self.on_record.insert(WorkloadId::from(workload), now);
-        }
+        self.on_record.entry(WorkloadId::from(workload)).or_insert(now);
     }
 
     /// A memory that was put back holds incidents that are not over.
@@ -177,7 +175,8 @@ impl Figures {
         if ever_well && !known {
             return Some(format!("{vm} is down since {} s by its incident, and was down before", seconds(from)));
         }
-        let down = |back: &Time| !self.was_well(vm, *back) && !self.tells_another(incident, vm, *back);
+        let well = |back: &Time| self.was_well(vm, *back) || self.was_left_off(vm, *back);
+        let down = |back: &Time| !well(back) && !self.tells_another(incident, vm, *back);
         let back = hit.back_at().filter(down)?;
         Some(format!("{vm} is back at {} s by its incident, and was not", seconds(back)))
     }

@@ -45,7 +45,7 @@ impl Checker {
                 .and_then(|twin| world.guests.get(twin))
                 .is_some_and(|twin| !twin.processes.is_empty());
             // Repaired by a person, and reverted to a point that loops as well: it is tried until the ladder ends (scenario 873).
-            let loops_again = guest.disk.loops;
+            let loops_again = guest.disk.loops && self.reverted_to_a_loop.contains(name);
             // The only VM of that name that the controller has seen is another one.
             let never_seen = self.uuids.get(name).is_some_and(|uuid| *uuid != guest.uuid);
             if !managed || unprotected || removed || left_off || runs_renamed || never_seen || loops_again {

@@ -125,6 +125,8 @@ pub(crate) struct Checker {
     sizes: Sizes,
     /// Workloads that were rightly down when all should run: what becomes of them later is no restlessness.
     excused: BTreeSet<WorkloadId>,
+    /// Reverted last to a point that boots in circles.
+    reverted_to_a_loop: BTreeSet<WorkloadId>,
     /// Highest of which an order left.
     epoch: Epoch,
     /// Orders of the present controller are of this epoch or a later one.
@@ -412,6 +414,13 @@ impl Checker {
             Truth::Ended { guest, why, .. } => {
                 self.goodbyes.ended(guest, world.now);
                 self.stops.ended(guest, *why, world.now);
+            }
+            Truth::Reverted { guest, .. } => {
+                if world.guests.get(guest).is_some_and(|guest| guest.disk.loops) {
+                    self.reverted_to_a_loop.insert(guest.clone());
+                } else {
+                    self.reverted_to_a_loop.remove(guest);
+                }
             }
             Truth::PersonStopped { guest } => self.stops.happened(guest, world.now),
             Truth::Redefined { guest, .. } => self.stops.redefined(guest, world.now),
