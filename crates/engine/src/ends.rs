@@ -27,7 +27,10 @@ impl Engine {
         let might_run_here = record.may_run_on.contains(host);
         let unsettled = record.unsettled.contains_key(host) || record.pending_on.contains(host);
         let starting = self.starting_there(workload, host);
-        if let Some(how) = self.stopped_after_doubtful_start(workload, host).filter(|_| unsettled && !starting) {
+        // If it runs elsewhere, in sight, one of two was stopped (scenario 920).
+        let one_of_two = record.may_run_on.iter().any(|other| other != host && self.runs_in_sight(workload, other));
+        let doubtful = unsettled && !starting && !one_of_two;
+        if let Some(how) = self.stopped_after_doubtful_start(workload, host).filter(|_| doubtful) {
             self.stopped_by_person(host, workload, how);
             if let Some(record) = self.belief.workloads.get_mut(workload) {
                 record.ended_unseen = !was_live; // when that was is not known (scenario 674)
