@@ -19,8 +19,8 @@ use crate::{
     explain::{Doing, WaitingOn},
 };
 use mainstay_model::{
-    Action, ActionId, Cause, EventKind, Failure, FailureKind, HostId, Proof, Severity, Span, StopHow, Subject,
-    WorkloadId, spec::Rung,
+    Action, ActionId, Cause, EventKind, Failure, FailureKind, HostId, Outcome, Proof, Severity, Span, StopHow, Subject,
+    Time, WorkloadId, spec::Rung,
 };
 
 /// A revert that its host refused or undid is tried so often.
@@ -32,6 +32,8 @@ const WANTED_FOR: Span = Span::minutes(30);
 /// The first pause before another try; it doubles.
 const PAUSE: Span = Span::secs(10);
 const LONGEST_PAUSE: Span = Span::minutes(2);
+/// A list of recovery points comes within this; a revert of which no answer came shows in it.
+const POINTS_LISTED_WITHIN: Span = Span::secs(30);
 /// Bound for a revert that an operator asked for.
 const REVERT_TIMEOUT: Span = Span::minutes(5);
 
@@ -151,6 +153,9 @@ impl Engine {
                 if let Some(waiting) = waiting(WaitingOn::Backoff { rung: Rung::Revert }) {
                     return Some(waiting);
                 }
+                if let Some(until) = self.may_be_reverted(workload, &host).filter(|_| asked.in_doubt) {
+                    return Some(Doing::Waiting { on: WaitingOn::Answer { host }, until: Some(until) });
+                }
                 let action = Action::Revert { workload: workload.clone(), host, point, keep_broken };
                 Some(self.ordered(action, REVERT_TIMEOUT))
             }
@@ -163,6 +168,17 @@ impl Engine {
                 waiting(WaitingOn::StopAgain).or_else(|| Some(self.stop_for_restart(workload, host, how)))
             }
         }
+    }
+
+    /// Until when it is waited for a list of its recovery points that shows whether the last revert there was carried out: a second one
+    /// loses what was written since (scenario 923).
+    fn may_be_reverted(&self, workload: &WorkloadId, host: &HostId) -> Option<Time> {
+        let last = self.orders_there(workload, host).next()?;
+        let reverts = matches!(last.order.action, Action::Revert { .. });
+        let (at, outcome) = last.ended.as_ref().filter(|_| reverts)?;
+        let listed = self.belief.workload_senses.get(workload).and_then(|senses| senses.points_listed);
+        let until = *at + POINTS_LISTED_WITHIN;
+        (matches!(outcome, Outcome::Unknown { .. }) && listed <= Some(*at) && until > self.now).then_some(until)
     }
 
     fn stop_for_restart(&mut self, workload: &WorkloadId, host: &HostId, how: StopHow) -> Doing {

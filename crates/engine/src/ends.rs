@@ -325,7 +325,8 @@ impl Engine {
         }
         let record = self.belief.workloads.get(workload)?;
         let senses = self.belief.workload_senses.get(workload)?;
-        let since = |seen: &Seen| last_seen.is_some_and(|last| seen.since > last);
+        let since =
+            |seen: &Seen| last_seen.is_some_and(|last| seen.since > last && (seen.ended || seen.not_before > last));
         // What it left behind on a host says how it ended there, long ago (scenario 435).
         let elsewhere = |other: &HostId| other != host && !record.left.contains(other);
         senses.seen.iter().filter(|(other, seen)| elsewhere(other) && since(seen)).find_map(|(other, seen)| {

@@ -38,6 +38,9 @@ impl Checker {
                 || self.stays_off_as_backed_up(name);
             // An operator's restart and an unseen shutdown: which came first is not known (scenario 633).
             let left_off = left_off || self.is_on_record_as_stopped(name) && self.stops.asked_unaware(name);
+            // A start of the controller's own, by a policy that is gone, came through and ended, and nothing was told of that (scenario 922).
+            let untold = self.began.get(name).is_some_and(|began| self.told_live.get(name).is_none_or(|at| at < began));
+            let left_off = left_off || self.is_on_record_as_stopped(name) && untold;
             // A person renamed it: it runs under its other name, and never under both. Whether it is well there is that one's affair.
             let runs_renamed = guest
                 .twin

@@ -112,6 +112,8 @@ pub(crate) struct Checker {
     recorded: BTreeMap<WorkloadId, Recorded>,
     /// When the controller was last told that it runs.
     told_live: BTreeMap<WorkloadId, Time>,
+    /// When each began to execute last, by a start of the controller's own.
+    began: BTreeMap<WorkloadId, Time>,
     /// Told to run since the controller's memory was put back.
     live_since_put_back: BTreeSet<WorkloadId>,
     /// When the memory was put back, and the hosts that listed their VMs since the last moment at which they may have carried
@@ -436,8 +438,10 @@ impl Checker {
         self.last_ran.insert(guest.clone(), host.clone());
         self.alone.started(guest, host);
         if by != Starter::Controller {
+            self.began.remove(guest);
             self.stops.started_by_others(guest);
         } else {
+            self.began.insert(guest.clone(), world.now);
             self.stops.started_by_controller(guest);
         }
         // A start that left before an operator said stop, or before a person's stop was on record, does not end that wish (scenario 818).
@@ -549,6 +553,7 @@ impl Checker {
         let entry = change.body.as_deref().and_then(|body| serde_json::from_str::<Journaled>(body).ok());
         if let Some(Journaled { order, ended: None }) = &entry {
             self.reverts.decided(&order.action, world.now); // also if the controller dies before it leaves
+            self.stops.decided(&order.action, world.now);
             if let Action::Fence { host, .. } = &order.action {
                 self.fence_decided(world, host);
             }

@@ -289,17 +289,23 @@ impl Stops {
         self.commanded.contains(workload)
     }
 
+    /// The controller has it on record that it stops it, whether the order leaves or not (scenario 921). What was told in that very step may
+    /// have come after that, for the controller (scenario 795).
+    pub fn decided(&mut self, action: &Action, now: Time) {
+        let Some((workload, word)) = word_of(action) else { return };
+        let said = self.words.get(workload).and_then(|words| words.get(action.host())).copied();
+        let at_once = said.is_some_and(|(state, at)| at == now && state == DomainState::Off(word));
+        if at_once && self.told.get(workload) == Some(&now) {
+            self.told.remove(workload);
+            self.ended_beside_own.insert(workload.clone());
+        }
+    }
+
     /// The controller stops it itself: the host's next word is not a person's.
     pub fn ordered(&mut self, order: &Order, now: Time) {
+        self.decided(&order.action, now);
         if let Some((workload, word)) = word_of(&order.action) {
-            let said = self.words.entry(workload.clone()).or_default().remove(order.action.host());
-            // Told in the step that gave the order: for the controller it may have come after that (scenario 795).
-            if self.told.get(workload) == Some(&now)
-                && said.is_some_and(|(state, at)| at == now && state == DomainState::Off(word))
-            {
-                self.told.remove(workload);
-                self.ended_beside_own.insert(workload.clone());
-            }
+            self.words.entry(workload.clone()).or_default().remove(order.action.host());
             self.own.insert(workload.clone(), (now, word));
             self.started_by_others.remove(workload);
         }
