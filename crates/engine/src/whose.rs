@@ -277,7 +277,9 @@ impl Engine {
         if record.host.as_ref() != Some(host) {
             // A person who took it elsewhere may have left it here as well (scenario 675).
             let newest = self.belief.acts_on(workload).next_back().is_some_and(|last| last.acts_at() == Some(host));
-            return newest && !*had_it;
+            // Also if what was new there was the first of some starts in a row (scenario 925).
+            let row = orders.take_while(|before| matches!(before.order.action, Action::Start { .. }));
+            return newest && (!*had_it || row.into_iter().any(|before| !before.had_it));
         }
         let since = record.trouble.as_ref().map(|trouble| trouble.since).unwrap_or_default();
         // What had left its word by then did not leave this one (scenario 870).

@@ -170,7 +170,11 @@ impl Engine {
                 Action::Start { host: there, .. } | Action::Revert { host: there, .. } => *there == *host,
                 _ => false,
             };
-            there && unknown && order.ordered_at <= off_at && order.order.deadline > self.now
+            there
+                && unknown
+                && order.ordered_at <= off_at
+                && order.order.deadline > self.now
+                && !self.came_through(order)
         };
         let told = self.belief.orders.values().filter(may_come);
         let told = told.filter_map(|it| Some((it.order.action.workload()?.clone(), it.order.deadline)));

@@ -7,7 +7,7 @@
 
 use super::{Next, PlaceFor, request::has_its_place, waiting_until};
 use crate::{
-    belief::{Attempt, Purpose, Trying},
+    belief::{Attempt, Purpose, Trying, Want},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn},
 };
@@ -239,15 +239,16 @@ impl Engine {
         Next::Is(self.order_life(action, bound, because))
     }
 
-    /// What may run on a host, this workload included, fits there beside what was only stopped there to be started again (scenario 828);
+    /// What may run on a host, this workload included, fits there beside what is off there and to be started again (scenarios 828 and 927);
     /// at home it has its place anyway.
     fn keeps_its_room(&self, workload: &WorkloadId, host: &HostId) -> bool {
         if self.belief.workloads.get(workload).is_some_and(|record| record.host.as_ref() == Some(host)) {
             return true;
         }
         let comes_back = self.belief.workloads.values().filter(|record| {
-            let stopped = record.may_run_on.is_empty() && self.only_stopped(&record.workload).is_some();
-            stopped && record.host.as_ref() == Some(host) && has_its_place(record, host)
+            let falls = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
+            let comes = record.may_run_on.is_empty() && record.want == Want::Running && falls;
+            comes && record.workload != *workload && record.host.as_ref() == Some(host) && has_its_place(record, host)
         });
         let needed = comes_back.fold(self.used(host), |sum, record| sum.plus(self.needs(record)));
         self.capacity(host).lacks(needed).is_none()

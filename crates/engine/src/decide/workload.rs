@@ -152,14 +152,18 @@ impl Engine {
         }
     }
 
-    /// It is on one host, and another was told to start it and never answered: that start may still be carried out. The
+    /// Another host was told to start it and never answered: that start may still be carried out. The
     /// removal of the definition there waits for the start, and ends it (scenario 280).
     fn end_hanging_starts(&mut self, workload: &WorkloadId, hosts: &[HostId]) -> Option<Doing> {
         let record = self.belief.workloads.get(workload)?;
         let (there, hanging): (Vec<&HostId>, Vec<&HostId>) =
             hosts.iter().partition(|host| self.seen_live(workload, host));
-        let one = !there.is_empty() && hanging.iter().all(|host| record.pending_on.contains(*host));
-        let host = hanging.first().filter(|_| one && self.manages(workload))?;
+        let pending = hanging.iter().all(|host| record.pending_on.contains(*host));
+        // Where it runs nowhere, and more than one start hangs, all but one are ended, and that one is gone on with (scenario 926).
+        let kept = hanging.iter().find(|host| record.host.as_ref() == Some(**host)).or(hanging.first()).copied();
+        let hanging: Vec<&HostId> = hanging.into_iter().filter(|it| !there.is_empty() || Some(*it) != kept).collect();
+        let wanted = !there.is_empty() || record.want == Want::Running;
+        let host = hanging.first().filter(|_| pending && wanted && self.manages(workload))?;
         for host in &hanging {
             self.order_side(Action::Undefine { workload: workload.clone(), host: (*host).clone() });
         }
