@@ -256,11 +256,18 @@ impl Engine {
             let trouble = record.trouble.as_ref().filter(|trouble| trouble.cause == Cause::HostShutdown);
             let waits = trouble.is_some_and(|it| it.started_at.is_none() && it.since.min(it.well_until) > ran_since);
             // It went with this one, and not with that before its last start (scenario 823).
-            // It may be started elsewhere yet, by a call that hangs (scenario 908).
-            let hangs = |on: &HostId| record.pending_on.contains(on) || record.unsettled.contains_key(on);
+            // It may be started elsewhere yet: by a call that hangs (scenario 908), or by one under way (scenario 928).
+            let starting = |on: &HostId| on != host && self.starting_there(&record.workload, on);
+            let hangs =
+                |on: &HostId| record.pending_on.contains(on) || record.unsettled.contains_key(on) || starting(on);
             let off = record.may_run_on.iter().all(hangs);
             let here = record.host.as_ref() == Some(host) && record.left.contains(host) && off;
-            waits && here && record.want == Want::Running && self.life_order(&record.workload).is_none()
+            let idle = match self.life_order(&record.workload).map(|it| &it.order.action) {
+                None => true,
+                Some(Action::Start { host: there, .. }) => there != host && record.asked.is_none(),
+                Some(_) => false,
+            };
+            waits && here && record.want == Want::Running && idle
         });
         let went: Vec<WorkloadId> = went.map(|record| record.workload.clone()).collect();
         for workload in went {
@@ -280,6 +287,12 @@ impl Engine {
                 }
                 Some(_) => continue,
             };
+            if self.life_order(&workload).is_some()
+                && let Some(record) = self.belief.workloads.get_mut(&workload)
+            {
+                record.stopped_on = Some((host.clone(), how)); // if that start fails, it is off as a person wants it
+                continue;
+            }
             self.stopped_by_person(host, &workload, how);
             if let Some(record) = self.belief.workloads.get_mut(&workload) {
                 record.trying = None;

@@ -53,7 +53,10 @@ impl Engine {
         let fell_at = fell.filter(|_| !record.may_run_on.contains(host)).map(|trouble| trouble.since);
         // Or the last known run was there: its end is what is reported (scenario 596).
         // What failed to start was known to have ended before that (scenario 810).
-        let known_off = trouble.is_some_and(|it| it.cause == Cause::StartFailed);
+        // So was what was off when an order of ours to start it left (scenario 929).
+        let off_by_then = |order: &OrderRecord| order.was_off.is_some() && record.runs_since < Some(order.ordered_at);
+        let known_off = trouble.is_some_and(|it| it.cause == Cause::StartFailed)
+            || self.orders_there(workload, host).next().is_some_and(off_by_then);
         let ran_here = record.runs_since.filter(|_| home && !known_off && record.began_on.as_ref() == Some(host));
         // Or it ran out of sight when a start elsewhere found its disk in use (scenario 889).
         let silent_since = self.belief.host_senses.get(host).and_then(|senses| senses.heard_before);

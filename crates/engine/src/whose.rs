@@ -345,8 +345,10 @@ impl Engine {
             let record = self.belief.workloads.get(workload);
             record.is_some_and(|it| it.began_on.as_ref() == Some(host) && it.runs_since > Some(order.ordered_at))
         };
-        // Whether what a revert set back came up is not known; what it ended before left this word (scenario 909).
-        let own_word = |order: &OrderRecord| order.left_its_mark && reason == OffReason::Destroyed && !ran(order);
+        // Whether what a revert set back came up is not known; what it ended before left this word (scenario 909), or it was off
+        // with this word before (scenario 929).
+        let old_word = |order: &OrderRecord| reason == OffReason::Destroyed || order.was_off == Some(reason);
+        let own_word = |order: &OrderRecord| order.left_its_mark && old_word(order) && !ran(order);
         let last = self.orders_there(workload, host).next();
         let started = last.is_some_and(|order| self.came_through(order) && !own_word(order));
         persons_stop(reason).filter(|_| started && self.whose(workload, host, reason) != Whose::Ours)
