@@ -7,7 +7,7 @@
 
 use super::{Next, PlaceFor, request::has_its_place, waiting_until};
 use crate::{
-    belief::{Attempt, Purpose, Trying, Want},
+    belief::{Attempt, Purpose, Trying, Want, WorkloadRecord},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn},
 };
@@ -132,6 +132,7 @@ impl Engine {
         if self.outlasts_its_window(workload) {
             self.call_a_person(workload);
         }
+        self.forget_old_attempts(workload);
         match self.choose_rung(workload, cause, running_on) {
             Chosen::Now(rung) => Ok((rung, cause)),
             Chosen::At(rung, at) => Err(waiting_until(WaitingOn::Backoff { rung }, at)),
@@ -188,6 +189,18 @@ impl Engine {
         lasts && record.attempts.iter().filter(|attempt| attempt.at > oldest).count() >= TRIED_AGAIN
     }
 
+    /// Its next try is due: it does not wait until later.
+    fn is_tried_now(&self, record: &WorkloadRecord) -> bool {
+        let cause = record.trouble.as_ref().map_or(Cause::StartFailed, |trouble| trouble.cause);
+        let oldest = self.now - self.recovery(&record.workload).window;
+        match self.choose_rung(&record.workload, cause, None) {
+            _ if record.trying.is_some() || record.attempts.iter().any(|attempt| attempt.at <= oldest) => true,
+            Chosen::Now(_) => true,
+            Chosen::At(_, at) | Chosen::Exhausted(Some((_, at))) => at <= self.now,
+            Chosen::Exhausted(None) => false,
+        }
+    }
+
     fn call_a_person(&mut self, workload: &WorkloadId) {
         let record = self.belief.workloads.get(workload);
         let called = record.and_then(|record| record.trouble.as_ref()).is_none_or(|trouble| trouble.exhausted);
@@ -239,16 +252,21 @@ impl Engine {
         Next::Is(self.order_life(action, bound, because))
     }
 
-    /// What may run on a host, this workload included, fits there beside what is off there and to be started again (scenarios 828 and 927);
+    /// What may run on a host, this workload included, fits there beside what is off there and to be started again now (scenarios 828, 927
+    /// and 931);
     /// at home it has its place anyway.
-    fn keeps_its_room(&self, workload: &WorkloadId, host: &HostId) -> bool {
+    pub(super) fn keeps_its_room(&self, workload: &WorkloadId, host: &HostId) -> bool {
         if self.belief.workloads.get(workload).is_some_and(|record| record.host.as_ref() == Some(host)) {
             return true;
         }
         let comes_back = self.belief.workloads.values().filter(|record| {
             let falls = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
             let comes = record.may_run_on.is_empty() && record.want == Want::Running && falls;
-            comes && record.workload != *workload && record.host.as_ref() == Some(host) && has_its_place(record, host)
+            comes
+                && record.workload != *workload
+                && record.host.as_ref() == Some(host)
+                && has_its_place(record, host)
+                && self.is_tried_now(record)
         });
         let needed = comes_back.fold(self.used(host), |sum, record| sum.plus(self.needs(record)));
         self.capacity(host).lacks(needed).is_none()
@@ -322,17 +340,17 @@ impl Engine {
         self.agenda.touch(workload);
     }
 
-    fn choose_rung(&mut self, workload: &WorkloadId, cause: Cause, running_on: Option<&HostId>) -> Chosen {
+    /// Tries count for so long.
+    fn forget_old_attempts(&mut self, workload: &WorkloadId) {
         let oldest = self.now - self.recovery(workload).window;
-        if self
-            .belief
-            .workloads
-            .get(workload)
-            .is_some_and(|record| record.attempts.iter().any(|attempt| attempt.at <= oldest))
-        {
+        let has_old = |record: &WorkloadRecord| record.attempts.iter().any(|attempt| attempt.at <= oldest);
+        if self.belief.workloads.get(workload).is_some_and(has_old) {
             let record = self.belief.workloads.get_mut(workload).expect("looked up above");
             record.attempts.retain(|attempt| attempt.at > oldest);
         }
+    }
+
+    fn choose_rung(&self, workload: &WorkloadId, cause: Cause, running_on: Option<&HostId>) -> Chosen {
         let policy = self.recovery(workload);
         let record = self.belief.workloads.get(workload).expect("decided on record");
         let mut tried: BTreeMap<Rung, usize> = BTreeMap::new();

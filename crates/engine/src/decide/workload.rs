@@ -53,7 +53,8 @@ impl Engine {
         let able = !self.belief.cut_off
             && !self.memory_in_doubt()
             && self.life_order(workload).is_none()
-            && self.in_service(&host);
+            && self.in_service(&host)
+            && self.keeps_its_room(workload, &host);
         if !(nowhere_else && wanted && may_happen && able) || asked_again || self.seen_live(workload, &host) {
             return None;
         }

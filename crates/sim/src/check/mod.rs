@@ -172,6 +172,7 @@ impl Checker {
     pub fn controller_sleeps(&mut self, now: Time, until: Time) {
         self.figures.controller_sleeps(now, until);
         self.evidence.controller_sleeps(until);
+        self.stops.controller_sleeps(now, until);
     }
 
     /// The controller's memory was put back from a backup, with which it begins at that time.

@@ -68,10 +68,14 @@ pub(super) struct Stops {
     told_ran: BTreeSet<WorkloadId>,
     /// Redefined by a person since it was started last, or since a person wanted it to run.
     redefined: BTreeMap<WorkloadId, Time>,
+    /// When the controller last fell asleep, and when it wakes up.
+    slept: Option<(Time, Time)>,
 }
 
 /// A word of a host may come so long after a later one.
 const MAY_BE_OVERTAKEN: Span = Span::secs(5);
+/// What waited for a controller that slept reaches it within this.
+const TOLD_ON_WAKING: Span = Span::secs(1);
 
 /// A host's word on a workload.
 #[derive(Clone, Copy)]
@@ -103,6 +107,20 @@ impl Stops {
     pub fn happened(&mut self, workload: &WorkloadId, now: Time) {
         self.true_since.insert(workload.clone(), now);
         self.may_start.remove(workload);
+    }
+
+    /// The controller sleeps.
+    pub fn controller_sleeps(&mut self, now: Time, until: Time) {
+        self.slept = Some((now, until));
+    }
+
+    /// The earliest time of which a word may be that the controller is told now: what waited while it slept may be of any time since it
+    /// fell asleep.
+    fn may_be_of(&self, now: Time) -> Time {
+        match self.slept {
+            Some((from, until)) if now >= until && now.since(until) <= TOLD_ON_WAKING => from,
+            _ => now,
+        }
     }
 
     /// A controller begins.
@@ -414,9 +432,11 @@ impl Stops {
         let of_person = |state| matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Destroyed));
         let changed = before.is_some_and(|before| !before.is_live() && !of_person(before));
         // So soon after a stop of the controller's own it may be the word of that, late or twice, until the host says so again; and if the
-        // host goes before that, it is not known (scenario 598).
-        let of_own =
-            |(at, word): &(Time, OffReason)| state == DomainState::Off(*word) && now.since(*at) <= WORD_COMES_WITHIN;
+        // host goes before that, it is not known (scenarios 598 and 930).
+        let may_be_of = self.may_be_of(now);
+        let of_own = |(at, word): &(Time, OffReason)| {
+            state == DomainState::Off(*word) && may_be_of.since(*at) <= WORD_COMES_WITHIN
+        };
         let unclear = before != Some(state) && self.own_before.get(workload).is_some_and(of_own);
         // A target of a migration that is given up is destroyed (scenario 888).
         let given_up =
