@@ -63,7 +63,9 @@ impl Engine {
         let ran_unseen = record.attempts.iter().filter(|it| it.locked && silent_since < Some(it.at)).map(|it| it.at);
         let Some(after) = otherwise_at.max(booted_at).max(fell_at).max(ran_here).max(ran_unseen.max()) else { return };
         let newest = trouble.is_some_and(|trouble| trouble.since <= after)
-            || record.runs_since.is_some_and(|since| since <= after);
+            || record.runs_since.is_some_and(|since| since <= after)
+            // Or what ran elsewhere is off since: the end may be the newest, and better an alarm too many than a start too many (scenario 932).
+            || !home && otherwise_at.is_some() && trouble.is_some();
         // What our own stop leaves there, or a migration that did not come through, is no person's word. What we stopped for certain is
         // off, whatever is said of how; and what is said of a run before that comes late at times.
         let ours = |order: &OrderRecord| {
