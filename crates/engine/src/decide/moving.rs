@@ -2,7 +2,7 @@
 
 use super::{Next, PlaceFor, waiting, waiting_until};
 use crate::{
-    belief::{MoveWhy, Moving, Stuck},
+    belief::{MoveWhy, Moving, OrderRecord, Stuck},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn},
     outcome::MOVE_PAUSE,
@@ -35,6 +35,12 @@ impl Engine {
         }
         if let Some(order) = self.point_order_of(workload) {
             // A workload is held still while a point is taken; a migration would fail, or find it paused.
+            let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
+            return Next::Is(waiting_until(on, order.order.deadline));
+        }
+        let removes = |order: &&OrderRecord| matches!(order.order.action, Action::Undefine { .. });
+        if let Some(order) = self.belief.in_flight(&Subject::Workload(workload.clone())).find(removes) {
+            // It may be the one where it goes to: that would end it as it arrives (scenario 933).
             let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
             return Next::Is(waiting_until(on, order.order.deadline));
         }
