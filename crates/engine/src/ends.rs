@@ -273,7 +273,9 @@ impl Engine {
         let Some(trouble) = record.trouble.as_ref().filter(|trouble| trouble.started_at.is_none()) else { return };
         // A host knows of no end before its boot: it ran there since, and a person ended it (scenarios 526, 527 and 550).
         let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at);
-        let since_boot = before.is_none() && booted > Some(trouble.well_until);
+        // But not if it ran elsewhere after that boot (scenario 935).
+        let elsewhere = record.runs_since.filter(|_| record.began_on.as_ref() != Some(host));
+        let since_boot = before.is_none() && booted > Some(trouble.well_until).max(elsewhere);
         let lost = since_boot
             || match before {
                 // No host leaves the word *destroyed* when it goes.

@@ -53,19 +53,23 @@ impl Engine {
         let fell_at = fell.filter(|_| !record.may_run_on.contains(host)).map(|trouble| trouble.since);
         // Or the last known run was there: its end is what is reported (scenario 596).
         // What failed to start was known to have ended before that (scenario 810).
-        // So was what was off when an order of ours to start it left (scenario 929).
-        let off_by_then = |order: &OrderRecord| order.was_off.is_some() && record.runs_since < Some(order.ordered_at);
+        // So was what was off with the same word when an order of ours to start it left (scenario 929).
+        let off_by_then =
+            |order: &OrderRecord| order.was_off == Some(reason) && record.runs_since < Some(order.ordered_at);
         let known_off = trouble.is_some_and(|it| it.cause == Cause::StartFailed)
             || self.orders_there(workload, host).next().is_some_and(off_by_then);
         let ran_here = record.runs_since.filter(|_| home && !known_off && record.began_on.as_ref() == Some(host));
         // Or it ran out of sight when a start elsewhere found its disk in use (scenario 889).
         let silent_since = self.belief.host_senses.get(host).and_then(|senses| senses.heard_before);
-        let ran_unseen = record.attempts.iter().filter(|it| it.locked && silent_since < Some(it.at)).map(|it| it.at);
-        let Some(after) = otherwise_at.max(booted_at).max(fell_at).max(ran_here).max(ran_unseen.max()) else { return };
-        let newest = trouble.is_some_and(|trouble| trouble.since <= after)
-            || record.runs_since.is_some_and(|since| since <= after)
-            // Or what ran elsewhere is off since: the end may be the newest, and better an alarm too many than a start too many (scenario 932).
-            || !home && otherwise_at.is_some() && trouble.is_some();
+        let ran_unseen =
+            record.attempts.iter().filter(|it| it.locked && silent_since < Some(it.at)).map(|it| it.at).max();
+        let Some(after) = otherwise_at.max(booted_at).max(fell_at).max(ran_here).max(ran_unseen) else { return };
+        let began_later = record.runs_since.is_some_and(|since| since > after);
+        // If what ran elsewhere later is off since, the end may be the newest all the same: better an alarm too many than a start too many
+        // (scenario 932). But a run that is known of before explains it (scenario 935).
+        let may_be = !home && otherwise_at.is_some() && trouble.is_some() && ran_unseen.is_none();
+        let newest = may_be
+            || !began_later && (trouble.is_some_and(|trouble| trouble.since <= after) || record.runs_since.is_some());
         // What our own stop leaves there, or a migration that did not come through, is no person's word. What we stopped for certain is
         // off, whatever is said of how; and what is said of a run before that comes late at times.
         let ours = |order: &OrderRecord| {

@@ -83,7 +83,12 @@ impl Engine {
         // the next can end what was started right after that (scenario 669).
         let trouble = self.belief.workloads.get(workload).and_then(|record| record.trouble.as_ref());
         let just_started = self.sent_there(workload, host).next().is_some_and(|last| {
-            last.order.action.may_run_on().is_some() && ended_from.since(last.ordered_at) <= COME_OUT_TOGETHER
+            // A revert stops it first, and hangs there as the stops before it do (scenario 934).
+            let began = match (&last.order.action, &last.ended) {
+                (Action::Revert { .. }, Some((done_at, Outcome::Done { .. }))) => *done_at,
+                _ => last.ordered_at,
+            };
+            last.order.action.may_run_on().is_some() && ended_from.since(began) <= COME_OUT_TOGETHER
         });
         let of_same_trouble =
             |order: &OrderRecord| trouble.is_some_and(|trouble| trouble.well_until <= order.ordered_at);
@@ -193,7 +198,9 @@ impl Engine {
         let as_asked = record
             .is_some_and(|it| matches!(it.want, Want::Stopped { how: StoppedHow::Operator, .. }) && trouble.is_none());
         // It may have been stopped before its host came to say so: it need not be what it was stopped for (scenario 817).
-        let again = as_asked && state.is_live() || cause.is_some() && trouble.is_some();
+        // A person may have paused it as it was being stopped (scenario 936).
+        let paused = state == DomainState::Paused(PauseReason::Person);
+        let again = as_asked && state.is_live() || (cause.is_some() || paused) && trouble.is_some();
         let not_through = |order: &&OrderRecord| {
             order.order.action.may_run_on() == Some(host)
                 && match &order.ended {

@@ -79,13 +79,7 @@ impl Checker {
     pub fn should_have_rested(&mut self, world: &World, record: &Record, since: Time) {
         let later = |entry: &&Passage| entry.at > since;
         let own = |entry: &&Passage| !self.excused.contains(&entry.workload);
-        let sick: BTreeSet<_> = record
-            .starts
-            .iter()
-            .filter(later)
-            .map(|entry| &entry.workload)
-            .filter(|it| self.excused.contains(*it))
-            .collect();
+        let sick: BTreeSet<_> = self.excused.iter().collect();
         let moves = record.moves.iter().filter(|entry| !bound_to(world, &entry.workload, &sick));
         if let Some(Passage { workload, to, at, .. }) = record.starts.iter().chain(moves).filter(later).find(own) {
             let at_s = at.0 as f64 / 1000.0;
@@ -123,8 +117,8 @@ impl Checker {
     }
 }
 
-/// True if a rule keeps the workload together with one of these, or apart from it: where that one goes is a reason to move
-/// (scenario 743).
+/// True if a rule keeps the workload together with one of these, or apart from it: where that one goes, and that it is well again, is
+/// a reason to move (scenarios 743 and 937).
 fn bound_to(world: &World, workload: &WorkloadId, others: &BTreeSet<&WorkloadId>) -> bool {
     let chooses = |selector: &Selector, name: &WorkloadId| {
         world.guests.get(name).is_some_and(|guest| selector.chooses(name, &guest.tags))
