@@ -3,6 +3,7 @@
 use mainstay_libvirt::{
     Error,
     definition::{Definition, Disk},
+    ready::passed_through,
     xml::Element,
 };
 use mainstay_model::{HostState, Resources};
@@ -19,6 +20,8 @@ pub(crate) struct Defined {
     pub datastores: BTreeSet<String>,
     /// False if a device of its host is passed through to it.
     pub movable: bool,
+    /// Those devices, as people read them.
+    pub passed_through: BTreeSet<String>,
     /// True if memory and disks fit into an internal snapshot: each disk that is written to is a qcow2 image and may be part
     /// of a point, and the firmware is not UEFI.
     pub internal_snapshots: bool,
@@ -38,6 +41,7 @@ impl Defined {
             tags: BTreeSet::new(),
             datastores: BTreeSet::new(),
             movable: false,
+            passed_through: BTreeSet::new(),
             internal_snapshots: false,
             only_here: BTreeSet::new(),
             system: None,
@@ -60,6 +64,7 @@ impl Defined {
             only_here: only_here(&definition, &datastores),
             datastores,
             movable: devices("hostdev").next().is_none(),
+            passed_through: passed_through(&root),
             internal_snapshots: fits_inside(&definition),
             system: system.map(str::to_owned),
             has_agent: definition.agent_channel,
@@ -136,9 +141,13 @@ mod tests {
 
     #[test]
     fn what_binds_a_domain_to_its_host_is_seen() {
-        let bound = WEB.replace("<channel", "<hostdev mode='subsystem' type='pci'/><channel");
+        let device = "<hostdev mode='subsystem' type='pci'><source><address domain='0' bus='0x3b' slot='0' function='1'/>\
+                      </source></hostdev><channel";
+        let bound = WEB.replace("<channel", device);
         let defined = Defined::read(&bound.replace("qcow2'/><source", "raw'/><source")).unwrap();
         assert!(!defined.movable && !defined.internal_snapshots);
+        assert_eq!(defined.passed_through, ["0000:3b:00.1".to_owned()].into());
+        assert!(Defined::read(WEB).unwrap().passed_through.is_empty());
     }
 
     #[test]

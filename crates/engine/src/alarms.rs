@@ -406,12 +406,16 @@ impl Engine {
         }
         let runs = self.runs_on(workload).is_some();
         if let Some(lacks) = self.ready_nowhere_else(record).filter(|_| runs && self.manages(workload)) {
-            drafts.push(draft(
-                Code::READY_NOWHERE_ELSE,
-                Severity::Yellow,
-                format!("{workload} could start on no other host now: {lacks}"),
-                format!("provide what is missing on one of these hosts; look again: mainstay ready {name}"),
-            ));
+            let advice = match self.bound_by_device(record) {
+                Some(bound) => format!(
+                    "expect it to be down while {bound} is, and acknowledge that: mainstay alarm ack {} {name}; or take the \
+                     device out of its definition, and look again: mainstay ready {name}",
+                    Code::READY_NOWHERE_ELSE
+                ),
+                None => format!("provide what is missing on one of these hosts; look again: mainstay ready {name}"),
+            };
+            let text = format!("{workload} could start on no other host now: {lacks}");
+            drafts.push(draft(Code::READY_NOWHERE_ELSE, Severity::Yellow, text, advice));
         }
         drafts.extend(self.revert_alarm(workload));
         drafts.extend(self.protection_alarms(workload));

@@ -302,7 +302,8 @@ impl Engine {
         let same = record.needs == domain.needs
             && record.tags == domain.tags
             && record.datastores == domain.datastores
-            && record.movable == domain.movable;
+            && record.movable == domain.movable
+            && record.passed_through == domain.passed_through;
         if !same
             && !elsewhere
             && let Some(record) = self.belief.workloads.get_mut(workload)
@@ -313,6 +314,10 @@ impl Engine {
             record.tags.clone_from(&domain.tags);
             record.datastores.clone_from(&domain.datastores);
             record.movable = domain.movable;
+            if record.passed_through != domain.passed_through {
+                record.passed_through.clone_from(&domain.passed_through);
+                self.agenda.touch(workload);
+            }
         }
         self.sighting(host, workload, domain.state, asked_at);
         if let Some(record) = self.belief.workloads.get(workload)

@@ -3,7 +3,7 @@
 use crate::{
     belief::{Ready, WorkloadRecord},
     engine::Engine,
-    place::Refusal,
+    place::{Refusal, bound_words},
     view::{HostReady, ReadyView},
 };
 use mainstay_model::{HostId, HostState, Obstacle, ObstacleKind, Time, WorkloadId};
@@ -37,9 +37,18 @@ impl Engine {
     }
 
     /// What is missing, host by host, if every other host in service that may take it was looked at and lacks something.
-    /// Hosts that are down have alarms of their own.
+    /// Hosts that are down have alarms of their own. What a device binds to its host needs no look: the loss of that host is
+    /// the loss of this workload, whatever the others have.
     pub(crate) fn ready_nowhere_else(&self, record: &WorkloadRecord) -> Option<String> {
         let home = record.host.as_ref()?;
+        if let Some(bound) = self.bound_by_device(record) {
+            let shares = |host: &HostId| {
+                let site = self.host_spec(host).and_then(|spec| self.spec.sites.get(&spec.site));
+                site.is_some_and(|site| site.shared_storage)
+            };
+            let would_go = self.spec.hosts.keys().any(|host| self.is_beside(host, &bound) && shares(host));
+            return would_go.then(|| bound_words(&bound, &record.passed_through));
+        }
         let mut lacks = Vec::new();
         for host in self.spec.hosts.keys().filter(|host| *host != home && self.reaches(host, record)) {
             if !self.in_service(host) {
@@ -71,13 +80,27 @@ impl Engine {
         states.into_iter().map(|state| Obstacle::new(kind(state), format!("on {bound} only"))).collect()
     }
 
+    /// True of another host of the same site.
+    fn is_beside(&self, host: &HostId, home: &HostId) -> bool {
+        let site = |host| self.host_spec(host).map(|spec| &spec.site);
+        host != home && site(host).is_some() && site(host) == site(home)
+    }
+
     /// What is known for one workload, host by host; the host where it runs is left out.
     pub(crate) fn ready_view(&self, record: &WorkloadRecord) -> ReadyView {
         let runs_on = self.runs_on(&record.workload).cloned();
+        let bound = self.bound_by_device(record);
+        let binds = |host: &HostId| bound.as_ref().filter(|bound| self.is_beside(host, bound));
         let candidates =
-            self.spec.hosts.keys().filter(|host| runs_on.as_ref() != Some(*host) && self.reaches(host, record));
+            self.spec.hosts.keys().filter(|host| {
+                runs_on.as_ref() != Some(*host) && (self.reaches(host, record) || binds(host).is_some())
+            });
         let hosts = candidates.map(|host| {
             let mut obstacles: BTreeSet<Obstacle> = self.state_missing(record, host).into_iter().collect();
+            obstacles.extend(
+                binds(host)
+                    .map(|bound| Obstacle::new(ObstacleKind::Passthrough, bound_words(bound, &record.passed_through))),
+            );
             let (ready, looked_at) = match self.belief.readiness.of(&record.workload, host, self.now) {
                 Ready::Unknown => (None, None),
                 Ready::Yes { asked_at } => (Some(true), Some(asked_at)),

@@ -112,6 +112,9 @@ pub struct WorkloadView {
     /// Hosts that lack what it needs to start, and what; a host that is not in it has everything or was not looked at.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lacks_on: BTreeMap<HostId, Vec<Obstacle>>,
+    /// What binds it to its host, in words, if a device of that host is passed through to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<String>,
     /// What is being done or waited for, and why.
     pub doing: Option<String>,
     /// True if Mainstay acts for it.
@@ -146,7 +149,7 @@ pub struct ReadyView {
     pub workload: WorkloadId,
     /// Where it runs; that host is not among `hosts`.
     pub runs_on: Option<HostId>,
-    /// The hosts from which its disks can be used, by name.
+    /// The hosts from which its disks can be used, by name; all others of its site if a device binds it to its host.
     pub hosts: Vec<HostReady>,
 }
 

@@ -77,6 +77,7 @@ mod tests {
             datastores: Default::default(),
             movable: true,
             only_here: Default::default(),
+            passed_through: Default::default(),
         };
         let domains = Arc::new(BTreeMap::from([(workload, seen)]));
         let inventory = |at| Fact::Inventory {

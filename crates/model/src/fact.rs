@@ -205,6 +205,9 @@ pub struct DomainSeen {
     /// State of it that lies on this host only, as far as the hypervisor tells.
     #[serde(default)]
     pub only_here: BTreeSet<HostState>,
+    /// Devices of this host that are passed through to it, as people read them. With one of them it is not movable.
+    #[serde(default)]
+    pub passed_through: BTreeSet<String>,
 }
 
 /// State of a workload that its hypervisor keeps on one host, beside its disks.

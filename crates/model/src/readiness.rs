@@ -18,6 +18,8 @@ pub struct Obstacle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ObstacleKind {
+    /// A passed-through device binds it to its host, or is not known to be there.
+    Passthrough,
     /// A disk image, or an image that it is an overlay of.
     Image,
     /// The image in a CD or floppy drive.
@@ -62,6 +64,7 @@ impl Obstacle {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
+            ObstacleKind::Passthrough => return f.write_str(&self.what),
             ObstacleKind::Image => "image",
             ObstacleKind::Media => "CD image",
             ObstacleKind::BootFile => "boot file",

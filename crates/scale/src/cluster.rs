@@ -197,6 +197,7 @@ fn domain(size: Size, workload: usize) -> DomainSeen {
         datastores: BTreeSet::from(["/srv/vm".to_owned()]),
         movable: true,
         only_here: Default::default(),
+        passed_through: Default::default(),
     }
 }
 

@@ -38,6 +38,9 @@ pub fn vm(vm: &WorkloadView, look: &Look) -> String {
     let mut line = |name: &'static str, value: String| table.row([Cell::toned(Tone::Dim, name), value.into()]);
     line("doing", vm.doing.clone().unwrap_or_else(|| "nothing".to_owned()));
     line("managed", if vm.managed { "yes" } else { "no: Mainstay only looks" }.to_owned());
+    if let Some(bound) = &vm.bound {
+        line("could start on", format!("no other host: {bound}"));
+    }
     if !vm.lacks_on.is_empty() {
         let because = |obstacles: &[Obstacle]| obstacles.iter().map(Obstacle::to_string).collect::<Vec<_>>().join(", ");
         let hosts = vm.lacks_on.iter().map(|(host, obstacles)| format!("{host} ({})", because(obstacles)));

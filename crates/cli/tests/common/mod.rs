@@ -164,6 +164,9 @@ impl Controller for Fixed {
     async fn ready(&self, subject: Option<&str>) -> Result<Option<Vec<ReadyView>>, NoAnswer> {
         let looked_at = Some(AT - Span::secs(90));
         let bridge = Obstacle { kind: ObstacleKind::Bridge, what: "br7".to_owned() };
+        let device = "bound to h1 by its passthrough device 0000:3b:00.1".to_owned();
+        let bound = Obstacle { kind: ObstacleKind::Passthrough, what: device };
+        let missing = Obstacle { kind: ObstacleKind::Device, what: "0000:3b:00.1".to_owned() };
         let host = |name: &str, ready, obstacles| HostReady {
             host: name.into(),
             in_service: true,
@@ -176,6 +179,14 @@ impl Controller for Fixed {
                 workload: "db-1".into(),
                 runs_on: Some("h2".into()),
                 hosts: vec![host("h1", Some(false), vec![bridge.clone()]), host("h3", Some(false), vec![bridge])],
+            },
+            ReadyView {
+                workload: "gpu-1".into(),
+                runs_on: Some("h1".into()),
+                hosts: vec![
+                    host("h2", Some(false), vec![bound.clone(), missing]),
+                    HostReady { looked_at: None, ..host("h3", Some(false), vec![bound]) },
+                ],
             },
             ReadyView {
                 workload: "web-1".into(),
@@ -388,6 +399,7 @@ fn vm(name: &str, health: &str, host: Option<&str>) -> WorkloadView {
         evidence: vec!["its host says: running".to_owned()],
         host: host.map(HostId::from),
         may_run_on: host.map(HostId::from).into_iter().collect(),
+        bound: None,
         lacks_on: if name == "db-1" {
             [("h3".into(), vec![Obstacle { kind: ObstacleKind::Bridge, what: "br7".to_owned() }])].into()
         } else {

@@ -126,6 +126,7 @@ impl World {
                 datastores: BTreeSet::new(),
                 movable: true,
                 only_here: Default::default(),
+                passed_through: Default::default(),
             };
             let domains = if host.as_str() == "h1" { [(web_1(), web)].into() } else { Default::default() };
             let (asked_at, capacity) = (self.clock.now(), Resources::of(8192, 4));

@@ -234,6 +234,7 @@ fn seen(one: &Inventoried, state: DomainState, defined: &Defined) -> DomainSeen 
         tags: defined.tags.clone(),
         datastores: defined.datastores.clone(),
         movable: defined.movable,
+        passed_through: defined.passed_through.clone(),
         only_here: defined
             .only_here
             .iter()

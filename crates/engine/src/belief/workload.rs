@@ -25,6 +25,9 @@ pub(crate) struct WorkloadRecord {
     pub tags: BTreeSet<String>,
     pub datastores: BTreeSet<String>,
     pub movable: bool,
+    /// Devices of its host that are passed through to it, as people read them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub passed_through: BTreeSet<String>,
     /// State of it that lies only on the host where it runs, or ran last.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub only_here: BTreeSet<HostState>,
@@ -353,6 +356,7 @@ impl WorkloadRecord {
             tags: BTreeSet::new(),
             datastores: BTreeSet::new(),
             movable: true,
+            passed_through: BTreeSet::new(),
             only_here: BTreeSet::new(),
             leave_state: false,
             known_since: now,

@@ -2,9 +2,9 @@
 
 use super::{accepted, nothing, refused};
 use crate::{
-    belief::{AskedFor, MoveWhy, Moving, Sight, StoppedHow, Want},
+    belief::{AskedFor, MoveWhy, Moving, Sight, StoppedHow, Want, WorkloadRecord},
     engine::Engine,
-    place::state_words,
+    place::{bound_words, state_words},
 };
 use mainstay_model::{
     Action, Cause, DomainState, HostId, PauseReason, Reply, Span, StopHow, Subject, WorkloadId, shell_word,
@@ -77,9 +77,7 @@ impl Engine {
         }
         if let Some(host) = &host {
             if !self.reaches(host, record) {
-                return refused(format!(
-                    "{host} can't reach the disks of {workload}; see: mainstay explain {workload}"
-                ));
+                return refused(self.out_of_reach(host, record));
             }
             if !self.takes(host, record) {
                 return refused(format!("{host} is not in service, or has no room; see: mainstay explain {workload}"));
@@ -241,12 +239,22 @@ impl Engine {
         }
     }
 
+    /// Why it can't go to a host outside of its reach.
+    fn out_of_reach(&self, host: &HostId, record: &WorkloadRecord) -> String {
+        let workload = &record.workload;
+        let why = match self.bound_by_device(record) {
+            Some(bound) => format!("{workload} is {}", bound_words(&bound, &record.passed_through)),
+            None => format!("{host} can't reach the disks of {workload}"),
+        };
+        format!("{why}; see: mainstay explain {workload}")
+    }
+
     /// Shut down here, started there. Nothing is shut down that its target could not take.
     fn move_cold_now(&mut self, workload: &WorkloadId, from: &HostId, to: Option<HostId>) -> Reply {
         let Some(to) = to else { return refused("a cold move needs a host to go to") };
         let record = self.belief.workloads.get(workload).expect("checked by the caller");
         if !self.reaches(&to, record) {
-            return refused(format!("{to} can't reach the disks of {workload}; see: mainstay explain {workload}"));
+            return refused(self.out_of_reach(&to, record));
         }
         if !self.takes(&to, record) {
             return refused(format!("{to} has no room for {workload}; see: mainstay explain {workload}"));

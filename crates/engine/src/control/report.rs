@@ -6,7 +6,7 @@ use crate::{
     engine::Engine,
     explain::{Doing, Why},
     health::VmHealth,
-    place::{Verdict as Place, survey},
+    place::{Verdict as Place, bound_words, survey},
     view::{ClusterView, HostView, PointSummary, WorkloadView},
 };
 use mainstay_model::{Alarm, DomainState, HostId, PointState, SiteId, Subject, Time, WorkloadId, spec::Origin};
@@ -141,6 +141,7 @@ fn workload(engine: &Engine, record: &WorkloadRecord, now: Time) -> WorkloadView
             .cloned()
             .or_else(|| record.host.clone()),
         may_run_on: record.may_run_on.clone(),
+        bound: engine.bound_by_device(record).map(|host| bound_words(&host, &record.passed_through)),
         lacks_on: engine
             .belief
             .readiness

@@ -96,6 +96,7 @@ impl Engine {
         });
         excluded.extend(failed.into_iter().flatten().map(|host| (host.clone(), Refusal::FailedThere)));
         excluded.extend(self.namesakes(workload).into_iter().map(|host| (host, Refusal::NameTaken)));
+        excluded.extend(self.device_elsewhere(record));
         Some(Request {
             needs: self.needs(record),
             priority: rule.policy.priority,
@@ -114,7 +115,9 @@ impl Engine {
     pub(crate) fn request_for_survey(&self, record: &WorkloadRecord) -> Option<Request> {
         let what = PlaceFor::Recovery { rung: Rung::Alarm, cause: Cause::HostLost };
         let request = self.request(&record.workload, &what)?;
-        Some(Request { only: None, back_to: None, excluded: self.unready(&record.workload), ..request })
+        let mut excluded = self.unready(&record.workload);
+        excluded.extend(self.device_elsewhere(record));
+        Some(Request { only: None, back_to: None, excluded, ..request })
     }
 
     /// True if a workload that ran there may be started there again: the host is in service, or it is to be emptied and this
@@ -128,6 +131,7 @@ impl Engine {
     pub(crate) fn request_for_start(&self, record: &WorkloadRecord) -> Option<Request> {
         let mut request = self.request_for_survey(record)?;
         request.excluded.extend(self.state_elsewhere(record));
+        request.excluded.extend(self.device_elsewhere(record)); // the more lasting reason
         Some(request)
     }
 
@@ -158,6 +162,22 @@ impl Engine {
         let Some((bound, states)) = self.bound_by_state(record) else { return BTreeMap::new() };
         let others = self.spec.hosts.keys().filter(|host| **host != bound);
         others.map(|host| (host.clone(), Refusal::StateOn { host: bound.clone(), states: states.clone() })).collect()
+    }
+
+    /// The host whose devices are passed through to it, and in whose reach it stays for that.
+    pub(crate) fn bound_by_device(&self, record: &WorkloadRecord) -> Option<HostId> {
+        match self.reach(record) {
+            Reach::Host(home) if !record.passed_through.is_empty() => Some(home),
+            _ => None,
+        }
+    }
+
+    /// The hosts that don't have those devices. Its reach ends before them anyway: this is the reason that people read.
+    fn device_elsewhere(&self, record: &WorkloadRecord) -> BTreeMap<HostId, Refusal> {
+        let Some(home) = self.bound_by_device(record) else { return BTreeMap::new() };
+        let refusal = Refusal::DeviceOn { host: home.clone(), devices: record.passed_through.clone() };
+        let others = self.spec.hosts.keys().filter(|host| **host != home);
+        others.map(|host| (host.clone(), refusal.clone())).collect()
     }
 
     pub(crate) fn needs(&self, record: &WorkloadRecord) -> Resources {

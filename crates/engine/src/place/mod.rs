@@ -30,7 +30,7 @@ mod tests;
 pub use group::{Bond, Group, Groups};
 pub use rebalance::{Peak, Rebalance, RebalanceLimits, rebalance};
 pub use refusal::{NoHostFits, Refusal};
-pub(crate) use refusal::{state_left, state_words};
+pub(crate) use refusal::{bound_words, state_left, state_words};
 pub use score::{Criterion, ScorePart};
 pub(crate) use unit::preferences;
 pub use violations::{Mend, Violation, violations};

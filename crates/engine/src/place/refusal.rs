@@ -45,6 +45,13 @@ pub enum Refusal {
         /// That host.
         host: HostId,
     },
+    /// Devices of one host are passed through to it.
+    DeviceOn {
+        /// That host.
+        host: HostId,
+        /// The devices, as people read them.
+        devices: BTreeSet<String>,
+    },
     /// State of it lies on another host only, and a start here would begin without it.
     StateOn {
         /// That host.
@@ -110,6 +117,7 @@ impl fmt::Display for Refusal {
             Refusal::BoundFor { host } => write!(f, "it is to run on {host}"),
             Refusal::OtherSite { site } => write!(f, "its disks are at site {site}"),
             Refusal::DiskOn { host } => write!(f, "its disks are on {host} only"),
+            Refusal::DeviceOn { host, devices } => f.write_str(&bound_words(host, devices)),
             Refusal::StateOn { host, states } => write!(f, "{} on {host} only", state_words(states)),
             Refusal::NotAmongRequired { origin } => write!(f, "not among the hosts required by {origin}"),
             Refusal::KeptApartFrom { workload, .. } => write!(f, "kept apart from {workload}"),
@@ -125,6 +133,12 @@ impl fmt::Display for Refusal {
             }
         }
     }
+}
+
+/// "bound to h1 by its passthrough device 0000:3b:00.1".
+pub(crate) fn bound_words(host: &HostId, devices: &BTreeSet<String>) -> String {
+    let plural = if devices.len() > 1 { "s" } else { "" };
+    format!("bound to {host} by its passthrough device{plural} {}", listed(devices.iter(), " and "))
 }
 
 /// "its saved memory is", "the state of its TPM and its UEFI variables are".

@@ -57,6 +57,7 @@ pub fn domain(state: DomainState) -> DomainSeen {
         datastores: Default::default(),
         movable: true,
         only_here: Default::default(),
+        passed_through: Default::default(),
     }
 }
 

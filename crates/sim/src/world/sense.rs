@@ -165,6 +165,7 @@ impl World {
                 datastores: [guest.datastore.clone()].into(),
                 movable: guest.movable,
                 only_here: Default::default(),
+                passed_through: Default::default(),
             };
             Some((workload.clone(), seen))
         };
@@ -179,6 +180,7 @@ impl World {
                 datastores: [guest.datastore.clone()].into(),
                 movable: true,
                 only_here: Default::default(),
+                passed_through: Default::default(),
             });
             domains.extend(other.map(|other| (name.clone(), other)));
         }

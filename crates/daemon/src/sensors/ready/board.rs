@@ -77,8 +77,10 @@ impl Needs {
         if before.as_ref().is_none_or(|before| before.site != needed.site) {
             board.assign(workload);
         }
-        let only_moved =
-            before.is_some_and(|before| (before.site, before.requirements) == (needed.site, needed.requirements));
+        // What a passed-through device means depends on which host is its own.
+        let bound = !needed.requirements.passed_through.is_empty();
+        let only_moved = !bound
+            && before.is_some_and(|before| (before.site, before.requirements) == (needed.site, needed.requirements));
         if !only_moved {
             board.tell(workload);
         }

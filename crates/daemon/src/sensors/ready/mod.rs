@@ -4,9 +4,10 @@
 //! The cost is bounded. A host lists its networks, pools, bridges, secrets and devices once for all guests; machine types
 //! and CPU models are asked about once per kind; of files, a bounded number is looked at in each pass, the longest unseen
 //! first, and over all hosts so many a second ([`pace`]). In a site of many hosts a guest is looked for on a few of them
-//! ([`board`]). A guest of which not everything is
-//! known yet is left out of the report, and so is one with a device that libvirt can't tell of on this host, unless it lacks
-//! something else there: unknown is not ready. A block device is compared with what the guest's own host has at its path.
+//! ([`board`]). A guest of which not everything is known yet is left out of the report, and so is one with a device that
+//! libvirt can't tell of on this host, unless it lacks something else there: unknown is not ready. Of a guest that a
+//! passed-through device binds to another host it is reported which devices can't be told. A block device is compared with
+//! what the guest's own host has at its path.
 
 mod board;
 mod pace;
@@ -25,7 +26,7 @@ use crate::{
 use mainstay_libvirt::{
     Connection, Error,
     ready::{
-        DeviceAnswer, DiskIdentity, Facilities, FileAnswer, Machine, NeededDevice, Requirements, Wanted,
+        DeviceAnswer, DiskIdentity, Facilities, FileAnswer, HostIs, Machine, NeededDevice, Requirements, Wanted,
         named_by_kernel,
     },
 };
@@ -158,7 +159,7 @@ async fn pass(
     link.give_back(connection);
     let mut workloads = BTreeMap::new();
     let mut complete = true;
-    for (workload, Needed { requirements: needs, .. }) in &guests {
+    for (workload, Needed { requirements: needs, home: own, .. }) in &guests {
         if runs_here(workload) {
             if !needs.block_devices.is_empty() {
                 context.needs.found_at_home(workload, answers.disks(&facilities, needs));
@@ -178,9 +179,12 @@ async fn pass(
                 DeviceAnswer::Unknown => unknown = true,
             }
         }
-        missing.extend(facilities.lacks(needs));
+        let host = if *own == link.host { HostIs::Home } else { HostIs::Another };
+        missing.extend(facilities.lacks(needs, host));
+        let untold = facilities.untold(needs, host);
+        missing.extend(not_known(needs, host, &untold));
         missing.sort();
-        if !missing.is_empty() || !unknown && !facilities.cannot_tell(needs) {
+        if !missing.is_empty() || !unknown && untold.is_empty() {
             workloads.insert(workload.clone(), missing);
         }
     }
@@ -193,6 +197,16 @@ async fn pass(
 struct Verdict {
     missing: Vec<Obstacle>,
     unknown: bool,
+}
+
+/// Of a guest that is bound to another host people read what is not known here as well: it can't start here anyway. To any other
+/// guest it would be an obstacle that may not exist.
+fn not_known(needs: &Requirements, host: HostIs, untold: &[String]) -> Vec<Obstacle> {
+    if host == HostIs::Home || needs.passed_through.is_empty() {
+        return Vec::new();
+    }
+    let told = |name| Obstacle::new(ObstacleKind::Passthrough, format!("not known whether it has {name}"));
+    untold.iter().map(told).collect()
 }
 
 /// A block device as it stands beside that of the guest's own host. A name that the kernel gave is no evidence alone.
@@ -362,6 +376,25 @@ mod tests {
         needs.watches(&"a".into(), &"h2".into());
         let (workload, needed) = needs.of(&"h2".into()).remove(0);
         assert_eq!((workload.as_str(), needed.requirements.files[0].path.as_str()), ("web-1", "/srv/web-1.qcow2"));
+    }
+
+    /// The scenario: a host whose libvirt lists no devices, and a guest that could start there, but for them.
+    #[test]
+    fn what_is_not_known_of_a_device_is_no_obstacle_to_a_guest_that_may_leave_its_host() {
+        let needs = |device: &str| {
+            let xml = format!("<domain><memory>1</memory><devices>{device}</devices></domain>");
+            requirements(&xml, &BTreeSet::new()).unwrap()
+        };
+        let source = "<source><address type='pci' domain='0' bus='0x3b' slot='0' function='1'/></source>";
+        let bound = needs(&format!("<hostdev mode='subsystem' type='pci'>{source}</hostdev>"));
+        let may_leave = needs(&format!("<interface type='hostdev'>{source}</interface>"));
+        let told = |needs: &Requirements, host| {
+            let untold = Facilities::default().untold(needs, host);
+            assert_eq!(untold, ["0000:3b:00.1"]);
+            not_known(needs, host, &untold).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&bound, HostIs::Another), ["not known whether it has 0000:3b:00.1"]);
+        assert!(told(&bound, HostIs::Home).is_empty() && told(&may_leave, HostIs::Another).is_empty());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     connection::Connection,
     error::{Error, Result},
     procedures::Procedure,
-    types::VolumeRef,
+    types::{Uuid, VolumeRef},
     xml::Element,
 };
 
@@ -18,6 +18,10 @@ use crate::{
 const USB: u32 = 1 << 2;
 /// `VIR_CONNECT_LIST_NODE_DEVICES_CAP_STORAGE`.
 const STORAGE: u32 = 1 << 8;
+/// `VIR_CONNECT_LIST_NODE_DEVICES_CAP_MDEV`.
+const MEDIATED: u32 = 1 << 14;
+/// `VIR_CONNECT_LIST_NODE_DEVICES_ACTIVE`.
+const ACTIVE: u32 = 1 << 31;
 /// Each takes a call. What a host has beyond this is not known, and nothing that it might be counts as missing.
 const DESCRIBED_MAX: usize = 256;
 
@@ -26,8 +30,10 @@ const DESCRIBED_MAX: usize = 256;
 pub struct UsbNeed {
     /// Vendor and product.
     pub model: Option<(u32, u32)>,
-    /// Bus and device number.
+    /// Bus and device number: the device gets another number each time it is plugged in.
     pub place: Option<(u32, u32)>,
+    /// Bus and the port that the device is plugged into.
+    pub port: Option<(u32, String)>,
 }
 
 impl UsbNeed {
@@ -35,18 +41,33 @@ impl UsbNeed {
         let id = |name| source.find(&[name]).and_then(|element| number(element.attribute("id")?));
         let address = source.find(&["address"]);
         let part = |name| address.and_then(|address| number(address.attribute(name)?));
-        Self { model: id("vendor").zip(id("product")), place: part("bus").zip(part("device")) }
+        let port = address.and_then(|address| address.attribute("port")).map(str::to_owned);
+        Self {
+            model: id("vendor").zip(id("product")),
+            place: part("bus").zip(part("device")),
+            port: part("bus").zip(port),
+        }
+    }
+
+    /// Whether it is known which device is meant.
+    pub(super) fn is_named(&self) -> bool {
+        self.model.is_some() || self.place.is_some() || self.port.is_some()
+    }
+
+    /// Whether only a place of its host is named. What is at that place of another host may be any device.
+    pub fn only_place(&self) -> bool {
+        self.model.is_none() && self.is_named()
     }
 }
 
 impl fmt::Display for UsbNeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.model, self.place) {
+        let place = self.place.map(|(bus, device)| format!("bus {bus}, device {device}"));
+        let place = place.or_else(|| self.port.as_ref().map(|(bus, port)| format!("bus {bus}, port {port}")));
+        match (self.model, place) {
             (Some((vendor, product)), None) => write!(f, "{vendor:04x}:{product:04x}"),
-            (Some((vendor, product)), Some((bus, device))) => {
-                write!(f, "{vendor:04x}:{product:04x} at bus {bus}, device {device}")
-            }
-            (None, Some((bus, device))) => write!(f, "bus {bus}, device {device}"),
+            (Some((vendor, product)), Some(place)) => write!(f, "{vendor:04x}:{product:04x} at {place}"),
+            (None, Some(place)) => f.write_str(&place),
             (None, None) => f.write_str("a device that the definition names in another way"),
         }
     }
@@ -144,7 +165,8 @@ impl UsbDevices {
 
     /// The first rule of libvirt: a device is found by model, by place, or by both; of several that fit, none is taken.
     pub(super) fn find(&self, need: &UsbNeed) -> DeviceAnswer {
-        if need.model.is_none() && need.place.is_none() {
+        // Descriptions of devices do not say which port they are plugged into.
+        if need.port.is_some() || !need.is_named() {
             return DeviceAnswer::Unknown;
         }
         let fits = |device: &&UsbDevice| {
@@ -164,6 +186,37 @@ fn usb_device(root: &Element) -> Option<UsbDevice> {
     let id = |name| capability.find(&[name]).and_then(|element| number(element.attribute("id")?));
     let place = |name| capability.text_of(&[name]).and_then(|text| text.parse().ok());
     Some(UsbDevice { model: (id("vendor")?, id("product")?), place: (place("bus")?, place("device")?) })
+}
+
+/// The mediated devices of a host that are started. Each has the same UUID wherever it is made, and a guest starts only
+/// where it is made already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct MediatedDevices(BTreeSet<String>);
+
+impl MediatedDevices {
+    pub(super) async fn read(connection: &Connection, limit: Duration) -> Result<Option<Self>> {
+        // An older libvirt lists only those that are started, and refuses to be asked for them.
+        for kind in [MEDIATED | ACTIVE, MEDIATED] {
+            let listed: Option<(Vec<NodeDeviceRef>, u32)> =
+                told(connection.call(Procedure::ConnectListAllNodeDevices, &(1_i32, kind), limit).await)?;
+            if let Some((listed, _)) = listed {
+                return Ok(Some(Self::named(listed.into_iter().map(|device| device.name))));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn named(names: impl IntoIterator<Item = String>) -> Self {
+        Self(names.into_iter().collect())
+    }
+
+    /// Newer libvirt appends its parent's address to the name.
+    pub(super) fn has(&self, uuid: Uuid) -> bool {
+        let name = format!("mdev_{}", uuid.to_string().replace('-', "_"));
+        let is_it =
+            |listed: &String| listed.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+        self.0.iter().any(is_it)
+    }
 }
 
 /// The disks of a host, as udev knows them there: whole disks, without what the kernel or LVM makes of them.
@@ -322,13 +375,39 @@ mod tests {
             (dongle.to_owned(), lacks("2 are 0529:0001, and the definition does not say which")),
             (format!("{key}<address bus='2' device='8'/>"), lacks("1050:0407 at bus 2, device 8 is missing")),
             ("<address bus='7' device='1'/>".to_owned(), lacks("bus 7, device 1 is missing")),
-            ("<address port='1.2'/>".to_owned(), DeviceAnswer::Unknown),
+            ("<address bus='2' port='1.2'/>".to_owned(), DeviceAnswer::Unknown),
+            (format!("{key}<address bus='1' port='1.2'/>"), DeviceAnswer::Unknown),
         ] {
             assert_eq!(host.find(&need(&format!("<source>{source}</source>"))), answer, "{source}");
         }
         // What lies beyond the part of the list that was read may be the one.
         let partly = UsbDevices { complete: false, ..host };
         assert_eq!(partly.find(&need("<source><address bus='7' device='1'/></source>")), DeviceAnswer::Unknown);
+    }
+
+    #[test]
+    fn a_device_that_is_named_by_its_place_alone_is_known_as_such() {
+        let key = "<vendor id='0x1050'/><product id='0x0407'/>";
+        for (source, only_place, words) in [
+            (key.to_owned(), false, "1050:0407"),
+            (format!("{key}<address bus='1' device='4'/>"), false, "1050:0407 at bus 1, device 4"),
+            ("<address bus='1' device='4'/>".to_owned(), true, "bus 1, device 4"),
+            ("<address bus='1' port='1.2'/>".to_owned(), true, "bus 1, port 1.2"),
+            (String::new(), false, "a device that the definition names in another way"),
+        ] {
+            let need = need(&format!("<source>{source}</source>"));
+            assert_eq!((need.only_place(), need.to_string().as_str()), (only_place, words));
+        }
+    }
+
+    #[test]
+    fn a_mediated_device_is_found_by_its_uuid_with_and_without_its_parent() {
+        let uuid: Uuid = "c2177883-f1bb-47f0-914d-32a22e3a8804".parse().unwrap();
+        let named = |name: &str| MediatedDevices::named([name.to_owned()]).has(uuid);
+        assert!(named("mdev_c2177883_f1bb_47f0_914d_32a22e3a8804"));
+        assert!(named("mdev_c2177883_f1bb_47f0_914d_32a22e3a8804_0000_06_00_0"));
+        assert!(!named("mdev_c2177883_f1bb_47f0_914d_32a22e3a8805_0000_06_00_0"));
+        assert!(!MediatedDevices::default().has(uuid));
     }
 
     fn disk(name: &str, more: &str, serial: &str) -> StorageDevice {

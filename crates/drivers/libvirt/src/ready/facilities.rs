@@ -8,8 +8,9 @@ use std::{
 use mainstay_model::{Obstacle, ObstacleKind};
 
 use super::{
-    DeviceAnswer, FileUse, Machine, NeededFile, Pages, Requirements, SecretNeed,
-    devices::{StorageDevices, UsbDevices},
+    DeviceAnswer, FileUse, Machine, NeededFile, Pages, Requirements, SecretNeed, UsbNeed,
+    devices::{MediatedDevices, StorageDevices, UsbDevices},
+    passthrough::shown,
 };
 use crate::{
     connection::Connection,
@@ -61,6 +62,7 @@ pub struct Facilities {
     interfaces: Option<BTreeSet<String>>,
     devices: Option<BTreeSet<String>>,
     usb: Option<UsbDevices>,
+    mediated: Option<MediatedDevices>,
     storage: Option<StorageDevices>,
     secrets: Option<Vec<(Uuid, String)>>,
     /// Free huge pages by their size in KiB.
@@ -78,6 +80,15 @@ pub enum FileAnswer {
     Unknown,
 }
 
+/// Which host is asked for what a guest needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostIs {
+    /// The one where its definition counts: a place named there is a device.
+    Home,
+    /// Another one: at the same place of it may be any device.
+    Another,
+}
+
 /// What of a host is asked for: most of it costs calls, and is asked only where a guest needs it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
@@ -85,6 +96,8 @@ pub struct Wanted {
     pub page_sizes: BTreeSet<u64>,
     /// USB devices, each described.
     pub usb: bool,
+    /// Mediated devices.
+    pub mediated: bool,
     /// Block devices, each described.
     pub block_devices: bool,
 }
@@ -96,6 +109,7 @@ impl Wanted {
         for needs in guests {
             wanted.page_sizes.extend(needs.pages.map(|pages| pages.size_kib));
             wanted.usb |= !needs.usb.is_empty();
+            wanted.mediated |= !needs.mediated.is_empty();
             wanted.block_devices |= !needs.block_devices.is_empty();
         }
         wanted
@@ -128,6 +142,7 @@ impl Facilities {
         }
         let devices: Option<BTreeSet<String>> = devices.map(|(all, _)| all.into_iter().map(|one| one.name).collect());
         let usb = if wanted.usb { UsbDevices::read(connection, limit).await? } else { None };
+        let mediated = if wanted.mediated { MediatedDevices::read(connection, limit).await? } else { None };
         let storage = if wanted.block_devices { StorageDevices::read(connection, limit).await? } else { None };
         Ok(Self {
             networks,
@@ -136,7 +151,9 @@ impl Facilities {
             interfaces: interfaces
                 .map(|(all, _)| all.into_iter().map(|one| one.name).collect::<BTreeSet<_>>())
                 .filter(|all| !all.is_empty()),
-            // Nor is there a host that can pass devices through without a PCI device; a container sees none.
+            // Nor is there a host that can pass devices through without a PCI or channel device; a container sees none.
+            mediated: mediated
+                .filter(|_| devices.iter().flatten().any(|name| name.starts_with("pci_") || name.starts_with("css_"))),
             usb: usb
                 .filter(|_| devices.iter().flatten().any(|name| name.starts_with("pci_") || name.starts_with("usb_"))),
             storage,
@@ -147,10 +164,24 @@ impl Facilities {
     }
 
     /// Whether something of this can't be told on the host: then nothing says that the domain could start there.
-    pub fn cannot_tell(&self, needs: &Requirements) -> bool {
-        let usb = |need| self.usb.as_ref().map_or(DeviceAnswer::Unknown, |usb| usb.find(need));
-        self.devices.is_none() && !needs.devices.is_empty()
-            || needs.usb.iter().any(|need| usb(need) == DeviceAnswer::Unknown)
+    pub fn cannot_tell(&self, needs: &Requirements, host: HostIs) -> bool {
+        !self.untold(needs, host).is_empty()
+    }
+
+    /// Devices that the host may have or not, as people read them: libvirt can't tell there.
+    pub fn untold(&self, needs: &Requirements, host: HostIs) -> Vec<String> {
+        let named = needs.devices.iter().filter(|_| self.devices.is_none()).map(|name| shown(name));
+        let usb = needs.usb.iter().filter(|need| self.usb_device(need, host) == DeviceAnswer::Unknown);
+        let usb = usb.map(|need| format!("USB {need}"));
+        let mediated = needs.mediated.iter().filter(|_| self.mediated.is_none()).map(|uuid| format!("mdev {uuid}"));
+        named.chain(usb).chain(mediated).collect()
+    }
+
+    fn usb_device(&self, need: &UsbNeed, host: HostIs) -> DeviceAnswer {
+        if host == HostIs::Another && need.only_place() {
+            return DeviceAnswer::Lacks(format!("{need} may be another device there"));
+        }
+        self.usb.as_ref().map_or(DeviceAnswer::Unknown, |usb| usb.find(need))
     }
 
     /// A block device, as the host's list of devices has it.
@@ -159,7 +190,7 @@ impl Facilities {
     }
 
     /// What the host lacks of what is listed in bulk: all but files, block devices, machine type and CPU.
-    pub fn lacks(&self, needs: &Requirements) -> Vec<Obstacle> {
+    pub fn lacks(&self, needs: &Requirements, host: HostIs) -> Vec<Obstacle> {
         let mut missing = Vec::new();
         let mut names = |kind, needed: &[String], has: &Option<BTreeSet<String>>| {
             let gone = needed.iter().filter(|name| has.as_ref().is_some_and(|has| !has.contains(*name)));
@@ -168,9 +199,15 @@ impl Facilities {
         names(ObstacleKind::Network, &needs.networks, &self.networks);
         names(ObstacleKind::StoragePool, &needs.pools, &self.pools);
         names(ObstacleKind::Bridge, &needs.interfaces, &self.interfaces);
-        names(ObstacleKind::Device, &needs.devices, &self.devices);
+        let has = |name: &String| self.devices.as_ref().is_none_or(|has| has.contains(name));
+        missing.extend(
+            needs.devices.iter().filter(|name| !has(name)).map(|name| Obstacle::new(ObstacleKind::Device, shown(name))),
+        );
+        let has = |uuid: &Uuid| self.mediated.as_ref().is_none_or(|has| has.has(*uuid));
+        let gone = needs.mediated.iter().filter(|uuid| !has(uuid));
+        missing.extend(gone.map(|uuid| Obstacle::new(ObstacleKind::Device, format!("mdev {uuid}"))));
         for need in &needs.usb {
-            if let Some(DeviceAnswer::Lacks(what)) = self.usb.as_ref().map(|usb| usb.find(need)) {
+            if let DeviceAnswer::Lacks(what) = self.usb_device(need, host) {
                 missing.push(Obstacle::new(ObstacleKind::UsbDevice, what));
             }
         }
@@ -292,7 +329,6 @@ fn cannot_tell(code: ErrorCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ready::UsbNeed;
 
     #[test]
     fn what_is_missing_is_named_and_what_is_not_known_is_not() {
@@ -309,25 +345,73 @@ mod tests {
             free_pages: [(2048, 1)].into(),
             ..Facilities::default()
         };
-        let missing: Vec<String> = host.lacks(&needs).iter().map(ToString::to_string).collect();
+        let missing: Vec<String> = host.lacks(&needs, HostIs::Another).iter().map(ToString::to_string).collect();
         assert_eq!(
             missing,
             ["network back is missing", "secret ceph key is missing", "huge pages: 2 of 2048 KiB needed, 1 free"]
         );
-        assert_eq!(Facilities::default().lacks(&needs), []);
+        assert_eq!(Facilities::default().lacks(&needs, HostIs::Another), []);
     }
 
     #[test]
     fn a_device_that_a_host_cannot_tell_of_is_neither_missing_nor_there() {
-        let usb = UsbNeed { model: Some((0x1050, 0x0407)), place: None };
+        let usb = UsbNeed { model: Some((0x1050, 0x0407)), place: None, port: None };
         let needs = Requirements { usb: vec![usb], ..Requirements::default() };
         let bare = Facilities::default();
-        assert_eq!((bare.lacks(&needs), bare.cannot_tell(&needs)), (vec![], true));
+        assert_eq!((bare.lacks(&needs, HostIs::Another), bare.cannot_tell(&needs, HostIs::Another)), (vec![], true));
         let pci = Requirements { devices: vec!["pci_0000_3b_00_1".to_owned()], ..Requirements::default() };
-        assert_eq!((bare.lacks(&pci), bare.cannot_tell(&pci)), (vec![], true));
-        assert!(!bare.cannot_tell(&Requirements::default()));
+        assert_eq!((bare.lacks(&pci, HostIs::Another), bare.cannot_tell(&pci, HostIs::Another)), (vec![], true));
+        assert!(!bare.cannot_tell(&Requirements::default(), HostIs::Another));
         let none = Facilities { usb: Some(UsbDevices::default().whole()), ..Facilities::default() };
-        let missing: Vec<String> = none.lacks(&needs).iter().map(ToString::to_string).collect();
-        assert_eq!((missing, none.cannot_tell(&needs)), (vec!["USB device: 1050:0407 is missing".to_owned()], false));
+        let missing: Vec<String> = none.lacks(&needs, HostIs::Another).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            (missing, none.cannot_tell(&needs, HostIs::Another)),
+            (vec!["USB device: 1050:0407 is missing".to_owned()], false)
+        );
+    }
+
+    #[test]
+    fn a_place_is_a_device_on_its_own_host_only() {
+        let needs = Requirements {
+            usb: vec![UsbNeed { model: None, place: Some((1, 4)), port: None }],
+            ..Requirements::default()
+        };
+        // Nothing has to be known of another host for that.
+        for host in
+            [Facilities::default(), Facilities { usb: Some(UsbDevices::default().whole()), ..Facilities::default() }]
+        {
+            let lacks: Vec<String> = host.lacks(&needs, HostIs::Another).iter().map(ToString::to_string).collect();
+            assert_eq!(lacks, ["USB device: bus 1, device 4 may be another device there"]);
+        }
+        assert_eq!(Facilities::default().untold(&needs, HostIs::Home), ["USB bus 1, device 4"]);
+        let none = Facilities { usb: Some(UsbDevices::default().whole()), ..Facilities::default() };
+        let lacks: Vec<String> = none.lacks(&needs, HostIs::Home).iter().map(ToString::to_string).collect();
+        assert_eq!(lacks, ["USB device: bus 1, device 4 is missing"]);
+    }
+
+    #[test]
+    fn devices_are_named_as_other_programs_name_them() {
+        let needs = Requirements {
+            devices: vec!["pci_0000_3b_00_1".to_owned(), "scsi_2_0_1_5".to_owned()],
+            mediated: vec!["c2177883-f1bb-47f0-914d-32a22e3a8804".parse().unwrap()],
+            ..Requirements::default()
+        };
+        let names = ["0000:3b:00.1", "SCSI 2:0:1:5", "mdev c2177883-f1bb-47f0-914d-32a22e3a8804"];
+        assert_eq!(Facilities::default().untold(&needs, HostIs::Another), names);
+        let bare = Facilities {
+            devices: Some(["pci_0000_00_00_0".to_owned()].into()),
+            mediated: Some(MediatedDevices::default()),
+            ..Facilities::default()
+        };
+        let lacks: Vec<String> = bare.lacks(&needs, HostIs::Another).iter().map(ToString::to_string).collect();
+        assert_eq!(lacks, names.map(|name| format!("device {name} is missing")));
+        assert!(!bare.cannot_tell(&needs, HostIs::Another));
+        let made = "mdev_c2177883_f1bb_47f0_914d_32a22e3a8804_0000_3b_00_0".to_owned();
+        let host = Facilities {
+            devices: Some(needs.devices.iter().cloned().collect()),
+            mediated: Some(MediatedDevices::named([made])),
+            ..Facilities::default()
+        };
+        assert_eq!(host.lacks(&needs, HostIs::Another), []);
     }
 }

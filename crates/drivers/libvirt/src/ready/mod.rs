@@ -14,8 +14,10 @@
 
 mod devices;
 mod facilities;
+mod passthrough;
 mod requirements;
 
 pub use devices::{DeviceAnswer, DiskIdentity, UsbNeed, named_by_kernel};
-pub use facilities::{Facilities, FileAnswer, Wanted};
+pub use facilities::{Facilities, FileAnswer, HostIs, Wanted};
+pub use passthrough::passed_through;
 pub use requirements::{FileUse, Machine, NeededDevice, NeededFile, Pages, Requirements, SecretNeed};

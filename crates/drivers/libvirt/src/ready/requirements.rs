@@ -1,6 +1,8 @@
 //! What a definition asks of the host that starts it.
 
-use super::UsbNeed;
+use std::collections::BTreeSet;
+
+use super::{UsbNeed, passthrough::passed_through};
 use crate::{definition::kib, error::Result, types::Uuid, xml::Element};
 
 /// Page size that `<hugepages/>` without a size means on x86.
@@ -23,6 +25,10 @@ pub struct Requirements {
     pub devices: Vec<String>,
     /// USB devices.
     pub usb: Vec<UsbNeed>,
+    /// Mediated devices.
+    pub mediated: Vec<Uuid>,
+    /// Devices that are passed through to it, as people read them. Each binds it to its host.
+    pub passed_through: BTreeSet<String>,
     /// Block devices by absolute path.
     pub block_devices: Vec<NeededDevice>,
     /// What it runs on.
@@ -116,6 +122,7 @@ impl Requirements {
             machine: Machine::of(root),
             cpu: compared_cpu(root, xml),
             pages: Pages::of(root),
+            passed_through: passed_through(root),
             ..Self::default()
         };
         found.boot(root);
@@ -176,12 +183,17 @@ impl Requirements {
         }
     }
 
-    /// PCI and SCSI devices have a name that can be told from the definition. Mediated devices are not looked for.
+    /// PCI, SCSI and mediated devices have a name that can be told from the definition.
     fn host_device(&mut self, device: &Element) {
         let Some(source) = device.find(&["source"]) else { return };
         match device.attribute("type") {
             Some("pci") => self.devices.extend(source.find(&["address"]).and_then(pci_name)),
             Some("scsi") => self.devices.extend(scsi_name(source)),
+            Some("mdev") => {
+                let uuid =
+                    source.find(&["address"]).and_then(|address| address.attribute("uuid")?.parse::<Uuid>().ok());
+                self.mediated.extend(uuid);
+            }
             // A domain starts without it, if its owner says so.
             Some("usb") if source.attribute("startupPolicy") != Some("optional") => self.usb.push(UsbNeed::of(source)),
             _ => {}
@@ -260,7 +272,7 @@ fn compared_cpu(root: &Element, xml: &str) -> Option<String> {
 }
 
 /// `<address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/>` as libvirt names the device.
-fn pci_name(address: &Element) -> Option<String> {
+pub(super) fn pci_name(address: &Element) -> Option<String> {
     let part = |name| {
         let text = address.attribute(name).unwrap_or("0");
         u32::from_str_radix(text.trim_start_matches("0x"), 16).ok()
@@ -269,7 +281,7 @@ fn pci_name(address: &Element) -> Option<String> {
 }
 
 /// `<adapter name='scsi_host0'/><address bus='0' target='0' unit='5'/>` as libvirt names the device.
-fn scsi_name(source: &Element) -> Option<String> {
+pub(super) fn scsi_name(source: &Element) -> Option<String> {
     let host = source.find(&["adapter"])?.attribute("name")?.strip_prefix("scsi_host")?;
     let address = source.find(&["address"])?;
     let part = |name| address.attribute(name).unwrap_or("0").parse::<u64>().ok();
@@ -296,6 +308,9 @@ mod tests {
         <interface type='bridge'><source bridge='br7'/></interface>\
         <hostdev mode='subsystem' type='pci'><source><address domain='0x0000' bus='0x3b' slot='0x00' function='0x1'/></source></hostdev>\
         <hostdev mode='subsystem' type='usb'><source><vendor id='0x1050'/><product id='0x0407'/></source></hostdev>\
+        <hostdev mode='subsystem' type='usb'><source><address bus='1' device='4'/></source></hostdev>\
+        <hostdev mode='subsystem' type='mdev' model='vfio-pci'>\
+        <source><address uuid='c2177883-f1bb-47f0-914d-32a22e3a8804'/></source></hostdev>\
         <hostdev mode='subsystem' type='usb'><source startupPolicy='optional'><vendor id='0x1'/><product id='0x2'/></source></hostdev>\
         <hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host2'/><address bus='0' target='1' unit='5'/></source></hostdev>\
         <disk type='block' device='disk'><source dev='/dev/disk/by-id/wwn-0x6001405a'/><target dev='vdd'/></disk>\
@@ -319,7 +334,14 @@ mod tests {
         assert_eq!((needs.pools, needs.networks), (vec!["lvm".to_owned()], vec!["front".to_owned()]));
         assert_eq!(needs.interfaces, ["br7"]);
         assert_eq!(needs.devices, ["pci_0000_3b_00_1", "scsi_2_0_1_5"]);
-        assert_eq!(needs.usb, [UsbNeed { model: Some((0x1050, 0x0407)), place: None }]);
+        let usb = |model, place| UsbNeed { model, place, port: None };
+        assert_eq!(needs.usb, [usb(Some((0x1050, 0x0407)), None), usb(None, Some((1, 4)))]);
+        assert_eq!(needs.mediated, ["c2177883-f1bb-47f0-914d-32a22e3a8804".parse().unwrap()]);
+        // One that it starts without binds it as well.
+        let bound: Vec<&str> = needs.passed_through.iter().map(String::as_str).collect();
+        let mdev = "mdev c2177883-f1bb-47f0-914d-32a22e3a8804";
+        let all = ["0000:3b:00.1", "SCSI 2:0:1:5", "USB 0001:0002", "USB 1050:0407", "USB bus 1, device 4", mdev];
+        assert_eq!(bound, all);
         let block: Vec<(&str, bool)> = needs.block_devices.iter().map(|it| (it.path.as_str(), it.drive)).collect();
         assert_eq!(block, [("/dev/disk/by-id/wwn-0x6001405a", false), ("/dev/sr0", true), ("/dev/vg/data", false)]);
         assert_eq!(needs.secrets, [SecretNeed::Usage("ceph key".to_owned())]);

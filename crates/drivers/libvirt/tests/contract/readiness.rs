@@ -4,7 +4,7 @@ use std::process::Command;
 
 use mainstay_libvirt::{
     domain::inventory::XmlFlags,
-    ready::{DeviceAnswer, Facilities, FileAnswer, Machine, Requirements, Wanted},
+    ready::{DeviceAnswer, Facilities, FileAnswer, HostIs, Machine, Requirements, Wanted},
 };
 
 use mainstay_model::ObstacleKind;
@@ -27,7 +27,7 @@ async fn a_host_says_what_it_lacks_for_a_domain() {
     assert_eq!(connection.lacks_machine(&needs.machine, LIMIT).await.unwrap(), None);
     let wanted = Wanted { page_sizes: [2048].into(), ..Wanted::default() };
     let facilities = Facilities::read(&connection, &wanted, LIMIT).await.unwrap();
-    assert_eq!(facilities.lacks(&needs), []);
+    assert_eq!(facilities.lacks(&needs, HostIs::Another), []);
 
     // Each thing that is missing is named.
     let disk = needs.files.iter().find(|file| file.path.ends_with(".qcow2")).unwrap().path.clone();
@@ -55,7 +55,7 @@ async fn a_host_says_what_it_lacks_for_a_domain() {
         xml.replace("</devices>", "<interface type='network'><source network='front'/></interface></devices>");
     let elsewhere =
         elsewhere.replace("<os>", "<memoryBacking><hugepages><page size='2048'/></hugepages></memoryBacking><os>");
-    let lacks = facilities.lacks(&Requirements::parse(&elsewhere).unwrap());
+    let lacks = facilities.lacks(&Requirements::parse(&elsewhere).unwrap(), HostIs::Another);
     let kinds: Vec<ObstacleKind> = lacks.iter().map(|missing| missing.kind).collect();
     assert!(kinds.contains(&ObstacleKind::Network) && kinds.contains(&ObstacleKind::HugePages), "{lacks:?}");
 }
@@ -80,13 +80,55 @@ async fn a_host_says_which_devices_it_has() {
     // Where libvirt lists no devices of the kind, it can't tell; where it does, it has no such key.
     let listed = lab.virsh("h1", &["nodedev-list"]).await.unwrap();
     let tells = |kinds: &[&str]| listed.lines().any(|name| kinds.iter().any(|kind| name.trim().starts_with(kind)));
-    let (lacks, cannot_tell) = (facilities.lacks(&key), facilities.cannot_tell(&key));
+    let (lacks, cannot_tell) = (facilities.lacks(&key, HostIs::Another), facilities.cannot_tell(&key, HostIs::Another));
     if tells(&["pci_", "usb_"]) {
         assert!(lacks.len() == 1 && lacks[0].to_string() == "USB device: 1050:0407 is missing", "{lacks:?}");
         assert!(!cannot_tell);
     } else {
         assert!(lacks.is_empty() && cannot_tell, "{lacks:?}");
     }
+
+    // A PCI device that the host has is found by its address, and one that it has not is named by it. No device is made here
+    // for the others: a host that tells of its devices has none of them.
+    let pci = |name: &str| {
+        let parts: Vec<&str> = name.trim().trim_start_matches("pci_").split('_').collect();
+        let [domain, bus, slot, function] = parts[..] else { panic!("{name} is no PCI device") };
+        with(&format!(
+            "<hostdev mode='subsystem' type='pci'><source><address domain='0x{domain}' bus='0x{bus}' slot='0x{slot}' \
+             function='0x{function}'/></source></hostdev>"
+        ))
+    };
+    for name in listed.lines().filter(|name| name.trim().starts_with("pci_")) {
+        assert_eq!(facilities.lacks(&pci(name), HostIs::Another), [], "{name}");
+    }
+    let uuid = "c2177883-f1bb-47f0-914d-32a22e3a8804";
+    let mediated =
+        with(&format!("<hostdev mode='subsystem' type='mdev'><source><address uuid='{uuid}'/></source></hostdev>"));
+    let scsi = with(
+        "<hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host63'/><address bus='0' target='1' unit='5'/>\
+         </source></hostdev>",
+    );
+    let devices = Facilities::read(&connection, &Wanted::by([&mediated]), LIMIT).await.unwrap();
+    for (needs, name) in [
+        (pci("pci_0000_fd_00_1"), "0000:fd:00.1".to_owned()),
+        (scsi, "SCSI 63:0:1:5".to_owned()),
+        (mediated, format!("mdev {uuid}")),
+    ] {
+        let lacks: Vec<String> = devices.lacks(&needs, HostIs::Another).iter().map(ToString::to_string).collect();
+        let untold = devices.untold(&needs, HostIs::Another);
+        let can_tell = tells(&["pci_"]);
+        let expected =
+            if can_tell { (vec![format!("device {name} is missing")], vec![]) } else { (vec![], vec![name]) };
+        assert_eq!((lacks, untold), expected);
+    }
+    // What is at a place of another host may be any device, whatever the host tells.
+    let place = with("<hostdev mode='subsystem' type='usb'><source><address bus='1' device='4'/></source></hostdev>");
+    let lacks = facilities.lacks(&place, HostIs::Another);
+    assert_eq!(
+        lacks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["USB device: bus 1, device 4 may be another device there"]
+    );
+    assert_eq!(facilities.cannot_tell(&place, HostIs::Home), !tells(&["pci_", "usb_"]));
 
     // Every disk that the host has is found by its path, with its size.
     let disks = lab.virsh("h1", &["nodedev-list", "--cap", "storage"]).await.unwrap();
