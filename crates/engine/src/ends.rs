@@ -294,7 +294,9 @@ impl Engine {
         };
         let last = self.orders_there(workload, host).next().filter(|last| !before_boot(last));
         let stopped_by_us = last.is_some_and(|last| {
-            matches!(last.order.action, Action::Stop { .. }) || !matches!(last.ended, Some((_, Outcome::Done { .. })))
+            // A start that was told as failed came through if its host reported since that it runs (scenario 942).
+            let through = matches!(last.ended, Some((_, Outcome::Done { .. }))) || self.came_through(last);
+            matches!(last.order.action, Action::Stop { .. }) || !through
         });
         let idle = self.life_order(workload).is_none() && record.asked.is_none() && record.moving.is_none();
         let starts_elsewhere = self

@@ -377,6 +377,7 @@ impl Engine {
                 senses.guest_heard = Some(now);
             }
         }
+        let of_two = record.may_run_on.len() > 1 && self.runs_twice(record).is_some();
         if !record.answers
             && let Some(record) = self.belief.workloads.get_mut(workload)
         {
@@ -389,6 +390,9 @@ impl Engine {
         let was_silent = senses.silent().is_some();
         senses.reboots = 0;
         senses.answered_until = senses.answered_until.max(Some(held_at));
+        if of_two {
+            senses.one_of_two_answered = Some(now);
+        }
         let sense = senses.channels.of(channel);
         (sense.heard, sense.vouches) = (Some(now), vouches);
         let first_answer = senses.up_since.is_some() && senses.answered_since.is_none();

@@ -67,7 +67,10 @@ impl Engine {
         let began_later = record.runs_since.is_some_and(|since| since > after);
         // If what ran elsewhere later is off since, the end may be the newest all the same: better an alarm too many than a start too many
         // (scenario 932). But a run that is known of before explains it (scenario 935).
-        let may_be = !home && otherwise_at.is_some() && trouble.is_some() && ran_unseen.is_none();
+        let called_off_at = self.belief.hosts.get(host).and_then(|record| record.called_off_at);
+        let booted_since = called_off_at.is_some() && booted_at > called_off_at; // (scenario 939)
+        let news = otherwise_at.is_some() || booted_since;
+        let may_be = !home && news && trouble.is_some() && ran_unseen.is_none();
         let newest = may_be
             || !began_later && (trouble.is_some_and(|trouble| trouble.since <= after) || record.runs_since.is_some());
         // What our own stop leaves there, or a migration that did not come through, is no person's word. What we stopped for certain is

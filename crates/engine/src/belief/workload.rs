@@ -448,6 +448,8 @@ pub(crate) struct WorkloadSenses {
     pub up_since: Option<Time>,
     /// When it was first heard after `up_since`.
     pub answered_since: Option<Time>,
+    /// When it last answered while it ran on two hosts: which of the two did is not known.
+    pub one_of_two_answered: Option<Time>,
     /// How often it rebooted by itself since it came up or was last heard.
     pub reboots: u32,
     /// When it did so first.
@@ -526,9 +528,15 @@ impl WorkloadSenses {
     pub(crate) fn heard(&self) -> Option<Time> {
         self.channels.values().filter_map(|sense| sense.heard).max()
     }
-    /// When it was last asked in vain, if no channel was heard after that.
+
+    /// When it was last asked in vain.
+    pub(crate) fn asked_in_vain(&self) -> Option<Time> {
+        self.channels.values().filter_map(|sense| sense.silent).max()
+    }
+
+    /// The same, if no channel was heard after that.
     pub(crate) fn silent(&self) -> Option<Time> {
-        let silent = self.channels.values().filter_map(|sense| sense.silent).max()?;
+        let silent = self.asked_in_vain()?;
         self.heard().is_none_or(|heard| heard < silent).then_some(silent)
     }
 }

@@ -246,8 +246,10 @@ impl Engine {
         // A hang that ended by itself ended now; what it answered before says nothing.
         let silent = senses.is_some_and(|senses| senses.silent().is_some());
         let answered = answered.filter(|at| *at >= well_until || !silent);
-        // What was not started since its last fall ran on all the while (scenario 819).
-        let answering = answered.map(|at| if at < well_until { started_at.max(well_until) } else { at });
+        // What was not started since its last fall ran on all the while (scenario 819), unless it was asked in vain (scenario 941).
+        let in_vain = senses.and_then(WorkloadSenses::asked_in_vain) > Some(started_at.max(well_until));
+        let ran_on = if in_vain { self.now } else { started_at.max(well_until) };
+        let answering = answered.map(|at| if at < well_until { ran_on } else { at });
         let settled = !record.answers || answering.is_some();
         let stable_for = self.recovery(workload).stable_after;
         if trouble.started_at.is_none() {
@@ -326,8 +328,10 @@ impl Engine {
         let Some(host) = self.runs_on(workload) else { return false };
         let in_trouble = record.trouble.as_ref().is_some_and(|trouble| trouble.started_at.is_none());
         let senses = self.belief.workload_senses.get(workload);
-        let silent =
-            record.answers && senses.is_some_and(|senses| senses.answered_since.is_none() || senses.silent().is_some());
+        // That the other one of two answered says nothing of this one (scenario 940).
+        let unheard = |it: &WorkloadSenses| it.one_of_two_answered.is_some() && it.heard() <= it.one_of_two_answered;
+        let silent = record.answers
+            && senses.is_some_and(|it| it.answered_since.is_none() || it.silent().is_some() || unheard(it));
         self.sight(host) == Sight::Heard && !in_trouble && !silent && record.unsettled.is_empty()
     }
 

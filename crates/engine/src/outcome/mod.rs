@@ -101,7 +101,12 @@ impl Engine {
                 if lost && self.came_up_in_another_term(&workload, &host, since) {
                     return; // it is through; its host's first list tells what became of it (scenario 661)
                 }
+                // Not after a revert: where it ran before, no start is under way for that (scenario 943).
+                let one_more = doubted && matches!(outcome, Outcome::Done { .. });
                 self.start_ended(&workload, &host, Sent { since, until, doubted }, outcome);
+                if one_more {
+                    self.one_more_may_come(&workload, &host);
+                }
             }
             Action::Revert { workload, host, point, .. } => {
                 let asked = self.is_asked(

@@ -134,9 +134,6 @@ impl Engine {
         match outcome {
             Outcome::Done { .. } => {
                 self.started(workload, host, sent.since);
-                if sent.doubted {
-                    self.one_more_may_come(workload, host);
-                }
             }
             Outcome::Failed { error } => self.start_failed(workload, host, error, sent.doubted),
             Outcome::Unknown { .. } => self.start_unknown(workload, host, sent.until),
