@@ -6,7 +6,10 @@ use crate::{
     executors::{DeviceAnswer, Tools, of_host, probe},
     supervise::Pulse,
 };
-use mainstay_model::{DeviceId, HostId, Span, spec::ClusterSpec};
+use mainstay_model::{
+    DeviceId, HostId, Span,
+    spec::{ClusterSpec, FenceDevice},
+};
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     sync::Arc,
@@ -21,8 +24,6 @@ use tokio::{
 const AT_ONCE: usize = 4;
 /// Whose turn it is is looked up this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// After a start of the controller all devices are asked within this, and one that failed is asked again after it.
-const SOON: Duration = Duration::from_secs(60);
 
 type Pair = (HostId, DeviceId);
 
@@ -43,10 +44,8 @@ pub(crate) async fn watch_devices(context: Context, pulse: Pulse, tools: Tools) 
                 context.report(answer.fact(&host)).await;
             }
             let pair = (host, answer.device.clone());
-            if let Some(turn) = due.get_mut(&pair) {
-                // A device that says off may say it of a host that runs: then it is the wrong one, or a moment too early.
-                let sound = answer.state.as_deref() == Some("on");
-                turn.end(every(&spec, &pair.1), &pair, sound);
+            if let (Some(turn), Some(device)) = (due.get_mut(&pair), probed(&spec, &pair.1)) {
+                turn.end(&pair, device.asked_again_in(answer.state.as_deref() == Some("on")));
             }
         }
         refresh(&mut due, &spec);
@@ -73,12 +72,11 @@ struct Due {
 }
 
 impl Due {
-    fn end(&mut self, every: Duration, pair: &Pair, sound: bool) {
+    fn end(&mut self, pair: &Pair, again_in: Span) {
         self.round += 1;
         self.under_way = false;
-        let wait = if sound { every } else { every.min(SOON) };
         // A tenth more or less, so that devices are not asked in step for ever.
-        self.at = Instant::now() + wait.mul_f64(0.9 + 0.2 * scatter(pair, self.round));
+        self.at = Instant::now() + again_in.as_duration().mul_f64(0.9 + 0.2 * scatter(pair, self.round));
     }
 }
 
@@ -87,7 +85,7 @@ fn refresh(due: &mut BTreeMap<Pair, Due>, spec: &ClusterSpec) {
     let mut wanted: BTreeMap<Pair, u32> = BTreeMap::new();
     for host in spec.hosts.keys() {
         for (level, device) in of_host(spec, host) {
-            if every(spec, &device) > Duration::ZERO {
+            if probed(spec, &device).is_some() {
                 wanted.insert((host.clone(), device), level);
             }
         }
@@ -95,15 +93,16 @@ fn refresh(due: &mut BTreeMap<Pair, Due>, spec: &ClusterSpec) {
     due.retain(|pair, _| wanted.contains_key(pair));
     for (pair, level) in wanted {
         if let Entry::Vacant(new) = due.entry(pair) {
-            let within = every(spec, &new.key().1).min(SOON);
-            let at = Instant::now() + within.mul_f64(scatter(new.key(), 0));
+            let within = probed(spec, &new.key().1).map_or(Span::ZERO, FenceDevice::asked_soon);
+            let at = Instant::now() + within.as_duration().mul_f64(scatter(new.key(), 0));
             new.insert(Due { at, level, under_way: false, round: 0 });
         }
     }
 }
 
-fn every(spec: &ClusterSpec, device: &DeviceId) -> Duration {
-    spec.fence_devices.get(device).map_or(Span::ZERO, |device| device.probe_every).as_duration()
+/// The device, if it is asked although nothing depends on it.
+fn probed<'a>(spec: &'a ClusterSpec, device: &DeviceId) -> Option<&'a FenceDevice> {
+    spec.fence_devices.get(device).filter(|device| device.probe_every > Span::ZERO)
 }
 
 /// A number from 0 to 1, another one for each pair and round, and the same at every start.

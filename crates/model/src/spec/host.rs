@@ -84,3 +84,19 @@ pub struct FenceDevice {
     /// Where it is written.
     pub origin: Origin,
 }
+
+impl FenceDevice {
+    /// A device that did not say *on* is asked again so soon, if it is asked at all.
+    const ASKED_SOON: Span = Span::minutes(1);
+
+    /// When it is asked next although nothing depends on it, counted from its answer. One that says *off* may say it of a host
+    /// that runs: then it is the wrong one, or a moment too early.
+    pub fn asked_again_in(&self, said_on: bool) -> Span {
+        if said_on { self.probe_every } else { self.asked_soon() }
+    }
+
+    /// A device that is new, or that could not be asked, is asked within this.
+    pub fn asked_soon(&self) -> Span {
+        self.probe_every.min(Self::ASKED_SOON)
+    }
+}

@@ -8,8 +8,8 @@ const VERIFY_WITHIN: Span = Span::secs(5);
 /// An early device says off for so long before it is.
 const EARLY_BY: Span = Span::secs(5);
 
-/// A device that did not say *on* is asked again so soon, and so is one that is new: as the daemon does.
-const ASK_SOON: Span = Span::minutes(1);
+/// Whose turn it is is looked up at least this often: a device may be new.
+const LOOK_WITHIN: Span = Span::minutes(1);
 
 impl World {
     fn level(&self, host: &HostId, level: usize) -> Vec<(DeviceState, Span)> {
@@ -80,16 +80,14 @@ impl World {
         let (spec, now) = (self.spec.clone(), self.now);
         let levels = spec.hosts.get(host).map(|spec| spec.fence.clone()).unwrap_or_default();
         let on = self.hosts.get(host).is_some_and(|host| host.power != Power::Off);
-        let every = |name: &DeviceId| spec.fence_devices.get(name).map_or(Span::ZERO, |device| device.probe_every);
+        let known = |name: &DeviceId| spec.fence_devices.get(name).filter(|device| device.probe_every > Span::ZERO);
         let mut due = self.hosts.get_mut(host).map(|host| std::mem::take(&mut host.devices_due)).unwrap_or_default();
-        due.retain(|name, _| levels.iter().flatten().any(|known| known == name) && every(name) > Span::ZERO);
+        due.retain(|name, _| levels.iter().flatten().any(|other| other == name) && known(name).is_some());
         for (level, names) in levels.iter().enumerate() {
             for (name, (state, takes)) in names.iter().zip(self.level(host, level)) {
-                if every(name) == Span::ZERO || due.get(name).is_some_and(|at| now < *at) {
-                    continue;
-                }
+                let Some(device) = known(name).filter(|_| due.get(name).is_none_or(|at| now >= *at)) else { continue };
                 if state == DeviceState::Starved {
-                    due.insert(name.clone(), now + every(name).min(ASK_SOON));
+                    due.insert(name.clone(), now + device.asked_soon());
                     continue; // it is not asked, and nothing is said of it
                 }
                 let answer = match state {
@@ -100,15 +98,14 @@ impl World {
                     DeviceState::Fails | DeviceState::Starved => Err("the fence agent failed"),
                     DeviceState::Dead | DeviceState::Hangs => Err("the fence device does not answer"),
                 };
-                let again = if answer == Ok(true) { every(name) } else { every(name).min(ASK_SOON) };
-                due.insert(name.clone(), now + again);
+                due.insert(name.clone(), now + device.asked_again_in(answer == Ok(true)));
                 let state = answer.ok().map(|on| if on { PowerState::On } else { PowerState::Off });
                 let error = answer.err().unwrap_or_default().to_owned();
                 let fact = Fact::FenceProbe { host: host.clone(), device: name.clone(), state, error };
                 self.hear(takes, News::Fact(fact));
             }
         }
-        let next = due.values().min().map_or(ASK_SOON, |at| at.since(now)).min(ASK_SOON);
+        let next = due.values().min().map_or(LOOK_WITHIN, |at| at.since(now)).min(LOOK_WITHIN);
         if let Some(host) = self.hosts.get_mut(host) {
             host.devices_due = due;
         }
