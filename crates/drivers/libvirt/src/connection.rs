@@ -192,7 +192,7 @@ impl Connection {
         most: usize,
         limit: Duration,
     ) -> Result<(R, Vec<u8>)> {
-        let download = Download { reply: Vec::new(), bytes: Vec::new(), limit: most };
+        let download = Download::of_at_most(most);
         let (reply, bytes) = self.exchange(procedure, arguments, Some(download), limit).await?;
         Ok((decode(procedure, &reply)?, bytes))
     }

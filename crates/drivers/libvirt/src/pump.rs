@@ -60,11 +60,20 @@ pub(crate) struct Waiting {
     pub(crate) slot: OwnedSemaphorePermit,
 }
 
-/// A stream that follows the reply.
+/// A stream that comes with the reply. Another thread of libvirtd sends it: on a busy machine all of it may come before the reply.
+#[derive(Default)]
 pub(crate) struct Download {
-    pub(crate) reply: Vec<u8>,
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) limit: usize,
+    reply: Option<Vec<u8>>,
+    bytes: Vec<u8>,
+    ended: bool,
+    limit: usize,
+}
+
+impl Download {
+    /// `limit`: no more bytes than this are taken.
+    pub(crate) fn of_at_most(limit: usize) -> Self {
+        Self { limit, ..Self::default() }
+    }
 }
 
 /// What reader, writer and callers share.
@@ -178,8 +187,10 @@ impl Shared {
         let Some(mut call) = calls.remove(&header.serial) else { return };
         match &mut call.download {
             Some(download) if header.status == status::OK => {
-                download.reply = payload.to_vec();
-                calls.insert(header.serial, call);
+                download.reply = Some(payload.to_vec());
+                if let Some(call) = call.finish_download() {
+                    calls.insert(header.serial, call);
+                }
             }
             _ if header.status == status::OK => call.finish(Ok((payload.to_vec(), Vec::new()))),
             _ => call.finish(Err(Refusal::Libvirt(payload.to_vec()))),
@@ -190,31 +201,45 @@ impl Shared {
         let mut waiting = self.waiting();
         let Some(calls) = waiting.as_mut() else { return Ok(()) };
         let Some(mut call) = calls.remove(&header.serial) else { return Ok(()) };
-        let Some(mut download) = call.download.take() else { return Ok(()) };
+        let Some(download) = &mut call.download else { return Ok(()) };
         match header.status {
-            status::ERROR => call.finish(Err(Refusal::Libvirt(payload.to_vec()))),
+            status::ERROR => {
+                call.finish(Err(Refusal::Libvirt(payload.to_vec())));
+                return Ok(());
+            }
             // An empty packet is the end of the file, and wants to be acknowledged.
             status::CONTINUE if payload.is_empty() => {
                 let _full = outgoing.try_send(Header { status: status::OK, ..header }.frame(&())?);
-                call.finish(Ok((download.reply, download.bytes)));
+                download.ended = true;
             }
             status::CONTINUE if download.bytes.len() + payload.len() > download.limit => {
                 let _full = outgoing.try_send(Header { status: status::ERROR, ..header }.frame(&())?);
-                let length = download.bytes.len() + payload.len();
-                call.finish(Err(Refusal::Malformed(XdrError::TooLong { length, limit: download.limit })));
+                let (length, limit) = (download.bytes.len() + payload.len(), download.limit);
+                call.finish(Err(Refusal::Malformed(XdrError::TooLong { length, limit })));
+                return Ok(());
             }
-            status::CONTINUE => {
-                download.bytes.extend_from_slice(payload);
-                call.download = Some(download);
-                calls.insert(header.serial, call);
-            }
-            _ => call.finish(Ok((download.reply, download.bytes))),
+            status::CONTINUE => download.bytes.extend_from_slice(payload),
+            _ => download.ended = true,
+        }
+        if let Some(call) = call.finish_download() {
+            calls.insert(header.serial, call);
         }
         Ok(())
     }
 }
 
 impl Waiting {
+    /// Hands over reply and stream if both are there; else the call waits on.
+    fn finish_download(mut self) -> Option<Self> {
+        match self.download.take() {
+            Some(Download { reply: Some(reply), bytes, ended: true, .. }) => {
+                self.finish(Ok((reply, bytes)));
+                None
+            }
+            download => Some(Self { download, ..self }),
+        }
+    }
+
     /// Hands over the answer; a caller that has left does not mind.
     fn finish(self, answer: Answer) {
         if self.answer.send(answer).is_err() {

@@ -90,8 +90,10 @@ impl Engine {
             watched += 1;
             // Lost a moment before the controller counted as cut off, it fell with the others.
             let fell_with = self.belief.cut_off && record.since + FELL_TOGETHER >= self.belief.cut_off_since;
-            let fell_before =
-                matches!(record.phase, HostPhase::Lost { .. }) && !fell_with && (heard_any || record.fence_begun);
+            // What was heard since it was lost, though it is not back in service, falls silent anew (scenario 944).
+            let heard_since = senses.heard() > Some(record.since);
+            let lost = matches!(record.phase, HostPhase::Lost { .. }) && !heard_since;
+            let fell_before = lost && !fell_with && (heard_any || record.fence_begun);
             let falls_now = !senses.hypervisor_answers() && senses.silence(self.now) >= falling_silent;
             if !fell_before && falls_now {
                 silent += 1;
