@@ -184,6 +184,14 @@ impl Engine {
         let ended_since =
             |(other, seen): (&HostId, &Seen)| other != host && !seen.state.is_live() && seen.ended && seen.since > at;
         let ran_elsewhere = seen.is_some_and(|seen| seen.iter().any(ended_since));
+        // Or our own stop ended it elsewhere, in this term or the one before (scenario 945).
+        let stopped = |order: &OrderRecord| {
+            let done = matches!(order.ended, Some((_, Outcome::Done { .. })));
+            matches!(&order.order.action, Action::Stop { host: there, .. } if there != host)
+                && done
+                && order.ordered_at >= at
+        };
+        let ran_elsewhere = ran_elsewhere || self.belief.acts_on(workload).any(stopped);
         let might_run_then = !ran_elsewhere && on.booted_at <= Some(at) && senses.is_some_and(unseen);
         record.left.contains(host) && never_off || might_run_then
     }

@@ -353,7 +353,8 @@ impl Checker {
         let in_doubt = self.evidence.has_open(workload);
         let booted_at = world.hosts.get(host).map_or(Time(0), |host| host.booted_at);
         let boot_off_by = BOOT_TIME_OFF_BY + Span(world.now.since(booted_at).0 / 20);
-        let said = Said { host, state, in_doubt, of_before, booted_at, boot_off_by };
+        let also_on: BTreeSet<HostId> = self.on_record.get(workload).cloned().unwrap_or_default();
+        let said = Said { host, state, in_doubt, of_before, booted_at, boot_off_by, on_record: &also_on };
         if self.stops.told(workload, said, world.now) {
             self.stake(Rule::PersonsStop);
         }

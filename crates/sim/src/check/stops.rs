@@ -89,6 +89,8 @@ pub(super) struct Said<'a> {
     /// When its kernel began to run, and how certain that is.
     pub booted_at: Time,
     pub boot_off_by: Span,
+    /// Where the controller has it on record as running, maybe.
+    pub on_record: &'a BTreeSet<HostId>,
 }
 
 /// What was known of a stop.
@@ -375,6 +377,7 @@ impl Stops {
     /// A host's word on a workload. True if that is how the controller learns of a person's stop.
     pub fn told(&mut self, workload: &WorkloadId, said: Said, now: Time) -> bool {
         let Said { host, state, in_doubt, .. } = said;
+        let of_person = |state| matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Destroyed));
         match state {
             _ if said.of_before => {}
             DomainState::Off(OffReason::Shutdown | OffReason::Saved | OffReason::Destroyed) => {
@@ -400,6 +403,13 @@ impl Stops {
             self.in_doubt_since_begin.remove(workload);
         }
         let words = self.words.entry(workload.clone()).or_default();
+        // One of two was stopped, and the other ran on, as far as the controller could know (scenario 947).
+        let runs_on = |(other, (state, _)): (&HostId, &(DomainState, Time))| {
+            other != host && *state == DomainState::Running && said.on_record.contains(other)
+        };
+        if of_person(state) && words.iter().any(runs_on) {
+            self.ended_beside_own.insert(workload.clone());
+        }
         let (before, said_before) = match words.get_mut(host) {
             Some(word) => {
                 let before = *word;
@@ -429,7 +439,6 @@ impl Stops {
         if before == Some(state) && state.is_live() {
             return false;
         }
-        let of_person = |state| matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Destroyed));
         let changed = before.is_some_and(|before| !before.is_live() && !of_person(before));
         // So soon after a stop of the controller's own it may be the word of that, late or twice, until the host says so again; and if the
         // host goes before that, it is not known (scenarios 598 and 930).
