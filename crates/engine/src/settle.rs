@@ -3,6 +3,7 @@
 use crate::{
     belief::{OrderRecord, Want},
     engine::Engine,
+    whose::STOP_MAY_COME,
 };
 use mainstay_model::{Action, DomainState, HostId, Outcome, PauseReason, Span, Subject, Time, WorkloadId};
 
@@ -68,6 +69,26 @@ impl Engine {
         for id in ended {
             self.outcome(id, Outcome::unknown("it runs on neither host, and no answer came"));
         }
+    }
+
+    /// Until when a call that hung there may bring it up, though it is known whether it runs there now: a start, when another was done
+    /// (scenario 904), or a revert of unknown outcome, unless what it set aside shows that it was carried out (scenario 948). So long it
+    /// goes nowhere else.
+    pub(crate) fn one_more_comes_until(&self, workload: &WorkloadId, host: &HostId) -> Option<Time> {
+        let late = self.belief.workloads.get(workload)?.late_on.get(host).copied();
+        let reverts = |order: &&OrderRecord| matches!(order.order.action, Action::Revert { .. });
+        // Nothing that was under way before its host was proved off, or before a boot, comes any more.
+        let on = self.belief.hosts.get(host);
+        let (off_at, booted_at) = (on.and_then(|on| on.called_off_at), on.and_then(|on| on.booted_at));
+        let over = |revert: &OrderRecord, at: Time| {
+            let booted = |booted: Time| revert.ordered_at + self.boot_time_off_by(booted) < booted;
+            revert.left_its_mark || off_at >= Some(at) || booted_at.is_some_and(booted)
+        };
+        let revert = self.orders_there(workload, host).find(reverts).and_then(|revert| match &revert.ended {
+            Some((at, Outcome::Unknown { .. })) if !over(revert, *at) => Some(*at + STOP_MAY_COME),
+            _ => None,
+        });
+        late.max(revert).filter(|until| *until > self.now)
     }
 
     /// Its host told later than the order of unknown outcome that it came up there: that order is through.

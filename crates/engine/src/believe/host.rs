@@ -158,8 +158,8 @@ impl Engine {
         unclear.filter(|_| watched > 1 && silent * 100 > watched * u64::from(detection.cut_off_percent))
     }
 
-    /// It was called off, and has not booted since for certain: it was never off, whatever its fence device said. So what it was told to start before
-    /// that, and never answered, may come yet (scenario 878).
+    /// It was called off, and has not booted since for certain: it was never off, whatever its fence device said. So what it was told to
+    /// start before that, and never answered, may come yet (scenario 878).
     fn doubt_what_it_was_told(&mut self, host: &HostId) {
         let Some(record) = self.belief.hosts.get(host) else { return };
         let Some(off_at) = record.called_off_at else { return };

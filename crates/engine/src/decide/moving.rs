@@ -7,9 +7,8 @@ use crate::{
     explain::{Blocked, Doing, WaitingOn},
     outcome::MOVE_PAUSE,
     place::{NoHostFits, Request, place},
-    whose::STOP_MAY_COME,
 };
-use mainstay_model::{Action, EventKind, HostId, Outcome, Severity, Span, StopHow, Subject, WorkloadId};
+use mainstay_model::{Action, EventKind, HostId, Severity, Span, StopHow, Subject, WorkloadId};
 use std::collections::BTreeMap;
 
 /// Live migrations tried before a workload is moved cold.
@@ -45,19 +44,11 @@ impl Engine {
             let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
             return Next::Is(waiting_until(on, order.order.deadline));
         }
-        let record = self.belief.workloads.get(workload).expect("decided on record");
-        if let Some(until) = record.late_on.get(host).copied().filter(|until| *until > self.now) {
+        if let Some(until) = self.one_more_comes_until(workload, host) {
             // A start that hangs here is nothing while it runs here, and brings it up anew once it has left (scenario 904).
             return Next::Is(waiting_until(WaitingOn::Answer { host: host.clone() }, until));
         }
-        // So does a revert of unknown outcome, until what it set aside shows that it was carried out (scenario 948).
-        let in_doubt = self.orders_there(workload, host).find(|it| matches!(it.order.action, Action::Revert { .. }));
-        if let Some((at, Outcome::Unknown { .. })) =
-            in_doubt.filter(|it| !it.left_its_mark).and_then(|it| it.ended.as_ref())
-            && *at + STOP_MAY_COME > self.now
-        {
-            return Next::Is(waiting_until(WaitingOn::Answer { host: host.clone() }, *at + STOP_MAY_COME));
-        }
+        let record = self.belief.workloads.get(workload).expect("decided on record");
         let per_host = self.state_elsewhere(record);
         if moving.failures >= LIVE_TRIES && !per_host.is_empty() {
             // Shut down here it could not be started there.

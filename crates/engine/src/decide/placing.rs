@@ -254,8 +254,8 @@ impl Engine {
         if let Some(host) = self.runs_what_nobody_listed(workload) {
             return Some(host);
         }
-        let late = &self.belief.workloads.get(workload)?.late_on;
-        if let Some((host, _)) = late.iter().find(|(host, until)| *host != target && **until > self.now) {
+        let one_more = |host: &&HostId| *host != target && self.one_more_comes_until(workload, host).is_some();
+        if let Some(host) = self.spec.hosts.keys().find(one_more) {
             return Some(host.clone());
         }
         let seen = &self.belief.workload_senses.get(workload)?.seen;

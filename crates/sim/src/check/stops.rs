@@ -68,6 +68,8 @@ pub(super) struct Stops {
     told_ran: BTreeSet<WorkloadId>,
     /// Redefined by a person since it was started last, or since a person wanted it to run.
     redefined: BTreeMap<WorkloadId, Time>,
+    /// A person stopped one of two there, and the other ran on, as far as the controller could know (scenario 947).
+    one_of_two: BTreeSet<WorkloadId>,
     /// When the controller last fell asleep, and when it wakes up.
     slept: Option<(Time, Time)>,
 }
@@ -202,6 +204,7 @@ impl Stops {
         self.before_revert.remove(workload);
         self.ended_late.remove(workload);
         self.ended_beside_own.remove(workload);
+        self.one_of_two.remove(workload);
         self.ended_in_order.remove(workload);
         self.revert_asked.remove(workload);
         self.restart_asked.remove(workload);
@@ -403,13 +406,10 @@ impl Stops {
             self.in_doubt_since_begin.remove(workload);
         }
         let words = self.words.entry(workload.clone()).or_default();
-        // One of two was stopped, and the other ran on, as far as the controller could know (scenario 947).
         let runs_on = |(other, (state, _)): (&HostId, &(DomainState, Time))| {
             other != host && *state == DomainState::Running && said.on_record.contains(other)
         };
-        if of_person(state) && words.iter().any(runs_on) {
-            self.ended_beside_own.insert(workload.clone());
-        }
+        let runs_on = words.iter().any(runs_on);
         let (before, said_before) = match words.get_mut(host) {
             Some(word) => {
                 let before = *word;
@@ -421,6 +421,13 @@ impl Stops {
                 (None, now)
             }
         };
+        if of_person(state) && before != Some(state) {
+            if runs_on {
+                self.one_of_two.insert(workload.clone());
+            } else {
+                self.one_of_two.remove(workload); // the other one, too
+            }
+        }
         // It may have ended at any time since its host said otherwise.
         if let DomainState::Off(why) = state
             && before != Some(state)
@@ -454,6 +461,7 @@ impl Stops {
             && !unclear
             && !given_up
             && !self.ended_beside_own.contains(workload)
+            && !self.one_of_two.contains(workload)
             && !self.may_start.contains(workload)
             && !self.in_doubt_since_begin.contains(workload)
             && self.true_since.contains_key(workload)
