@@ -7,6 +7,7 @@ use common::{Ran, mainstay};
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -188,6 +189,33 @@ fn without_a_controller_the_next_command_is_named() {
     let ran = mainstay(&["status"], &[("MAINSTAY_SOCKET", "/nowhere/api.sock")]);
     assert_eq!(ran.exit, 4);
     assert!(ran.stderr.contains("no controller answers at /nowhere/api.sock; start one with `mainstay up`"), "{ran:?}");
+}
+
+/// What `config check` says of a configuration of `cases`: an input on which Mainstay failed once.
+fn check_case(name: &str) -> serde_json::Value {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mainstay.toml");
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases").join(name).join("mainstay.toml");
+    fs::copy(&case, &file).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap(); // passwords stand in it
+    mainstay(&["config", "check", "--json", "-c", file.to_str().unwrap()], &[]).json()
+}
+
+#[test]
+fn ipv6_address() {
+    let report = check_case("ipv6-address");
+    // Hosts without a fence device are warned of; of the addresses nothing is to be said.
+    let problems = report["problems"].as_array().unwrap();
+    assert!(report["valid"] == true && problems.iter().all(|problem| problem["code"] == "MS1422"), "{report}");
+}
+
+#[test]
+fn fence_delay_beyond_timeout() {
+    let report = check_case("fence-delay-beyond-timeout");
+    let errors = report["problems"].as_array().unwrap();
+    let told: Vec<_> = errors.iter().map(|error| (error["code"].as_str(), error["line"].as_u64())).collect();
+    assert_eq!(told, [(Some("MS1412"), Some(12)), (Some("MS1412"), Some(15))], "{report}");
+    assert!(report["valid"] == false && report.to_string().contains("is killed after"), "{report}");
 }
 
 #[test]

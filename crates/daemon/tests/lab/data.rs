@@ -3,7 +3,8 @@
 
 use crate::{
     idle::{
-        self, ASLEEP, BIOS, IDLE, define_and_start, good_point, refused, start, state, stop, wait_health, wait_runs,
+        self, ASLEEP, BIOS, IDLE, case, define_and_start, good_point, refused, start, state, stop, wait_health,
+        wait_runs,
     },
     support::{TestLab, alarm},
 };
@@ -11,11 +12,8 @@ use mainstay_model::{Code, Command};
 use std::path::PathBuf;
 
 const NO_POINTS: &str = "[[vm]]\nmatch = \"*\"\n";
-const TPM: &str = "<tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm>";
-const UEFI: &str = "<os><type arch='x86_64' machine='q35'>hvm</type>\
-    <loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>\
-    <nvram template='/usr/share/OVMF/OVMF_VARS_4M.fd'>/var/lib/libvirt/qemu/nvram/uefi-1_VARS.fd</nvram>\
-    <boot dev='hd'/></os>";
+/// Of the guest of `cases/vtpm-state-deleted`.
+const TPM_UUID: &str = "78000000-0000-4000-8000-000000000002";
 
 fn protected(kind: &str) -> String {
     format!("{NO_POINTS}[[protection]]\nmatch = \"*\"\nevery = \"1m\"\nkind = \"{kind}\"\n")
@@ -24,9 +22,9 @@ fn protected(kind: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn vtpm_state_deleted() {
     let lab = TestLab::up("vtpm", |_| (), 3, 0).await;
-    let folder = |host: &str| lab.host_file(host, format!("var/lib/libvirt/swtpm/{}/tpm2", idle::uuid("tpm-1")));
+    let folder = |host: &str| lab.host_file(host, format!("var/lib/libvirt/swtpm/{TPM_UUID}/tpm2"));
     idle::make_image(&lab, "tpm-1", "qcow2", IDLE).await;
-    define_and_start(&lab, "h1", "tpm-1", &idle::domain(&lab, "tpm-1", BIOS, TPM)).await;
+    define_and_start(&lab, "h1", "tpm-1", &case(&lab, "vtpm-state-deleted", "domain.xml")).await;
     // libvirt deletes the folder with the state, and makes another one with a new state.
     std::fs::write(folder("h1").join("mark"), "").unwrap();
     let kept = || folder("h1").join("tpm2-00.permall").exists() && folder("h1").join("mark").exists();
@@ -71,9 +69,10 @@ async fn vtpm_state_deleted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn managed_save_deleted() {
     let lab = TestLab::up("saved", |_| (), 2, 0).await;
-    for name in ["save-1", "fill-1"] {
+    let saved = case(&lab, "managed-save-deleted", "domain.xml");
+    for (name, xml) in [("save-1", saved), ("fill-1", idle::domain(&lab, "fill-1", BIOS, ""))] {
         idle::make_image(&lab, name, "qcow2", IDLE).await;
-        define_and_start(&lab, "h1", name, &idle::domain(&lab, name, BIOS, "")).await;
+        define_and_start(&lab, "h1", name, &xml).await;
     }
     let image = lab.host_file("h1", "var/lib/libvirt/qemu/save/save-1.save");
     let controller = lab.controller(lab.configure(&protected("disk"))).await;
@@ -162,7 +161,7 @@ async fn a_saved_guest_is_neither_reverted_nor_snapshot() {
 async fn uefi_no_points() {
     let lab = TestLab::up("uefi", |_| (), 2, 0).await;
     idle::make_image(&lab, "uefi-1", "qcow2", IDLE).await;
-    define_and_start(&lab, "h1", "uefi-1", &idle::domain(&lab, "uefi-1", UEFI, "")).await;
+    define_and_start(&lab, "h1", "uefi-1", &case(&lab, "uefi-no-points", "domain.xml")).await;
     let variables = |host: &str| -> PathBuf { lab.host_file(host, "var/lib/libvirt/qemu/nvram/uefi-1_VARS.fd") };
     let controller = lab.controller(lab.configure(&protected("auto"))).await;
     wait_runs(&controller, "uefi-1", "h1").await;
@@ -205,10 +204,9 @@ async fn disk_excluded_from_snapshots() {
         idle::make_image(&lab, name, "qcow2", IDLE).await;
     }
     idle::make_image(&lab, "cluster", "raw", IDLE).await;
-    let own = idle::disk(&lab, "scratch-1", "qcow2", "vdb", "snapshot='no'", "");
-    let shared = idle::disk(&lab, "cluster", "raw", "vdb", "", "<shareable/>");
-    define_and_start(&lab, "h1", "excl-1", &idle::domain(&lab, "excl-1", BIOS, &own)).await;
-    define_and_start(&lab, "h1", "clu-1", &idle::domain(&lab, "clu-1", BIOS, &shared)).await;
+    let of_case = |file| case(&lab, "disk-excluded-from-snapshots", file);
+    define_and_start(&lab, "h1", "excl-1", &of_case("domain.xml")).await;
+    define_and_start(&lab, "h1", "clu-1", &of_case("shareable.xml")).await;
     for kind in ["disk", "auto"] {
         let controller = lab.controller(lab.configure(&protected(kind))).await;
         for (name, other) in [("excl-1", "scratch-1.qcow2"), ("clu-1", "cluster.raw")] {
@@ -229,7 +227,7 @@ async fn disk_excluded_from_snapshots() {
 async fn asleep_guest() {
     let lab = TestLab::up("asleep", |_| (), 2, 0).await;
     idle::make_image(&lab, "asleep-1", "qcow2", ASLEEP).await;
-    define_and_start(&lab, "h1", "asleep-1", &idle::domain(&lab, "asleep-1", BIOS, "")).await;
+    define_and_start(&lab, "h1", "asleep-1", &case(&lab, "asleep-guest", "domain.xml")).await;
     let controller = lab.controller(lab.configure(NO_POINTS)).await;
     let view = controller.wait_alarm(Code::ASLEEP, "asleep-1").await;
     let told = alarm(&view, Code::ASLEEP, "asleep-1").unwrap();
@@ -248,7 +246,7 @@ async fn asleep_guest() {
 async fn checkpoints_not_carried() {
     let lab = TestLab::up("carried", |_| (), 3, 0).await;
     idle::make_image(&lab, "chk-1", "qcow2", IDLE).await;
-    define_and_start(&lab, "h1", "chk-1", &idle::domain(&lab, "chk-1", BIOS, "")).await;
+    define_and_start(&lab, "h1", "chk-1", &case(&lab, "checkpoints-not-carried", "domain.xml")).await;
     lab.virsh("h1", &["checkpoint-create-as", "chk-1", "full-1"]).await.unwrap();
     lab.virsh("h1", &["checkpoint-create-as", "chk-1", "incr-2"]).await.unwrap();
     let controller = lab.controller(lab.configure(NO_POINTS)).await;

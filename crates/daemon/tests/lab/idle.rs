@@ -4,7 +4,10 @@
 use crate::support::{Controller, TestLab, until};
 use mainstay_engine::view::ClusterView;
 use mainstay_model::{Command, PointKind, PointState, RecoveryPoint, Reply};
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// `sti; hlt; jmp`: it waits for ever.
 pub const IDLE: &[u8] = &[0xfb, 0xf4, 0xeb, 0xfd];
@@ -35,25 +38,27 @@ pub async fn make_image(lab: &TestLab, name: &str, format: &str, code: &[u8]) {
     std::fs::remove_file(raw).unwrap();
 }
 
-/// A disk of the domain.
-pub fn disk(lab: &TestLab, name: &str, format: &str, target: &str, attributes: &str, more: &str) -> String {
-    let file = image(lab, name, format);
-    format!(
-        "<disk type='file' device='disk' {attributes}><driver name='qemu' type='{format}'/><source file='{}'/>\
-         <target dev='{target}' bus='virtio'/>{more}</disk>",
-        file.display()
-    )
-}
-
 /// A domain with one disk of its own and these other devices.
 pub fn domain(lab: &TestLab, name: &str, os: &str, devices: &str) -> String {
-    let (uuid, own) = (uuid(name), disk(lab, name, "qcow2", "vda", "", ""));
+    let (uuid, file) = (uuid(name), image(lab, name, "qcow2"));
+    let own = format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/>\
+         <target dev='vda' bus='virtio'/></disk>",
+        file.display()
+    );
     format!(
         "<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>32</memory><vcpu>1</vcpu>{os}\
          <features><acpi/></features><clock offset='utc'/><pm><suspend-to-mem enabled='yes'/></pm><devices>\
          <emulator>/usr/bin/qemu-system-x86_64</emulator>{own}{devices}\
          <controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"
     )
+}
+
+/// A domain of `cases`, with its disks on shared storage: an input on which Mainstay failed once.
+pub fn case(lab: &TestLab, name: &str, file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases").join(name).join(file);
+    let xml = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    xml.replace("@SHARED@", lab.layout().shared().to_str().unwrap())
 }
 
 /// Its identity, told by its name.
