@@ -6,10 +6,18 @@
 //! the other.
 
 use crate::{belief::WorkloadRecord, engine::Engine};
-use mainstay_model::{EventKind, HostId, Severity, Subject, WorkloadId};
+use mainstay_model::{DomainSeen, EventKind, HostId, Severity, Subject, WorkloadId};
 use std::collections::BTreeSet;
 
 impl Engine {
+    /// True if the one that ran there was ended and removed: another VM, which is off, has its name now. The end of the one says nothing
+    /// about the other (scenario 951).
+    pub(crate) fn was_replaced(&self, workload: &WorkloadId, host: &HostId, domain: &DomainSeen) -> bool {
+        let record = self.belief.workloads.get(workload);
+        let is_new = record.is_some_and(|record| record.uuid != domain.uuid && record.host.as_ref() == Some(host));
+        is_new && !domain.state.is_live() && self.seen_live(workload, host)
+    }
+
     /// True if what a host has under the workload's name is another VM. One that was made anew where the workload was, and
     /// that nobody else has, takes its place.
     pub(crate) fn is_another(&mut self, workload: &WorkloadId, host: &HostId, uuid: &str) -> bool {

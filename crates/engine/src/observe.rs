@@ -81,10 +81,12 @@ impl Engine {
     }
 
     fn host_heard(&mut self, host: &HostId, channel: HostChannel) {
-        let now = self.now;
+        let (now, awake_since) = (self.now, self.awake_since);
         let Some(senses) = self.senses(host) else { return };
         let sense = senses.channels.of(channel);
         let was_heard = sense.heard.is_some() && sense.silent_since.is_none();
+        // A silence that the controller slept through is one as well (scenario 950).
+        let slept = sense.heard.is_some_and(|heard| heard < awake_since);
         let earlier = sense.heard.replace(now);
         if let Some(earlier) = earlier {
             sense.beat.note(earlier, now);
@@ -92,7 +94,7 @@ impl Engine {
         (sense.silent_since, sense.unasked) = (None, false);
         sense.error = None;
         if channel == HostChannel::Hypervisor {
-            if !was_heard {
+            if !was_heard || slept {
                 senses.heard_before = earlier;
             }
             senses.well_since.get_or_insert(now);
@@ -273,6 +275,9 @@ impl Engine {
     }
 
     fn domain_listed(&mut self, host: &HostId, workload: &WorkloadId, asked_at: Time, domain: &DomainSeen) {
+        if self.was_replaced(workload, host, domain) {
+            self.sighting(host, workload, DomainState::Off(OffReason::Undefined), asked_at);
+        }
         if !self.belief.workloads.contains(workload) {
             if self.belief.removed.get(workload).is_some_and(|removed| *removed >= asked_at) {
                 return; // asked for before it was removed (scenario 551)

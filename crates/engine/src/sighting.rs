@@ -134,7 +134,9 @@ impl Engine {
     pub(crate) fn has_it(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let senses = self.belief.workload_senses.get(workload);
         let seen = senses.is_some_and(|senses| senses.seen.contains_key(host));
-        seen || self.belief.workloads.get(workload).is_some_and(|record| record.listed_on.contains(host))
+        let removed = senses.is_some_and(|senses| senses.gone.contains_key(host)); // since that list (scenario 949)
+        let listed = || self.belief.workloads.get(workload).is_some_and(|record| record.listed_on.contains(host));
+        seen || !removed && listed()
     }
 
     /// True while an order is under way that may start it there.
@@ -159,8 +161,11 @@ impl Engine {
     /// The target of a migration that did not come through is destroyed, and that is no person's doing. A migration of ours is
     /// known by its order; one by a person, by its source, which has not said that the workload left (scenario 433).
     fn target_given_up(&self, workload: &WorkloadId, host: &HostId, state: DomainState) -> Option<DomainState> {
-        let before = self.belief.workload_senses.get(workload)?.seen.get(host)?.state;
-        let incoming = before == DomainState::Paused(mainstay_model::PauseReason::Busy);
+        let senses = self.belief.workload_senses.get(workload)?;
+        let incoming = match senses.seen.get(host) {
+            Some(before) => before.state == DomainState::Paused(PauseReason::Busy),
+            None => senses.gone.contains_key(host), // a list told sooner that nothing of it is left (scenario 952)
+        };
         let given_up = incoming && state == DomainState::Off(OffReason::Destroyed);
         let ours = || {
             let last = self.orders_there(workload, host).next();

@@ -23,7 +23,8 @@ use crate::{
     ledger::{Ledger, Record},
 };
 use mainstay_model::{
-    ActionId, Alarm, Code, HostId, Incident, IncidentId, PointId, RecoveryPoint, Resources, Subject, Time, WorkloadId,
+    Action, ActionId, Alarm, Code, HostId, Incident, IncidentId, PointId, RecoveryPoint, Resources, Subject, Time,
+    WorkloadId,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -236,6 +237,12 @@ impl Belief {
         for workload in listed.map(|it| it.workload.clone()).collect::<Vec<WorkloadId>>() {
             self.workloads.get_mut(&workload).expect("found above").listed_on.remove(host);
         }
+    }
+
+    /// The order that is about to switch a host off, if there is one.
+    pub(crate) fn fence_under_way(&self, host: &HostId) -> Option<&OrderRecord> {
+        let mut orders = self.in_flight(&Subject::Host(host.clone()));
+        orders.find(|record| matches!(record.order.action, Action::Fence { .. }))
     }
 
     /// Every host on which a workload may execute.

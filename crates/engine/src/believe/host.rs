@@ -203,7 +203,10 @@ impl Engine {
             }
             (HostPhase::Lost { .. }, Sight::Heard) if self.fence_is_asked(record) => return,
             (HostPhase::Lost { .. } | HostPhase::Off { .. }, Sight::Heard) if fresh_list => HostPhase::Returning,
-            (HostPhase::Returning, Sight::Heard) if stable => HostPhase::Online,
+            // Not while it may be switched off any moment (scenario 952).
+            (HostPhase::Returning, Sight::Heard) if stable && self.belief.fence_under_way(host).is_none() => {
+                HostPhase::Online
+            }
             _ => return,
         };
         let text = match phase {

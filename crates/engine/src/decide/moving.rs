@@ -44,6 +44,11 @@ impl Engine {
             let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
             return Next::Is(waiting_until(on, order.order.deadline));
         }
+        if let Some(order) = self.belief.fence_under_way(host) {
+            // It is heard again, and may be off in a moment: what leaves it then ends on its way (scenario 952).
+            let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
+            return Next::Is(waiting_until(on, order.order.deadline));
+        }
         if let Some(until) = self.one_more_comes_until(workload, host) {
             // A start that hangs here is nothing while it runs here, and brings it up anew once it has left (scenario 904).
             return Next::Is(waiting_until(WaitingOn::Answer { host: host.clone() }, until));
