@@ -433,7 +433,10 @@ impl Engine {
                 && left_off(&record.workload)
         });
         let in_doubt = |record: &WorkloadRecord| {
-            record.may_run_on.iter().all(|host| record.pending_on.contains(host) || record.unsettled.contains_key(host))
+            // Or it is being started (scenario 953).
+            let starting = |host: &HostId| self.starting_there(&record.workload, host);
+            let hangs = |host: &HostId| record.pending_on.contains(host) || record.unsettled.contains_key(host);
+            record.may_run_on.iter().all(|host| hangs(host) || starting(host))
         };
         let powered_on: Vec<(WorkloadId, HostId, bool)> = powered_on
             .filter(|record| in_doubt(record))

@@ -228,5 +228,7 @@ fn tried_last(record: &WorkloadRecord, ladder: &Ladder) -> Option<HostId> {
 pub(super) fn has_its_place(record: &WorkloadRecord, host: &HostId) -> bool {
     let mut tries = record.attempts.iter().rev().filter(|it| !it.failed);
     let last = tries.find_map(|it| Some((it.host.as_ref()?, it.ran)));
-    last.is_none_or(|(there, ran)| ran || there == host)
+    // Tries of long ago are forgotten, not that it left and was to start elsewhere (scenario 957).
+    let left_for_another = record.left.contains(host) && record.left.len() > 1;
+    last.map_or(!left_for_another, |(there, ran)| ran || there == host)
 }

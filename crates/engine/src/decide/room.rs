@@ -6,7 +6,7 @@ use crate::{
     health::HostHealth,
     place::{HostCandidate, Refusal},
 };
-use mainstay_model::{Action, HostId, Resources, Subject};
+use mainstay_model::{HostId, Resources};
 use std::collections::BTreeMap;
 
 impl Engine {
@@ -72,10 +72,7 @@ impl Engine {
     /// The host's health in one word, as people are shown it.
     pub(crate) fn host_health(&self, host: &HostId) -> HostHealth {
         let Some(record) = self.belief.hosts.get(host) else { return HostHealth::Unknown };
-        let fencing = self
-            .belief
-            .in_flight(&Subject::Host(host.clone()))
-            .any(|order| matches!(order.order.action, Action::Fence { .. }));
+        let fencing = self.belief.fence_under_way(host).is_some();
         match (&record.phase, self.sight(host)) {
             _ if fencing => HostHealth::Fencing,
             (HostPhase::Lost { .. } | HostPhase::Off { .. }, _) if self.said_goodbye(host) => HostHealth::ShutDown,

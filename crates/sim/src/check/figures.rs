@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Signs of life take this long to arrive, on a path that loses and delays.
 const SENSED_WITHIN: Span = Span::secs(6);
+/// A list of what runs counts as of when it was asked for, and tells how it was this much later at most (scenario 956).
+const LIST_TAKES: Span = Span::millis(20);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Figures {
@@ -175,9 +177,10 @@ impl Figures {
         if ever_well && !known {
             return Some(format!("{vm} is down since {} s by its incident, and was down before", seconds(from)));
         }
-        let well = |back: &Time| self.was_well(vm, *back) || self.was_left_off(vm, *back);
+        let well = |back: &Time| self.was_well(vm, *back + LIST_TAKES) || self.was_left_off(vm, *back);
         let down = |back: &Time| !well(back) && !self.tells_another(incident, vm, *back);
-        let back = hit.back_at().filter(down)?;
+        // If it was not down at all by its incident, only that is known which is known of the beginning (scenario 954).
+        let back = hit.back_at().filter(|back| *back > from).filter(down)?;
         Some(format!("{vm} is back at {} s by its incident, and was not", seconds(back)))
     }
 }
@@ -207,7 +210,9 @@ impl Checker {
             };
             // Held by a person, as wanted.
             let held = |process: &Process| process.state() == DomainState::Paused(PauseReason::Person);
-            let left_off = left_off || (!well && guest.processes.values().any(held));
+            // A copy that its host woke is stopped again, as an operator wants it (scenario 955).
+            let to_stay_off = self.stops.is_to_stay_off(&guest.name);
+            let left_off = left_off || (!well && (to_stay_off || guest.processes.values().any(held)));
             note(of(&mut self.figures.left_off, &guest.name), left_off, world.now);
             note(of(&mut self.figures.well, &guest.name), well, world.now);
         }

@@ -170,6 +170,12 @@ impl Signs {
         self.to_fence.remove(host);
     }
 
+    /// True if the hypervisor of the host was not heard since that time.
+    pub fn unheard_since(&self, host: &HostId, at: Time) -> bool {
+        let signs = self.hosts.get(host);
+        signs.is_some_and(|signs| signs.heard.get(&HostChannel::Hypervisor).is_none_or(|heard| *heard < at))
+    }
+
     /// A guest is started, so an operator's wish to stop it is over; but not if a start of the controller's own there was never answered,
     /// which it can't tell from this one (scenarios 553 and 902).
     pub fn started(&mut self, workload: &WorkloadId, may_be_late: bool) {

@@ -457,12 +457,14 @@ impl Checker {
         // A person's start where one of the controller's own hangs can't be told from that one (scenario 915).
         let as_ours = by == Starter::Person && on_record && self.evidence.may_come(guest, host);
         let late = by == Starter::Controller && stopped && !as_another || as_ours;
+        // Of a start on a host that was out of sight since an operator's stop nothing is known: that word is the last (scenario 958).
+        let unseen = self.stops.operators_word(guest).is_some_and(|at| self.signs.unheard_since(host, at));
         if !late {
             self.stops.started(guest);
         }
         // What its host started alone the controller still restarts, if an operator asked for that (scenario 520).
         // A stop that an operator asked for and that is still being tried ends by no start that the controller was not told of (scenarios 871 and 872).
-        let unaware = by == Starter::Person && self.stops.is_being_stopped(guest);
+        let unaware = by == Starter::Person && (self.stops.is_being_stopped(guest) || unseen);
         if !late && !unaware && by != Starter::Autostart {
             self.signs.started(guest, by == Starter::Person && self.evidence.may_come(guest, host));
         }

@@ -301,6 +301,11 @@ impl Stops {
         self.commanded_last.contains(workload)
     }
 
+    /// When an operator asked to stop it, if that is the last that a person asked for.
+    pub fn operators_word(&self, workload: &WorkloadId) -> Option<Time> {
+        self.told.get(workload).copied().filter(|_| self.is_to_stay_off(workload))
+    }
+
     /// True if an operator asked to stop it, and by all that the controller was told it still runs.
     pub fn is_being_stopped(&self, workload: &WorkloadId) -> bool {
         let runs = |words: &BTreeMap<HostId, (DomainState, Time)>| words.values().any(|(state, _)| state.is_live());
