@@ -135,15 +135,15 @@ impl Engine {
         source != host && !ended
     }
 
-    /// It came up there. `as_before`: it is first seen in this term, and ran there in the one before.
-    pub(crate) fn run_begins(&mut self, workload: &WorkloadId, host: &HostId, as_before: bool) {
-        let now = self.now;
+    /// It came up there, and ran at `at`: what a list tells is of when it was asked for (scenario 959). `as_before`: it is first seen in
+    /// this term, and ran there in the one before.
+    pub(crate) fn run_begins(&mut self, workload: &WorkloadId, host: &HostId, at: Time, as_before: bool) {
         let starting = self.starting_there(workload, host);
         let Some(record) = self.belief.workloads.get(workload) else { return };
         let doubtful = record.unsettled.contains_key(host) || record.pending_on.contains(host) || starting;
         let goes_on = as_before && !doubtful && record.runs_since.is_some() && record.host.as_ref() == Some(host);
         if !goes_on && let Some(record) = self.belief.workloads.get_mut(workload) {
-            record.runs_since = Some(now);
+            record.runs_since = Some(at);
             record.began_on = Some(host.clone());
             record.ended_unseen = false;
         }

@@ -49,7 +49,7 @@ impl Engine {
         {
             return self.stopped_by_person(host, workload, how);
         }
-        if self.resuming_there(workload, host)
+        if (self.resuming_there(workload, host) || self.only_resumed(workload, host))
             && let Whose::Person(how) = self.whose(workload, host, reason)
         {
             // A resume starts nothing, and ends nothing (scenario 412).

@@ -133,6 +133,7 @@ impl Engine {
                 || self.shut_down_where_it_was_to_leave(workload).or_else(|| self.stopped_where_it_arrived(workload));
             match stopped_on.or(after_start).or_else(migrated) {
                 Some((host, how)) => self.stopped_some_time_ago(&host, workload, how),
+                None if self.vanished_after_sure_start(workload, host) => {} // it may be elsewhere, and is missed after a while
                 None => self.trouble(workload, self.fell_after_sure_start(workload, host)),
             }
         } else if untold

@@ -2,14 +2,14 @@
 //! `came_up`, when it is off in `ends`, and what that says of orders in `settle`.
 
 use crate::{
-    belief::{HostPhase, Seen, Sight, Want},
+    belief::{HostPhase, OrderRecord, Seen, Sight, Want},
     came_up::Before,
     engine::Engine,
     whose::{LATE_WORD, Whose},
 };
 use mainstay_model::{
     Action, DomainChange, DomainState, EventKind, HostChannel, HostId, OffReason, PauseReason, Severity, Span, Subject,
-    Time, WorkloadId,
+    Time, WorkloadId, spec::Rung,
 };
 
 /// No list is on its way for longer than this.
@@ -152,6 +152,16 @@ impl Engine {
         matches!(order, Some(Action::Resume { host: there, .. }) if there == host)
     }
 
+    /// True if what is in doubt there is a resume, whatever became of it: it was started there before, and that start came through. The journal
+    /// keeps no resume, but the ladder counted it (scenario 960).
+    pub(crate) fn only_resumed(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let Some(record) = self.belief.workloads.get(workload) else { return false };
+        let tried = record.attempts.last().filter(|it| it.rung == Rung::Resume && it.host.as_ref() == Some(host));
+        let came_through = |order: &OrderRecord, at: Time| order.ordered_at < at && self.came_through(order);
+        let last = self.orders_there(workload, host).next();
+        record.unsettled.contains_key(host) && tried.zip(last).is_some_and(|(it, last)| came_through(last, it.at))
+    }
+
     /// True while an order of ours is under way that removes its definition there.
     fn removing_there(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let mut orders = self.belief.in_flight(&Subject::Workload(workload.clone()));
@@ -244,7 +254,7 @@ impl Engine {
                 || (first && self.outlived_a_proof(workload, host, at))
                 || self.ran_before_an_operators_stop(workload, held_at);
             if !was_live {
-                self.run_begins(workload, host, first && still);
+                self.run_begins(workload, host, at, first && still);
             }
             self.sight_settles(workload, host, at);
             let ended_at = before.filter(|seen| !seen.state.is_live()).map(|seen| seen.since);

@@ -361,6 +361,12 @@ impl Engine {
         persons_stop(reason).filter(|_| started && self.whose(workload, host, reason) != Whose::Ours)
     }
 
+    /// Our start there is known to be done, and the host has nothing of it any more: a person took it elsewhere or removed it (scenario 961).
+    pub(crate) fn vanished_after_sure_start(&self, workload: &WorkloadId, host: &HostId) -> bool {
+        let started = self.orders_there(workload, host).next().is_some_and(|order| self.came_through(order));
+        started && !self.has_it(workload, host)
+    }
+
     /// The trouble with what is off on that host and was started there by us: its own end, if our start is known to be done.
     pub(crate) fn fell_after_sure_start(&self, workload: &WorkloadId, host: &HostId) -> Cause {
         let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));
