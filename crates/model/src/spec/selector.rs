@@ -52,8 +52,8 @@ impl Selector {
     }
     /// True if the workload is meant.
     pub fn chooses(&self, workload: &WorkloadId, tags: &BTreeSet<String>) -> bool {
-        self.names.iter().any(|pattern| fits(pattern, workload.as_str()))
-            || self.tags.iter().any(|tag| tags.contains(tag))
+        let name = workload.as_str();
+        self.names.iter().any(|pattern| fits(pattern, name)) || self.tags.iter().any(|tag| tags.contains(tag))
     }
 }
 

@@ -5,10 +5,14 @@ use super::{Checker, Rule};
 use crate::world::{Guest, Process, World};
 use mainstay_engine::{Change, Table};
 use mainstay_model::{
-    DomainState, Fact, HostId, IncidentId, IncidentWorkload, PauseReason, Span, Time, WorkloadId, spec::PersonStop,
+    DomainState, Fact, HostId, IncidentId, IncidentWorkload, PauseReason, Span, Time, WorkloadId,
+    spec::{ClusterSpec, PersonStop},
 };
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Signs of life take this long to arrive, on a path that loses and delays.
 const SENSED_WITHIN: Span = Span::secs(6);
@@ -32,8 +36,29 @@ pub(super) struct Figures {
     answered: BTreeSet<WorkloadId>,
     /// Since when the controller has each on record: what was down when it was found is down since then (scenario 897).
     on_record: BTreeMap<WorkloadId, Time>,
+    /// What the rule of each guest says, by the configuration in use.
+    ruled: Option<(Arc<ClusterSpec>, BTreeMap<WorkloadId, Ruled>)>,
     /// When the controller slept: what it is told on waking up counts as of the moment at which it fell asleep.
     slept: Vec<(Time, Time)>,
+}
+
+/// What the rule of a guest says of what counts as well.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ruled {
+    /// It is asked.
+    probed: bool,
+    /// It is powered on when a person stops it.
+    powered_on: bool,
+}
+
+impl Ruled {
+    fn new(spec: &ClusterSpec, guest: &Guest) -> Ruled {
+        let policy = spec.workload_rule(&guest.name, &guest.tags).map(|rule| &rule.policy);
+        Ruled {
+            probed: policy.is_some_and(|policy| policy.probes.any()),
+            powered_on: policy.is_some_and(|policy| policy.on_person_stop == PersonStop::PowerOn),
+        }
+    }
 }
 
 /// From, until (`None`: it still lasts).
@@ -47,10 +72,7 @@ type Periods = Vec<Period>;
 
 /// The periods of one workload.
 fn of<'a>(all: &'a mut BTreeMap<WorkloadId, Periods>, workload: &WorkloadId) -> &'a mut Periods {
-    if !all.contains_key(workload) {
-        all.insert(workload.clone(), Periods::new());
-    }
-    all.get_mut(workload).expect("put there")
+    all.entry(workload.clone()).or_default()
 }
 
 /// Something holds now, or does not.
@@ -89,6 +111,13 @@ impl Told {
 }
 
 impl Figures {
+    /// Looked up again only when the configuration changes: the world stirs all the time, and tags of guests stay as they are.
+    fn ruled(&mut self, spec: &Arc<ClusterSpec>, guest: &Guest) -> Ruled {
+        let known = self.ruled.take().filter(|(by, _)| Arc::ptr_eq(by, spec));
+        let (_, ruled) = self.ruled.insert(known.unwrap_or_else(|| (spec.clone(), BTreeMap::new())));
+        *ruled.entry(guest.name.clone()).or_insert_with(|| Ruled::new(spec, guest))
+    }
+
     fn was_well(&self, workload: &WorkloadId, until: Time) -> bool {
         held(self.well.get(workload), until)
     }
@@ -189,9 +218,11 @@ impl Checker {
     /// It is well there, by what can be known of it. Nothing tells of a guest that is not probed whether it hangs, or boots again and
     /// again. A panic and a pause its host reports.
     pub(super) fn seems_well(&self, world: &World, guest: &Guest, host: &HostId) -> bool {
-        let rule = world.spec.workload_rule(&guest.name, &guest.tags);
-        let probed = rule.is_some_and(|rule| rule.policy.probes.any());
-        if probed && self.figures.answered.contains(&guest.name) {
+        self.seems_well_by(Ruled::new(&world.spec, guest), world, guest, host)
+    }
+
+    fn seems_well_by(&self, ruled: Ruled, world: &World, guest: &Guest, host: &HostId) -> bool {
+        if ruled.probed && self.figures.answered.contains(&guest.name) {
             return world.is_well_on(guest, host);
         }
         let runs = |process: &Process| process.state() == DomainState::Running;
@@ -201,12 +232,11 @@ impl Checker {
     /// The world changed: who is well, by what can be known of it?
     pub fn who_is_well(&mut self, world: &World) {
         for guest in world.guests.values() {
-            let rule = world.spec.workload_rule(&guest.name, &guest.tags);
-            let well = guest.processes.keys().any(|host| self.seems_well(world, guest, host));
-            let policy = rule.map(|rule| rule.policy.on_person_stop);
-            let left_off = match policy {
-                Some(PersonStop::PowerOn) => self.stops.commanded_off(&guest.name),
-                _ => self.stops.wanted_off(&guest.name),
+            let ruled = self.figures.ruled(&world.spec, guest);
+            let well = guest.processes.keys().any(|host| self.seems_well_by(ruled, world, guest, host));
+            let left_off = match ruled.powered_on {
+                true => self.stops.commanded_off(&guest.name),
+                false => self.stops.wanted_off(&guest.name),
             };
             // Held by a person, as wanted.
             let held = |process: &Process| process.state() == DomainState::Paused(PauseReason::Person);
