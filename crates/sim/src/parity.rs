@@ -4,7 +4,7 @@
 use crate::{
     deed::{Deed, GuestDeed, HostDeed},
     scenario::Scenario,
-    world::{News, World},
+    world::{ANSWERS, Happened, News, World},
 };
 use behaviour::World as Behaves;
 use mainstay_model::{Action, ActionId, Epoch, Fact, HostId, Order, Outcome, Span, WorkloadId};
@@ -36,9 +36,13 @@ impl Simulated {
 
     /// The next thing happens; facts are kept, an outcome is returned.
     fn turn(&mut self) -> Option<(ActionId, Outcome)> {
-        match self.world.advance().0? {
-            News::Fact(fact) => self.facts.push_back(fact),
-            News::Outcome(id, outcome) => return Some((id, outcome)),
+        match self.world.advance() {
+            Happened::Heard(News::Fact(fact)) => self.facts.push_back(fact),
+            Happened::Heard(News::Outcome(id, outcome)) => return Some((id, outcome)),
+            Happened::Alive(host) => {
+                self.facts.extend(ANSWERS.map(|channel| Fact::HostHeard { host: host.clone(), channel }));
+            }
+            Happened::Unheard | Happened::Deed(_) => {}
         }
         None
     }

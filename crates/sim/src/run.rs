@@ -15,7 +15,7 @@ use crate::{
     sabotage::Sabotage,
     scenario::setup::WorldSetup,
     store::{Store, Term},
-    world::{News, World},
+    world::{ANSWERS, Happened, News, World},
 };
 use mainstay_engine::{Input, Step, control::Circumstances, view::ClusterView};
 use mainstay_model::{Command, CommandId, Fact, Incident, Order, Reply, Span, StopHow, Time, spec::ClusterSpec};
@@ -118,19 +118,19 @@ impl Simulation {
                 break;
             }
             while self.world.next_at().is_some_and(|next| next <= now) {
-                let (news, deed) = self.world.advance();
+                let happened = self.world.advance();
                 if self.world.take_stirred() {
                     self.look();
                 }
-                if let Some(news) = news.filter(|news| self.leader.is_some() && self.hears(news)) {
-                    self.record.news(self.world.now, &news);
-                    self.inbox.push(match news {
-                        News::Fact(fact) => Input::Fact(fact),
-                        News::Outcome(id, outcome) => Input::Outcome { id, outcome },
-                    });
-                }
-                if let Some(deed) = deed {
-                    self.deed(deed);
+                match happened {
+                    Happened::Unheard => {}
+                    Happened::Heard(news) => self.hear(news),
+                    Happened::Alive(host) => {
+                        for channel in ANSWERS {
+                            self.hear(News::Fact(Fact::HostHeard { host: host.clone(), channel }));
+                        }
+                    }
+                    Happened::Deed(deed) => self.deed(deed),
                 }
             }
             self.world.now = now;
@@ -150,6 +150,18 @@ impl Simulation {
             }
         }
         self.world.now = self.world.now.max(end);
+    }
+
+    /// News reach the controller, if there is one that hears them.
+    fn hear(&mut self, news: News) {
+        if self.leader.is_none() || !self.hears(&news) {
+            return;
+        }
+        self.record.news(self.world.now, &news);
+        self.inbox.push(match news {
+            News::Fact(fact) => Input::Fact(fact),
+            News::Outcome(id, outcome) => Input::Outcome { id, outcome },
+        });
     }
 
     /// A controller that sleeps asks nothing; what is pushed to it and what it asked before waits in its sockets.

@@ -38,7 +38,8 @@ use disk::Datastore;
 use guest::Point;
 use host::{Definition, Management};
 use mainstay_model::{
-    ActionId, DeviceId, DomainSeen, Epoch, Fact, HostId, Outcome, Span, Time, WorkloadId, spec::ClusterSpec,
+    ActionId, DeviceId, DomainSeen, Epoch, Fact, HostChannel, HostId, Outcome, Span, Time, WorkloadId,
+    spec::ClusterSpec,
 };
 use queue::Queue;
 use std::{
@@ -52,6 +53,22 @@ pub(crate) enum News {
     Fact(Fact),
     Outcome(ActionId, Outcome),
 }
+
+/// What comes of the next thing that happens, outside of the world.
+#[derive(Debug)]
+pub(crate) enum Happened {
+    /// Nothing that reaches the controller now.
+    Unheard,
+    /// These reach it.
+    Heard(News),
+    /// The answers of a host to a heartbeat reach it: see [`ANSWERS`].
+    Alive(HostId),
+    /// A deed was done.
+    Deed(Deed),
+}
+
+/// Where a host is heard that answers a heartbeat, in this order.
+pub(crate) const ANSWERS: [HostChannel; 2] = [HostChannel::Ping, HostChannel::Hypervisor];
 
 /// What is planned.
 #[derive(Clone, Debug)]
@@ -76,6 +93,8 @@ enum Planned {
     Probe(WorkloadId),
     /// Arrives at the controller, if it is still the one that asked.
     Arrival(u64, News),
+    /// Likewise both answers of a host to a heartbeat: most of all that arrives, and they come together.
+    Alive(u64, HostId),
     /// A host is through with booting, if it was not cut off from power since.
     HostUp(HostId, u64),
     /// The power goes that a device said to be off, if it was not lost since.
@@ -241,12 +260,14 @@ impl World {
         self.queue.next_at()
     }
 
-    /// Lets the next thing happen; what of it reaches the controller at that moment, and the deed if it was one.
-    pub fn advance(&mut self) -> (Option<News>, Option<Deed>) {
-        let Some((at, planned)) = self.queue.pop() else { return (None, None) };
+    /// Lets the next thing happen.
+    pub fn advance(&mut self) -> Happened {
+        let Some((at, planned)) = self.queue.pop() else { return Happened::Unheard };
         self.now = at;
         match planned {
-            Planned::Arrival(session, news) => return ((session == self.session).then_some(news), None),
+            Planned::Arrival(session, news) if session == self.session => return Happened::Heard(news),
+            Planned::Alive(session, host) if session == self.session => return Happened::Alive(host),
+            Planned::Arrival(..) | Planned::Alive(..) => {}
             Planned::Heartbeat(host) => {
                 self.heartbeat(&host);
                 self.plan(self.spec.detection.heartbeat_every, Planned::Heartbeat(host));
@@ -280,14 +301,14 @@ impl World {
             Planned::Deed(deed) => {
                 self.stir();
                 self.happen(deed.clone());
-                return (None, Some(deed));
+                return Happened::Deed(deed);
             }
             other => {
                 self.stir();
                 self.live(other);
             }
         }
-        (None, None)
+        Happened::Unheard
     }
 
     /// Something else than asking and answering goes on now.

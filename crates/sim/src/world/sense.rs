@@ -64,10 +64,16 @@ impl World {
         }
         let give_up = was_open && !manages && (refused || host.connection.misses >= MISSES);
         let error = if refused { "connection refused" } else { "no answer" };
-        if pinged {
-            self.tell(Some(name), delay, host_fact(name, HostChannel::Ping, pings, error));
+        let at_once = self.now + delay >= host.connection.last_arrival && self.weather.is_empty();
+        if pinged && manages && at_once {
+            host.connection.last_arrival = self.now + delay;
+            self.plan(delay, Planned::Alive(self.session, name.clone()));
+        } else {
+            if pinged {
+                self.tell(Some(name), delay, host_fact(name, HostChannel::Ping, pings, error));
+            }
+            self.tell_over(name, delay, host_fact(name, HostChannel::Hypervisor, manages, error));
         }
-        self.tell_over(name, delay, host_fact(name, HostChannel::Hypervisor, manages, error));
         if give_up {
             self.close(name, error);
         }
