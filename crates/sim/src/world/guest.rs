@@ -51,7 +51,7 @@ pub(crate) struct Guest {
     /// By host that hibernates: its process there, which goes on when the host does.
     pub asleep: BTreeMap<HostId, Asleep>,
     /// On which channels it is asked, and by which configuration: looked up again only when that changes.
-    pub asked_on: Option<(Arc<ClusterSpec>, Arc<[GuestChannel]>)>,
+    pub asked_on: Option<(Arc<ClusterSpec>, [Option<GuestChannel>; 4])>,
     pub random: Stream,
 }
 
@@ -118,20 +118,22 @@ impl Guest {
         self.processes.iter().filter(|(_, process)| process.condition != Condition::Incoming).map(|(host, _)| host)
     }
 
-    /// The channels on which this configuration has it asked; empty: none.
-    pub fn channels(&mut self, spec: &Arc<ClusterSpec>) -> Arc<[GuestChannel]> {
+    /// The channels on which this configuration has it asked.
+    pub fn channels(&mut self, spec: &Arc<ClusterSpec>) -> [Option<GuestChannel>; 4] {
         if let Some((_, channels)) = self.asked_on.as_ref().filter(|(by, _)| Arc::ptr_eq(by, spec)) {
-            return channels.clone();
+            return *channels;
         }
         let rule = spec.workload_rule(&self.name, &self.tags);
-        let wanted = rule.map_or([false; 4], |rule| {
+        let asked = rule.map_or([None; 4], |rule| {
             let probes = &rule.policy.probes;
-            [probes.ping, probes.agent, !probes.tcp.is_empty(), !probes.http.is_empty()]
+            [
+                probes.ping.then_some(GuestChannel::Ping),
+                probes.agent.then_some(GuestChannel::Agent),
+                (!probes.tcp.is_empty()).then_some(GuestChannel::Tcp),
+                (!probes.http.is_empty()).then_some(GuestChannel::Http),
+            ]
         });
-        let channels = [GuestChannel::Ping, GuestChannel::Agent, GuestChannel::Tcp, GuestChannel::Http];
-        let asked = channels.into_iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|(channel, _)| channel);
-        let asked: Arc<[GuestChannel]> = asked.collect();
-        self.asked_on = Some((spec.clone(), asked.clone()));
+        self.asked_on = Some((spec.clone(), asked));
         asked
     }
 

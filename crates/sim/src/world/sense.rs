@@ -240,7 +240,7 @@ impl World {
         if !(host.connection.open && host.answers_management()) {
             return;
         }
-        let mut activities = Vec::new();
+        let mut activities = Vec::with_capacity(host.domains.len());
         for workload in host.domains.keys() {
             let Some(guest) = self.guests.get_mut(workload) else { continue };
             let moves = self.storage.get(&guest.datastore).is_none_or(|datastore| datastore.at(name).lets_write());
@@ -258,7 +258,7 @@ impl World {
         let Some(guest) = self.guests.get_mut(name) else { return PROBES_CHANGE_WITHIN };
         let (mut by_network, mut by_management) = (false, false);
         let asked = guest.channels(&self.spec);
-        if asked.is_empty() {
+        if asked == [None; 4] {
             return PROBES_CHANGE_WITHIN;
         }
         for (host, _) in guest.processes.iter().filter(|(_, process)| process.is_well()) {
@@ -272,8 +272,8 @@ impl World {
         // Only the weather asks where it comes from.
         let host = if self.weather.is_empty() { None } else { guest.runs_on().next().cloned() };
         let mut random = guest.random.clone();
-        for channel in asked.iter() {
-            let (workload, channel) = (name.clone(), *channel);
+        for channel in asked.into_iter().flatten() {
+            let workload = name.clone();
             if if channel == GuestChannel::Agent { by_management } else { by_network } {
                 let delay = Span(random.between(1, 30));
                 self.tell(host.as_ref(), delay, Fact::GuestHeard { workload, channel });
