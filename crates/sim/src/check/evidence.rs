@@ -40,7 +40,7 @@ pub(super) struct Evidence {
     /// When the newest list of a host was asked for.
     listed: BTreeMap<HostId, Time>,
     /// When it was last seen executing there: a list that was asked for before does not say that it is gone.
-    seen_at: BTreeMap<(HostId, WorkloadId), Time>,
+    seen_at: BTreeMap<HostId, BTreeMap<WorkloadId, Time>>,
     /// Where each was told to run, the newest last.
     ran_on: BTreeMap<WorkloadId, Vec<HostId>>,
     /// Where a workload was told to run twice at once: each of these was its place, until it is started elsewhere.
@@ -181,7 +181,7 @@ impl Evidence {
                 self.ran_twice.entry(workload.clone()).or_default().extend(there);
             }
         }
-        let seen_at = self.seen_at.entry((host.clone(), workload.clone())).or_insert(at);
+        let seen_at = self.seen_at.entry(host.clone()).or_default().entry(workload.clone()).or_insert(at);
         *seen_at = at.max(*seen_at);
         self.open.retain(|_, open| {
             let action = &open.order.action;
@@ -267,17 +267,19 @@ impl Evidence {
                 let listed = self.listed.entry(host.clone()).or_insert(*asked_at);
                 *listed = (*listed).max(*asked_at);
                 let there = self.live.get(host).into_iter().flatten();
+                let seen_there = self.seen_at.get(host);
                 let ended = there.filter(|workload| {
-                    let seen_at = self.seen_at.get(&(host.clone(), (*workload).clone()));
-                    let newer = seen_at.is_some_and(|seen_at| seen_at > asked_at);
-                    !newer && !domains.get(*workload).is_some_and(|seen| seen.state.is_live())
+                    let seen_at = || seen_there.and_then(|seen| seen.get(*workload));
+                    let newer = || seen_at().is_some_and(|seen_at| seen_at > asked_at);
+                    !domains.get(*workload).is_some_and(|seen| seen.state.is_live()) && !newer()
                 });
                 for workload in ended.cloned().collect::<Vec<_>>() {
                     self.ended_on(&workload, host);
                 }
+                let off = self.off.get(host).copied();
                 for (workload, _) in domains.iter().filter(|(_, seen)| seen.state.is_live()) {
-                    let proved = self.proved.get(workload).and_then(|hosts| hosts.get(host)).max(self.off.get(host));
-                    if proved.is_none_or(|proved| proved < asked_at) {
+                    let proved = self.proved.get(workload).and_then(|hosts| hosts.get(host)).copied().max(off);
+                    if proved.is_none_or(|proved| proved < *asked_at) {
                         self.seen_live(workload, host, *asked_at);
                     }
                 }
@@ -343,7 +345,7 @@ impl Evidence {
                 match proves {
                     Proof::There => {
                         self.live_on(host).insert(workload.clone());
-                        self.seen_at.insert((host.clone(), workload.clone()), now);
+                        self.seen_at.entry(host.clone()).or_default().insert(workload.clone(), now);
                     }
                     // A revert whose start fails has ended what ran there (scenario 541).
                     Proof::Off if matches!(order.action, Action::Revert { .. }) => {

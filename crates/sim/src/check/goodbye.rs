@@ -23,7 +23,7 @@ pub(super) struct Goodbyes {
     /// What was told to run on each host.
     live: BTreeMap<HostId, BTreeSet<WorkloadId>>,
     /// Of when each host's newest word on a guest is: a list that was asked for before, and arrives after it, is old.
-    told_of: BTreeMap<(HostId, WorkloadId), Time>,
+    told_of: BTreeMap<HostId, BTreeMap<WorkloadId, Time>>,
     /// Of each guest the last such end.
     last: BTreeMap<WorkloadId, Time>,
     /// And the last one that was in a row, with its host, and the end of a connection or the boot that this led up to.
@@ -46,12 +46,13 @@ impl Goodbyes {
     pub fn told(&mut self, fact: &Fact, now: Time) {
         match fact {
             Fact::Domain { host, workload, change: DomainChange::State(state) } => {
-                self.told_of.insert((host.clone(), workload.clone()), now);
+                self.told_of.entry(host.clone()).or_default().insert(workload.clone(), now);
                 self.state(host, workload, *state, now);
             }
             Fact::Inventory { host, asked_at, domains, .. } => {
                 for (workload, seen) in &**domains {
-                    if self.told_of.get(&(host.clone(), workload.clone())).is_none_or(|of| of <= asked_at) {
+                    let known = self.live.get(host).is_some_and(|live| live.contains(workload));
+                    if known != seen.state.is_live() && !self.is_old(host, workload, *asked_at) {
                         self.state(host, workload, seen.state, now);
                     }
                 }
@@ -75,12 +76,12 @@ impl Goodbyes {
 
     /// True if something newer was told of the guest than what that host lists.
     pub fn is_old(&self, host: &HostId, workload: &WorkloadId, asked_at: Time) -> bool {
-        self.told_of.get(&(host.clone(), workload.clone())).is_some_and(|of| *of > asked_at)
+        self.told_of.get(host).and_then(|told| told.get(workload)).is_some_and(|of| *of > asked_at)
     }
 
     /// A start there was told to be done: its event may be lost.
     pub fn came_up(&mut self, host: &HostId, workload: &WorkloadId, now: Time) {
-        self.told_of.insert((host.clone(), workload.clone()), now);
+        self.told_of.entry(host.clone()).or_default().insert(workload.clone(), now);
         self.live.entry(host.clone()).or_default().insert(workload.clone());
     }
 

@@ -140,11 +140,11 @@ impl Signs {
     /// As of that time; what is older than the last that was heard says nothing.
     fn state(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, at: Time) {
         let signs = self.guest(workload);
-        let before = signs.states.get(host).copied();
-        if before.is_some_and(|(_, then)| then > at) {
-            return;
-        }
-        signs.states.insert(host.clone(), (state, at));
+        let before = match signs.states.get_mut(host) {
+            Some((_, then)) if *then > at => return,
+            Some(word) => Some(std::mem::replace(word, (state, at))),
+            None => signs.states.insert(host.clone(), (state, at)),
+        };
         if before.is_some_and(|(before, _)| !before.is_live()) && state.is_live() {
             (signs.last, signs.reboots, signs.activity) = (Some(at), 0, None);
         }

@@ -58,6 +58,20 @@ const WITHHELD_AT_MOST: usize = 2;
 /// When a host's kernel began to run is known no better than this, and a twentieth of its age.
 const BOOT_TIME_OFF_BY: Span = Span::secs(10);
 
+/// When a host's kernel began to run, and how certain that is.
+#[derive(Clone, Copy, Debug)]
+struct Boot {
+    at: Time,
+    off_by: Span,
+}
+
+impl Boot {
+    fn of(world: &World, host: &HostId) -> Boot {
+        let at = world.hosts.get(host).map_or(Time(0), |host| host.booted_at);
+        Boot { at, off_by: BOOT_TIME_OFF_BY + Span(world.now.since(at).0 / 20) }
+    }
+}
+
 /// A rule was broken.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Violation {
@@ -305,16 +319,17 @@ impl Checker {
         self.figures.fact(fact);
         match fact {
             Fact::Domain { host, workload, change: DomainChange::State(state) } => {
-                self.told_state(world, workload, host, *state, self.evidence.last_words(host));
+                let of_before = self.evidence.last_words(host);
+                self.told_state(world, workload, host, Boot::of(world, host), *state, of_before);
             }
             Fact::Inventory { host, asked_at, domains, capacity } => {
                 self.sizes.listed(host, *capacity, domains);
+                let boot = Boot::of(world, host);
                 for (workload, seen) in &**domains {
                     if self.last_ran.get(workload).is_none_or(|ran| ran == host) {
-                        let live_before = self.live_since_put_back.contains(workload);
-                        self.told_state(world, workload, host, seen.state, false);
+                        let newly_live = self.told_state(world, workload, host, boot, seen.state, false);
                         // A list that was asked for before an event, and arrives after it, is no news of the guest (scenario 427).
-                        if !live_before && self.goodbyes.is_old(host, workload, *asked_at) {
+                        if newly_live && self.goodbyes.is_old(host, workload, *asked_at) {
                             self.live_since_put_back.remove(workload);
                         }
                     } else {
@@ -331,11 +346,21 @@ impl Checker {
         }
     }
 
+    /// True if it is said to run for the first time since the controller's memory was put back.
     /// `of_before`: the host may say so of the time before it was proved off.
-    fn told_state(&mut self, world: &World, workload: &WorkloadId, host: &HostId, state: DomainState, of_before: bool) {
+    fn told_state(
+        &mut self,
+        world: &World,
+        workload: &WorkloadId,
+        host: &HostId,
+        boot: Boot,
+        state: DomainState,
+        of_before: bool,
+    ) -> bool {
+        let mut newly_live = false;
         if state.is_live() {
             self.told_live.insert(workload.clone(), world.now);
-            self.live_since_put_back.insert(workload.clone());
+            newly_live = self.live_since_put_back.insert(workload.clone());
             self.stopped_in_backup.remove(workload); // it was started since (scenario 582)
         } else if self.put_back.as_ref().is_some_and(|(_, listed)| !listed.contains(host)) {
             self.live_since_put_back.remove(workload);
@@ -347,17 +372,16 @@ impl Checker {
         };
         if sick {
             self.told_sick.entry((workload.clone(), host.clone())).or_insert(world.now);
-        } else {
+        } else if !self.told_sick.is_empty() {
             self.told_sick.remove(&(workload.clone(), host.clone()));
         }
         let in_doubt = self.evidence.has_open(workload);
-        let booted_at = world.hosts.get(host).map_or(Time(0), |host| host.booted_at);
-        let boot_off_by = BOOT_TIME_OFF_BY + Span(world.now.since(booted_at).0 / 20);
-        let also_on: BTreeSet<HostId> = self.on_record.get(workload).cloned().unwrap_or_default();
-        let said = Said { host, state, in_doubt, of_before, booted_at, boot_off_by, on_record: &also_on };
+        let on_record = self.on_record.get(workload);
+        let said = Said { host, state, in_doubt, of_before, boot, on_record };
         if self.stops.told(workload, said, world.now) {
             self.stake(Rule::PersonsStop);
         }
+        newly_live
     }
 
     fn told_outcome(&mut self, world: &World, id: ActionId, outcome: &Outcome) {

@@ -3,6 +3,7 @@
 //! A host's word `destroyed` or `shut down` looks the same whether a person did it or a stop of the controller's own before
 //! a start whose outcome is in doubt. It counts as told if nothing was in doubt, or if the host said otherwise before.
 
+use super::Boot;
 use mainstay_model::{Action, DomainState, HostId, OffReason, Order, PauseReason, Span, StopHow, Time, WorkloadId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,11 +89,9 @@ pub(super) struct Said<'a> {
     pub in_doubt: bool,
     /// The host was proved off, and has not listed its workloads since: it may be of before.
     pub of_before: bool,
-    /// When its kernel began to run, and how certain that is.
-    pub booted_at: Time,
-    pub boot_off_by: Span,
+    pub boot: Boot,
     /// Where the controller has it on record as running, maybe.
-    pub on_record: &'a BTreeSet<HostId>,
+    pub on_record: Option<&'a BTreeSet<HostId>>,
 }
 
 /// What was known of a stop.
@@ -379,7 +378,7 @@ impl Stops {
     /// True if the host's word that it crashed shows that it ran since it was told to have ended in order: the same host told of that,
     /// or it booted after that, for certain.
     fn shows_that_it_ran(&self, workload: &WorkloadId, said: Said) -> bool {
-        self.ended_by.get(workload).is_none_or(|(by, at)| by == said.host || said.booted_at > *at + said.boot_off_by)
+        self.ended_by.get(workload).is_none_or(|(by, at)| by == said.host || said.boot.at > *at + said.boot.off_by)
     }
 
     /// A host's word on a workload. True if that is how the controller learns of a person's stop.
@@ -412,7 +411,7 @@ impl Stops {
         }
         let words = self.words.entry(workload.clone()).or_default();
         let runs_on = |(other, (state, _)): (&HostId, &(DomainState, Time))| {
-            other != host && *state == DomainState::Running && said.on_record.contains(other)
+            other != host && *state == DomainState::Running && said.on_record.is_some_and(|hosts| hosts.contains(other))
         };
         let runs_on = words.iter().any(runs_on);
         let (before, said_before) = match words.get_mut(host) {
