@@ -199,11 +199,13 @@ impl Engine {
         if self.belief.unknown_runs.get(host).is_some_and(|at| *at < asked_at) {
             self.belief.unknown_runs.remove(host);
         }
-        let known = before.keys().chain(self.belief.on_host(host));
+        let same = Arc::ptr_eq(&before, domains); // as nearly always
+        let listed_before = before.keys().filter(|_| !same);
+        let known = listed_before.chain(self.belief.on_host(host));
         let missing: BTreeSet<WorkloadId> =
             known.filter(|it| !domains.contains_key(*it) && self.belief.workloads.contains(it)).cloned().collect();
         for (workload, domain) in &**domains {
-            let unchanged = Arc::ptr_eq(&before, domains) || before.get(workload) == Some(domain);
+            let unchanged = same || before.get(workload) == Some(domain);
             let is_new = !unchanged && self.is_newly_listed(workload, host);
             if !(unchanged && self.seen_again(host, workload, asked_at, domain)) {
                 self.domain_listed(host, workload, asked_at, domain);

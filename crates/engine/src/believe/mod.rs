@@ -8,6 +8,14 @@ use crate::engine::Engine;
 
 impl Engine {
     pub(crate) fn believe(&mut self) {
+        // After most signs of life there is nothing to look at.
+        if !self.agenda.is_empty() || !self.belief.silent.is_empty() || self.belief.cut_off {
+            self.believe_what_is_touched();
+        }
+        self.judge_memory();
+    }
+
+    fn believe_what_is_touched(&mut self) {
         let hosts = self.agenda.hosts();
         for host in &hosts {
             self.see_host(host);
@@ -19,6 +27,5 @@ impl Engine {
         for workload in self.agenda.workloads() {
             self.believe_workload(&workload);
         }
-        self.judge_memory();
     }
 }

@@ -21,10 +21,7 @@ use crate::{
 use mainstay_model::{HostId, Span, Subject, Time, WorkloadId};
 pub(crate) use mend::Broken;
 use placing::PlaceFor;
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{cmp::Reverse, collections::BTreeMap};
 
 /// Whoever waits is looked at again when something changes that may concern it; and after this long in any case, so that
 /// no change which nobody thought of can hold a workload up for ever.
@@ -44,17 +41,25 @@ impl Engine {
             self.relations = Relations::resolve(&self.spec, &self.belief);
         }
         self.cluster_alarms();
-        let hosts = if self.agenda.is_empty() { BTreeSet::new() } else { self.agenda.take_hosts() };
-        for host in hosts {
-            let doing = self.decide_host(&host);
-            self.decided_host(&host, doing);
+        if !self.agenda.is_empty() {
+            self.decide_hosts();
         }
         if !self.memory_in_doubt() {
             self.mend();
         }
-        if self.agenda.is_empty() {
-            return;
+        if !self.agenda.is_empty() {
+            self.decide_workloads();
         }
+    }
+
+    fn decide_hosts(&mut self) {
+        for host in self.agenda.take_hosts() {
+            let doing = self.decide_host(&host);
+            self.decided_host(&host, doing);
+        }
+    }
+
+    fn decide_workloads(&mut self) {
         let mut to_place = BTreeMap::new();
         for workload in self.by_priority() {
             match self.decide_workload(&workload) {
