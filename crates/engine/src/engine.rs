@@ -83,11 +83,16 @@ impl Engine {
     }
 
     /// One turn of the loop.
-    pub(crate) fn step(&mut self, now: Time, inputs: Vec<Input>) -> Step {
+    pub(crate) fn step(&mut self, now: Time, inputs: impl IntoIterator<Item = Input>) -> Step {
         self.begin(now);
         for input in inputs {
             self.observe(input);
         }
+        self.conclude()
+    }
+
+    /// What follows from what was observed.
+    fn conclude(&mut self) -> Step {
         self.expire_orders();
         self.believe();
         self.withdraw_points_of_the_sick();

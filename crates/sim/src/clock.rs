@@ -53,8 +53,8 @@ pub(crate) struct Clocked {
 }
 
 impl Leader for Clocked {
-    fn step(&mut self, now: Time, mut inputs: Vec<Input>) -> Step {
-        for input in &mut inputs {
+    fn step(&mut self, now: Time, inputs: &mut Vec<Input>) -> Step {
+        for input in inputs.iter_mut() {
             if let Input::Fact(
                 Fact::Inventory { asked_at, .. }
                 | Fact::Power { asked_at, .. }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 /// What leads the cluster.
 pub(crate) trait Leader {
-    fn step(&mut self, now: Time, inputs: Vec<Input>) -> Step;
+    /// It takes all inputs, and leaves the room that they took for the next ones.
+    fn step(&mut self, now: Time, inputs: &mut Vec<Input>) -> Step;
     fn view(&self, now: Time) -> ClusterView;
     /// The words for the health of hosts and workloads, as the view has them.
     fn words(&self) -> (Vec<&'static str>, Vec<&'static str>);
@@ -61,8 +62,8 @@ impl Elect {
 }
 
 impl Leader for Controller {
-    fn step(&mut self, now: Time, inputs: Vec<Input>) -> Step {
-        Controller::step(self, now, inputs)
+    fn step(&mut self, now: Time, inputs: &mut Vec<Input>) -> Step {
+        self.step_drained(now, inputs)
     }
     fn view(&self, now: Time) -> ClusterView {
         Controller::view(self, now)

@@ -47,7 +47,7 @@ impl Simulation {
         }
         let mut inputs = std::mem::take(&mut rival.inbox);
         inputs.push(Input::Tick);
-        let step = rival.leader.step(now, inputs);
+        let step = rival.leader.step(now, &mut inputs);
         let silent = step.changes.is_empty() && step.events.is_empty();
         if !silent && self.store.persist(rival.term, &step.changes).is_err() {
             let text = "what it decided can't be remembered: its term is over, and it does nothing more";

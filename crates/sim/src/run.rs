@@ -286,7 +286,8 @@ impl Simulation {
         if self.crash.is_none() {
             self.checker.told(&self.world, &inputs);
         }
-        let step = leader.step(self.world.now, inputs);
+        let step = leader.step(self.world.now, &mut inputs);
+        self.inbox = inputs;
         self.carry_out(step, &heard_later);
     }
 

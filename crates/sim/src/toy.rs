@@ -24,10 +24,10 @@ impl Careless {
 }
 
 impl Leader for Careless {
-    fn step(&mut self, now: Time, inputs: Vec<Input>) -> Step {
+    fn step(&mut self, now: Time, inputs: &mut Vec<Input>) -> Step {
         let mut step = Step::default();
         let mut start = Vec::new();
-        for input in inputs {
+        for input in inputs.drain(..) {
             match input {
                 Input::Fact(Fact::HostSilent { host, .. }) => {
                     *self.silent.entry(host.clone()).or_default() += 1;

@@ -99,6 +99,11 @@ impl Controller {
         self.engine.step(now, inputs)
     }
 
+    /// As [`Controller::step`]; it takes all inputs out of a list whose room is used again.
+    pub fn step_drained(&mut self, now: Time, inputs: &mut Vec<Input>) -> Step {
+        self.engine.step(now, inputs.drain(..))
+    }
+
     /// The term of this controller.
     pub fn epoch(&self) -> Epoch {
         self.engine.belief.meta.epoch

@@ -230,10 +230,10 @@ impl Sabotaged {
 }
 
 impl Leader for Sabotaged {
-    fn step(&mut self, now: Time, inputs: Vec<Input>) -> Step {
+    fn step(&mut self, now: Time, inputs: &mut Vec<Input>) -> Step {
         self.now = now;
         let mut told = std::mem::take(&mut self.made_up);
-        for input in inputs {
+        for input in inputs.drain(..) {
             self.told(input, &mut told);
         }
         self.deadlines_pass(self.how, &mut told);
