@@ -363,7 +363,11 @@ impl Engine {
 
     /// Our start there is known to be done, and the host has nothing of it any more: a person took it elsewhere or removed it (scenario 961).
     pub(crate) fn vanished_after_sure_start(&self, workload: &WorkloadId, host: &HostId) -> bool {
-        let started = self.orders_there(workload, host).next().is_some_and(|order| self.came_through(order));
+        let started = self.orders_there(workload, host).next().is_some_and(|last| {
+            // Not the target of a migration that was given up (scenario 962).
+            let starts = matches!(last.order.action, Action::Start { .. } | Action::Revert { .. });
+            starts && matches!(last.ended, Some((_, Outcome::Done { .. })))
+        });
         started && !self.has_it(workload, host)
     }
 

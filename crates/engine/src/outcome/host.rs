@@ -124,9 +124,11 @@ impl Engine {
         };
         self.note(EventKind::Believed, Severity::Yellow, Subject::Host(host.clone()), text);
         if let Some(senses) = self.belief.host_senses.get_mut(host) {
-            senses.listed = std::sync::Arc::default();
+            let listed = std::mem::take(&mut senses.listed);
             (senses.guest_heard, senses.guest_told) = (None, None);
             senses.devices.values_mut().for_each(|device| device.off_at = None);
+            // Whether a namesake is there its first list tells (scenario 963).
+            listed.keys().for_each(|workload| self.no_namesake(workload, host));
         }
         let workloads: Vec<WorkloadId> = self.belief.on_host(host).cloned().collect();
         self.end_orders_at(host);
