@@ -41,7 +41,8 @@ impl Engine {
 
     /// As [`Engine::whose`], of what the host said at that time.
     pub(crate) fn whose_as_of(&self, workload: &WorkloadId, host: &HostId, reason: OffReason, said_at: Time) -> Whose {
-        let of_before = self.may_tell_of_before(workload, host, reason);
+        let of_before =
+            self.may_tell_of_before(workload, host, reason) || self.may_tell_of_a_target(workload, host, reason);
         let Some(how) = persons_stop(reason) else {
             return if of_before { Whose::Unclear } else { Whose::Nobody };
         };
@@ -303,6 +304,19 @@ impl Engine {
             _ => false,
         };
         !leaves && (news || was_off.is_some_and(|before| before != reason))
+    }
+
+    /// The order before the last one there was a migration to it that was given up a moment ago. The word of its target, which is
+    /// destroyed, may come after a list that lacks it, and after a start that followed from that (scenario 966).
+    pub(crate) fn may_tell_of_a_target(&self, workload: &WorkloadId, host: &HostId, reason: OffReason) -> bool {
+        let given_up = |(at, outcome): &(Time, Outcome)| {
+            !matches!(outcome, Outcome::Done { .. }) && self.now.since(*at) <= LATE_WORD
+        };
+        let before = self.orders_there(workload, host).nth(1);
+        reason == OffReason::Destroyed
+            && before.is_some_and(|before| {
+                matches!(before.order.action, Action::Migrate { .. }) && before.ended.as_ref().is_some_and(given_up)
+            })
     }
 
     /// Its migration failed, or its outcome is unknown, and the host that it was to leave says that a person stopped it: what
