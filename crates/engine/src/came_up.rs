@@ -6,7 +6,9 @@ use crate::{
     engine::Engine,
     whose::pause_cause,
 };
-use mainstay_model::{Action, DomainState, EventKind, HostId, OffReason, Outcome, Severity, Subject, Time, WorkloadId};
+use mainstay_model::{
+    Action, DomainState, EventKind, HostId, OffReason, Outcome, PauseReason, Severity, Subject, Time, WorkloadId,
+};
 use std::collections::BTreeMap;
 
 /// What was known of a workload on a host before it was seen live there.
@@ -19,6 +21,8 @@ pub(crate) struct Before {
     pub still: bool,
     /// Since when its host had said that it is off there.
     pub ended_at: Option<Time>,
+    /// A stop of ours there is under way, and had its effect.
+    pub through: bool,
     /// It was incoming, or only began to start there.
     pub busy: bool,
 }
@@ -26,7 +30,7 @@ pub(crate) struct Before {
 impl Engine {
     pub(crate) fn went_live(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState, before: Before) {
         let subject = Subject::Workload(workload.clone());
-        let Before { first, was_live, still, ended_at, busy } = before;
+        let Before { first, was_live, still, ended_at, through, busy } = before;
         self.belief.may_run(workload, host);
         if state == DomainState::Running
             && let Some(record) = self.belief.workloads.get_mut(workload)
@@ -55,7 +59,7 @@ impl Engine {
         // A stop of ours on another host brings nothing up here (scenario 635).
         let stops_elsewhere =
             |order: &OrderRecord| matches!(&order.order.action, Action::Stop { host: there, .. } if there != host);
-        let ours = self.life_order(workload).is_some_and(|order| !stops_elsewhere(order)) || late;
+        let ours = self.life_order(workload).is_some_and(|order| !stops_elsewhere(order) && !through) || late;
         if late && let Some(record) = self.belief.workloads.get_mut(workload) {
             record.pending_on.remove(host);
             record.late_on.remove(host);
@@ -87,9 +91,9 @@ impl Engine {
         // A person's move that arrives after an operator said stop starts nothing (scenarios 678 and 812).
         let arrived = busy && operator && self.left_another_host(workload, host);
         let by_person = wanted_stopped && !ours && !arrived && (!still || record.coming_up.as_ref() == Some(host));
-        // What panicked had been running, and what its disk failed under too (scenario 345).
+        // What panicked had been running, and what its disk failed under too (scenario 345). What a person holds was started (scenario 969).
         let ran = match state {
-            DomainState::Paused(reason) => pause_cause(reason).is_some(),
+            DomainState::Paused(reason) => reason == PauseReason::Person || pause_cause(reason).is_some(),
             _ => matches!(state, DomainState::Running | DomainState::Panicked),
         };
         let coming_up = (by_person && !ran).then(|| host.clone());
@@ -163,6 +167,22 @@ impl Engine {
         self.orders_there(workload, host).next().is_some_and(|last| {
             matches!((&last.order.action, &last.ended), (Action::Stop { .. }, Some((_, Outcome::Done { .. }))))
         })
+    }
+
+    /// A stop of ours is under way there, and its host told since it was ordered that the workload is off, and once more in a list that
+    /// was asked for after that: whatever the answer will be, what runs there now was started since (scenario 968).
+    pub(crate) fn our_stop_is_through(
+        &self,
+        workload: &WorkloadId,
+        host: &HostId,
+        ended_at: Option<Time>,
+        listed: Option<Time>,
+    ) -> bool {
+        let stops = |order: &OrderRecord| {
+            let here = matches!(&order.order.action, Action::Stop { host: there, .. } if there == host);
+            here && ended_at > Some(order.ordered_at) && listed > ended_at
+        };
+        self.life_order(workload).is_some_and(stops)
     }
 
     /// An operator wanted the workload stopped, and a host that was called off has it running without having booted since: it was

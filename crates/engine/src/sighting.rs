@@ -249,7 +249,9 @@ impl Engine {
         if state.is_live() {
             // Never believed off here: it did not start, it has not stopped yet (a stop that an earlier term ordered).
             let first = before.is_none();
-            let stopped = before.is_some_and(|seen| !seen.state.is_live()) && self.stopped_for_certain(workload, host);
+            let ended_at = before.filter(|seen| !seen.state.is_live()).map(|seen| seen.since);
+            let through = self.our_stop_is_through(workload, host, ended_at, untold_until);
+            let stopped = ended_at.is_some() && self.stopped_for_certain(workload, host) || through;
             let still = (self.not_seen_to_stop(workload, host) && !stopped)
                 || (first && self.outlived_a_proof(workload, host, at))
                 || self.ran_before_an_operators_stop(workload, held_at);
@@ -257,10 +259,9 @@ impl Engine {
                 self.run_begins(workload, host, at, first && still);
             }
             self.sight_settles(workload, host, at);
-            let ended_at = before.filter(|seen| !seen.state.is_live()).map(|seen| seen.since);
             let busy = before.is_some_and(|seen| seen.state == DomainState::Paused(PauseReason::Busy));
             let was_live = was_live && !is_another;
-            self.went_live(host, workload, state, Before { first, was_live, still, ended_at, busy });
+            self.went_live(host, workload, state, Before { first, was_live, still, ended_at, through, busy });
         } else {
             // What is incoming is never shut down: it had arrived (scenario 664).
             let in_order = matches!(state, DomainState::Off(OffReason::Shutdown | OffReason::Saved));
