@@ -6,7 +6,7 @@
 //!   └───────────────────────────────────────┴──▶ Off ──▶ power on (policy) ──▶ Returning ──▶ Online
 //! ```
 
-use super::{waiting, waiting_until};
+use super::{waiting, waiting_for, waiting_until};
 use crate::{
     belief::{HostPhase, HostRecord, OffProof, Purpose, Sight},
     engine::Engine,
@@ -71,8 +71,7 @@ impl Engine {
     fn host_order(&self, host: &HostId) -> Option<Doing> {
         let mut orders = self.belief.in_flight(&Subject::Host(host.clone()));
         let order = orders.find(|record| record.order.action.workload().is_none())?;
-        let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
-        Some(waiting_until(on, order.order.deadline))
+        Some(waiting_for(order))
     }
 
     fn online(&mut self, host: &HostId) -> Doing {

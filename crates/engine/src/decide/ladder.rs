@@ -5,7 +5,7 @@
 //! nothing about the guest's disk, so no revert follows from it. What it needs may also be away for longer than the ladder
 //! lasts; so while a person is called, such a start is tried again, each time after the longest wait.
 
-use super::{Next, PlaceFor, request::has_its_place, waiting_until};
+use super::{Next, PlaceFor, request::has_its_place, waiting_for, waiting_until};
 use crate::{
     belief::{Attempt, Purpose, Trying, Want, WorkloadRecord},
     engine::Engine,
@@ -283,8 +283,7 @@ impl Engine {
         let subject = Subject::Workload(workload.clone());
         let mut orders = self.belief.in_flight(&subject);
         let order = orders.find(|record| matches!(record.order.action, Action::Screenshot { .. }))?;
-        let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
-        Some(waiting_until(on, order.order.deadline))
+        Some(waiting_for(order))
     }
 
     /// Counts an attempt, unless it is the one under way already. Without a host it is only stopped for now.

@@ -13,6 +13,7 @@ mod room;
 mod workload;
 
 use crate::{
+    belief::OrderRecord,
     engine::Engine,
     explain::{Doing, WaitingOn},
     groups::Relations,
@@ -162,6 +163,12 @@ fn until(doing: &Doing) -> Option<Time> {
 /// Waiting for something that announces itself.
 fn waiting(on: WaitingOn) -> Doing {
     Doing::Waiting { on, until: None }
+}
+
+/// Waiting for what becomes of an order, until its deadline.
+fn waiting_for(order: &OrderRecord) -> Doing {
+    let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
+    waiting_until(on, order.order.deadline)
 }
 
 /// Waiting, but not for ever.

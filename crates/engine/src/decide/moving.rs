@@ -1,6 +1,6 @@
 //! Planned moves: live where possible; cold when an operator says so, or for maintenance after live migration failed twice.
 
-use super::{Next, PlaceFor, waiting, waiting_until};
+use super::{Next, PlaceFor, waiting, waiting_for, waiting_until};
 use crate::{
     belief::{MoveWhy, Moving, OrderRecord, Stuck},
     engine::Engine,
@@ -35,19 +35,16 @@ impl Engine {
         }
         if let Some(order) = self.point_order_of(workload) {
             // A workload is held still while a point is taken; a migration would fail, or find it paused.
-            let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
-            return Next::Is(waiting_until(on, order.order.deadline));
+            return Next::Is(waiting_for(order));
         }
         let removes = |order: &&OrderRecord| matches!(order.order.action, Action::Undefine { .. });
         if let Some(order) = self.belief.in_flight(&Subject::Workload(workload.clone())).find(removes) {
             // It may be the one where it goes to: that would end it as it arrives (scenario 933).
-            let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
-            return Next::Is(waiting_until(on, order.order.deadline));
+            return Next::Is(waiting_for(order));
         }
         if let Some(order) = self.belief.fence_under_way(host) {
             // It is heard again, and may be off in a moment: what leaves it then ends on its way (scenario 952).
-            let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
-            return Next::Is(waiting_until(on, order.order.deadline));
+            return Next::Is(waiting_for(order));
         }
         if let Some(until) = self.one_more_comes_until(workload, host) {
             // A start that hangs here is nothing while it runs here, and brings it up anew once it has left (scenario 904).

@@ -1,7 +1,7 @@
 //! What to do about a workload, read from the top: may anything be done at all; where may it run; if nowhere, start it; if
 //! in one place in sight, see how it is there.
 
-use super::{Next, PlaceFor, moving::COLD_TRIES, waiting, waiting_until};
+use super::{Next, PlaceFor, moving::COLD_TRIES, waiting, waiting_for, waiting_until};
 use crate::{
     belief::{HostPhase, MoveWhy, Moving, Purpose, Seen, Sight, StoppedHow, Want, WorkloadRecord},
     engine::Engine,
@@ -99,8 +99,7 @@ impl Engine {
             return Some(waiting(WaitingOn::EveryHost));
         }
         if let Some(order) = self.life_order(workload) {
-            let on = WaitingOn::Order { id: order.order.id, text: order.order.action.to_string() };
-            return Some(waiting_until(on, order.order.deadline));
+            return Some(waiting_for(order));
         }
         let Some(doubtful) = record.unsettled.keys().next() else {
             return record.in_question.then(|| waiting(WaitingOn::Wish));

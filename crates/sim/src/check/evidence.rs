@@ -1,7 +1,7 @@
 //! The checker's own small belief: where a workload may run by all that was told to the controller. It is kept apart
 //! from the engine's on purpose; a start elsewhere while it holds a host is a start without proof.
 
-use super::BOOT_TIME_OFF_BY;
+use super::told::BOOT_TIME_OFF_BY;
 use mainstay_model::{
     Action, ActionId, Command, Detail, DomainChange, Fact, HostChannel, HostId, Order, Outcome, PowerState, Proof,
     Span, Time, WorkloadId,

@@ -3,7 +3,7 @@
 //! A host's word `destroyed` or `shut down` looks the same whether a person did it or a stop of the controller's own before
 //! a start whose outcome is in doubt. It counts as told if nothing was in doubt, or if the host said otherwise before.
 
-use super::Boot;
+use super::told::Boot;
 use mainstay_model::{Action, DomainState, HostId, OffReason, Order, PauseReason, Span, StopHow, Time, WorkloadId};
 use std::collections::{BTreeMap, BTreeSet};
 
