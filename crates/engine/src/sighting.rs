@@ -152,8 +152,8 @@ impl Engine {
         matches!(order, Some(Action::Resume { host: there, .. }) if there == host)
     }
 
-    /// True if what is in doubt there is a resume, whatever became of it: it was started there before, and that start came through. The journal
-    /// keeps no resume, but the ladder counted it (scenario 960).
+    /// True if only a resume is in doubt there: the last start came through before it. The journal keeps no resumes, so the ladder's
+    /// attempts tell (scenario 960).
     pub(crate) fn only_resumed(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let Some(record) = self.belief.workloads.get(workload) else { return false };
         let tried = record.attempts.last().filter(|it| it.rung == Rung::Resume && it.host.as_ref() == Some(host));

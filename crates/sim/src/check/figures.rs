@@ -16,7 +16,7 @@ use std::{
 
 /// Signs of life take this long to arrive, on a path that loses and delays.
 const SENSED_WITHIN: Span = Span::secs(6);
-/// A list of what runs counts as of when it was asked for, and tells how it was this much later at most (scenario 956).
+/// A list counts as of when it was asked for, and tells how it was up to this much later (scenario 956).
 const LIST_TAKES: Span = Span::millis(20);
 
 #[derive(Clone, Debug, Default)]
@@ -208,7 +208,7 @@ impl Figures {
         }
         let well = |back: &Time| self.was_well(vm, *back + LIST_TAKES) || self.was_left_off(vm, *back);
         let down = |back: &Time| !well(back) && !self.tells_another(incident, vm, *back);
-        // If it was not down at all by its incident, only that is known which is known of the beginning (scenario 954).
+        // An incident without a downtime claims only when it began (scenario 954).
         let back = hit.back_at().filter(|back| *back > from).filter(down)?;
         Some(format!("{vm} is back at {} s by its incident, and was not", seconds(back)))
     }
