@@ -244,7 +244,9 @@ impl Engine {
         let (record, alive) = (self.belief.hosts.get(host)?, self.belief.meta.alive_before?);
         let in_use = matches!(record.phase, HostPhase::Online | HostPhase::Returning) || record.since > alive;
         let lost = record.incident.and_then(|id| self.belief.incidents.get(&id)).map(|incident| incident.opened_at);
-        (in_use && lost.is_none_or(|lost| lost > alive)).then_some(alive)
+        // Its incident goes on until it is back in service, but it is heard again before that (scenario 971).
+        let heard_again = record.phase == HostPhase::Returning && record.since <= alive;
+        (in_use && (heard_again || lost.is_none_or(|lost| lost > alive))).then_some(alive)
     }
 
     /// It is heard again, and its kernel has run since before its guests ended: it was not shut down, only its management and its

@@ -196,7 +196,7 @@ impl Engine {
         let anew = senses.heard_before.is_some_and(since) || slept.is_some_and(since);
         let first = senses.inventory.replace(asked_at).is_none();
         let before = std::mem::replace(&mut senses.listed, domains.clone());
-        if self.belief.unknown_runs.get(host).is_some_and(|at| *at < asked_at) {
+        if self.belief.unknown_runs.get(host).is_some_and(|unlisted| unlisted.since < asked_at) {
             self.belief.unknown_runs.remove(host);
         }
         let same = Arc::ptr_eq(&before, domains); // as nearly always
@@ -292,6 +292,7 @@ impl Engine {
             let alone = if unprotected { "; left alone, as an operator said before" } else { "" };
             let text = format!("found on {host}, {}{alone}", domain.state);
             self.note(EventKind::Seen, Severity::Green, Subject::Workload(workload.clone()), text);
+            self.may_run_where_it_was_unlisted(workload, host);
         }
         if self.is_another(workload, host, &domain.uuid) {
             self.namesake(workload, host);

@@ -129,8 +129,11 @@ impl Engine {
                 record.trying = None;
             }
         } else if nowhere && untold && record.want == Want::Running {
-            let migrated =
-                || self.shut_down_where_it_was_to_leave(workload).or_else(|| self.stopped_where_it_arrived(workload));
+            let migrated = || {
+                let ours = self.shut_down_where_it_was_to_leave(workload);
+                let ours = ours.or_else(|| self.stopped_where_it_arrived(workload));
+                ours.or_else(|| self.stopped_where_a_person_took_it(workload, host))
+            };
             match stopped_on.or(after_start).or_else(migrated) {
                 Some((host, how)) => self.stopped_some_time_ago(&host, workload, how),
                 None if self.vanished_after_sure_start(workload, host) => {} // it may be elsewhere, and is missed after a while

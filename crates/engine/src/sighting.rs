@@ -2,7 +2,7 @@
 //! `came_up`, when it is off in `ends`, and what that says of orders in `settle`.
 
 use crate::{
-    belief::{HostPhase, OrderRecord, Seen, Sight, Want},
+    belief::{HostPhase, OrderRecord, Seen, Sight, Unlisted, Want},
     came_up::Before,
     engine::Engine,
     whose::{LATE_WORD, Whose},
@@ -11,16 +11,18 @@ use mainstay_model::{
     Action, DomainChange, DomainState, EventKind, HostChannel, HostId, OffReason, PauseReason, Severity, Span, Subject,
     Time, WorkloadId, spec::Rung,
 };
+use std::collections::BTreeSet;
 
+/// As many VMs of a host as are taken in from a list.
+const UNLISTED_AT_MOST: usize = 10_000;
 /// No list is on its way for longer than this.
 const LISTS_TAKE: Span = Span::minutes(10);
 
 impl Engine {
     pub(crate) fn domain_changed(&mut self, host: &HostId, workload: &WorkloadId, change: DomainChange) {
         if !self.belief.workloads.contains(workload) {
-            let runs = matches!(change, DomainChange::State(state) if state.is_live());
-            if runs && self.belief.host_senses.contains_key(host) {
-                self.belief.unknown_runs.entry(host.clone()).or_insert(self.now);
+            if let DomainChange::State(state) = change {
+                self.told_of_unlisted(host, workload, state);
             }
             return; // the next inventory introduces it, if it is news at all
         }
@@ -92,6 +94,34 @@ impl Engine {
             }
         }
         self.agenda.touch(workload);
+    }
+
+    /// An event of a VM that no list has told of.
+    fn told_of_unlisted(&mut self, host: &HostId, workload: &WorkloadId, state: DomainState) {
+        let since = self.now;
+        if !state.is_live() {
+            if let Some(unlisted) = self.belief.unknown_runs.get_mut(host) {
+                unlisted.names.remove(workload);
+            }
+        } else if self.belief.host_senses.contains_key(host) {
+            let unlisted = || Unlisted { since, names: BTreeSet::new() };
+            let names = &mut self.belief.unknown_runs.entry(host.clone()).or_insert_with(unlisted).names;
+            if names.len() < UNLISTED_AT_MOST {
+                names.insert(workload.clone());
+            }
+        }
+    }
+
+    /// It is on record from now on. By an event another host ran it, and has not listed since what it has: it may run there (scenario 970).
+    pub(crate) fn may_run_where_it_was_unlisted(&mut self, workload: &WorkloadId, listed_on: &HostId) {
+        let elsewhere = self
+            .belief
+            .unknown_runs
+            .iter()
+            .filter(|(host, unlisted)| *host != listed_on && unlisted.names.contains(workload));
+        for host in elsewhere.map(|(host, _)| host.clone()).collect::<Vec<_>>() {
+            self.unsettle(workload, &host, self.now);
+        }
     }
 
     /// False for what is heard of a host that was proved off and not heard since: it is of the time before.

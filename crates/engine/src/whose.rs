@@ -136,10 +136,15 @@ impl Engine {
         if self.sent_there(workload, host).find(|order| !in_vain(order)).is_some_and(still) {
             return Whose::Ours;
         }
+        let listed = self.belief.host_senses.get(host).and_then(|senses| senses.inventory);
+        let told_by_list =
+            listed.filter(|at| seen.is_some_and(|seen| seen.at == *at && seen.state == DomainState::Off(reason)));
         match last.ended {
             None if stop => Whose::Ours, // it is being carried out (scenario 628)
             Some(_) if stop && lately(last) => Whose::Ours,
             _ if leaves_word(last) && lately(last) => Whose::Unclear,
+            // A list that was asked for after our start was done is no late word of a stop before it (scenario 972).
+            Some((done_at, Outcome::Done { .. })) if told_by_list > Some(done_at) && !stop => Whose::Person(how),
             _ if orders.find(|before| !in_vain(before)).is_some_and(|before| leaves_word(before) && lately(before)) => {
                 Whose::Unclear
             }
@@ -355,6 +360,22 @@ impl Engine {
         };
         match self.whose(workload, to, reason) {
             Whose::Person(how) if arrived => Some((to.clone(), how)),
+            _ => None,
+        }
+    }
+
+    /// A person took it from where it ran to this host, to which we never sent it, and stopped it here: its home says that it went, or
+    /// has nothing of it any more (scenario 973).
+    pub(crate) fn stopped_where_a_person_took_it(
+        &self,
+        workload: &WorkloadId,
+        host: &HostId,
+    ) -> Option<(HostId, StoppedHow)> {
+        let home = self.belief.workloads.get(workload)?.host.as_ref().filter(|home| *home != host)?;
+        let went = self.off_there(workload, home) == Some(OffReason::Migrated) || !self.has_it(workload, home);
+        let reason = self.off_there(workload, host).filter(|_| went && self.host_spec(home).is_some())?;
+        match self.whose(workload, host, reason) {
+            Whose::Person(how) if self.orders_there(workload, host).next().is_none() => Some((host.clone(), how)),
             _ => None,
         }
     }

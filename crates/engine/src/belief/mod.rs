@@ -47,8 +47,8 @@ pub(crate) struct Belief {
     pub readiness: Readiness,
     /// Hosts that are silent on every channel.
     pub silent: BTreeSet<HostId>,
-    /// Hosts of which an event told of a running VM that no list has told of; since when, and until they list.
-    pub unknown_runs: BTreeMap<HostId, Time>,
+    /// Hosts of which an event told of a running VM that no list has told of, until they list.
+    pub unknown_runs: BTreeMap<HostId, Unlisted>,
     /// Workloads that persons removed, and when that was told: a list that was asked for before may have them yet.
     pub removed: BTreeMap<WorkloadId, Time>,
     /// True while too many hosts are silent at once: the controller is cut off.
@@ -113,6 +113,15 @@ impl Record for Incident {
     fn key(&self) -> IncidentId {
         self.id
     }
+}
+
+/// VMs that a host is told to run and that no list has told of.
+#[derive(Clone, Debug)]
+pub(crate) struct Unlisted {
+    /// Since when there is one.
+    pub since: Time,
+    /// Those that run, as far as events told.
+    pub names: BTreeSet<WorkloadId>,
 }
 
 impl Belief {

@@ -3,13 +3,13 @@
 
 use super::{moving::MIGRATE_TIMEOUT, request::has_its_place, waiting, waiting_until};
 use crate::{
-    belief::{HostPhase, MoveWhy, Seen, Sight, Want},
+    belief::{HostPhase, MoveWhy, Seen, Sight, Unlisted, Want},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn},
     place::{Groups, NoHostFits, Placement, Refusal, Request, place, state_left},
 };
 use mainstay_model::{
-    Action, Cause, EventKind, HostId, Resources, Severity, Span, Subject, Time, WorkloadId,
+    Action, Cause, EventKind, HostId, Resources, Severity, Span, Subject, WorkloadId,
     spec::{Rung, Strength},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -288,7 +288,7 @@ impl Engine {
             self.belief.hosts.get(host).is_some_and(|record| matches!(record.phase, HostPhase::Off { .. }))
         };
         let may_tell = |host: &HostId| self.sight(host) == Sight::Heard || renamed && !off(host);
-        let of_before = |(host, at): &(&HostId, &Time)| **at <= until && may_tell(host);
+        let of_before = |(host, unlisted): &(&HostId, &Unlisted)| unlisted.since <= until && may_tell(host);
         unlisted.find(of_before).map(|(host, _)| host.clone())
     }
 
