@@ -21,7 +21,7 @@ pub(crate) struct Before {
     pub still: bool,
     /// Since when its host had said that it is off there.
     pub ended_at: Option<Time>,
-    /// A stop of ours there is under way, and had its effect.
+    /// Our last stop there had its effect, whatever the answer is.
     pub through: bool,
     /// It was incoming, or only began to start there.
     pub busy: bool,
@@ -169,8 +169,8 @@ impl Engine {
         })
     }
 
-    /// A stop of ours is under way there, and its host told since it was ordered that the workload is off, and once more in a list that
-    /// was asked for after that: whatever the answer will be, what runs there now was started since (scenario 968).
+    /// The last that we did to it there is a stop, under way or of unknown outcome. Its host told since that was ordered that the workload is
+    /// off, and once more in a list that was asked for after that: what runs there now was started since (scenarios 968 and 974).
     pub(crate) fn our_stop_is_through(
         &self,
         workload: &WorkloadId,
@@ -182,7 +182,7 @@ impl Engine {
             let here = matches!(&order.order.action, Action::Stop { host: there, .. } if there == host);
             here && ended_at > Some(order.ordered_at) && listed > ended_at
         };
-        self.life_order(workload).is_some_and(stops)
+        self.orders_there(workload, host).next().is_some_and(stops)
     }
 
     /// An operator wanted the workload stopped, and a host that was called off has it running without having booted since: it was

@@ -352,6 +352,9 @@ impl Engine {
     ) -> Option<(HostId, StoppedHow)> {
         let record = self.belief.workloads.get(workload)?;
         let (there, _) = record.stopped_on.as_ref().filter(|(there, _)| there != host)?;
+        // If not in this term, an earlier one saw it there last (scenario 975).
+        let known_before = || self.belief.host_senses.get(host)?.known_before;
+        let last_seen = last_seen.or_else(known_before);
         let newest =
             record.began_on.as_ref() == Some(there) && last_seen.is_some_and(|seen| record.runs_since > Some(seen));
         record.stopped_on.clone().filter(|_| newest)
