@@ -260,7 +260,7 @@ impl Engine {
     }
 
     /// It is on record where it was defined, and that host did not have it when it was listed last.
-    fn is_newly_listed(&self, workload: &WorkloadId, host: &HostId) -> bool {
+    pub(crate) fn is_newly_listed(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let record = self.belief.workloads.get(workload);
         record.is_some_and(|record| !record.listed_on.is_empty() && !record.listed_on.contains(host))
     }

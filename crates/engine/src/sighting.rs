@@ -304,7 +304,10 @@ impl Engine {
             {
                 self.stopped_in_trouble(host, workload, reason, before.map(|seen| seen.state));
                 if !arriving {
-                    self.ended_unseen(host, workload, reason, before.map(|seen| seen.at));
+                    // What it did not have when it was listed last came and ended since (scenario 977).
+                    let unlisted = || untold_until.filter(|_| self.is_newly_listed(workload, host));
+                    let otherwise_at = before.map(|seen| seen.at).or_else(unlisted);
+                    self.ended_unseen(host, workload, reason, otherwise_at);
                 }
             }
         }
