@@ -259,8 +259,9 @@ impl Checker {
         // Not if another host, which counts no more by now, was heard for long after these fell silent, or is heard now though its
         // hypervisor hung up: then the controller was not cut off.
         let speaks = |(name, signs): (&HostId, &HostSigns)| {
-            let counts_no_more = signs.closed || self.evidence.is_off(name);
-            let heard = last(name, signs).filter(|_| counts_no_more && world.spec.hosts.contains_key(name));
+            let watched = world.spec.hosts.contains_key(name); // or it left the configuration since (scenario 979)
+            let counts_no_more = signs.closed || self.evidence.is_off(name) || !watched;
+            let heard = last(name, signs).filter(|_| counts_no_more);
             heard.is_some_and(|at| at > fell + TOGETHER || (signs.closed && world.now.since(at) < bound))
         };
         let in_sight = self.signs.hosts.iter().any(speaks);
