@@ -217,9 +217,7 @@ impl Evidence {
     fn ended_on(&mut self, workload: &WorkloadId, host: &HostId) -> bool {
         let was_there = self.live.get_mut(host).is_some_and(|there| there.remove(workload));
         // A resume starts nothing: it is over with what it was sent for (scenario 978).
-        let resumes = |action: &Action| {
-            matches!(action, Action::Resume { workload: held, host: there } if held == workload && there == host)
-        };
+        let resumes = |action: &Action| matches!(action, Action::Resume { workload: held, host: there } if held == workload && there == host);
         self.open.retain(|_, open| !resumes(&open.order.action));
         let elsewhere = self.live.iter().find(|(_, there)| was_there && there.contains(workload));
         if let Some(other) = elsewhere.map(|(other, _)| other.clone()) {
