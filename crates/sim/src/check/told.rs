@@ -48,9 +48,13 @@ impl Checker {
     }
 
     fn told_fact(&mut self, world: &World, fact: &Fact) {
-        // The word of a host that left the configuration just before it came counts for nobody (scenario 976).
+        // A host that left the configuration, and on which nothing may run by the record, is forgotten: what it still says counts for
+        // nothing (scenario 976).
+        let forgotten = |host: &HostId| {
+            !world.spec.hosts.contains_key(host) && !self.on_record.values().any(|hosts| hosts.contains(host))
+        };
         if let Fact::Domain { host, .. } | Fact::Inventory { host, .. } = fact
-            && !world.spec.hosts.contains_key(host)
+            && forgotten(host)
         {
             return;
         }
