@@ -123,6 +123,12 @@ impl Engine {
         if slept && told_on_waking { self.asleep_at } else { heard }
     }
 
+    /// It woke up a moment ago: what it knows is of before its sleep, and what came to pass meanwhile is being told (scenario 986).
+    pub(crate) fn hears_what_waited_until(&self) -> Option<Time> {
+        let slept = self.asleep_at < self.awake_since;
+        Some(self.awake_since + TOLD_ON_WAKING).filter(|until| slept && self.now < *until)
+    }
+
     /// All silence counts from now.
     pub(crate) fn watch_all_anew(&mut self) {
         for senses in self.belief.host_senses.values_mut() {

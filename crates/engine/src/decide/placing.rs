@@ -3,7 +3,7 @@
 
 use super::{moving::MIGRATE_TIMEOUT, request::has_its_place, waiting, waiting_until};
 use crate::{
-    belief::{HostPhase, MoveWhy, Seen, Sight, Unlisted, Want},
+    belief::{HostPhase, HostSenses, MoveWhy, Seen, Sight, Unlisted, Want},
     engine::Engine,
     explain::{Blocked, Doing, WaitingOn},
     place::{Groups, NoHostFits, Placement, Refusal, Request, place, state_left},
@@ -29,6 +29,10 @@ pub(super) enum PlaceFor {
 
 /// A person who renames a VM starts it under its new name within this, as far as it is waited for.
 const RENAMED_WITHIN: Span = Span::minutes(1);
+/// No host that was switched on runs a VM sooner.
+const BOOT_TAKES: Span = Span::secs(5);
+/// A host in reach tells a controller that begins within this what it runs.
+const LISTED_WITHIN: Span = Span::secs(10);
 
 impl Engine {
     pub(super) fn place_and_start(&mut self, wanted: BTreeMap<WorkloadId, PlaceFor>) {
@@ -254,6 +258,9 @@ impl Engine {
         if let Some(host) = self.runs_what_nobody_listed(workload) {
             return Some(host);
         }
+        if let Some(host) = self.may_be_up_again(workload, target).or_else(|| self.listens_for(target)) {
+            return Some(host);
+        }
         let one_more = |host: &&HostId| *host != target && self.one_more_comes_until(workload, host).is_some();
         if let Some(host) = self.spec.hosts.keys().find(one_more) {
             return Some(host.clone());
@@ -314,6 +321,38 @@ impl Engine {
         self.host_spec(home)?;
         let listed = self.belief.host_senses.get(home).and_then(|senses| senses.inventory);
         (self.may_tell(home) && listed.is_none()).then(|| home.clone())
+    }
+
+    /// A host that was off, and has a definition of the workload: a person may have switched it on while the controller was away, slept
+    /// or was cut off, and libvirt-guests starts there what ran before an orderly shutdown. It is listened for as long as a silence
+    /// takes to mean something, and one that is heard tells first what it runs (scenarios 981 and 982).
+    fn may_be_up_again(&self, workload: &WorkloadId, target: &HostId) -> Option<HostId> {
+        let record = self.belief.workloads.get(workload)?;
+        let mut homes = record.host.iter().chain(&record.left).filter(|home| *home != target);
+        let may_be_up = |home: &&HostId| {
+            let known = self.belief.hosts.get(*home).zip(self.belief.host_senses.get(*home));
+            let Some((host, senses)) = known.filter(|_| self.host_spec(home).is_some()) else { return false };
+            let unwatched = host.since + BOOT_TAKES < senses.watched_since;
+            let listened = self.now >= senses.watched_since + self.spec.detection.host_lost_after;
+            let off = matches!(host.phase, HostPhase::Off { .. }) || host.closed_at.is_some();
+            off && unwatched && !listened
+        };
+        homes.find(may_be_up).cloned()
+    }
+
+    /// The controller began or woke up a moment ago, and a host in reach has not told yet what it runs: a person may have started the workload
+    /// there, where it never was (scenario 984). A list that hangs is not waited for.
+    fn listens_for(&self, target: &HostId) -> Option<HostId> {
+        let awake_for = self.now.since(self.awake_since);
+        if awake_for >= LISTED_WITHIN {
+            return None;
+        }
+        let untold = |(host, senses): &(&HostId, &HostSenses)| {
+            let listed = senses.inventory.is_some_and(|asked_at| senses.well_since.is_none_or(|well| asked_at > well));
+            let comes = senses.hypervisor_answers() || awake_for < self.spec.detection.host_lost_after;
+            !listed && comes && *host != target && self.host_spec(host).is_some()
+        };
+        self.belief.host_senses.iter().find(untold).map(|(host, _)| host.clone())
     }
 
     /// The host is in use and not out of sight: its next list is on its way.

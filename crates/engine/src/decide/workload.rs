@@ -98,6 +98,9 @@ impl Engine {
         if self.memory_in_doubt() {
             return Some(waiting(WaitingOn::EveryHost));
         }
+        if let Some(until) = self.hears_what_waited_until() {
+            return Some(waiting_until(WaitingOn::Sight, until));
+        }
         if let Some(order) = self.life_order(workload) {
             return Some(waiting_for(order));
         }

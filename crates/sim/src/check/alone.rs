@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 /// Autostart that the controller heard of this long ago is switched off by now, if its host was in sight.
 const AUTOSTART_IS_OFF_AFTER: Span = Span::minutes(3);
 
+/// What runs on a host in reach is told of within this.
+const TELLS_WITHIN: Span = Span::secs(30);
+
 /// That a host is off, and it is not.
 #[derive(Clone, Copy, Debug)]
 struct Claim {
@@ -33,6 +36,8 @@ pub(super) struct Alone {
     resumed: BTreeMap<(WorkloadId, HostId), Option<Time>>,
     /// When an operator last had a workload looked after again.
     protected: BTreeMap<WorkloadId, Time>,
+    /// When the controller began, or wakes up: what it does from then on, it does knowing that it had not looked.
+    looks_since: Time,
 }
 
 /// When the controller had to know.
@@ -63,6 +68,11 @@ impl Alone {
         let known = self.autostart.remove(host).unwrap_or_default();
         let still = marked().map(|workload| (workload.clone(), known.get(workload).copied().unwrap_or(now))).collect();
         self.autostart.insert(host.clone(), still);
+    }
+
+    /// The controller begins at that time, or wakes up.
+    pub fn looks_since(&mut self, at: Time) {
+        self.looks_since = at;
     }
 
     /// An operator has a workload looked after again.
@@ -184,6 +194,15 @@ impl Checker {
         guest.is_none_or(|guest| self.uuids.get(workload).is_none_or(|uuid| guest.uuid == *uuid))
     }
 
+    /// Its host would have told of the process: it is in reach for long enough; or it was when the controller began or woke up, which
+    /// has to wait for its answer then (scenario 981).
+    fn would_be_told(&self, world: &World, host: &HostId, process: &Process) -> bool {
+        let asked = world.spec.hosts.contains_key(host);
+        let Some(host) = world.hosts.get(host).filter(|host| asked && host.answers_management()) else { return false };
+        let since = process.condition_since.max(host.touched_at);
+        since < self.alone.looks_since || world.now.since(since) > TELLS_WITHIN
+    }
+
     fn is_managed(&self, world: &World, workload: &WorkloadId) -> bool {
         let rule = world.guests.get(workload).and_then(|guest| world.spec.workload_rule(workload, &guest.tags));
         rule.is_some_and(|rule| rule.policy.managed == Managed::Yes) && !self.unprotected.contains(workload)
@@ -197,10 +216,10 @@ impl Checker {
         // The order that is carried out now left before the controller could know better.
         let left = self.last_start.get(&guest.name).copied();
         let excused = |claim: &Claim| claim.refuted.is_none_or(|refuted| left.is_none_or(|left| left < refuted));
-        let told = |name: &WorkloadId, on: &HostId, unannounced: bool| {
+        let told = |name: &WorkloadId, on: &HostId, process: &Process| {
             let claim = self.alone.falsely_off.get(on);
             let resumed = self.alone.resumed.get(&(name.clone(), on.clone()));
-            let announced = !unannounced
+            let announced = !process.unannounced
                 && match (resumed, known) {
                     (Some(told), Known::WhenOrdered) => told.is_some_and(|told| left.is_none_or(|left| left >= told)),
                     (told, Known::Now) => told.is_none(),
@@ -208,7 +227,8 @@ impl Checker {
                 };
             match known {
                 Known::Now => {
-                    (announced || self.evidence.was_seen(name, on)) && claim.is_none_or(|claim| claim.refuted.is_some())
+                    let known = announced || self.evidence.was_seen(name, on) || self.would_be_told(world, on, process);
+                    known && claim.is_none_or(|claim| claim.refuted.is_some())
                 }
                 Known::WhenOrdered => announced && !claim.is_some_and(excused),
             }
@@ -221,10 +241,10 @@ impl Checker {
             !self.known.contains_key(&twin.name) && process.condition == Condition::Booting && Some(began) > left
         };
         let twins = twins.filter(|(twin, _, process)| !(left.is_some() && meanwhile(twin, process)));
-        let twins = twins.filter(|(twin, on, process)| told(&twin.name, on, process.unannounced));
+        let twins = twins.filter(|(twin, on, process)| told(&twin.name, on, process));
         let known = |other: &&HostId| {
             let process = guest.processes.get(*other);
-            *other != host && process.is_some_and(|process| told(&guest.name, other, process.unannounced))
+            *other != host && process.is_some_and(|process| told(&guest.name, other, process))
         };
         guest.runs_on().filter(known).chain(twins.map(|(_, on, _)| on)).cloned().collect()
     }

@@ -1,7 +1,7 @@
 //! Rule 9: a host that reported health within its bound is not fenced, and a healthy guest is not stopped by force, unless an
 //! operator asked. Judged by what the controller heard; the checker adds it up by itself.
 
-use super::{Checker, Rule};
+use super::{Checker, Rule, told::BOOT_TIME_OFF_BY};
 use crate::world::World;
 use mainstay_model::{
     Action, Activity, Command, DomainChange, DomainState, Fact, GuestChannel, HostChannel, HostId, Order, Span,
@@ -20,10 +20,18 @@ const REBOOTS: u32 = 5;
 pub(super) struct Signs {
     hosts: BTreeMap<HostId, HostSigns>,
     guests: BTreeMap<WorkloadId, GuestSigns>,
-    /// Hosts that an operator wants fenced, until the controller can know that they were off; and when each lost its power since.
-    to_fence: BTreeMap<HostId, Option<Time>>,
+    /// Hosts that an operator wants fenced, until the controller can know that they were off.
+    to_fence: BTreeMap<HostId, ToFence>,
     /// Guests that an operator wants stopped by force, until they are started again.
     to_stop: BTreeSet<WorkloadId>,
+}
+
+/// What an operator wants fenced.
+#[derive(Clone, Copy, Debug)]
+struct ToFence {
+    asked: Time,
+    /// When it lost its power since.
+    off: Option<Time>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -52,10 +60,10 @@ struct GuestSigns {
 }
 
 impl Signs {
-    pub fn command(&mut self, command: &Command) {
+    pub fn command(&mut self, command: &Command, now: Time) {
         match command {
             Command::FenceHost { host } | Command::CycleHost { host, .. } => {
-                self.to_fence.insert(host.clone(), None);
+                self.to_fence.insert(host.clone(), ToFence { asked: now, off: None });
             }
             Command::StopWorkload { workload, how, within } if *how == StopHow::Force || within.is_some() => {
                 self.to_stop.insert(workload.clone());
@@ -84,8 +92,10 @@ impl Signs {
                 }
             }
             Fact::HostBooted { host, at } => {
-                let was_off = self.to_fence.get(host).is_some_and(|off| off.is_some_and(|off| off <= *at));
-                if was_off {
+                // Its boot has to be of after the request beyond doubt.
+                let off_by = BOOT_TIME_OFF_BY + Span(now.since(*at).0 / 20);
+                let to_fence = self.to_fence.get(host);
+                if to_fence.is_some_and(|it| it.off.is_some_and(|off| off <= *at) && *at > it.asked + off_by) {
                     self.to_fence.remove(host);
                 }
             }
@@ -164,8 +174,8 @@ impl Signs {
 
     /// A host lost its power, so an operator's wish is fulfilled as soon as the controller knows.
     pub fn power_lost(&mut self, host: &HostId, now: Time) {
-        if let Some(off) = self.to_fence.get_mut(host) {
-            off.get_or_insert(now);
+        if let Some(to_fence) = self.to_fence.get_mut(host) {
+            to_fence.off.get_or_insert(now);
         }
     }
 

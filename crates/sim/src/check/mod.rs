@@ -135,6 +135,7 @@ impl Checker {
     /// A controller begins.
     pub fn controller_begins(&mut self, now: Time) {
         self.evidence.controller_died(now);
+        self.alone.looks_since(now);
         if self.evidence.open_orders() > 0 {
             self.stake(Rule::OneEpoch);
             self.stake(Rule::DurableIntent);
@@ -157,6 +158,7 @@ impl Checker {
     pub fn controller_sleeps(&mut self, now: Time, until: Time) {
         self.figures.controller_sleeps(now, until);
         self.evidence.controller_sleeps(until);
+        self.alone.looks_since(until);
         self.stops.controller_sleeps(now, until);
     }
 
@@ -174,7 +176,7 @@ impl Checker {
     pub fn accepted(&mut self, world: &World, command: &Command) {
         self.evidence.command(command, world.now);
         self.moves.command(command);
-        self.signs.command(command);
+        self.signs.command(command, world.now);
         self.reverts.command(command);
         match command {
             Command::ConfirmOff { host } => self.alone.claimed_off(world, host),

@@ -66,6 +66,7 @@ impl World {
 
     fn host_deed(&mut self, deed: HostDeed, name: &HostId) {
         let Some(host) = self.hosts.get_mut(name) else { return };
+        host.touched_at = self.now;
         match deed {
             HostDeed::PowerCut => self.power_off(name),
             HostDeed::MainsCut => {

@@ -52,7 +52,7 @@ impl World {
     /// The host has read its memory: it goes on where it was, and so do its guests, whatever became of them elsewhere meanwhile.
     pub(super) fn host_awake(&mut self, name: &HostId) {
         let Some(host) = self.hosts.get_mut(name) else { return };
-        (host.power, host.hibernated) = (Power::On, false);
+        (host.power, host.hibernated, host.touched_at) = (Power::On, false, self.now);
         self.truths.push(Truth::WokeUp { host: name.clone() });
         let guests: Vec<WorkloadId> = self
             .guests

@@ -16,6 +16,8 @@ pub(crate) struct Host {
     pub power: Power,
     /// When it came up last.
     pub booted_at: Time,
+    /// When a deed last changed something about it, or its management came up.
+    pub touched_at: Time,
     /// Memory that its processes can hold: more than it has if its guests added up to more at the beginning (ballooning).
     pub holds_mib: u64,
     /// Grows with every loss of power, so that what was begun before is known to be over.
@@ -111,6 +113,7 @@ impl Host {
             boot_time,
             power: Power::On,
             booted_at: Time(0),
+            touched_at: Time(0),
             holds_mib: capacity.memory_mib,
             boots: 0,
             mains: true,

@@ -282,6 +282,7 @@ impl World {
         host.power = Power::On;
         host.booted_at = self.now;
         host.management = Management::Runs;
+        host.touched_at = self.now;
         let by_host = std::mem::take(&mut host.ran_at_shutdown);
         let starts = host.guests_on_boot == GuestsOnBoot::Start;
         let by_host = by_host.into_iter().filter(|guest| starts && host.domains.contains_key(guest));
