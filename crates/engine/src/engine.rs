@@ -109,6 +109,7 @@ impl Engine {
         if slept > self.spec.detection.heartbeat_every.times(SLEPT_HEARTBEATS).max(Span::secs(2)) {
             self.age_until(before);
             (self.awake_since, self.asleep_at) = (self.now, before);
+            self.belief.meta.woke_up(self.now);
             self.watch_all_anew();
             self.belief.hosts.change_all(|record| _ = record.unheard_since.get_or_insert(before));
         }

@@ -226,11 +226,12 @@ impl Engine {
         }
     }
 
-    /// For how long the term before this one is known to have had the host in sight after that time, by its own clock alone.
+    /// For how long the term before this one is known to have had the host in sight after that time, by its own clock alone; since its
+    /// controller woke up, if it slept (scenario 989).
     pub(crate) fn in_sight_before_since(&self, host: &HostId, at: Time) -> Span {
         let known = self.belief.host_senses.get(host).and_then(|senses| senses.known_before);
-        let seen = self.belief.meta.began_before.zip(known);
-        seen.map_or(Span::ZERO, |(began, known)| known.since(began.max(at)))
+        let seen = self.belief.meta.awake_before_since().zip(known);
+        seen.map_or(Span::ZERO, |(awake_since, known)| known.since(awake_since.max(at)))
     }
 
     /// Since when it is lost or off, if it is.
@@ -262,7 +263,8 @@ impl Engine {
             let starting = |on: &HostId| on != host && self.starting_there(&record.workload, on);
             let hangs =
                 |on: &HostId| record.pending_on.contains(on) || record.unsettled.contains_key(on) || starting(on);
-            let off = record.may_run_on.iter().all(hangs);
+            // What was started here again, as far as is known, is asked about first (scenario 987).
+            let off = !record.unsettled.contains_key(host) && record.may_run_on.iter().all(hangs);
             let here = record.host.as_ref() == Some(host) && record.left.contains(host) && off;
             let idle = match self.life_order(&record.workload).map(|it| &it.order.action) {
                 None => true,

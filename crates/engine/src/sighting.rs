@@ -281,7 +281,9 @@ impl Engine {
             let first = before.is_none();
             let ended_at = before.filter(|seen| !seen.state.is_live()).map(|seen| seen.since);
             let through = self.our_stop_is_through(workload, host, ended_at, untold_until);
-            let stopped = ended_at.is_some() && self.stopped_for_certain(workload, host) || through;
+            // Also if that its host told so was in another term (scenario 988).
+            let told_off = ended_at.is_some() || first;
+            let stopped = told_off && self.stopped_for_certain(workload, host) || through;
             let still = (self.not_seen_to_stop(workload, host) && !stopped)
                 || (first && self.outlived_a_proof(workload, host, at))
                 || self.ran_before_an_operators_stop(workload, held_at);

@@ -33,7 +33,7 @@ pub(crate) struct OrderRecord {
     #[serde(default)]
     pub waited: Span,
     /// The same in this term, up to the last time that the controller fell asleep.
-    #[serde(skip)]
+    #[serde(default)]
     pub waited_awake: Span,
     /// When and how it ended.
     pub ended: Option<(Time, Outcome)>,
@@ -118,6 +118,12 @@ pub(crate) struct Meta {
     /// `began_at` of the term before this one.
     #[serde(skip)]
     pub began_before: Option<Time>,
+    /// When the controller last woke up in this term.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    woke_at: Option<Time>,
+    /// `woke_at` of the term before this one.
+    #[serde(skip)]
+    woke_before: Option<Time>,
     /// Workloads that were forgotten while an operator wanted them left alone: that word counts when they are found again.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     left_alone: BTreeSet<WorkloadId>,
@@ -138,8 +144,20 @@ impl Meta {
         self.changed = true;
         self.alive_before = self.alive_at;
         self.began_before = self.began_at.replace(now);
+        self.woke_before = self.woke_at.take();
         self.epoch = Epoch(self.epoch.0 + 1);
         self.epoch
+    }
+
+    /// The controller was asleep until now.
+    pub(crate) fn woke_up(&mut self, now: Time) {
+        self.changed = true;
+        self.woke_at = Some(now);
+    }
+
+    /// Since when the controller of the term before this one was at work and awake.
+    pub(crate) fn awake_before_since(&self) -> Option<Time> {
+        self.began_before.max(self.woke_before)
     }
 
     /// For how long the term before this one is known to have lasted after that time, by its own clock alone.
@@ -183,7 +201,7 @@ impl Meta {
     pub(super) fn times(&mut self) -> impl Iterator<Item = &mut Time> {
         self.changed = true;
         let restored = self.restored.as_mut().map(|restored| &mut restored.since);
-        self.alive_at.iter_mut().chain(&mut self.began_at).chain(restored)
+        self.alive_at.iter_mut().chain(&mut self.began_at).chain(&mut self.woke_at).chain(restored)
     }
 
     pub(crate) fn set_restored(&mut self, restored: Option<Restored>) {

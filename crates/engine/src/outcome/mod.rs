@@ -245,6 +245,12 @@ impl Engine {
     /// (scenario 882).
     fn age_what_is_unknown(&mut self) {
         let lasted = |engine: &Engine, host: &HostId, at: Time| engine.in_sight_before_since(host, at);
+        let slept = self.belief.orders.values().filter(|order| order.waited_awake > Span::ZERO);
+        for id in slept.map(|order| order.order.id).collect::<Vec<_>>() {
+            if let Some(order) = self.belief.orders.get_mut(&id) {
+                order.waited = order.waited + std::mem::take(&mut order.waited_awake);
+            }
+        }
         self.age_by(lasted, |order, lasted| order.waited = order.waited + lasted);
     }
 
