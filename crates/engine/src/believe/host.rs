@@ -2,7 +2,7 @@
 //! many silent at once, and it is the controller that is cut off.
 
 use crate::{
-    belief::{HostPhase, HostSenses, OrderRecord, Sight},
+    belief::{HostPhase, HostSenses, OffProof, OrderRecord, Sight},
     engine::Engine,
 };
 use mainstay_model::{
@@ -158,6 +158,22 @@ impl Engine {
         unclear.filter(|_| watched > 1 && silent * 100 > watched * u64::from(detection.cut_off_percent))
     }
 
+    /// It was called off, and has run since long before: whoever said so was wrong. A person has to know.
+    fn ran_on_though_called_off(&mut self, host: &HostId, proof: OffProof) {
+        let Some(record) = self.belief.hosts.get(host) else { return };
+        let Some((booted, off_at)) = record.booted_at.zip(record.called_off_at) else { return };
+        if booted + self.boot_time_off_by(booted) >= off_at {
+            return;
+        }
+        let text = match proof {
+            OffProof::Person => "a person said that it is off, and it has run all the time".to_owned(),
+            OffProof::Fenced | OffProof::FoundOff => format!(
+                "its fence device said that it is off, and it has run all the time; try the device: mainstay host fence-test {host} --live"
+            ),
+        };
+        self.note(EventKind::Believed, Severity::Red, Subject::Host(host.clone()), text);
+    }
+
     /// It was called off, and has not booted since for certain: it was never off, whatever its fence device said. So what it was told to
     /// start before that, and never answered, may come yet (scenario 878).
     fn doubt_what_it_was_told(&mut self, host: &HostId) {
@@ -213,7 +229,10 @@ impl Engine {
             HostPhase::Returning => "heard again; it gets work when it has been well for a while",
             _ => "back in service",
         };
-        let was_off = matches!(record.phase, HostPhase::Off { .. });
+        let called_off = match record.phase {
+            HostPhase::Off { proof, .. } => Some(proof),
+            _ => None,
+        };
         let record = self.belief.hosts.get_mut(host).expect("looked up above");
         record.phase = phase.clone();
         record.since = self.now;
@@ -224,7 +243,8 @@ impl Engine {
         if phase == HostPhase::Online {
             self.leave_incident(host);
         }
-        if was_off {
+        if let Some(proof) = called_off {
+            self.ran_on_though_called_off(host, proof);
             self.doubt_what_it_was_told(host);
         }
         let workloads: Vec<WorkloadId> = self.belief.on_host(host).cloned().collect();

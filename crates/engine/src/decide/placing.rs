@@ -323,19 +323,24 @@ impl Engine {
         (self.may_tell(home) && listed.is_none()).then(|| home.clone())
     }
 
-    /// A host that was off, and has a definition of the workload: a person may have switched it on while the controller was away, slept
-    /// or was cut off, and libvirt-guests starts there what ran before an orderly shutdown. It is listened for as long as a silence
-    /// takes to mean something, and one that is heard tells first what it runs (scenarios 981 and 982).
+    /// A host with a definition of the workload that was off, and may be up again:
+    /// - It is heard, and tells first what it runs.
+    /// - It was heard a moment before it was called off: a device that is early, or lies, is found out by the next answer (scenario 990).
+    /// - A person may have switched it on while the controller was away, slept or was cut off, and libvirt-guests starts there what ran before an
+    ///   orderly shutdown. It is listened for as long as a silence takes to mean something (scenarios 981 to 983).
     fn may_be_up_again(&self, workload: &WorkloadId, target: &HostId) -> Option<HostId> {
         let record = self.belief.workloads.get(workload)?;
+        let detection = self.spec.detection;
         let mut homes = record.host.iter().chain(&record.left).filter(|home| *home != target);
         let may_be_up = |home: &&HostId| {
             let known = self.belief.hosts.get(*home).zip(self.belief.host_senses.get(*home));
             let Some((host, senses)) = known.filter(|_| self.host_spec(home).is_some()) else { return false };
-            let unwatched = host.since + BOOT_TAKES < senses.watched_since;
-            let listened = self.now >= senses.watched_since + self.spec.detection.host_lost_after;
             let off = matches!(host.phase, HostPhase::Off { .. }) || host.closed_at.is_some();
-            off && unwatched && !listened
+            let just_heard =
+                self.now < host.since + detection.host_lost_floor && senses.silence(self.now) < detection.host_lost_floor;
+            let unwatched = host.since + BOOT_TAKES < senses.watched_since;
+            let listened = self.now >= senses.watched_since + detection.host_lost_after;
+            off && (senses.hypervisor_answers() || just_heard || unwatched && !listened)
         };
         homes.find(may_be_up).cloned()
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 const AUTOSTART_IS_OFF_AFTER: Span = Span::minutes(3);
 
 /// What runs on a host in reach is told of within this.
-const TELLS_WITHIN: Span = Span::secs(30);
+const TELLS_WITHIN: Span = Span::secs(10);
 
 /// That a host is off, and it is not.
 #[derive(Clone, Copy, Debug)]
