@@ -134,7 +134,9 @@ impl Engine {
     /// Trouble that began now.
     pub(crate) fn trouble(&mut self, workload: &WorkloadId, cause: Cause) {
         // If an end was not seen in this term, it may have come at any time since the last one.
-        let well_until = self.last_well(workload).or(self.belief.meta.alive_before).unwrap_or(self.now);
+        // What never ran in this term is down since an operator asked for it (scenario 992).
+        let asked = || self.belief.workload_senses.get(workload).and_then(|senses| senses.asked_to_start);
+        let well_until = self.last_well(workload).or_else(asked).or(self.belief.meta.alive_before).unwrap_or(self.now);
         self.trouble_since(workload, cause, well_until);
     }
 

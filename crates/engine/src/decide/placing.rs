@@ -336,8 +336,8 @@ impl Engine {
             let known = self.belief.hosts.get(*home).zip(self.belief.host_senses.get(*home));
             let Some((host, senses)) = known.filter(|_| self.host_spec(home).is_some()) else { return false };
             let off = matches!(host.phase, HostPhase::Off { .. }) || host.closed_at.is_some();
-            let just_heard =
-                self.now < host.since + detection.host_lost_floor && senses.silence(self.now) < detection.host_lost_floor;
+            let just_heard = self.now < host.since + detection.host_lost_floor
+                && senses.silence(self.now) < detection.host_lost_floor;
             let unwatched = host.since + BOOT_TAKES < senses.watched_since;
             let listened = self.now >= senses.watched_since + detection.host_lost_after;
             off && (senses.hypervisor_answers() || just_heard || unwatched && !listened)
