@@ -306,7 +306,12 @@ impl World {
         let Some(host) = self.hosts.get_mut(name).filter(|host| host.going_down.is_none()) else { return };
         host.going_down = Some(now);
         let how = host.guests_on_shutdown;
-        let guests = self.guests_on(name);
+        // What is only arriving is neither asked, nor saved, nor started again: it has no definition there yet.
+        let arrives = |guest: &WorkloadId| {
+            let process = self.guests.get(guest).and_then(|guest| guest.processes.get(name));
+            process.is_some_and(|process| process.condition == Condition::Incoming)
+        };
+        let guests: Vec<WorkloadId> = self.guests_on(name).into_iter().filter(|guest| !arrives(guest)).collect();
         if how != GuestsOnShutdown::Signal
             && let Some(host) = self.hosts.get_mut(name)
         {
