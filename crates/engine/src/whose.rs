@@ -20,6 +20,9 @@ pub(crate) const STOP_MAY_COME: Span = Span::secs(90);
 /// Stops that hung on the same storage are carried out one after the other within this.
 const COME_OUT_TOGETHER: Span = Span::secs(10);
 
+/// A revert that takes so long hung.
+const HANGS_SINCE: Span = Span::secs(30);
+
 /// Whose doing it is that a workload is off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whose {
@@ -93,6 +96,18 @@ impl Engine {
         });
         let of_same_trouble =
             |order: &OrderRecord| trouble.is_some_and(|trouble| trouble.well_until <= order.ordered_at);
+        // A revert that an operator asked for begins another trouble. If it hung as well, it ended the run that these stops were for
+        // (scenario 994).
+        let of_run_reverted_late = |order: &OrderRecord| {
+            let mut later = self.sent_there(workload, host).take_while(|later| later.order.id > order.order.id);
+            let late = |last: &OrderRecord| {
+                let done = last.ended.as_ref().filter(|(_, outcome)| matches!(outcome, Outcome::Done { .. }));
+                let hung = done.is_some_and(|(at, _)| at.since(last.ordered_at) >= HANGS_SINCE);
+                matches!(last.order.action, Action::Revert { .. }) && hung
+            };
+            let starts = |order: &OrderRecord| order.order.action.may_run_on().is_some() && self.came_through(order);
+            later.next().is_some_and(late) && !later.any(starts)
+        };
         // Nothing that was under way before a boot of its host comes any more (scenario 807).
         let booted = self.belief.hosts.get(host).and_then(|host| host.booted_at);
         let ended_by_boot =
@@ -110,7 +125,8 @@ impl Engine {
                 let given_up = *at;
                 let at = self.hung_until(order, given_up); // what hung as long as others comes as late as they (scenario 752)
                 let since = watched.map_or(at, |since| since.max(at));
-                let comes = ended_from.since(since) <= STOP_MAY_COME || just_started && of_same_trouble(order);
+                let same = of_same_trouble(order) || of_run_reverted_late(order);
+                let comes = ended_from.since(since) <= STOP_MAY_COME || just_started && same;
                 comes && !over(order, given_up, at)
             }
             _ => false,
@@ -235,7 +251,8 @@ impl Engine {
     pub(crate) fn is_of_before_our_start(&self, workload: &WorkloadId, host: &HostId) -> bool {
         let started =
             self.orders_there(workload, host).next().and_then(|last| match (&last.order.action, &last.ended) {
-                (Action::Start { .. }, Some((at, Outcome::Done { .. }))) => Some(*at),
+                // Of what it did not have before it can only say what came of this start (scenario 996).
+                (Action::Start { .. }, Some((at, Outcome::Done { .. }))) if last.had_it => Some(*at),
                 _ => None,
             });
         let seen = self.belief.workload_senses.get(workload).and_then(|senses| senses.seen.get(host));

@@ -54,7 +54,7 @@ impl Checker {
         self.alone.started(guest, host);
         if by != Starter::Controller {
             self.began.remove(guest);
-            self.stops.started_by_others(guest);
+            self.stops.started_by_others(guest, host, world.now);
         } else {
             self.began.insert(guest.clone(), world.now);
             self.stops.started_by_controller(guest);

@@ -196,7 +196,8 @@ impl Checker {
             Command::StartWorkload { workload, .. }
             | Command::RestartWorkload { workload, .. }
             | Command::Revert { workload, .. } => {
-                if self.stops.went_with_its_host(workload) {
+                // It is down since then for a controller that was told of no run since its owner's stop (scenario 995).
+                if self.stops.went_with_its_host(workload) || self.is_believed_stopped(workload) {
                     self.figures.asked(workload, world.now);
                 }
                 if matches!(command, Command::Revert { .. }) {

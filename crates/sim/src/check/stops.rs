@@ -57,6 +57,11 @@ pub(super) struct Stops {
     ended_in_order: BTreeSet<WorkloadId>,
     /// Started by a person or by its host after a person's stop or its host's shutdown, and not by the controller since.
     started_by_others: BTreeSet<WorkloadId>,
+    /// When others last started each on each host.
+    began_by_others: BTreeMap<(WorkloadId, HostId), Time>,
+    /// Where the last that was told is an end that others' run there may have come to at any time: the host had told nothing since that
+    /// run began. Whether that was before the controller's own last start is not known (scenario 997).
+    ended_some_time: BTreeSet<WorkloadId>,
     /// Of these, what an operator had stopped: that it crashed is no wish of anybody's, it may have crashed before the stop.
     after_command: BTreeSet<WorkloadId>,
     /// The last that the controller was told of it is such an end.
@@ -244,7 +249,8 @@ impl Stops {
     }
 
     /// A person starts it, or its host does by itself.
-    pub fn started_by_others(&mut self, workload: &WorkloadId) {
+    pub fn started_by_others(&mut self, workload: &WorkloadId, host: &HostId, now: Time) {
+        self.began_by_others.insert((workload.clone(), host.clone()), now);
         if self.wanted_off(workload) || self.went_with_its_host(workload) {
             self.started_by_others.insert(workload.clone());
             self.told_ran.remove(workload);
@@ -264,12 +270,13 @@ impl Stops {
     /// The controller starts it itself: what others did before is over.
     pub fn started_by_controller(&mut self, workload: &WorkloadId) {
         self.started_by_others.remove(workload);
+        self.ended_some_time.remove(workload);
     }
 
     /// True if all that the controller was told is that a person stopped it, or what its host says of that when it shuts down.
     pub fn is_believed_stopped(&self, workload: &WorkloadId) -> bool {
         let told_no_more = self.told_ended.contains(workload) || !self.told_ran.contains(workload);
-        self.started_by_others.contains(workload) && told_no_more
+        self.started_by_others.contains(workload) && told_no_more || self.ended_some_time.contains(workload)
     }
 
     /// True if a stop of the controller's own came through when nobody could take it for that any more.
@@ -373,6 +380,11 @@ impl Stops {
             self.ended_by.insert(workload.clone(), (host.clone(), now));
             self.told_ended.insert(workload.clone()); // the last report: which was first is not known
         }
+        let word = self.words.get(workload).and_then(|words| words.get(host)).map(|(_, at)| *at);
+        let began = self.began_by_others.get(&(workload.clone(), host.clone())).copied();
+        if in_order && began.is_some_and(|began| word.is_none_or(|at| at < began)) {
+            self.ended_some_time.insert(workload.clone());
+        }
     }
 
     /// True if the host's word that it crashed shows that it ran since it was told to have ended in order: the same host told of that,
@@ -407,6 +419,7 @@ impl Stops {
             }
         }
         if state.is_live() {
+            self.ended_some_time.remove(workload);
             self.in_doubt_since_begin.remove(workload);
         }
         let words = self.words.entry(workload.clone()).or_default();
