@@ -301,7 +301,9 @@ impl Engine {
         let senses = self.belief.workload_senses.get(workload);
         let ended_after = senses.and_then(|senses| senses.seen.get(host)).and_then(|seen| seen.after);
         let news = ended_after > Some(last.ordered_at);
-        if !starts || record.asked.is_some() || record.moving.is_some() && !news {
+        // A start that an operator asked for moves nothing (scenario 680).
+        let moves = record.moving.as_ref().is_some_and(|moving| moving.from.is_some());
+        if !starts || record.asked.is_some() || moves && !news {
             return false;
         }
         if record.host.as_ref() != Some(host) {

@@ -27,6 +27,7 @@ impl Engine {
                 self.stays_after_all(workload, host, moving.why);
             }
             self.agenda.touch_host(host);
+            self.agenda.touch(workload); // it may have another reason to move by now, such as to go home (scenario 999)
             return Next::Is(Doing::Nothing { why: crate::explain::Why::Well });
         }
         if let Some((name, host)) = self.runs_under_another_name(workload) {

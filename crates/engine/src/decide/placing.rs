@@ -347,7 +347,7 @@ impl Engine {
 
     /// The controller began or woke up a moment ago, and a host in reach has not told yet what it runs: a person may have started the workload
     /// there, where it never was (scenario 984). A list that hangs is not waited for.
-    fn listens_for(&self, target: &HostId) -> Option<HostId> {
+    pub(super) fn listens_for(&self, target: &HostId) -> Option<HostId> {
         let awake_for = self.now.since(self.awake_since);
         if awake_for >= LISTED_WITHIN {
             return None;

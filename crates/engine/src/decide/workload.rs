@@ -244,6 +244,10 @@ impl Engine {
             // It may be well again, or a person may have stopped it (scenarios 586 and 858).
             return Next::Is(waiting(WaitingOn::Answer { host: host.clone() }));
         }
+        // Or a person may have started it elsewhere beside this one (scenario 998).
+        if let Some(untold) = self.listens_for(host).filter(|_| in_trouble) {
+            return Next::Is(waiting_until(WaitingOn::Answer { host: untold }, self.now + LISTED_WITHIN));
+        }
         if in_trouble || record.trying.is_some() {
             return self.recover(workload, Some(host));
         }

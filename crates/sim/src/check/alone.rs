@@ -227,7 +227,10 @@ impl Checker {
                 };
             match known {
                 Known::Now => {
-                    let known = announced || self.evidence.was_seen(name, on) || self.would_be_told(world, on, process);
+                    let asked = world.spec.hosts.contains_key(on);
+                    let known = announced && asked
+                        || self.evidence.was_seen(name, on)
+                        || self.would_be_told(world, on, process);
                     known && claim.is_none_or(|claim| claim.refuted.is_some())
                 }
                 Known::WhenOrdered => announced && !claim.is_some_and(excused),
