@@ -55,9 +55,11 @@ impl Cluster {
         let (controller, _) = Controller::start(Arc::new(spec(size)), vec![], now).expect("there are no rows to read");
         let mut cluster = Cluster { size, controller, now };
         let all = 0..size.hosts;
-        let mut inputs = cluster.heard(all.clone());
-        inputs.extend(all.map(|host| cluster.inventory(host)));
-        cluster.step(inputs);
+        let heard = cluster.heard(all.clone());
+        cluster.step(heard);
+        cluster.now = cluster.now + Span::millis(1); // who is heard is asked for its list
+        let lists = all.map(|host| cluster.inventory(host)).collect();
+        cluster.step(lists);
         for _ in 0..4 {
             cluster.beat(0..0);
         }
