@@ -163,6 +163,8 @@ pub enum WaitingOn {
     EveryHost,
     /// An operator to say whether it should run, since the memory was put back.
     Wish,
+    /// What came to pass while the controller slept: it is being told.
+    Waking,
 }
 
 /// What blocks.
@@ -291,6 +293,7 @@ impl fmt::Display for WaitingOn {
             WaitingOn::EveryHost => {
                 write!(f, "every host to list what it runs, or to be proved off: the memory was put back")
             }
+            WaitingOn::Waking => write!(f, "word of what came to pass while the controller stood still"),
             WaitingOn::Wish => {
                 write!(
                     f,

@@ -285,8 +285,8 @@ impl Engine {
             let told_off = ended_at.is_some() || first;
             let stopped = told_off && self.stopped_for_certain(workload, host) || through;
             // What it was before its host went out of sight says nothing of when it came up (scenario 991).
-            let well_since = || self.belief.host_senses.get(host).and_then(|senses| senses.well_since);
-            let unseen_since = || before.is_some_and(|seen| well_since() > Some(seen.at));
+            let heard_before = || self.belief.host_senses.get(host).and_then(|senses| senses.heard_before);
+            let unseen_since = || before.is_some_and(|seen| heard_before() >= Some(seen.at));
             let still = (self.not_seen_to_stop(workload, host) && !stopped)
                 || ((first || unseen_since()) && self.outlived_a_proof(workload, host, at))
                 || self.ran_before_an_operators_stop(workload, held_at);

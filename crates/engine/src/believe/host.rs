@@ -158,7 +158,7 @@ impl Engine {
         unclear.filter(|_| watched > 1 && silent * 100 > watched * u64::from(detection.cut_off_percent))
     }
 
-    /// It was called off, and has run since long before: whoever said so was wrong. A person has to know.
+    /// It was called off, and its kernel has run since long before: whoever said so was wrong, or it hibernated. A person has to know.
     fn ran_on_though_called_off(&mut self, host: &HostId, proof: OffProof) {
         let Some(record) = self.belief.hosts.get(host) else { return };
         let Some((booted, off_at)) = record.booted_at.zip(record.called_off_at) else { return };
@@ -166,9 +166,10 @@ impl Engine {
             return;
         }
         let text = match proof {
-            OffProof::Person => "a person said that it is off, and it has run all the time".to_owned(),
+            OffProof::Person => "a person said that it is off, and it has not booted since".to_owned(),
             OffProof::Fenced | OffProof::FoundOff => format!(
-                "its fence device said that it is off, and it has run all the time; try the device: mainstay host fence-test {host} --live"
+                "its fence device said that it is off, and it has not booted since: unless it hibernated, the device was wrong \
+                 (mainstay host fence-test {host} --live)"
             ),
         };
         self.note(EventKind::Believed, Severity::Red, Subject::Host(host.clone()), text);

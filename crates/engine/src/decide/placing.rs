@@ -353,7 +353,9 @@ impl Engine {
             return None;
         }
         let untold = |(host, senses): &(&HostId, &HostSenses)| {
-            let listed = senses.inventory.is_some_and(|asked_at| senses.well_since.is_none_or(|well| asked_at > well));
+            // Of one that it had in sight all through its sleep, what waited is heard by now.
+            let heard_all_along = senses.well_since.is_some_and(|well| well < self.awake_since);
+            let listed = senses.inventory.is_some_and(|asked_at| asked_at >= self.awake_since || heard_all_along);
             let comes = senses.hypervisor_answers() || awake_for < self.spec.detection.host_lost_after;
             !listed && comes && *host != target && self.host_spec(host).is_some()
         };

@@ -99,7 +99,7 @@ impl Engine {
             return Some(waiting(WaitingOn::EveryHost));
         }
         if let Some(until) = self.hears_what_waited_until() {
-            return Some(waiting_until(WaitingOn::Sight, until));
+            return Some(waiting_until(WaitingOn::Waking, until));
         }
         if let Some(order) = self.life_order(workload) {
             return Some(waiting_for(order));

@@ -2,7 +2,7 @@
 //! could not know, it is excused, and only as long as it could not.
 
 use super::{Checker, Rule};
-use crate::world::{Condition, Guest, Power, Process, Starter, World};
+use crate::world::{Guest, Power, Process, Starter, World};
 use mainstay_model::{DomainChange, Fact, HostId, Span, Time, WorkloadId, spec::Managed};
 use std::collections::BTreeMap;
 
@@ -199,7 +199,7 @@ impl Checker {
     fn would_be_told(&self, world: &World, host: &HostId, process: &Process) -> bool {
         let asked = world.spec.hosts.contains_key(host);
         let Some(host) = world.hosts.get(host).filter(|host| asked && host.answers_management()) else { return false };
-        let since = process.condition_since.max(host.touched_at);
+        let since = process.began.max(host.touched_at);
         since < self.alone.looks_since || world.now.since(since) > TELLS_WITHIN
     }
 
@@ -240,8 +240,8 @@ impl Checker {
         // A person starts it under a name that no list could tell yet, while it is brought back already: only its host's next list
         // tells which VM that is, and no try waits for what begins later than itself (scenario 731).
         let meanwhile = |twin: &Guest, process: &Process| {
-            let began = process.condition_since;
-            !self.known.contains_key(&twin.name) && process.condition == Condition::Booting && Some(began) > left
+            let lately = world.now.since(process.began) <= TELLS_WITHIN;
+            !self.known.contains_key(&twin.name) && lately && Some(process.began) > left
         };
         let twins = twins.filter(|(twin, _, process)| !(left.is_some() && meanwhile(twin, process)));
         let twins = twins.filter(|(twin, on, process)| told(&twin.name, on, process));

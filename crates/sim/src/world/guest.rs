@@ -88,6 +88,8 @@ pub(crate) struct Point {
 pub(crate) struct Process {
     /// Tells this process from an earlier one on the same host.
     pub number: u64,
+    /// When it began there, or arrived.
+    pub began: Time,
     pub condition: Condition,
     /// Since when it has been in that condition.
     pub condition_since: Time,
@@ -153,6 +155,7 @@ impl Process {
     pub fn new(number: u64, now: Time, condition: Condition) -> Process {
         Process {
             number,
+            began: now,
             condition,
             condition_since: now,
             halted: false,

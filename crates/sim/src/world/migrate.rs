@@ -78,9 +78,10 @@ impl World {
             self.drop_incoming(name);
             return failed("migration job: unexpectedly failed");
         };
-        let mut arrived = Process { number: guest.processes.get(to).map_or(0, |process| process.number), ..source };
-        arrived.unannounced = by != Starter::Controller;
-        let (number, booting) = (arrived.number, arrived.condition == Condition::Booting);
+        let number = guest.processes.get(to).map_or(0, |process| process.number);
+        let unannounced = by != Starter::Controller;
+        let arrived = Process { number, began: self.now, unannounced, ..source };
+        let booting = arrived.condition == Condition::Booting;
         guest.processes.insert(to.clone(), arrived);
         guest.processes.remove(from);
         let (guest, from_id, to_id) = (name.clone(), from.clone(), to.clone());
