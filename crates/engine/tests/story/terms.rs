@@ -1,8 +1,10 @@
 //! The controller dies with orders under way: the next term asks before it acts, and does nothing twice that must not be.
 
 use crate::harness::{Story, domain};
+use mainstay_engine::Input;
 use mainstay_model::{
-    Action, Code, Command, DomainState, FailureKind, OffReason, Outcome, Resources, Span, StopHow, spec::Rung,
+    Action, Code, Command, DomainState, Fact, FailureKind, HostChannel, HostId, OffReason, Outcome, Resources, Span,
+    StopHow, spec::Rung,
 };
 
 /// A start was ordered; whether it was done is unknown. Until its host has told, nothing is ordered elsewhere.
@@ -223,4 +225,30 @@ fn a_clock_that_was_set_ahead_takes_no_time_from_a_shutdown() {
     assert!(!forced(story.ordered()), "it was forced early: {}", story.said.join("\n"));
     story.pass(Span::minutes(3));
     assert!(forced(story.ordered()), "it was not forced at all: {}", story.said.join("\n"));
+}
+
+/// A guest crashed between two terms: a person may have started it on any host meanwhile, so each tells first what it runs. Sensors ask for a
+/// list before the engine takes in that its host was heard: such a list counts all the same, and the start does not wait for the next one.
+#[test]
+fn a_new_controller_hears_each_host_before_it_starts_anything_and_no_longer() {
+    let mut story = Story::new();
+    story.has("h1", domain(DomainState::Off(OffReason::Crashed)));
+    story.restart();
+    let hosts = ["h1", "h2", "h3"].map(HostId::from);
+    let asked_at = story.now + Span::millis(3);
+    story.now = story.now + Span::millis(5);
+    let heard = |host: &HostId| Input::Fact(Fact::HostHeard { host: host.clone(), channel: HostChannel::Hypervisor });
+    story.tell(hosts.iter().map(heard).collect());
+    for host in &hosts {
+        assert_eq!(story.ordered(), [], "{host} has not told");
+        story.now = story.now + Span::millis(100);
+        let list = story.list(host, asked_at);
+        story.fact(list);
+    }
+    while story.orders.is_empty() {
+        story.now = story.wake_at.expect("it looks again");
+        story.tell(vec![Input::Tick]);
+    }
+    assert!(matches!(story.only_order().1, Action::Start { .. }));
+    assert!(story.now < asked_at + Span::secs(2), "it waited for the next list: {:?}", story.now.since(asked_at));
 }
