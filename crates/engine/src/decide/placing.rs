@@ -31,8 +31,8 @@ pub(super) enum PlaceFor {
 const RENAMED_WITHIN: Span = Span::minutes(1);
 /// No host that was switched on runs a VM sooner.
 const BOOT_TAKES: Span = Span::secs(5);
-/// A host in reach tells a controller that begins within this what it runs.
-const LISTED_WITHIN: Span = Span::secs(10);
+/// So long a controller that begins or woke up waits for what hosts in reach run.
+const LISTENS_AT_MOST: Span = Span::secs(10);
 
 impl Engine {
     pub(super) fn place_and_start(&mut self, wanted: BTreeMap<WorkloadId, PlaceFor>) {
@@ -349,7 +349,7 @@ impl Engine {
     /// there, where it never was (scenario 984). A list that hangs is not waited for.
     pub(super) fn listens_for(&self, target: &HostId) -> Option<HostId> {
         let awake_for = self.now.since(self.awake_since);
-        if awake_for >= LISTED_WITHIN {
+        if awake_for >= LISTENS_AT_MOST {
             return None;
         }
         let untold = |(host, senses): &(&HostId, &HostSenses)| {

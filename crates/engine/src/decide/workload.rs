@@ -52,6 +52,7 @@ impl Engine {
         let (may_happen, asked_again) = (open.may_happen_until > self.now, open.asked_again);
         let able = !self.belief.cut_off
             && !self.memory_in_doubt()
+            && self.hears_what_waited_until().is_none()
             && self.life_order(workload).is_none()
             && self.in_service(&host)
             && self.keeps_its_room(workload, &host);
