@@ -13,7 +13,7 @@ watched() {
   : >"$watched_log"
   setsid "$@" >"$watched_log" 2>&1 </dev/null &
   watched_pid=$!
-  trap 'kill -TERM -- "-$watched_pid" 2>/dev/null; wait "$watched_pid"; exit 130' INT TERM HUP
+  trap 'kill -s TERM -- "-$watched_pid" 2>/dev/null; wait "$watched_pid"; exit 130' INT TERM HUP
   watched_began=$(date +%s) watched_size=0 watched_grew=$(date +%s) watched_said=$(date +%s)
   # An ended process is a zombie until it is waited for.
   while [ -e "/proc/$watched_pid" ] && ! grep -q '^State:.*Z' "/proc/$watched_pid/status" 2>/dev/null; do
@@ -22,9 +22,9 @@ watched() {
     [ "$watched_new" = "$watched_size" ] || watched_size=$watched_new watched_grew=$watched_now
     if [ $((watched_now - watched_grew)) -ge "$STILL" ]; then
       printf '%s: no output for %s s: it is ended\n' "$watched_name" "$STILL"
-      kill -TERM -- "-$watched_pid" 2>/dev/null
+      kill -s TERM -- "-$watched_pid" 2>/dev/null
       sleep 10
-      kill -KILL -- "-$watched_pid" 2>/dev/null
+      kill -s KILL -- "-$watched_pid" 2>/dev/null
     elif [ $((watched_now - watched_said)) -ge "$SIGN_EVERY" ]; then
       watched_said=$watched_now
       printf '%s: … %s s: %s\n' "$watched_name" $((watched_now - watched_began)) "$(last_line "$watched_log")"

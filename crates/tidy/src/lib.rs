@@ -17,6 +17,8 @@ mod licence;
 #[cfg(test)]
 mod purity;
 #[cfg(test)]
+mod scripts;
+#[cfg(test)]
 mod shape;
 #[cfg(test)]
 mod tree;
