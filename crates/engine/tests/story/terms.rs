@@ -252,3 +252,15 @@ fn a_new_controller_hears_each_host_before_it_starts_anything_and_no_longer() {
     assert!(matches!(story.only_order().1, Action::Start { .. }));
     assert!(story.now < asked_at + Span::secs(2), "it waited for the next list: {:?}", story.now.since(asked_at));
 }
+
+/// The controller stood still, and what came of its start is unknown: a second one is given when it has heard what came to pass meanwhile.
+#[test]
+fn a_start_is_not_given_again_before_a_controller_that_stood_still_has_heard() {
+    let mut story = Story::new();
+    let start = story.crashed();
+    story.now = story.now + Span::secs(20);
+    story.ends(start, Outcome::unknown("no answer"));
+    assert_eq!(story.ordered(), [], "it knows only what was before");
+    story.pass(Span::secs(2));
+    assert!(matches!(story.only_order().1, Action::Start { .. }));
+}
